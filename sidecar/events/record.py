@@ -1,0 +1,120 @@
+"""What a worker tells the control process: finished requests, long streams under way, its own state.
+
+Records are MessagePack arrays. Fields are only ever appended, each with a default: an older reader
+ignores what it does not know, a newer one fills in what is missing, so replicas of two versions can
+share a store.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+VERSION = 1
+
+UsageSource = Literal["none", "hub", "partial", "ledger"]
+"""Where token counts come from: nowhere, the hub's answer, an answer that broke off, the hub's own ledger."""
+
+Ending = Literal["complete", "refused", "client_closed", "drained", "hub_aborted", "timeout", "revoked", "shutdown"]
+
+
+class Tokens(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What the hub says a call used. Counts are tokens; `credits` are the hub's own unit."""
+
+    input: int = 0
+    output: int = 0
+    cached_input: int = 0
+    cache_creation_input: int = 0
+    credits: float = 0.0
+    images: int = 0
+
+
+NO_TOKENS = Tokens()
+
+
+class Interim(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="i"):
+    """A stream that has run for another 60 s: what it moved since its last record."""
+
+    time: float
+    request_id: str
+    key_id: str
+    bytes_in: int
+    bytes_out: int
+
+
+class Request(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="r"):
+    """One finished request, however it ended.
+
+    `time` is the end, Unix seconds; durations are seconds; `bytes_*` count body bytes as the client
+    saw them. `interim_*` are the bytes that earlier Interim records of this request already reported.
+    """
+
+    time: float
+    request_id: str
+    key_id: str
+    secret_id: str
+    outcome: str
+    reason: str
+    status: int
+    hub_status: int
+    method: str
+    route: str
+    path: str
+    model: str
+    model_served: str
+    client: str
+    agent: str
+    streaming: bool
+    ending: str
+    total: float
+    auth: float
+    queue: float
+    first_byte: float
+    hub_time: float
+    bytes_in: int
+    bytes_out: int
+    tokens: Tokens = NO_TOKENS
+    usage_source: str = "none"
+    interim_in: int = 0
+    interim_out: int = 0
+    shadow: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+    secret_state: str = ""
+    quota_period: str = ""
+    error: str = ""
+    version: int = VERSION
+
+
+class WorkerState(msgspec.Struct, array_like=True, frozen=True, tag="w"):
+    """Once a second from each worker: what it holds now, and its counters since it started."""
+
+    time: float
+    worker: int
+    pid: int
+    in_flight: dict[str, int]
+    lease_age: float
+    loop_lag: float
+    connections: int
+    hub_connections: int
+    draining: int
+    cache: dict[str, int]
+    """Cumulative: hit, miss, negative_hit, stale."""
+    store_up: bool
+    dropped: int
+    """Events that could not be written to the spool, cumulative."""
+    counters: dict[str, int] = {}
+    """Further cumulative counters by metric name."""
+    revocation_lags: list[float] = []
+    """Seconds from a key's change to its eviction here, for changes seen since the last record."""
+    version: int = VERSION
+
+
+Event = Request | Interim | WorkerState
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Event)
+
+encode = _encoder.encode
+decode = _decoder.decode

@@ -1,0 +1,116 @@
+"""The spool: append-only files that carry events from one worker to the control process.
+
+A frame is a little-endian length and CRC-32, then the record. A spool has a random id, made at each
+start of its worker, so that an old file is never appended to; its segments are named by the offset
+of their first byte in the whole spool. A position is such an offset: it grows for ever and names one
+byte for all time, which is what lets the ledger apply every record exactly once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+FRAME = struct.Struct("<II")
+MAX_RECORD = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One spool file: `base` is the offset of its first byte in spool `spool_id`."""
+
+    path: Path
+    spool_id: str
+    base: int
+
+    @classmethod
+    def of(cls, path: Path) -> Segment:
+        """Read the name `<spool id>-<base, 16 hex digits>.spool`; ValueError when it is another's file."""
+        spool_id, _, base = path.stem.rpartition("-")
+        return cls(path, spool_id, int(base, 16))
+
+
+def segments(directory: Path) -> list[Segment]:
+    """Every segment in `directory`, by spool and then by offset."""
+    found = [Segment.of(path) for path in directory.glob("*-*.spool")]
+    return sorted(found, key=lambda segment: (segment.spool_id, segment.base))
+
+
+def frame(record: bytes) -> bytes:
+    """`record` with its length and checksum before it."""
+    return FRAME.pack(len(record), zlib.crc32(record)) + record
+
+
+def records(data: bytes | memoryview, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Yield `(offset after the record, record)` for each whole, sound frame from `offset` on.
+
+    Stops in front of a frame that is cut short or damaged: what follows cannot be trusted.
+    """
+    view = memoryview(data)
+    end = len(view)
+    while offset + FRAME.size <= end:
+        length, checksum = FRAME.unpack_from(view, offset)
+        start = offset + FRAME.size
+        if length > MAX_RECORD or start + length > end:
+            return
+        record = bytes(view[start : start + length])
+        if zlib.crc32(record) != checksum:
+            return
+        offset = start + length
+        yield offset, record
+
+
+class SpoolWriter:
+    """Appends records; a record is in the kernel's hands, safe from the death of this process, when `append` returns."""
+
+    def __init__(self, directory: Path, *, segment_bytes: int, max_bytes: int) -> None:
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._max_bytes = max_bytes
+        self.spool_id = secrets.token_hex(8)
+        self.dropped = 0
+        self.position = 0
+        self._segment_end = 0
+        self._fd = -1
+
+    def append(self, record: bytes) -> bool:
+        """Write one record; False, and counted in `dropped`, when the disk or the bound does not allow it."""
+        data = frame(record)
+        try:
+            if self._fd < 0 or self.position >= self._segment_end:
+                self._roll()
+            written = os.write(self._fd, data)
+            if written != len(data):
+                # A torn frame would end the segment for every reader: take it back before anything follows it.
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+                raise OSError("short write")
+        except OSError:
+            self.dropped += 1
+            return False
+        self.position += written
+        return True
+
+    def _roll(self) -> None:
+        used = sum(path.stat().st_size for path in self._directory.glob("*.spool"))
+        if used + self._segment_bytes > self._max_bytes:
+            raise OSError("the spool has reached spool.max_bytes")
+        path = self._directory / f"{self.spool_id}-{self.position:016x}.spool"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        # The kernel lets go of the lock when this process dies, however it dies: so a reader knows that a spool is finished.
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = fd
+        self._segment_end = self.position + self._segment_bytes
+
+    def close(self) -> None:
+        """Let go of the file; nothing is buffered here."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

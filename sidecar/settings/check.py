@@ -1,0 +1,69 @@
+"""What no single setting can know: values that are well formed and still cannot work. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+import msgspec
+
+from sidecar.settings.declaration import Settings
+from sidecar.settings.values import Listen
+
+LONGEST_SOCKET_PATH = 107
+ADMIN_TOKEN_PREFIX = "sat"  # noqa: S105
+"""How admin tokens begin; an API key must never look like one."""
+
+
+def faults_of(settings: Settings) -> list[str]:
+    """One `path: sentence` for each fault."""
+    return [*_listeners(settings), *_proxy(settings), *_others(settings)]
+
+
+def _listeners(settings: Settings) -> list[str]:
+    faults = []
+    used: dict[str, Listen] = {}
+    for name, listen in (("proxy", settings.proxy.listen), ("admin", settings.admin.listen), ("metrics", settings.metrics.listen)):
+        path = f"{name}.listen"
+        if not listen.path and listen.port == 0:
+            faults.append(f"{path}: needs a port from 1 to 65535, for every process that shares it must know it")
+        if len(listen.path.encode()) > LONGEST_SOCKET_PATH:
+            faults.append(f"{path}: the path of a unix socket has at most {LONGEST_SOCKET_PATH} bytes; choose a shorter one")
+        faults += [f"{path}: is the address of {other} too; choose another one" for other, taken in used.items() if _clash(listen, taken)]
+        used[path] = listen
+    return faults
+
+
+def _clash(one: Listen, other: Listen) -> bool:
+    """Whether both cannot be listened on at once."""
+    if one.path or other.path:
+        return one.path == other.path
+    return one.port == other.port and (one.host == other.host or bool({one.host, other.host} & {"0.0.0.0", "::", "*"}))  # noqa: S104
+
+
+def _proxy(settings: Settings) -> list[str]:
+    proxy = settings.proxy
+    faults = []
+    if proxy.workers != "auto" and not 1 <= proxy.workers <= 256:
+        faults.append("proxy.workers: must be a number from 1 to 256, or auto")
+    for index, network in enumerate(proxy.trusted_proxies):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            faults.append(f"proxy.trusted_proxies[{index}]: {error}; write a network such as 10.0.0.0/8")
+    timeouts = msgspec.structs.asdict(proxy.timeouts)
+    faults += [f"proxy.timeouts.{name}: must be more than 0" for name, value in timeouts.items() if value <= 0]
+    return faults
+
+
+def _others(settings: Settings) -> list[str]:
+    faults = []
+    if not re.fullmatch(r"[\x20-\x7e]*", settings.hub.access_key.reveal()):
+        faults.append("hub.access_key: has characters that a header cannot carry; it is one line of printable ASCII")
+    if settings.keys.prefix == ADMIN_TOKEN_PREFIX:
+        faults.append(f"keys.prefix: {ADMIN_TOKEN_PREFIX} is how admin tokens begin; choose another one")
+    if settings.spool.max_bytes < 2 * settings.spool.segment_bytes:
+        faults.append("spool.max_bytes: must be at least twice spool.segment_bytes")
+    if not settings.data_dir.strip():
+        faults.append("data_dir: needs the path of a directory")
+    return faults

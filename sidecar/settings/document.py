@@ -1,0 +1,149 @@
+"""From a YAML file and the environment to one tree of raw values; what they mean is decided in `load`.
+
+Scalars are read as YAML 1.2 reads them: `off` is text and no flag, `0123` is no octal number, `12:30` is
+no number at all. A name that is given twice is a fault, for the second one would win in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ENVIRONMENT_PREFIX = "SIDECAR_"
+_REFERENCE = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|(\$\{)")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the scalars of YAML 1.2's core schema and without repeated names."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's interface
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Refuse a name that is there twice."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value} is given twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def decimal(self, node: yaml.ScalarNode) -> int:
+        """A whole number: always decimal."""
+        return int(node.value)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.decimal)
+
+
+def parse(text: str) -> Any:
+    """The value that YAML `text` holds; raises yaml.YAMLError."""
+    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+
+
+def problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the line itself, which may hold a secret."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return type(error).__name__
+    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
+
+
+def read(file: Path | None, faults: list[str]) -> dict[str, Any]:
+    """The mapping in `file`; {} with the reason added to `faults` when there is none."""
+    if file is None:
+        return {}
+    try:
+        tree = parse(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        faults.append(f"{file}: cannot be read ({error.strerror}); give the path of a configuration file with -c")
+        return {}
+    except UnicodeDecodeError:
+        faults.append(f"{file}: is not UTF-8 text")
+        return {}
+    except yaml.YAMLError as error:
+        faults.append(f"{file}: is not YAML ({problem(error)})")
+        return {}
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        faults.append(f"{file}: must hold a mapping of settings")
+        return {}
+    return tree
+
+
+def expand(node: Any, environment: Mapping[str, str], path: str, faults: list[str]) -> Any:
+    """`node` with `${NAME}` replaced in every scalar; `$${` stands for `${` itself."""
+    if isinstance(node, dict):
+        return {str(key): expand(value, environment, join(path, str(key)), faults) for key, value in node.items()}
+    if isinstance(node, list):
+        return [expand(value, environment, f"{path}[{index}]", faults) for index, value in enumerate(node)]
+    if not isinstance(node, str):
+        return node
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[1]
+        if match[3]:
+            faults.append(f"{path}: has a ${{ that names no environment variable; write ${{NAME}}, or $${{ for the characters themselves")
+        elif match[2] not in environment:
+            faults.append(f"{path}: the environment variable {match[2]} is not set")
+        return environment.get(match[2] or "", "")
+
+    return _REFERENCE.sub(replace, node)
+
+
+def overlay(tree: dict[str, Any], environment: Mapping[str, str], faults: list[str]) -> dict[str, str]:
+    """Lay the `SIDECAR_…` variables over `tree`; returns which variable each dotted path came from."""
+    origins: dict[str, str] = {}
+    for name in sorted(environment):
+        # Names without `__` are ignored: Kubernetes injects names such as SIDECAR_PORT for a service called sidecar.
+        if not name.startswith(ENVIRONMENT_PREFIX) or ("__" not in name and name != "SIDECAR_DATA_DIR"):
+            continue
+        # A setting at the top has no level to separate: SIDECAR__ENFORCEMENT.
+        *parents, leaf = name.removeprefix(ENVIRONMENT_PREFIX).removeprefix("_").lower().split("__")
+        path = ".".join([*parents, leaf])
+        origins[path] = name
+        try:
+            _place(tree, parents, leaf, _value(environment[name]))
+        except yaml.YAMLError:
+            faults.append(f"{path}: is not a YAML list or mapping")
+        except TypeError:
+            faults.append(f"{path}: cannot be set, for the file has a single value where its section belongs")
+    return origins
+
+
+def with_origin(fault: str, origins: Mapping[str, str]) -> str:
+    """`fault` with the environment variable that its value came from, so that nobody searches the file for it."""
+    path, separator, sentence = fault.partition(": ")
+    return f"{path} (from {origins[path]}){separator}{sentence}" if path in origins else fault
+
+
+def join(path: str, name: str) -> str:
+    """The dotted path of `name` below `path`."""
+    return f"{path}.{name}" if path else name
+
+
+def _value(text: str) -> Any:
+    return parse(text) if text[:1] in ("[", "{") else text
+
+
+def _place(tree: dict[str, Any], parents: list[str], leaf: str, value: Any) -> None:
+    node: Any = tree
+    for parent in parents:
+        if node.get(parent) is None:
+            node[parent] = {}
+        node = node[parent]
+        if not isinstance(node, dict):
+            raise TypeError(parent)
+    node[leaf] = value

@@ -1,0 +1,172 @@
+"""Reads the configuration: a YAML file, then the environment over it; every fault is reported at once.
+
+`${NAME}` is expanded in scalars after parsing, so a secret that contains YAML syntax cannot change
+the document. A setting that holds a secret may instead be given as `<name>_file`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from sidecar.settings.check import faults_of
+from sidecar.settings.declaration import Section, Settings
+from sidecar.settings.document import expand, join, overlay, read, with_origin
+from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, item_section, subsection
+from sidecar.settings.values import Secret
+
+_MISSING = object()
+_MESSAGE = re.compile(r"Expected `(?P<kind>[^`]*)`(?P<rest>.*?)(?:, got `[^`]*`)?$")
+_KINDS = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "array": "a list",
+}
+
+
+class SettingsError(Exception):
+    """The configuration is wrong; `faults` has one `path: sentence` for each fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Read `file` (None: defaults only) and the `SIDECAR_…` variables of `environment`.
+
+    Raises SettingsError with every fault found.
+    """
+    faults: list[str] = []
+    tree = expand(read(file, faults), environment, "", faults)
+    origins = overlay(tree, environment, faults)
+    _follow_data_dir(tree)
+    settings = _section(Settings, tree, "", faults)
+    if not faults and isinstance(settings, Settings):
+        faults = faults_of(settings)
+    if faults:
+        raise SettingsError([with_origin(fault, origins) for fault in faults])
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def decode_scalar(type_: type, value: object) -> object:
+    """msgspec's hook for the kinds of `settings.values`."""
+    parse = getattr(type_, "parse", None)
+    if parse is not None:
+        return parse(value if isinstance(value, str) else str(value))
+    if not isinstance(value, str):
+        # YAML has read a number, and may have lost digits of a secret that only looks like one.
+        raise ValueError("must be text; write it in quotes")
+    return type_(value)
+
+
+def encode_scalar(value: object) -> object:
+    """The inverse of `decode_scalar`; gives secrets away, so only for the pipe to a child process."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, float):
+        return f"{float(value) * 1000:.6f}ms"
+    return int(value) if isinstance(value, int) else str.__str__(value)
+
+
+def to_bytes(settings: Settings) -> bytes:
+    """Settings for a child process, secrets included."""
+    return msgspec.msgpack.encode(settings, enc_hook=encode_scalar)
+
+
+def from_bytes(data: bytes) -> Settings:
+    """What `to_bytes` wrote."""
+    return msgspec.msgpack.decode(data, type=Settings, dec_hook=decode_scalar)
+
+
+def _follow_data_dir(tree: dict[str, Any]) -> None:
+    """A pepper that is not placed by itself goes with the data directory, wherever that was moved to."""
+    keys = tree.get("keys")
+    if isinstance(tree.get("data_dir"), str) and (keys is None or isinstance(keys, dict)):
+        tree["keys"] = {"pepper_file": f"{tree['data_dir'].rstrip('/')}/pepper", **(keys or {})}
+
+
+def _section(section: type[Section], tree: Any, path: str, faults: list[str]) -> Section | None:
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        faults.append(f"{path}: must be a mapping")
+        return None
+    tree = dict(tree)
+    before = len(faults)
+    values: dict[str, Any] = {}
+    for info, hint, meta in fields(section):
+        here = join(path, info.encode_name)
+        raw = _secret_file(tree, info.encode_name, hint, here, faults)
+        if raw is not _MISSING:
+            values[info.name] = _value(hint, meta, raw, here, faults)
+        elif info.required:
+            faults.append(f"{here}: is missing")
+    for name in tree:
+        known = ", ".join(info.encode_name for info, _, _ in fields(section))
+        faults.append(f"{join(path, name)}: unknown setting; known here: {known}")
+    return section(**values) if len(faults) == before else None
+
+
+def _secret_file(tree: dict[str, Any], name: str, hint: Any, here: str, faults: list[str]) -> Any:
+    raw = tree.pop(name, _MISSING)
+    file = tree.pop(f"{name}_file", _MISSING) if is_secret(hint) else _MISSING
+    if file is _MISSING:
+        return raw
+    if raw is not _MISSING:
+        faults.append(f"{here}: give either {name} or {name}_file, not both")
+        return raw
+    try:
+        return Path(str(file)).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        faults.append(f"{here}_file: {file} cannot be read")
+        return _MISSING
+
+
+def _value(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: list[str]) -> Any:
+    if raw is None and is_optional(hint):
+        return None
+    inner = subsection(hint)
+    if inner is not None:
+        return _section(inner, raw, path, faults)
+    if raw is None:
+        faults.append(f"{path}: has no value; give one or remove the line")
+        return None
+    item = item_section(hint)
+    if item is not None and isinstance(raw, list):
+        return tuple(_section(item, entry, f"{path}[{index}]", faults) for index, entry in enumerate(raw))
+    return _leaf(hint, meta, raw, path, faults)
+
+
+def _leaf(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: list[str]) -> Any:
+    target = Annotated[hint, meta] if meta is not None and _constrained(meta) else hint
+    if isinstance(raw, str) and getattr(hint, "__origin__", None) is tuple:
+        raw = [part.strip() for part in raw.split(",") if part.strip()]
+    try:
+        return msgspec.convert(raw, target, strict=False, dec_hook=decode_scalar)
+    except (msgspec.ValidationError, ValueError, TypeError) as error:
+        faults.append(f"{path}: {_sentence(str(error), hint)}")
+        return None
+
+
+def _sentence(message: str, hint: Any) -> str:
+    """What to write instead. A secret's own text must not reach it, and msgspec quotes no values but those of choices."""
+    words = [word for kind in alternatives(hint) for word in choices(kind)]
+    if words:
+        others = [_KINDS["int"]] if int in alternatives(hint) else []
+        return f"must be one of: {', '.join([*others, *words])}"
+    match = _MESSAGE.match(message.partition(" - at")[0])
+    if match is None:
+        return message.partition(" - at")[0]
+    return f"must be {_KINDS.get(match['kind'], match['kind'])}{match['rest']}"
+
+
+def _constrained(meta: msgspec.Meta) -> bool:
+    return any(getattr(meta, name) is not None for name in ("ge", "gt", "le", "lt", "pattern", "min_length", "max_length"))

@@ -1,0 +1,136 @@
+"""The scalar kinds that a setting may have beside text, numbers and flags.
+
+Each kind parses one YAML scalar and refuses with a sentence that says what to write instead.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Self
+from urllib.parse import urlsplit
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?")
+_BYTES = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+class Duration(float):
+    """Seconds, written as a number and a unit: `250ms`, `30s`, `5m`, `24h`, `7d`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `text`; raises ValueError with what to write instead."""
+        match = _DURATION.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f"{text!r} is not a duration; write a number and a unit (250ms, 30s, 5m, 24h, 7d)")
+        return cls(float(match[1]) * _SECONDS[match[2]])
+
+    def __str__(self) -> str:
+        """The shortest exact form: the largest unit that leaves a whole number."""
+        for unit in ("d", "h", "m", "s"):
+            count = float(self) / _SECONDS[unit]
+            if count >= 1 and count == int(count):
+                return f"{int(count)}{unit}"
+        return f"{round(float(self) * 1000)}ms"
+
+
+class Size(int):
+    """Bytes, written as a number and an optional unit: `64KiB`, `32MiB`, `1GiB`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `text`; raises ValueError with what to write instead."""
+        match = _SIZE.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f"{text!r} is not a size; write a number and a unit (64KiB, 32MiB, 1GiB)")
+        return cls(int(match[1]) * _BYTES[match[2]])
+
+    def __str__(self) -> str:
+        """The largest unit that leaves a whole number."""
+        for unit in ("GiB", "MiB", "KiB"):
+            if self and self % _BYTES[unit] == 0:
+                return f"{self // _BYTES[unit]}{unit}"
+        return f"{int(self)}B"
+
+
+class Listen(str):
+    """Where to listen: `host:port`, `[v6]:port` or `unix:///path`."""
+
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `text`; raises ValueError with what to write instead."""
+        listen = cls(text)
+        listen.host, listen.port, listen.path = "", 0, ""
+        if text.startswith("unix://"):
+            listen.path = text.removeprefix("unix://")
+            if not listen.path.startswith("/"):
+                raise ValueError(f"{text!r} needs an absolute path: unix:///path")
+            return listen
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"{text!r} is not an address to listen on; write host:port or unix:///path")
+        listen.host, listen.port = host.strip("[]"), int(port)
+        return listen
+
+
+class Secret(str):
+    """Text that must never be printed: `str()` and `repr()` mask it, `reveal()` gives it out."""
+
+    __slots__ = ()
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return str.__str__(self)
+
+    def __str__(self) -> str:
+        """A mask: a secret that slips into a message stays secret."""
+        return "********" if len(self) else ""
+
+    __repr__ = __str__
+
+    def __format__(self, spec: str) -> str:
+        return format(self.__str__(), spec)
+
+
+class StoreUrl(Secret):
+    """Where the key store is; masked because it may hold a password."""
+
+    SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `text`; raises ValueError with what to write instead."""
+        if text != "embedded" and urlsplit(text).scheme not in cls.SCHEMES:
+            raise ValueError("the store is `embedded` or a URL that starts with " + ", ".join(f"{s}://" for s in cls.SCHEMES))
+        return cls(text)
+
+
+class HubUrl(str):
+    """The hub's address: http://, https:// or unix:///path; its path is the hub's mount prefix."""
+
+    scheme: str
+    host: str
+    port: int
+    mount: str
+    socket: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `text`; raises ValueError with what to write instead."""
+        url = cls(text)
+        parts = urlsplit(text)
+        url.scheme, url.host, url.port, url.mount, url.socket = parts.scheme, "", 0, "", ""
+        if parts.scheme == "unix" and parts.path:
+            url.socket = parts.path
+            return url
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+            raise ValueError(f"{text!r} is not a hub address; write http://host:port/, https://host/ or unix:///path")
+        url.host = parts.hostname
+        url.port = parts.port or (443 if parts.scheme == "https" else 80)
+        url.mount = parts.path.rstrip("/")
+        return url

@@ -1,0 +1,52 @@
+"""Authorize: may this key do this? A pure judgement on the key, the route, the address and the model."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from sidecar.hubs.allowed_routes import allows
+from sidecar.hubs.profile import Route
+from sidecar.keys.record import Key
+from sidecar.refusals import ABNORMAL_USAGE_DETECTED, IP_NOT_ALLOWED, MODEL_NOT_ALLOWED, ROUTE_NOT_ALLOWED, Refused
+
+
+def check_use(key: Key, method: str, path: str, route: Route, client: str, now: float) -> None:
+    """Raise Refused when `key` may not call `route` from `client` at `now` (Unix seconds)."""
+    if key.throttled_until is not None and now < key.throttled_until:
+        raise Refused(ABNORMAL_USAGE_DETECTED, retry_after=key.throttled_until - now)
+    if key.allowed_ips is not None and not address_allowed(key.allowed_ips, client):
+        raise Refused(IP_NOT_ALLOWED)
+    if (key.allowed_routes is not None or route.opt_in) and not allows(key.allowed_routes, method, path, route):
+        raise Refused(ROUTE_NOT_ALLOWED)
+
+
+def check_models(key: Key, models: tuple[str, ...]) -> None:
+    """Raise Refused when one of the `models` that a request can choose is not on the key's list.
+
+    A request that names none is refused too: the hub would choose a default that nobody checked.
+    """
+    if key.allowed_models is None:
+        return
+    if not models or any(not _model_allowed(key.allowed_models, model) for model in models):
+        raise Refused(MODEL_NOT_ALLOWED, param="model")
+
+
+def address_allowed(networks: tuple[str, ...], client: str) -> bool:
+    """Whether the address `client` lies in one of `networks` (CIDR). An unknown address never does."""
+    try:
+        address: IPv4Address | IPv6Address = ip_address(client)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in _networks(networks))
+
+
+@lru_cache(maxsize=4096)
+def _networks(texts: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(text, strict=False) for text in texts)
+
+
+def _model_allowed(allowed: tuple[str, ...], model: str) -> bool:
+    return any(model == entry or (entry.endswith("*") and model.startswith(entry[:-1])) for entry in allowed)

@@ -1,0 +1,248 @@
+"""Receives a request body: counts it, decodes `chunked` strictly, holds the client back when nobody reads.
+
+Chunk extensions and trailers are checked and dropped (RFC 9112 7.1.1, 7.1.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from sidecar.refusals import HEADERS_TOO_LARGE, INVALID_REQUEST, REQUEST_TOO_LARGE, Refused
+
+HIGH_WATER = 256 << 10
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e]*)?")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+_LONGEST_SIZE_LINE = 512
+_LONGEST_TRAILERS = 8 << 10
+
+
+class ClientGone(Exception):
+    """The client left before its request was complete."""
+
+
+class Flow(Protocol):
+    """The side that bytes come from."""
+
+    def hold(self) -> None:
+        """Stop reading from the client."""
+
+    def release(self) -> None:
+        """Read again."""
+
+    def send_continue(self) -> None:
+        """Tell the client that its body is wanted."""
+
+
+class ChunkedDecoder:
+    """Decodes `Transfer-Encoding: chunked`, refusing what RFC 9112 7.1 does not spell out."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._state: Callable[[list[bytes]], bool] = self._size
+        self._remaining = 0
+        self._trailers = 0
+        self.done = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Decode `data`; returns body pieces. Raises Refused. When `done`, `rest` has what follows the body."""
+        self._buffer += data
+        pieces: list[bytes] = []
+        while not self.done and self._state(pieces):
+            pass
+        return pieces
+
+    @property
+    def rest(self) -> bytes:
+        """Bytes behind the body."""
+        return bytes(self._buffer)
+
+    def _line(self, longest: int, refusal: Refused) -> bytes | None:
+        end = self._buffer.find(b"\n", 0, longest)
+        if end < 0:
+            if len(self._buffer) >= longest:
+                raise refusal
+            return None
+        if end == 0 or self._buffer[end - 1] != 13:
+            raise Refused(INVALID_REQUEST, "A line of the chunked body does not end in CRLF.")
+        line = bytes(self._buffer[: end - 1])
+        del self._buffer[: end + 1]
+        return line
+
+    def _size(self, _pieces: list[bytes]) -> bool:
+        line = self._line(_LONGEST_SIZE_LINE, Refused(INVALID_REQUEST, "A chunk extension is too long."))
+        if line is None:
+            return False
+        match = _SIZE_LINE.fullmatch(line)
+        if match is None:
+            raise Refused(INVALID_REQUEST, "A chunk size is not a hexadecimal number.")
+        self._remaining = int(match[1], 16)
+        self._state = self._data if self._remaining else self._trailer
+        return True
+
+    def _data(self, pieces: list[bytes]) -> bool:
+        if self._remaining:
+            piece = bytes(self._buffer[: self._remaining])
+            if not piece:
+                return False
+            del self._buffer[: len(piece)]
+            self._remaining -= len(piece)
+            pieces.append(piece)
+        if self._remaining or not self._buffer:
+            return False
+        if not b"\r\n".startswith(self._buffer[:2]):
+            raise Refused(INVALID_REQUEST, "A chunk is longer than its size says.")
+        if len(self._buffer) < 2:
+            return False
+        del self._buffer[:2]
+        self._state = self._size
+        return True
+
+    def _trailer(self, _pieces: list[bytes]) -> bool:
+        line = self._line(_LONGEST_TRAILERS, Refused(HEADERS_TOO_LARGE))
+        if line is None:
+            return False
+        if not line:
+            self.done = True
+            return False
+        self._trailers += len(line)
+        if self._trailers > _LONGEST_TRAILERS:
+            raise Refused(HEADERS_TOO_LARGE)
+        if not _TRAILER.fullmatch(line):
+            raise Refused(INVALID_REQUEST, "A trailer field is not valid.")
+        return True
+
+
+class RequestBody:
+    """The body of one request, as it arrives."""
+
+    def __init__(self, flow: Flow, length: int | None, chunked: bool, longest: int, expects_continue: bool) -> None:
+        self.length = length if not chunked else None
+        self.received = 0
+        self.complete = not chunked and not length
+        self._flow = flow
+        self._decoder = ChunkedDecoder() if chunked else None
+        self._longest = longest
+        self._expects_continue = expects_continue
+        self._pieces: deque[bytes] = deque()
+        self._buffered = 0
+        self._held = False
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Take bytes from the connection; returns what follows the body once it is complete, else None.
+
+        A fault in the framing is raised by the next `read`, as Refused.
+        """
+        rest: bytes | None = None
+        try:
+            rest = self._feed_chunked(data) if self._decoder is not None else self._feed_counted(data)
+        except Refused as error:
+            self.fail(error)
+            return None
+        if self._buffered > HIGH_WATER and not self._held and not self.complete:
+            self._held = True
+            self._flow.hold()
+        self._wake()
+        return rest
+
+    def fail(self, error: Exception) -> None:
+        """End the body with `error`: a framing fault, a deadline, or ClientGone."""
+        if not self.complete and self._error is None:
+            self._error = error
+            self._wake()
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the body can never become complete: Refused or ClientGone."""
+        return self._error
+
+    def whole(self) -> bytes | None:
+        """The whole body, if all of it is here and none of it was read; else None."""
+        if not self.complete or self._buffered != self.received:
+            return None
+        if not self.received:
+            return b""
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._buffered = 0
+        return data
+
+    async def read(self) -> bytes:
+        """The next piece; empty at the end. Raises Refused or ClientGone."""
+        while self._error is not None or not self._pieces:
+            # A broken body is refused at once, even if good pieces came before the fault.
+            if self._error is not None:
+                raise self._error
+            if self.complete:
+                return b""
+            self.ask()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        piece = self._pieces.popleft()
+        self._buffered -= len(piece)
+        if self._held and self._buffered <= HIGH_WATER // 2:
+            self._held = False
+            self._flow.release()
+        return piece
+
+    async def read_all(self, longest: int) -> bytes:
+        """The whole body, at most `longest` bytes. Raises Refused or ClientGone."""
+        if self.length is not None and self.length > longest:
+            raise Refused(REQUEST_TOO_LARGE)
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await self.read():
+            size += len(piece)
+            if size > longest:
+                raise Refused(REQUEST_TOO_LARGE)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def ask(self) -> None:
+        """Send `100 Continue` if the client waits for it and nothing has arrived yet (RFC 9110 10.1.1)."""
+        if self._expects_continue:
+            self._expects_continue = False
+            if not self.received:
+                self._flow.send_continue()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the client still waits for `100 Continue`, so that its body will never come unasked."""
+        return self._expects_continue and not self.received
+
+    def _feed_counted(self, data: bytes) -> bytes | None:
+        missing = (self.length or 0) - self.received
+        if len(data) < missing:
+            self._store(data)
+            return None
+        self._store(data[:missing] if len(data) > missing else data)
+        self.complete = True
+        return data[missing:]
+
+    def _feed_chunked(self, data: bytes) -> bytes | None:
+        decoder = self._decoder
+        assert decoder is not None
+        for piece in decoder.feed(data):
+            self._store(piece)
+        if self.received > self._longest:
+            raise Refused(REQUEST_TOO_LARGE)
+        if not decoder.done:
+            return None
+        self.complete = True
+        return decoder.rest
+
+    def _store(self, piece: bytes) -> None:
+        if piece:
+            self._pieces.append(piece)
+            self._buffered += len(piece)
+            self.received += len(piece)
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

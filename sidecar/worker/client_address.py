@@ -1,0 +1,51 @@
+"""Who is the client, when proxies stand before us? Only named networks are believed (RFC 7239 8.1)."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+
+class ClientAddress:
+    """Finds the client's address behind `trusted` networks (CIDR)."""
+
+    def __init__(self, trusted: tuple[str, ...]) -> None:
+        self._trusted = tuple(ip_network(network, strict=False) for network in trusted)
+
+    def of(self, peer: str, forwarded_for: list[bytes]) -> str:
+        """The address: `peer`, or the last one of X-Forwarded-For that no trusted proxy of ours wrote.
+
+        `peer` is empty on a unix socket, which counts as trusted when any network is.
+        """
+        if not self._trusted or not forwarded_for:
+            return peer
+        if peer and not self._is_trusted(peer):
+            return peer
+        client = peer
+        entries = [entry.strip() for value in forwarded_for for entry in value.decode("latin-1").split(",")]
+        for entry in reversed(entries):
+            address = _parse(entry)
+            if address is None:
+                # What stands left of nonsense was not written by a proxy that we trust.
+                return client
+            client = str(address)
+            if not self._is_trusted(client):
+                return client
+        return client
+
+    def _is_trusted(self, text: str) -> bool:
+        address = _parse(text)
+        return address is not None and any(address in network for network in self._trusted)
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

@@ -1,0 +1,137 @@
+"""Identify: which key does this request carry? The credential's form is judged before the store is asked."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
+
+from sidecar.keys.cache import Answer
+from sidecar.keys.reader import Found
+from sidecar.keys.record import Key, Secret, status
+from sidecar.keys.token import HUB_KEY_PREFIX
+from sidecar.refusals import (
+    API_KEY_DISABLED,
+    API_KEY_EXPIRED,
+    API_KEY_REVOKED,
+    API_KEY_ROTATED,
+    BAD_CREDENTIAL,
+    INVALID_API_KEY,
+    MISSING_API_KEY,
+    TOO_MANY_FAILURES,
+    Refusal,
+    Refused,
+)
+from sidecar.worker.wire import RequestHead
+
+LONGEST_TOKEN = 4096
+_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-+\--~]+)")
+_STATUS_REFUSALS: dict[str, Refusal] = {"expired": API_KEY_EXPIRED, "revoked": API_KEY_REVOKED, "disabled": API_KEY_DISABLED}
+
+
+class Verifier(Protocol):
+    """Finds keys by token: from the cache while its lease holds, else from the store."""
+
+    def cached(self, token: bytes) -> Answer:
+        """The key, None when the token is known to be nobody's, or MISS. Never waits."""
+
+    async def resolve(self, token: bytes) -> Found | None:
+        """The key, or None when no key has this token. Raises StoreUnavailable."""
+
+
+class Attempts(Protocol):
+    """Counts failed attempts by source address."""
+
+    def wait(self, source: str) -> float:
+        """Seconds until another failure is answered in full; 0 when it may be now."""
+
+    def charge(self, source: str) -> None:
+        """Count a failure."""
+
+
+def credential(head: RequestHead) -> bytes:
+    """The one bearer token of a request (RFC 6750 2.1).
+
+    Raises Refused: missing_api_key, invalid_api_key for another scheme, invalid_request for more than
+    one credential or a broken field.
+    """
+    values = head.all(b"authorization")
+    if not values or not values[0]:
+        if len(values) > 1:
+            raise Refused(BAD_CREDENTIAL)
+        raise Refused(MISSING_API_KEY)
+    value = values[0]
+    if len(values) > 1 or b"," in value or _has_parameter(head.target.query, b"access_token"):
+        raise Refused(BAD_CREDENTIAL)
+    match = _BEARER.fullmatch(value)
+    if match is None:
+        scheme, _, rest = value.partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise Refused(INVALID_API_KEY, "Only Authorization: Bearer <key> is accepted.")
+        raise Refused(BAD_CREDENTIAL if rest.strip() else MISSING_API_KEY)
+    token = match[1]
+    if token.startswith(HUB_KEY_PREFIX.encode()):
+        raise Refused(INVALID_API_KEY, "This is an access key of the hub itself; send an API key that was issued for this service.")
+    if len(token) > LONGEST_TOKEN:
+        raise Refused(INVALID_API_KEY)
+    return token
+
+
+def judge(key: Key, secret: Secret, now: float) -> None:
+    """Raise Refused when the key, or the secret that opened it, is not live at `now`.
+
+    The code tells why: only somebody who holds the secret learns it.
+    """
+    if key.revoked_at is None and not key.disabled and key.expires_at is None and secret.state == "current" and secret.expires_at is None:
+        return
+    state = status(key, now)
+    if state != "active":
+        raise Refused(_STATUS_REFUSALS[state])
+    if secret.state == "revoked" or (secret.expires_at is not None and now >= secret.expires_at):
+        raise Refused(API_KEY_ROTATED)
+
+
+class Identifier:
+    """Turns a request's credential into a key."""
+
+    def __init__(self, verifier: Verifier, attempts: Attempts) -> None:
+        self._verifier = verifier
+        self._attempts = attempts
+
+    def known(self, token: bytes) -> Found | None:
+        """The key, when the cache may answer. Never waits. Raises Refused for a token that is known to be nobody's."""
+        found = self._verifier.cached(token)
+        if found is None:
+            raise Refused(INVALID_API_KEY)
+        return found if isinstance(found, Found) else None
+
+    async def find(self, token: bytes) -> Found:
+        """The key that `token` opens, asked from the store. Raises Refused(invalid_api_key) or StoreUnavailable."""
+        found = await self._verifier.resolve(token)
+        if found is None:
+            raise Refused(INVALID_API_KEY)
+        return found
+
+    def failure(self, refused: Refused, source: str) -> Refused:
+        """Count a failed attempt of `source`; the refusal to answer with."""
+        if refused.refusal is not INVALID_API_KEY or not source:
+            return refused
+        wait = self._attempts.wait(source)
+        if wait > 0:
+            return Refused(TOO_MANY_FAILURES, retry_after=wait)
+        self._attempts.charge(source)
+        return refused
+
+
+def _has_parameter(query: bytes | None, name: bytes) -> bool:
+    if not query or (b"=" not in query and name not in query):
+        return False
+    return any(parameter_name(pair) == name for pair in query.split(b"&"))
+
+
+def parameter_name(pair: bytes) -> bytes:
+    """The decoded name of one `name=value` of a query; `a[b]` counts as `a`, as query parsers of hubs nest it."""
+    name = pair.partition(b"=")[0]
+    if b"%" in name or b"+" in name:
+        name = unquote_to_bytes(name.replace(b"+", b" "))
+    return name.partition(b"[")[0].strip()

@@ -1,0 +1,100 @@
+"""Meter: what happened to one request, written to the spool as one event before the client sees the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sidecar.events.record import NO_TOKENS, Interim, Request, Tokens, encode
+from sidecar.refusals import Outcome, Refusal
+
+INTERIM_SECONDS = 60.0
+LONGEST_AGENT = 256
+LONGEST_MODEL = 128
+
+
+class Spool(Protocol):
+    """Where events go."""
+
+    def append(self, record: bytes) -> bool:
+        """Keep one record; False when it had to be dropped."""
+
+
+class Record:
+    """One request while it is under way. Times are loop times in seconds."""
+
+    __slots__ = (
+        "agent", "auth", "bytes_in", "bytes_out", "client", "ending", "error", "finished", "first_byte", "hub_started", "hub_status",
+        "hub_time", "interim_at", "interim_in", "interim_out", "key_id", "method", "model", "model_served", "outcome", "path",
+        "queue", "quota_period", "reason", "request_id", "route", "secret_id", "secret_state", "shadow", "span_id", "started",
+        "status", "streaming", "tokens", "trace_id", "usage_source",
+    )  # fmt: skip
+
+    def __init__(self, request_id: str, started: float) -> None:
+        self.request_id = request_id
+        self.started = started
+        self.finished = False
+        self.key_id = self.secret_id = self.secret_state = ""
+        self.outcome: Outcome = "ok"
+        self.reason = self.error = self.shadow = ""
+        self.status = self.hub_status = 0
+        self.method = self.route = self.path = self.model = self.model_served = ""
+        self.client = self.agent = self.trace_id = self.span_id = self.quota_period = ""
+        self.streaming = False
+        self.ending = "complete"
+        self.auth = self.queue = self.first_byte = self.hub_started = self.hub_time = 0.0
+        self.bytes_in = self.bytes_out = 0
+        self.interim_at = started + INTERIM_SECONDS
+        self.interim_in = self.interim_out = 0
+        self.tokens: Tokens = NO_TOKENS
+        self.usage_source = "none"
+
+    def refused(self, refusal: Refusal) -> None:
+        """The sidecar says no."""
+        self.status = refusal.status
+        self.outcome = refusal.outcome
+        self.reason = refusal.code
+        self.ending = "refused"
+
+    def answered(self, status: int) -> None:
+        """The hub has answered: `status` is the hub's and the client's."""
+        self.status = self.hub_status = status
+        if status >= 500 or status in (402, 429):
+            # Out of credit or throttled at the hub: nothing that this client did wrong.
+            self.outcome, self.reason = "hub_error", f"{status // 100}xx"
+        elif status >= 400:
+            self.outcome, self.reason = "client_error", "4xx"
+
+
+class Meter:
+    """Writes events."""
+
+    def __init__(self, spool: Spool, wall_clock: Callable[[], float], loop_clock: Callable[[], float]) -> None:
+        self._spool = spool
+        self._wall_clock = wall_clock
+        self._loop_clock = loop_clock
+
+    def finish(self, record: Record) -> None:
+        """Write the event of `record`, once. Call it before the answer's last byte is handed to the socket."""
+        if record.finished:
+            return
+        record.finished = True
+        event = Request(
+            self._wall_clock(), record.request_id, record.key_id, record.secret_id, record.outcome, record.reason, record.status,
+            record.hub_status, record.method, record.route, record.path, record.model[:LONGEST_MODEL],
+            record.model_served[:LONGEST_MODEL], record.client, record.agent, record.streaming, record.ending,
+            self._loop_clock() - record.started, record.auth, record.queue, record.first_byte, record.hub_time, record.bytes_in,
+            record.bytes_out, record.tokens, record.usage_source, record.interim_in, record.interim_out, record.shadow,
+            record.trace_id, record.span_id, record.secret_state, record.quota_period, record.error,
+        )  # fmt: skip
+        self._spool.append(encode(event))
+
+    def progress(self, record: Record) -> None:
+        """Write an interim event when a stream has run for another minute; cheap to call on every piece."""
+        now = self._loop_clock()
+        if now < record.interim_at:
+            return
+        record.interim_at = now + INTERIM_SECONDS
+        moved_in, moved_out = record.bytes_in - record.interim_in, record.bytes_out - record.interim_out
+        record.interim_in, record.interim_out = record.bytes_in, record.bytes_out
+        self._spool.append(encode(Interim(self._wall_clock(), record.request_id, record.key_id, moved_in, moved_out)))

@@ -1,0 +1,104 @@
+"""The requests under way, by key: how many, and which of them must be cut when a key dies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from sidecar.keys.record import Key, Secret
+from sidecar.refusals import API_KEY_REVOKED, Refusal, Refused
+from sidecar.store.errors import StoreUnavailable
+from sidecar.worker.accept import Exchange
+from sidecar.worker.identify import judge
+from sidecar.worker.meter import Record
+
+log = logging.getLogger(__name__)
+
+
+class KeySource(Protocol):
+    """Where a key is read anew."""
+
+    def current(self, key_id: str) -> Awaitable[Key | None]:
+        """The key as the store has it now. Raises StoreUnavailable."""
+
+
+class OpenRequests:
+    """Registry of one worker."""
+
+    def __init__(self, keys: KeySource, wall_clock: Callable[[], float], enforced: Callable[[Key | None], bool]) -> None:
+        self._keys = keys
+        self._wall_clock = wall_clock
+        self._enforced = enforced
+        self._by_key: dict[str, dict[Record, Exchange]] = {}
+        self._count = 0
+        self._checks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, record: Record, exchange: Exchange) -> None:
+        """A request of a known key begins."""
+        self._by_key.setdefault(record.key_id, {})[record] = exchange
+        self._count += 1
+
+    def remove(self, record: Record) -> None:
+        """A request ends."""
+        requests = self._by_key.get(record.key_id)
+        if requests is not None and requests.pop(record, None) is not None:
+            self._count -= 1
+            if not requests:
+                del self._by_key[record.key_id]
+
+    def in_flight(self) -> dict[str, int]:
+        """Number of open requests by key id."""
+        return {key_id: len(requests) for key_id, requests in self._by_key.items()}
+
+    def key_changed(self, key_id: str | None) -> None:
+        """A key, or with None any key, was changed: look again at what is open."""
+        affected = [key_id] if key_id is not None else list(self._by_key)
+        for affected_id in affected:
+            if affected_id in self._by_key:
+                task = asyncio.get_running_loop().create_task(self._check(affected_id))
+                self._checks.add(task)
+                task.add_done_callback(self._checks.discard)
+
+    def cut_all(self, refusal: Refusal) -> None:
+        """Break off everything that is still open, for `refusal`."""
+        for requests in list(self._by_key.values()):
+            for record, exchange in list(requests.items()):
+                record.outcome, record.reason, record.ending = refusal.outcome, refusal.code, "shutdown"
+                exchange.cut()
+
+    async def _check(self, key_id: str) -> None:
+        try:
+            key = await self._keys.current(key_id)
+        except StoreUnavailable:
+            # While the store is away open streams go on; its return counts as a change of every key.
+            return
+        if not self._enforced(key):
+            return
+        now = self._wall_clock()
+        for record, exchange in list(self._by_key.get(key_id, {}).items()):
+            secret = _secret(key, record.secret_id)
+            if key is None or secret is None:
+                cut(record, exchange, API_KEY_REVOKED.code)
+                continue
+            try:
+                judge(key, secret, now)
+            except Refused as refused:
+                cut(record, exchange, refused.refusal.code)
+
+
+def cut(record: Record, exchange: Exchange, reason: str) -> None:
+    """Break a request off because its key is dead: what was sent must not look complete."""
+    record.outcome, record.reason, record.ending = "denied", reason, "revoked"
+    log.info("cut request %s of key %s: %s", record.request_id, record.key_id, reason)
+    exchange.cut()
+
+
+def _secret(key: Key | None, secret_id: str) -> Secret | None:
+    if key is None:
+        return None
+    return next((secret for secret in key.secrets if secret.id == secret_id), None)

@@ -1,0 +1,165 @@
+"""A worker process: opens what the data plane needs, serves until told to drain, tells its state once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+
+from sidecar.events.record import WorkerState, encode
+from sidecar.events.spool import SpoolWriter
+from sidecar.hubs.load import load_profile
+from sidecar.keys.adoption import Adoption
+from sidecar.keys.cache import KeyCache
+from sidecar.keys.digest import Digester, load
+from sidecar.keys.lease import Lease
+from sidecar.keys.lookup import Lookup
+from sidecar.keys.reader import KeyReader
+from sidecar.limits.admission import Limiter
+from sidecar.settings.declaration import Settings, Tls
+from sidecar.store.client import Store, connect
+from sidecar.worker.plane import DataPlane
+
+log = logging.getLogger(__name__)
+
+STATE_INTERVAL = 1.0
+BACKLOG = 4096
+
+
+def main(settings: Settings, *, index: int, listen_fd: int | None, ready: Callable[[], None]) -> int:
+    """Be worker number `index`. `listen_fd` is a listening socket that is shared, or None to bind one of our own."""
+    uvloop.run(_run(settings, index, listen_fd, ready))
+    return 0
+
+
+async def _run(settings: Settings, index: int, listen_fd: int | None, ready: Callable[[], None]) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        data_dir = Path(settings.data_dir)
+        store = await connect(settings.store, data_dir)
+        stack.push_async_callback(store.close)
+        worker = Worker(settings, index, store, asyncio.get_running_loop())
+        listener = _listener(settings, listen_fd)
+        await worker.serve(listener, ready)
+
+
+class Worker:
+    """One worker: the data plane, the lease on its key cache, its spool, its state reports."""
+
+    def __init__(self, settings: Settings, index: int, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        data_dir = Path(settings.data_dir)
+        keys = settings.keys
+        pepper = load(Path(keys.pepper_file))
+        previous = load(Path(keys.previous_pepper_file)) if keys.previous_pepper_file else None
+        digester = Digester(keys.prefix, pepper, previous, keys.accept_imported)
+        adoption = Adoption(data_dir / "store-epoch", pepper, previous)
+        spool_directory = data_dir / "spool"
+        spool_directory.mkdir(mode=0o700, exist_ok=True)
+        self._settings = settings
+        self._index = index
+        self._store = store
+        self._loop = loop
+        self._spool = SpoolWriter(spool_directory, segment_bytes=settings.spool.segment_bytes, max_bytes=settings.spool.max_bytes)
+        self._cache = KeyCache(keys.cache_size)
+        self._lease = Lease(store, adoption, self._cache, self._key_changed)
+        stale = settings.store.max_stale if settings.store.on_unavailable == "serve_cached" else 0.0
+        lookup = Lookup(KeyReader(store, adoption), self._cache, self._lease, digester, max_stale=stale)
+        self._limiter = Limiter(store, settings.enforcement)
+        profile = load_profile(settings.hub.profile)
+        self._plane = DataPlane(settings, profile, lookup, self._limiter, self._spool, loop, instance=instance_name(data_dir))
+        self._stopping = asyncio.Event()
+
+    async def serve(self, listener: socket.socket, ready: Callable[[], None]) -> None:
+        """Serve `listener` until SIGTERM, then drain."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stopping.set)
+        background = [asyncio.create_task(work) for work in (self._lease.run(), self._limiter.run(), self._report())]
+        server = await self._listen(listener)
+        self._plane.ticker.start()
+        ready()
+        log.info("worker %d serves on %s", self._index, self._settings.proxy.listen)
+        ending = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([ending, *background], return_when=asyncio.FIRST_COMPLETED)
+        server.close()
+        await self._plane.drain(self._settings.proxy.drain_timeout)
+        await self._limiter.close()
+        for task in background:
+            task.cancel()
+        failures = [result for result in await asyncio.gather(*background, return_exceptions=True) if isinstance(result, Exception)]
+        self._write_state()
+        self._spool.close()
+        if failures:
+            raise failures[0]
+
+    async def _listen(self, listener: socket.socket) -> asyncio.AbstractServer:
+        context = tls_context(self._settings.proxy.tls)
+        if listener.family == socket.AF_UNIX:
+            return await self._loop.create_unix_server(self._plane.connection, sock=listener, ssl=context, backlog=BACKLOG)
+        return await self._loop.create_server(self._plane.connection, sock=listener, ssl=context, backlog=BACKLOG)
+
+    def _key_changed(self, key_id: str | None) -> None:
+        self._plane.open.key_changed(key_id)
+
+    async def _report(self) -> None:
+        while True:
+            self._write_state()
+            self._plane.pool.tidy()
+            await asyncio.sleep(STATE_INTERVAL)
+
+    def _write_state(self) -> None:
+        plane = self._plane
+        state = WorkerState(
+            time=time.time(),
+            worker=self._index,
+            pid=os.getpid(),
+            in_flight=plane.open.in_flight(),
+            lease_age=min(self._lease.age(time.monotonic()), 1e9),
+            loop_lag=plane.ticker.lag,
+            connections=len(plane.front.connections),
+            hub_connections=plane.pool.size,
+            draining=len(plane.drains),
+            cache=dict(self._cache.counters),
+            store_up=self._store.failure is None,
+            dropped=self._spool.dropped,
+        )
+        self._spool.append(encode(state))
+
+
+def instance_name(data_dir: Path) -> str:
+    """A short name for this sidecar, the same in all its workers, that no other sidecar shares: `Via` needs one."""
+    text = f"{socket.gethostname()}:{data_dir.resolve()}"
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def tls_context(tls: Tls | None) -> ssl.SSLContext | None:
+    """The context of a TLS listener: TLS 1.2 or newer, HTTP/1.1 only. Raises OSError or ssl.SSLError for unusable files."""
+    if tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.certificate_file, tls.key_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _listener(settings: Settings, listen_fd: int | None) -> socket.socket:
+    if listen_fd is not None:
+        return socket.socket(fileno=listen_fd)
+    listen = settings.proxy.listen
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((listen.host, listen.port))
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,136 @@
+"""Rewrite: the head that the hub gets, and the head that the client gets back. Pure.
+
+What a client sends is dropped first and our own fields are added last, so that `Connection:
+x-aigne-hub-client-did` can remove nothing of ours (CVE-2025-48865 was that mistake).
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+from msgspec import structs
+
+from sidecar.hubs.profile import Profile, Route
+from sidecar.hubs.protected import HOP_BY_HOP, HeaderPolicy
+from sidecar.settings.declaration import Hub
+from sidecar.worker.identify import parameter_name
+from sidecar.worker.wire import RequestHead
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_IDENTITY_PLACES = ("{key_id}", "{client}")
+"""What makes an injected field one that says who is asking."""
+_ANSWER_DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | {b"content-length", b"x-request-id"}
+_COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
+
+
+class Caller(NamedTuple):
+    """What the injected fields may speak of."""
+
+    key_id: str
+    request_id: str
+    client: str
+    scheme: str
+    host: str
+
+
+class Framing(NamedTuple):
+    """How a body is sent: `length` bytes, or chunked, or (None, False) when there is none."""
+
+    length: int | None
+    chunked: bool
+
+
+class RequestRewriter:
+    """Builds the heads of requests to the hub of `hub`, by `profile`."""
+
+    def __init__(self, profile: Profile, hub: Hub, via: str) -> None:
+        self._mount = hub.url.mount.encode()
+        fixed = f"via: 1.1 {via}\r\n"
+        headers = profile.headers
+        if profile.identity_encoding:
+            headers = structs.replace(headers, protect=(*headers.protect, "accept-encoding"))
+            fixed += "accept-encoding: identity\r\n"
+        self._policy = HeaderPolicy(headers)
+        self._dropped_parameters = frozenset(name.encode() for name in profile.credential_parameters)
+        host = hub.host or (hub.url.host if hub.url.port in (80, 443) else f"{hub.url.host}:{hub.url.port}") or "localhost"
+        self._line = f"host: {host}\r\n".encode()
+        access_key = hub.access_key.reveal()
+        inject = {name: text for name, text in headers.inject.items() if access_key or "{access_key}" not in text}
+        anonymous = {name: text for name, text in inject.items() if not any(place in text for place in _IDENTITY_PLACES)}
+        self._with_identity = fixed + _template(inject, access_key)
+        self._anonymous = fixed + _template(anonymous, access_key)
+
+    def head(self, head: RequestHead, hub_path: bytes, route: Route, caller: Caller, framing: Framing, *, upgrade: bool = False) -> bytes:
+        """The request head for the hub, with the blank line behind it."""
+        query = head.target.query
+        if query is not None and self._dropped_parameters:
+            query = self._strip(query)
+        target = self._mount + hub_path if query is None else b"%b%b?%b" % (self._mount, hub_path, query)
+        passes = self._policy.passes
+        nominated = head.nominated
+        parts = [b"%b %b HTTP/1.1\r\n" % (head.method, target), self._line]
+        if nominated:
+            parts += [field.line for field in head.fields if passes(field.name) and field.name not in nominated]
+        else:
+            parts += [field.line for field in head.fields if passes(field.name)]
+        template = self._with_identity if route.identity and caller.key_id else self._anonymous
+        parts.append(template.format_map(caller._asdict()).encode("latin-1", "replace"))
+        if framing.chunked:
+            parts.append(b"transfer-encoding: chunked\r\n")
+        elif framing.length is not None:
+            parts.append(b"content-length: %d\r\n" % framing.length)
+        if upgrade:
+            parts.append(b"connection: upgrade\r\nupgrade: websocket\r\n")
+        parts.append(b"\r\n")
+        return b"".join(parts)
+
+    def _strip(self, query: bytes) -> bytes | None:
+        """Drop credential parameters; all else stays byte for byte."""
+        pairs = query.split(b"&")
+        kept = [pair for pair in pairs if parameter_name(pair) not in self._dropped_parameters]
+        if len(kept) == len(pairs):
+            return query
+        return b"&".join(kept) if kept else None
+
+
+class AnswerRewriter:
+    """Builds the heads of answers to clients."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._dropped = _ANSWER_DROPPED if profile.headers.cookies else _ANSWER_DROPPED | _COOKIES
+        self._verdicts: dict[bytes, bool] = {}
+
+    def head(self, status: int, headers: list[tuple[bytes, bytes]], request_id: str, extra: bytes, *, limited: bool) -> bytes:
+        """Status line and fields, without framing and without the blank line.
+
+        `extra` has further lines of ours; with `limited` the hub's own rate-limit fields make way for them.
+        """
+        parts = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"Unknown"))]
+        verdicts = self._verdicts
+        nominated = _nominated(headers)
+        for name, value in headers:
+            keep = verdicts.get(name)
+            if keep is None:
+                keep = name.lower() not in self._dropped
+                if len(verdicts) < 1024:
+                    verdicts[name] = keep
+            if not keep or (nominated and name.lower() in nominated) or (limited and name[:11].lower() == b"x-ratelimit"):
+                continue
+            parts.append(b"%b: %b\r\n" % (name, value))
+        parts.append(b"x-request-id: %b\r\n" % request_id.encode())
+        if extra:
+            parts.append(extra)
+        return b"".join(parts)
+
+
+def _nominated(headers: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    for name, value in headers:
+        if len(name) == 10 and name.lower() == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            return frozenset(token.strip().lower() for token in value.split(b","))
+    return frozenset()
+
+
+def _template(inject: dict[str, str], access_key: str) -> str:
+    lines = "".join(f"{name}: {text}\r\n" for name, text in inject.items())
+    return lines.replace("{access_key}", access_key.replace("{", "{{").replace("}", "}}"))

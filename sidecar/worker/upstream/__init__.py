@@ -1,0 +1,1 @@
+"""The hub's side: connections of our own on llhttp (httptools), a pool of them, no retries."""

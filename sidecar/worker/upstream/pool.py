@@ -1,0 +1,109 @@
+"""Connections to the hub: made when needed, kept while the hub keeps them, never more than allowed.
+
+The most recently used connection is taken first, so that a quiet hour lets the others age out. An
+idle connection is given up before a usual hub would close it, since a request sent into a closing
+connection cannot be repeated safely (RFC 9110 9.2.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+
+from sidecar.refusals import HUB_TIMEOUT, HUB_UNAVAILABLE, OVERLOADED, Refused
+from sidecar.settings.declaration import Hub, Timeouts
+from sidecar.worker.deadlines import DeadlineQueue, Ticker
+from sidecar.worker.upstream.connection import HubConnection
+
+
+class HubPool:
+    """Lends connections to the hub of `settings`."""
+
+    def __init__(self, settings: Hub, timeouts: Timeouts, loop: asyncio.AbstractEventLoop, ticker: Ticker) -> None:
+        self._settings = settings
+        self._loop = loop
+        self._connect_timeout = timeouts.hub_connect
+        self._idle: deque[HubConnection] = deque()
+        self._open: set[HubConnection] = set()
+        self._connecting = 0
+        self._first_byte: DeadlineQueue[HubConnection] = ticker.queue(timeouts.hub_first_byte, HubConnection.first_byte_expired)
+        self._between: DeadlineQueue[HubConnection] = ticker.queue(timeouts.hub_idle, HubConnection.first_byte_expired)
+        self._tls = _tls(settings)
+
+    @property
+    def size(self) -> int:
+        """Open connections."""
+        return len(self._open)
+
+    def take(self, method: bytes) -> HubConnection | None:
+        """An idle connection, ready for an exchange, if there is one."""
+        now = self._loop.time()
+        patience = self._settings.idle_connection_age
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closing and now - connection.idle_since < min(patience, connection.idle_patience):
+                connection.start(method)
+                return connection
+            connection.close()
+        return None
+
+    async def connect(self, method: bytes) -> HubConnection:
+        """A new connection. Raises Refused(hub_unavailable, hub_timeout or overloaded)."""
+        if len(self._open) + self._connecting >= self._settings.max_connections:
+            raise Refused(OVERLOADED)
+        self._connecting += 1
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                connection = await self._open_transport()
+        except TimeoutError:
+            raise Refused(HUB_TIMEOUT) from None
+        except (OSError, ssl.SSLError):
+            raise Refused(HUB_UNAVAILABLE) from None
+        finally:
+            self._connecting -= 1
+        self._open.add(connection)
+        connection.start(method)
+        return connection
+
+    def give_back(self, connection: HubConnection) -> None:
+        """End an exchange; keep the connection if it can serve another."""
+        connection.finish()
+        if connection.reusable:
+            connection.idle_since = self._loop.time()
+            self._idle.append(connection)
+        elif connection.request_complete:
+            connection.close()
+        else:
+            connection.abort()
+
+    def tidy(self) -> None:
+        """Close what has been idle for too long; called about once a second."""
+        oldest = self._loop.time() - self._settings.idle_connection_age
+        while self._idle and (self._idle[0].idle_since < oldest or self._idle[0].is_closing):
+            self._idle.popleft().close()
+
+    def close(self) -> None:
+        """Break everything off."""
+        for connection in list(self._open):
+            connection.abort("shutdown")
+
+    async def _open_transport(self) -> HubConnection:
+        url = self._settings.url
+        if url.socket:
+            _, connection = await self._loop.create_unix_connection(self._protocol, url.socket)
+        else:
+            name = url.host if self._tls is not None else None
+            _, connection = await self._loop.create_connection(self._protocol, url.host, url.port, ssl=self._tls, server_hostname=name)
+        return connection
+
+    def _protocol(self) -> HubConnection:
+        return HubConnection(self._loop, self._first_byte, self._between, self._open.discard)
+
+
+def _tls(settings: Hub) -> ssl.SSLContext | None:
+    if settings.url.scheme != "https":
+        return None
+    context = ssl.create_default_context(cafile=settings.ca_file or None)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
