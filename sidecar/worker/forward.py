@@ -12,12 +12,12 @@ from collections.abc import Callable
 from sidecar.hubs.profile import Route
 from sidecar.hubs.usage import UsageReader, open_reader
 from sidecar.refusals import HUB_BROKEN_ANSWER, HUB_REJECTED_CREDENTIAL, HUB_TIMEOUT, HUB_UNAVAILABLE, Refused
-from sidecar.worker.accept import Exchange
-from sidecar.worker.body import ClientGone
-from sidecar.worker.drain import Drains
+from sidecar.worker.client.body import ClientGone
+from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.meter import Meter, Record
 from sidecar.worker.rewrite import AnswerRewriter, Caller, Framing, RequestRewriter
 from sidecar.worker.upstream.connection import HubConnection, HubFault
+from sidecar.worker.upstream.drain import Drains
 from sidecar.worker.upstream.pool import HubPool
 
 _FAULTS = {"timeout": HUB_TIMEOUT, "invalid_answer": HUB_BROKEN_ANSWER}

@@ -11,42 +11,30 @@ import asyncio
 import logging
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Protocol
 
 from sidecar.hubs.blocklet import blocklet_answer
 from sidecar.hubs.routing import Matched, Router
 from sidecar.keys.reader import Found
-from sidecar.keys.record import Key, Secret
-from sidecar.limits.decision import Admission, refusal
-from sidecar.limits.ratelimit_headers import ratelimit_headers
-from sidecar.refusals import INTERNAL_ERROR, KEY_STORE_UNAVAILABLE, LOOP_DETECTED, OVERLOADED, Refused
+from sidecar.keys.record import Secret
+from sidecar.limits.decision import Admission
+from sidecar.refusals import INTERNAL_ERROR, KEY_STORE_UNAVAILABLE, OVERLOADED, Refused
 from sidecar.settings.declaration import Enforcement
 from sidecar.store.errors import StoreUnavailable
-from sidecar.worker.accept import ClientConnection, Exchange
+from sidecar.worker.accept import Accept
 from sidecar.worker.answer import Answers
 from sidecar.worker.authorize import check_use
-from sidecar.worker.body import ClientGone
-from sidecar.worker.client_address import ClientAddress
+from sidecar.worker.client.body import ClientGone
+from sidecar.worker.client.exchange import Connection, Exchange
+from sidecar.worker.dispatch import BodyInspector
 from sidecar.worker.forward import Forwarder, Job
 from sidecar.worker.identify import Identifier, credential, judge
-from sidecar.worker.inspect_body import BodyInspector
-from sidecar.worker.meter import LONGEST_AGENT, Meter, Record
+from sidecar.worker.limit import Limit, header_lines
+from sidecar.worker.meter import Meter, Record
 from sidecar.worker.open_requests import OpenRequests
 from sidecar.worker.rewrite import Caller
-from sidecar.worker.tracing import span_of
-from sidecar.worker.tunnel import Tunneler, check_handshake
+from sidecar.worker.upstream.tunnel import Tunneler, check_handshake
 
 log = logging.getLogger(__name__)
-
-
-class Limiting(Protocol):
-    """Admits requests of limited keys."""
-
-    async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
-        """Ask for `tokens` and a place. Raises StoreUnavailable."""
-
-    def release(self, admission: Admission, tokens: int | None) -> None:
-        """Give the place back; `tokens` were used, None when nobody knows. Never waits."""
 
 
 class Gateway:
@@ -56,42 +44,38 @@ class Gateway:
         self,
         *,
         enforcement: Enforcement,
-        via: str,
         capacity: int,
-        addresses: ClientAddress,
+        accept: Accept,
         identifier: Identifier,
         router: Router,
         inspector: BodyInspector,
-        limiter: Limiting,
+        limit: Limit,
         forwarder: Forwarder,
         tunneler: Tunneler,
         meter: Meter,
         answers: Answers,
         open_requests: OpenRequests,
-        request_ids: Callable[[], str],
         wall_clock: Callable[[], float],
         loop_clock: Callable[[], float],
     ) -> None:
         self._enforcement = enforcement
-        self._via = via.encode()
         self._capacity = capacity
-        self._addresses = addresses
+        self._accept = accept
         self._identifier = identifier
         self._router = router
         self._inspector = inspector
-        self._limiter = limiter
+        self._limit = limit
         self._forwarder = forwarder
         self._tunneler = tunneler
         self._meter = meter
         self._answers = answers
         self._open = open_requests
-        self._request_ids = request_ids
         self._wall_clock = wall_clock
         self._loop_clock = loop_clock
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request. Whatever happens, it is answered or broken off, and counted once."""
-        record = self._accept(exchange)
+        record = self._accept.request(exchange)
         try:
             await self._line(exchange, record)
         except Refused as refused:
@@ -110,11 +94,9 @@ class Gateway:
             self._open.remove(record)
             self._meter.finish(record)
 
-    def reject(self, connection: ClientConnection, refused: Refused) -> None:
+    def reject(self, connection: Connection, refused: Refused) -> None:
         """Answer bytes that never became a request."""
-        record = Record(self._request_ids(), self._loop_clock())
-        record.client = connection.peer
-        self._refuse(connection, record, refused, None)
+        self._refuse(connection, self._accept.nonsense(connection.peer), refused, None)
 
     async def _line(self, exchange: Exchange, record: Record) -> None:
         head = exchange.head
@@ -148,29 +130,16 @@ class Gateway:
         admission = await self._admit(exchange, record, found, body)
         try:
             # rewrite, forward, meter
-            extra = _lines(ratelimit_headers(admission)) if admission is not None else b""
+            extra = header_lines(admission) if admission is not None else b""
             if found is not None and found.secret.state == "retiring":
                 extra += _deprecation(found.secret)
             job = self._job(exchange, record, matched, body, extra, limited=admission is not None)
             await (self._tunneler if websocket and matched.route.websocket else self._forwarder).forward(job)
         finally:
             if admission is not None:
-                tokens = record.tokens
-                self._limiter.release(admission, tokens.input + tokens.output if record.usage_source != "none" else None)
+                self._limit.release(admission, record)
 
     # accept
-
-    def _accept(self, exchange: Exchange) -> Record:
-        head = exchange.head
-        record = Record(self._request_ids(), exchange.started)
-        record.queue = self._loop_clock() - exchange.started
-        record.method = head.method.decode()
-        record.path = head.target.path.decode()
-        record.client = self._addresses.of(exchange.connection.peer, head.all(b"x-forwarded-for"))
-        record.agent = (head.first(b"user-agent") or b"")[:LONGEST_AGENT].decode("utf-8", "replace")
-        span = span_of(head.first(b"traceparent"))
-        record.trace_id, record.span_id = span.trace_id, span.span_id
-        return record
 
     def _match(self, record: Record) -> tuple[Matched | None, Refused]:
         try:
@@ -184,8 +153,7 @@ class Gateway:
     async def _identify(self, exchange: Exchange, record: Record) -> Found | None:
         if len(self._open) >= self._capacity:
             raise Refused(OVERLOADED)
-        if any(self._via in value for value in exchange.head.all(b"via")):
-            raise Refused(LOOP_DETECTED)
+        self._accept.refuse_loops(exchange.head)
         begun = self._loop_clock()
         try:
             token = credential(exchange.head)
@@ -239,20 +207,13 @@ class Gateway:
         if found is None or not found.key.is_limited or self._mode(found) == "off":
             return None
         size = len(body) if body is not None else exchange.body.length or 0
-        admission = await self._limiter.admit(found.key, record.request_id, self._inspector.estimate(size, body))
-        record.shadow = record.shadow or admission.shadow
-        record.quota_period = admission.quota_period
-        if not admission.allowed:
-            refused = refusal(admission)
-            refused.headers += tuple(ratelimit_headers(admission))
-            raise refused
-        return admission
+        return await self._limit.admit(found.key, record, self._inspector.estimate(size, body))
 
     # rewrite
 
     def _job(self, exchange: Exchange, record: Record, matched: Matched, body: bytes | None, extra: bytes, *, limited: bool) -> Job:
         host = exchange.head.host.decode()
-        caller = Caller(record.key_id, record.request_id, record.client, exchange.connection.scheme, host)
+        caller = Caller(record.key_id, record.request_id, record.client, exchange.connection.scheme, host, record.traceparent)
         return Job(exchange, record, matched.route, matched.hub_path.encode(), caller, body, extra, limited=limited)
 
     # answers of our own
@@ -269,7 +230,7 @@ class Gateway:
         self._meter.finish(record)
         exchange.connection.finish(answer, exchange.head.keep_alive)
 
-    def _refuse(self, connection: ClientConnection, record: Record, refused: Refused, exchange: Exchange | None) -> None:
+    def _refuse(self, connection: Connection, record: Record, refused: Refused, exchange: Exchange | None) -> None:
         """Answer with a refusal; after the answer has begun, or when the client has left, only break off."""
         if record.finished or (exchange is not None and (exchange.gone or exchange.answered)):
             connection.abort()
@@ -286,10 +247,6 @@ class Gateway:
         self._meter.finish(record)
         answer = self._answers.refusal(refused, record.request_id, keep_alive=keep_alive, head_only=head_only)
         connection.finish(answer, keep_alive)
-
-
-def _lines(headers: list[tuple[str, str]]) -> bytes:
-    return "".join(f"{name}: {value}\r\n" for name, value in headers).encode()
 
 
 def _deprecation(secret: Secret) -> bytes:

@@ -22,7 +22,7 @@ from sidecar.refusals import (
     Refusal,
     Refused,
 )
-from sidecar.worker.wire import RequestHead
+from sidecar.worker.client.head import RequestHead
 
 LONGEST_TOKEN = 4096
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-+\--~]+)")

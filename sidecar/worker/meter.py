@@ -27,7 +27,7 @@ class Record:
         "agent", "auth", "bytes_in", "bytes_out", "client", "ending", "error", "finished", "first_byte", "hub_started", "hub_status",
         "hub_time", "interim_at", "interim_in", "interim_out", "key_id", "method", "model", "model_served", "outcome", "path",
         "queue", "quota_period", "reason", "request_id", "route", "secret_id", "secret_state", "shadow", "span_id", "started",
-        "status", "streaming", "tokens", "trace_id", "usage_source",
+        "status", "streaming", "tokens", "trace_id", "traceparent", "usage_source",
     )  # fmt: skip
 
     def __init__(self, request_id: str, started: float) -> None:
@@ -39,7 +39,7 @@ class Record:
         self.reason = self.error = self.shadow = ""
         self.status = self.hub_status = 0
         self.method = self.route = self.path = self.model = self.model_served = ""
-        self.client = self.agent = self.trace_id = self.span_id = self.quota_period = ""
+        self.client = self.agent = self.trace_id = self.span_id = self.traceparent = self.quota_period = ""
         self.streaming = False
         self.ending = "complete"
         self.auth = self.queue = self.first_byte = self.hub_started = self.hub_time = 0.0

@@ -10,7 +10,7 @@ from typing import Protocol
 from sidecar.keys.record import Key, Secret
 from sidecar.refusals import API_KEY_REVOKED, Refusal, Refused
 from sidecar.store.errors import StoreUnavailable
-from sidecar.worker.accept import Exchange
+from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.identify import judge
 from sidecar.worker.meter import Record
 

@@ -14,20 +14,23 @@ from sidecar.hubs.routing import Router
 from sidecar.refusals import SHUTTING_DOWN
 from sidecar.settings.declaration import Settings
 from sidecar.throttle import Throttle
-from sidecar.worker.accept import ClientConnection, Front
+from sidecar.worker.accept import Accept
 from sidecar.worker.answer import Answers
-from sidecar.worker.client_address import ClientAddress
+from sidecar.worker.client.address import ClientAddress
+from sidecar.worker.client.connection import ClientConnection
+from sidecar.worker.client.front import Front
 from sidecar.worker.deadlines import Ticker
-from sidecar.worker.drain import Drains
+from sidecar.worker.dispatch import BodyInspector
 from sidecar.worker.forward import Forwarder
-from sidecar.worker.gateway import Gateway, Limiting
+from sidecar.worker.gateway import Gateway
 from sidecar.worker.identify import Identifier, Verifier
-from sidecar.worker.inspect_body import BodyInspector
+from sidecar.worker.limit import Limit, Limiting
 from sidecar.worker.meter import Meter, Spool
 from sidecar.worker.open_requests import KeySource, OpenRequests
 from sidecar.worker.rewrite import AnswerRewriter, RequestRewriter
-from sidecar.worker.tunnel import Tunneler
+from sidecar.worker.upstream.drain import Drains
 from sidecar.worker.upstream.pool import HubPool
+from sidecar.worker.upstream.tunnel import Tunneler
 
 FAILURES_AT_ONCE = 120
 FAILURE_INTERVAL = 0.5
@@ -66,19 +69,17 @@ class DataPlane:
         forwarder = Forwarder(self.pool, requests, answers, meter, self.drains, loop.time, maps_unauthorized=bool(settings.hub.access_key))
         self.gateway = Gateway(
             enforcement=settings.enforcement,
-            via=via,
             capacity=proxy.bounds.requests,
-            addresses=ClientAddress(proxy.trusted_proxies),
+            accept=Accept(ClientAddress(proxy.trusted_proxies), via, _request_ids(), loop.time),
             identifier=Identifier(keys, Throttle(burst=FAILURES_AT_ONCE, interval=FAILURE_INTERVAL)),
             router=Router(profile),
             inspector=BodyInspector(profile, proxy.bounds),
-            limiter=limiter,
+            limit=Limit(limiter),
             forwarder=forwarder,
             tunneler=Tunneler(self.pool, requests, answers, meter, forwarder, loop.time),
             meter=meter,
             answers=Answers(proxy.realm),
             open_requests=self.open,
-            request_ids=_request_ids(),
             wall_clock=wall_clock,
             loop_clock=loop.time,
         )

@@ -14,8 +14,8 @@ from msgspec import structs
 from sidecar.hubs.profile import Profile, Route
 from sidecar.hubs.protected import HOP_BY_HOP, HeaderPolicy
 from sidecar.settings.declaration import Hub
+from sidecar.worker.client.head import RequestHead
 from sidecar.worker.identify import parameter_name
-from sidecar.worker.wire import RequestHead
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _IDENTITY_PLACES = ("{key_id}", "{client}")
@@ -32,6 +32,7 @@ class Caller(NamedTuple):
     client: str
     scheme: str
     host: str
+    traceparent: str
 
 
 class Framing(NamedTuple):
@@ -46,11 +47,12 @@ class RequestRewriter:
 
     def __init__(self, profile: Profile, hub: Hub, via: str) -> None:
         self._mount = hub.url.mount.encode()
-        fixed = f"via: 1.1 {via}\r\n"
-        headers = profile.headers
+        fixed = f"via: 1.1 {via}\r\ntraceparent: {{traceparent}}\r\n"
+        replaced = ["traceparent"]
         if profile.identity_encoding:
-            headers = structs.replace(headers, protect=(*headers.protect, "accept-encoding"))
+            replaced.append("accept-encoding")
             fixed += "accept-encoding: identity\r\n"
+        headers = structs.replace(profile.headers, protect=(*profile.headers.protect, *replaced))
         self._policy = HeaderPolicy(headers)
         self._dropped_parameters = frozenset(name.encode() for name in profile.credential_parameters)
         host = hub.host or (hub.url.host if hub.url.port in (80, 443) else f"{hub.url.host}:{hub.url.port}") or "localhost"

@@ -222,7 +222,9 @@ class Plane:
         end = "Connection: close\r\n" if close else ""
         return f"GET {target} HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer {key or self.key}\r\n{fields}{end}\r\n".encode()
 
-    def post(self, body: bytes, target: str = "/v1/chat/completions", *, fields: str = "", key: str | None = None, close: bool = True) -> bytes:
+    def post(
+        self, body: bytes, target: str = "/v1/chat/completions", *, fields: str = "", key: str | None = None, close: bool = True
+    ) -> bytes:
         end = "Connection: close\r\n" if close else ""
         head = f"POST {target} HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer {key or self.key}\r\n{fields}"
         return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{end}\r\n".encode() + body

@@ -340,7 +340,9 @@ async def test_a_slow_hub_holds_the_client_back() -> None:
         plane.hub.early = True
         plane.hub.answer = lazy
         reader, writer = await plane.open()
-        writer.write(f"POST /v1/x HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer {plane.key}\r\nContent-Length: 200000000\r\n\r\n".encode())
+        writer.write(
+            f"POST /v1/x HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer {plane.key}\r\nContent-Length: 200000000\r\n\r\n".encode()
+        )
         sent = 0
 
         async def upload() -> None:

@@ -23,7 +23,7 @@ from sidecar.refusals import (
     Refused,
 )
 from sidecar.settings.declaration import Bounds
-from sidecar.worker.target import Target, parse_target
+from sidecar.worker.client.target import Target, parse_target
 
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 

@@ -15,8 +15,8 @@ from sidecar.keys.record import Key
 from sidecar.limits.reservation import estimate
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds
-from sidecar.worker.accept import Exchange
 from sidecar.worker.authorize import check_models
+from sidecar.worker.client.exchange import Exchange
 
 _LARGEST_PEEK = 64 << 10
 _MAX_TOKENS = re.compile(rb'"max(?:_completion|_output)?_?[tT]okens"\s*:\s*(\d{1,9})')

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import cast
 
 from sidecar.refusals import INVALID_REQUEST, WEBSOCKET_VERSION, Refused
+from sidecar.worker.client.head import RequestHead
 from sidecar.worker.forward import Forwarder, Job
 from sidecar.worker.meter import Meter
 from sidecar.worker.rewrite import AnswerRewriter, Framing, RequestRewriter
 from sidecar.worker.upstream.connection import HubFault
 from sidecar.worker.upstream.pool import HubPool
-from sidecar.worker.wire import RequestHead
 
 
 def check_handshake(head: RequestHead) -> bool:

@@ -1,0 +1,1 @@
+"""The client's side: from bytes to exchanges, strictly, and back."""

@@ -1,0 +1,271 @@
+"""One client connection: turns bytes into exchanges and answers into bytes.
+
+One request at a time for each connection; pipelined ones wait in the buffer. Nothing is answered
+here but what `Front.serve` and `Front.reject` decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from sidecar.refusals import OVERLOADED, REQUEST_TIMEOUT, SHUTTING_DOWN, Refused
+from sidecar.worker.client.body import ClientGone, RequestBody
+from sidecar.worker.client.exchange import Exchange
+from sidecar.worker.client.front import Front
+from sidecar.worker.client.head import RequestHead, skip_blank_lines
+
+PIPELINED = 64 << 10
+"""Bytes of further requests that wait while one is served; beyond it the client is held back."""
+LINGER_BYTES = 256 << 10
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class ClientConnection(asyncio.Protocol):
+    """The protocol object of one client connection."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._blank_lines = 0
+        self._exchange: Exchange | None = None
+        self._held = 0
+        self._writing_paused = False
+        self._writable: asyncio.Future[None] | None = None
+        self._discarding = False
+        self._discarded = 0
+        self.peer = ""
+        """Address of the other end; empty on a unix socket."""
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        front = self._front
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        front.connections.add(self)
+        if len(front.connections) > front.bounds.connections:
+            front.serving.reject(self, Refused(OVERLOADED))
+        elif front.draining:
+            front.serving.reject(self, Refused(SHUTTING_DOWN))
+        else:
+            front.header_deadline.arm(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._discarding:
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
+                self.abort()
+            return
+        exchange = self._exchange
+        if exchange is not None:
+            if not exchange.body.complete:
+                self._front.body_deadline.arm(self)
+                rest = exchange.body.feed(data)
+                if rest is None:
+                    return
+                self._front.body_deadline.disarm(self)
+                data = rest
+            self._buffer += data
+            if len(self._buffer) > PIPELINED:
+                self.hold()
+            return
+        self._buffer += data
+        self._advance()
+
+    def eof_received(self) -> bool:
+        # A half-closed client cannot be told from one that has left; like nginx, it counts as gone.
+        return False
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        front = self._front
+        front.connections.discard(self)
+        for queue in (front.header_deadline, front.idle_deadline, front.body_deadline, front.write_deadline, front.linger_deadline):
+            queue.disarm(self)
+        self._wake_writer()
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.gone = True
+            exchange.body.fail(ClientGone())
+            if exchange.on_gone is not None:
+                exchange.on_gone()
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        self._front.write_deadline.arm(self)
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._front.write_deadline.disarm(self)
+        self._wake_writer()
+
+    # What the gateway calls
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return self._front.scheme
+
+    @property
+    def draining(self) -> bool:
+        """Whether this worker is about to end: answers should say `Connection: close`."""
+        return self._front.draining
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of an answer."""
+        self._transport.write(data)
+
+    async def writable(self) -> None:
+        """Wait until the client has read enough; returns at once when it has left."""
+        while self._writing_paused and not self._transport.is_closing():
+            self._writable = self._front.loop.create_future()
+            await self._writable
+
+    def finish(self, data: bytes, keep_alive: bool) -> None:
+        """Send the last bytes of an answer; serve the next request or close."""
+        exchange = self._exchange
+        transport = self._transport
+        if transport.is_closing():
+            return
+        transport.write(data)
+        if exchange is not None and exchange.body.complete and keep_alive and not self._front.draining:
+            self._exchange = None
+            self._next()
+        else:
+            self._close_after_answer()
+
+    def abort(self) -> None:
+        """Break off: what was sent never looks complete."""
+        self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        """Close when no request is under way."""
+        if self._exchange is None and not self._buffer:
+            self._transport.close()
+
+    def tunnel(self, receiver: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
+        """Hand the transport to `receiver` after an upgrade; returns it and the bytes already read."""
+        self._front.connections.discard(self)
+        rest, self._buffer = bytes(self._buffer), bytearray()
+        self._transport.set_protocol(receiver)
+        return self._transport, rest
+
+    # Flow of the request body
+
+    def hold(self) -> None:
+        """Stop reading; holds nest."""
+        self._held += 1
+        if self._held == 1 and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._front.body_deadline.disarm(self)
+
+    def release(self) -> None:
+        """Undo one hold."""
+        self._held -= 1
+        if self._held == 0 and not self._transport.is_closing():
+            self._transport.resume_reading()
+            if self._exchange is not None and not self._exchange.body.complete:
+                self._front.body_deadline.arm(self)
+
+    def send_continue(self) -> None:
+        """Ask for the body."""
+        self._transport.write(CONTINUE)
+        self._front.body_deadline.arm(self)
+
+    # Deadlines
+
+    def header_expired(self) -> None:
+        """The head did not arrive in time."""
+        if self._buffer or self._blank_lines:
+            self._front.serving.reject(self, Refused(REQUEST_TIMEOUT))
+        else:
+            self._transport.close()
+
+    def idle_expired(self) -> None:
+        """Nobody needs this connection."""
+        self._transport.close()
+
+    def body_expired(self) -> None:
+        """The body stopped arriving."""
+        if self._exchange is not None:
+            self._exchange.body.fail(Refused(REQUEST_TIMEOUT))
+
+    # Reading requests
+
+    def _next(self) -> None:
+        front = self._front
+        while self._held:
+            self.release()
+        if self._buffer:
+            front.header_deadline.arm(self)
+            # Not from here: a pipelined request would nest inside the answer of the one before it.
+            front.loop.call_soon(self._advance)
+        else:
+            self._blank_lines = 0
+            front.idle_deadline.arm(self)
+
+    def _advance(self) -> None:
+        if self._exchange is not None or self._discarding or self._transport.is_closing():
+            return
+        front = self._front
+        buffer = self._buffer
+        try:
+            if buffer[:1] == b"\r":
+                self._blank_lines = skip_blank_lines(buffer, self._blank_lines)
+            end = front.heads.find_end(buffer, self._scanned)
+            if end < 0:
+                if not self._scanned:
+                    front.idle_deadline.disarm(self)
+                    front.header_deadline.arm(self)
+                self._scanned = len(buffer)
+                return
+            head = front.heads.parse(bytes(buffer[:end]))
+        except Refused as refused:
+            front.serving.reject(self, refused)
+            return
+        rest = bytes(buffer[end:])
+        buffer.clear()
+        self._scanned = self._blank_lines = 0
+        self._begin(head, rest)
+
+    def _begin(self, head: RequestHead, rest: bytes) -> None:
+        front = self._front
+        front.header_deadline.disarm(self)
+        front.idle_deadline.disarm(self)
+        body = RequestBody(self, head.content_length, head.chunked, front.bounds.body, head.expects_continue)
+        self._exchange = Exchange(self, head, body, front.loop.time())
+        if not body.complete:
+            after = body.feed(rest) if rest else None
+            rest = after or b""
+            if not body.complete and not body.is_awaited:
+                front.body_deadline.arm(self)
+        self._buffer += rest
+        task = front.loop.create_task(front.serving.serve(self._exchange))
+        front.tasks.add(task)
+        task.add_done_callback(front.tasks.discard)
+
+    def _close_after_answer(self) -> None:
+        """Close so that the client can still read the answer: RFC 9112 9.6, but for a bounded time and size."""
+        front = self._front
+        self._discarding = True
+        front.header_deadline.disarm(self)
+        front.body_deadline.disarm(self)
+        complete = self._exchange is None or self._exchange.body.complete
+        self._exchange = None
+        if complete and not self._buffer and not self._held and not self._scanned:
+            self._transport.close()
+            return
+        self._buffer.clear()
+        while self._held:
+            self.release()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        front.linger_deadline.arm(self)
+
+    def _wake_writer(self) -> None:
+        waiter, self._writable = self._writable, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

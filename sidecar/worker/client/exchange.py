@@ -1,0 +1,60 @@
+"""One request on a client connection, as the line sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from sidecar.worker.client.body import RequestBody
+from sidecar.worker.client.head import RequestHead
+
+
+class Connection(Protocol):
+    """What the line may do with a client's connection."""
+
+    peer: str
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether this worker is about to end: answers should say `Connection: close`."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of an answer."""
+
+    def writable(self) -> Awaitable[None]:
+        """Wait until the client has read enough; returns at once when it has left."""
+
+    def finish(self, data: bytes, keep_alive: bool) -> None:
+        """Send the last bytes of an answer; serve the next request or close."""
+
+    def abort(self) -> None:
+        """Break off: what was sent never looks complete."""
+
+    def tunnel(self, receiver: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
+        """Hand the transport to `receiver` after an upgrade; returns it and the bytes already read."""
+
+
+class Exchange:
+    """One request on a connection, and where its answer goes."""
+
+    __slots__ = ("answered", "body", "connection", "cut", "gone", "head", "on_gone", "started")
+
+    def __init__(self, connection: Connection, head: RequestHead, body: RequestBody, started: float) -> None:
+        self.connection = connection
+        self.head = head
+        self.body = body
+        self.started = started
+        """Loop time at which the head was complete."""
+        self.gone = False
+        """The client has left."""
+        self.answered = False
+        """The hub's answer has begun to go out: nothing else can be told any more."""
+        self.on_gone: Callable[[], None] | None = None
+        """Called once when the client leaves."""
+        self.cut: Callable[[], None] = connection.abort
+        """Breaks the request off."""

@@ -1,0 +1,54 @@
+"""Limit: is there room for this request under the key's limits? Asked of the store, once, for limited keys only."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sidecar.keys.record import Key
+from sidecar.limits.decision import Admission, refusal
+from sidecar.limits.ratelimit_headers import ratelimit_headers
+from sidecar.limits.reservation import counted
+from sidecar.worker.meter import Record
+
+
+class Limiting(Protocol):
+    """Admits requests of limited keys over all workers and replicas."""
+
+    async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
+        """Ask for `tokens` and a place. Raises StoreUnavailable."""
+
+    def release(self, admission: Admission, tokens: int | None) -> None:
+        """Give the place back; `tokens` were used, None when nobody knows. Never waits."""
+
+
+class Limit:
+    """The stage."""
+
+    def __init__(self, limiter: Limiting) -> None:
+        self._limiter = limiter
+
+    async def admit(self, key: Key, record: Record, tokens: int) -> Admission:
+        """Admit the request of `record`, which is taken for `tokens`. Raises Refused or StoreUnavailable."""
+        admission = await self._limiter.admit(key, record.request_id, tokens)
+        if admission.shadow and not record.shadow:
+            record.shadow = refusal_code(admission.shadow)
+        record.quota_period = admission.quota_period
+        if not admission.allowed:
+            refused = refusal(admission)
+            refused.headers += tuple(ratelimit_headers(admission))
+            raise refused
+        return admission
+
+    def release(self, admission: Admission, record: Record) -> None:
+        """The request of `record` is over."""
+        self._limiter.release(admission, counted(record.tokens) if record.usage_source != "none" else None)
+
+
+def refusal_code(reason: str) -> str:
+    """The code that a client would be refused with for a limit's `reason`."""
+    return "insufficient_quota" if reason.startswith("quota") else "rate_limit_exceeded"
+
+
+def header_lines(admission: Admission) -> bytes:
+    """The rate-limit fields of an answer, as header lines."""
+    return "".join(f"{name}: {value}\r\n" for name, value in ratelimit_headers(admission)).encode()
