@@ -255,7 +255,7 @@ class ClientConnection(asyncio.Protocol):
         front.body_deadline.disarm(self)
         complete = self._exchange is None or self._exchange.body.complete
         self._exchange = None
-        if complete and not self._buffer and not self._held and not self._scanned:
+        if complete and not self._buffer and not self._held and not self._blank_lines:
             self._transport.close()
             return
         self._buffer.clear()

@@ -104,7 +104,7 @@ class HeadReader:
             if end > self._longest:
                 raise self._too_long(buffer)
             return end + 4
-        if _IMPOSSIBLE.search(buffer, max(0, scanned - 1)) or (buffer and not (65 <= buffer[0] <= 90)):
+        if _IMPOSSIBLE.search(buffer, max(0, scanned - 1)) or (buffer and not (65 <= buffer[0] <= 90) and buffer != b"\r"):
             raise Refused(INVALID_REQUEST)
         line_end = buffer.find(b"\r\n", 0, self._bounds.target + 64)
         if line_end >= 0 and scanned <= line_end + 2:
