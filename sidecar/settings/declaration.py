@@ -161,6 +161,38 @@ class Log(Section, frozen=True):
     ] = "full"
 
 
+class Anomaly(Section, frozen=True):
+    """Detection of stolen keys."""
+
+    enabled: Annotated[bool, Meta(description="Watch every key's use for what is unusual.")] = True
+    on_anomaly: Annotated[
+        Literal["observe", "notify", "throttle", "disable"],
+        Meta(description="What a page does, for keys that say nothing themselves: observe only shows it, the others also notify."),
+    ] = "observe"
+    shadow: Annotated[
+        bool, Meta(description="Whether the throttle or disable above is only recorded; what a key itself says is always done.")
+    ] = True
+    throttle_for: Annotated[Duration, Meta(description="How long throttle refuses a key.")] = Duration(3600)
+    dormant_after: Annotated[Duration, Meta(description="A key that was silent for longer is dormant.")] = Duration(14 * 86400)
+    known_networks: Annotated[
+        tuple[str, ...], Meta(description="Networks (CIDR) that are never new: offices, NAT and egress that keys share.")
+    ] = ()
+    geo_file: Annotated[
+        str, Meta(description="MaxMind file (needs the extra `geo`): networks are then told apart by autonomous system or country.")
+    ] = ""
+    keep: Annotated[Duration, Meta(description="How long closed anomalies are kept.")] = Duration(90 * 86400)
+
+
+class Notifications(Section, frozen=True):
+    """Who is told of anomalies."""
+
+    webhooks: Annotated[tuple[str, ...], Meta(description="URLs that notifications are posted to, signed as Standard Webhooks says.")] = ()
+    webhook_secret: Annotated[
+        Secret, Meta(description="Signing secret, whsec_ and base64. Left out: `webhook-secret` in data_dir, made at the first start.")
+    ] = Secret("")
+    level: Annotated[Literal["warn", "page"], Meta(description="Least level that is told.")] = "page"
+
+
 class Settings(Section, frozen=True):
     """The whole configuration."""
 
@@ -173,6 +205,8 @@ class Settings(Section, frozen=True):
     spool: Spool = Spool()
     calls: Calls = Calls()
     usage: Usage = Usage()
+    anomaly: Anomaly = Anomaly()
+    notifications: Notifications = Notifications()
     log: Log = Log()
     enforcement: Annotated[Enforcement, Meta(description="off: let all through; shadow: count what would be refused; enforce.")] = "enforce"
     data_dir: Annotated[str, Meta(description="Embedded store, spool, pepper, admin token; must be writable and private.")] = "./data"

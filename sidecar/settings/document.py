@@ -115,9 +115,7 @@ def overlay(tree: dict[str, Any], environment: Mapping[str, str], faults: list[s
         path = ".".join([*parents, leaf])
         origins[path] = name
         try:
-            _place(tree, parents, leaf, _value(environment[name]))
-        except yaml.YAMLError:
-            faults.append(f"{path}: is not a YAML list or mapping")
+            _place(tree, parents, leaf, environment[name])
         except TypeError:
             faults.append(f"{path}: cannot be set, for the file has a single value where its section belongs")
     return origins
@@ -132,10 +130,6 @@ def with_origin(fault: str, origins: Mapping[str, str]) -> str:
 def join(path: str, name: str) -> str:
     """The dotted path of `name` below `path`."""
     return f"{path}.{name}" if path else name
-
-
-def _value(text: str) -> Any:
-    return parse(text) if text[:1] in ("[", "{") else text
 
 
 def _place(tree: dict[str, Any], parents: list[str], leaf: str, value: Any) -> None:

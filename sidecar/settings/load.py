@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import msgspec
+import yaml
 
 from sidecar.settings.check import faults_of
 from sidecar.settings.declaration import Section, Settings
-from sidecar.settings.document import expand, join, overlay, read, with_origin
+from sidecar.settings.document import expand, join, overlay, parse, problem, read, with_origin
 from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, item_section, subsection
 from sidecar.settings.values import Secret
 
@@ -134,6 +135,12 @@ def _value(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: li
     if raw is None and is_optional(hint):
         return None
     inner = subsection(hint)
+    if isinstance(raw, str) and raw[:1] in ("[", "{") and (inner is not None or _is_list(hint)):
+        try:
+            raw = parse(raw)
+        except yaml.YAMLError as error:
+            faults.append(f"{path}: is not YAML ({problem(error)})")
+            return None
     if inner is not None:
         return _section(inner, raw, path, faults)
     if raw is None:
@@ -147,13 +154,17 @@ def _value(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: li
 
 def _leaf(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: list[str]) -> Any:
     target = Annotated[hint, meta] if meta is not None and _constrained(meta) else hint
-    if isinstance(raw, str) and getattr(hint, "__origin__", None) is tuple:
+    if isinstance(raw, str) and _is_list(hint):
         raw = [part.strip() for part in raw.split(",") if part.strip()]
     try:
         return msgspec.convert(raw, target, strict=False, dec_hook=decode_scalar)
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         faults.append(f"{path}: {_sentence(str(error), hint)}")
         return None
+
+
+def _is_list(hint: Any) -> bool:
+    return get_origin(hint) is tuple
 
 
 def _sentence(message: str, hint: Any) -> str:

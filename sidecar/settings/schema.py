@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from sidecar.settings.declaration import Section, Settings
-from sidecar.settings.sections import alternatives, choices, fields, is_secret, item_section, subsection
+from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, item_section, subsection
 from sidecar.settings.show import tree
 from sidecar.settings.values import Duration, HubUrl, Listen, Size, StoreUrl
 
@@ -59,7 +59,8 @@ def _section(section: type[Section], defaults: dict[str, Any] | None) -> dict[st
 def _property(hint: Any, meta: msgspec.Meta | None, default: Any) -> dict[str, Any]:
     inner = subsection(hint)
     if inner is not None:
-        return _section(inner, default)
+        found = _section(inner, default)
+        return found | {"type": ["object", "null"]} if is_optional(hint) else found
     found = _kind(hint)
     if meta is not None:
         limits = {"minimum": meta.ge, "maximum": meta.le, "exclusiveMinimum": meta.gt, "exclusiveMaximum": meta.lt, "pattern": meta.pattern}

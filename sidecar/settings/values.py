@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?")
 _BYTES = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -24,7 +24,9 @@ class Duration(float):
         match = _DURATION.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"{text!r} is not a duration; write a number and a unit (250ms, 30s, 5m, 24h, 7d)")
-        return cls(float(match[1]) * _SECONDS[match[2]])
+        number = float(match[1])
+        # Divided, because 13 * 0.001 is not 0.013.
+        return cls(number / 1000 if match[2] == "ms" else number * _SECONDS[match[2]])
 
     def __str__(self) -> str:
         """The shortest exact form: the largest unit that leaves a whole number."""
@@ -128,9 +130,19 @@ class HubUrl(str):
         if parts.scheme == "unix" and parts.path:
             url.socket = parts.path
             return url
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+        if "@" in parts.netloc:
+            raise ValueError("a hub address has no user and password; give hub.access_key instead")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or not _has_port(parts):
             raise ValueError(f"{text!r} is not a hub address; write http://host:port/, https://host/ or unix:///path")
         url.host = parts.hostname
         url.port = parts.port or (443 if parts.scheme == "https" else 80)
         url.mount = parts.path.rstrip("/")
         return url
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port of a URL is a port, or left out."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False

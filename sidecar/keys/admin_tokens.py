@@ -1,0 +1,158 @@
+"""Tokens for the admin API: who may read, manage keys, manage tokens. Kept as keyed digests, shown once.
+
+They have the form of API keys with a prefix of their own and live apart from them, so neither is
+ever accepted in the other's place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from sidecar.keys.adoption import Adoption
+from sidecar.keys.digest import Digester
+from sidecar.keys.issue import new_id
+from sidecar.keys.secret_file import make_once
+from sidecar.keys.token import generate, hint
+from sidecar.store import names
+from sidecar.store.client import Store
+
+PREFIX: Final = "sat"
+FIRST_NAME: Final = "first"
+USED_AGAIN_AFTER: Final = 60.0
+"""Seconds for which a further use of a token is not written down."""
+
+Role = Literal["viewer", "operator", "admin"]
+ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
+"""Each may do what those before it may."""
+
+
+class UnknownAdminToken(Exception):
+    """There is no admin token with this id."""
+
+
+class AdminToken(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is kept of an admin token; `last_used_at` is exact to a minute."""
+
+    id: str
+    name: str
+    role: Role
+    hint: str
+    created_at: float
+    revoked_at: float | None = None
+    last_used_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedAdminToken:
+    """A new admin token; the secret exists here and nowhere else."""
+
+    record: AdminToken
+    token: str = field(repr=False)
+
+
+class AdminTokens:
+    """All methods raise StoreUnavailable (StoreNotAdopted among them) when the store cannot be asked."""
+
+    def __init__(self, store: Store, adoption: Adoption, digester: Digester, *, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._adoption = adoption
+        self._digester = Digester(PREFIX, digester.pepper, digester.previous)
+        self._clock = clock
+        self._used: dict[str, float] = {}
+
+    async def create(self, name: str, role: Role) -> IssuedAdminToken:
+        """A new token."""
+        token = generate(PREFIX)
+        record = AdminToken(new_id(PREFIX), name, role, hint(token), self._clock())
+        await self._write(self._digester.primary(token.encode()), record)
+        return IssuedAdminToken(record, token)
+
+    async def verify(self, token: bytes) -> AdminToken | None:
+        """The record of `token`, or None if it is none that counts: unknown, malformed or revoked."""
+        found = await self._find(token)
+        if found is None or found[1].revoked_at is not None:
+            return None
+        digest, record = found
+        if digest != self._digester.primary(token):
+            # Known by the previous pepper: from now on by the current one.
+            await self._write(self._digester.primary(token), record)
+            await self._store.call("HDEL", names.ADMIN_TOKENS, digest)
+        return await self._note_use(record)
+
+    async def list(self) -> tuple[AdminToken, ...]:
+        """All tokens that are not revoked, oldest first."""
+        records = (await self._all()).values()
+        used = await self._store.call("HGETALL", names.ADMIN_TOKENS_USED)
+        known = [replace(record, last_used_at=_time(used.get(record.id.encode()))) for record in records if record.revoked_at is None]
+        return tuple(sorted(known, key=lambda record: (record.created_at, record.id)))
+
+    async def revoke(self, token_id: str) -> AdminToken:
+        """Revoke, finally; raises UnknownAdminToken, also when it is revoked already."""
+        for digest, record in (await self._all()).items():
+            if record.id == token_id and record.revoked_at is None:
+                # Kept as revoked, so that a token file which still holds it does not bring it back.
+                revoked = replace(record, revoked_at=self._clock())
+                await self._write(digest, revoked)
+                return revoked
+        raise UnknownAdminToken(token_id)
+
+    async def ensure_first(self, file: Path) -> None:
+        """See to it that `file` (mode 0600) holds a token, and that the store knows it as an `admin`.
+
+        A token in the file that was revoked stays revoked. Raises OSError when the file cannot be made.
+        """
+        token = _first_token(file)
+        if await self._find(token) is None:
+            record = AdminToken(new_id(PREFIX), FIRST_NAME, "admin", hint(token.decode()), self._clock())
+            await self._write(self._digester.primary(token), record)
+
+    async def _find(self, token: bytes) -> tuple[str, AdminToken] | None:
+        digests = self._digester.candidates(token)
+        if not digests:
+            return None
+        identity, found = await self._store.pipeline([self._adoption.question, ("HMGET", names.ADMIN_TOKENS, *digests)])
+        self._adoption.check(identity)
+        return next(((digest, _decode(raw)) for digest, raw in zip(digests, found, strict=True) if raw is not None), None)
+
+    async def _all(self) -> dict[str, AdminToken]:
+        identity, found = await self._store.pipeline([self._adoption.question, ("HGETALL", names.ADMIN_TOKENS)])
+        self._adoption.check(identity)
+        return {digest.decode(): _decode(raw) for digest, raw in found.items()}
+
+    async def _write(self, digest: str, record: AdminToken) -> None:
+        identity = await self._store.call(*self._adoption.question)
+        self._adoption.check(identity)
+        await self._store.call("HSET", names.ADMIN_TOKENS, digest, msgspec.json.encode(record))
+
+    async def _note_use(self, record: AdminToken) -> AdminToken:
+        now = self._clock()
+        if now - self._used.get(record.id, 0.0) >= USED_AGAIN_AFTER:
+            self._used[record.id] = now
+            await self._store.call("HSET", names.ADMIN_TOKENS_USED, record.id, repr(now))
+        return replace(record, last_used_at=self._used[record.id])
+
+
+def may(role: Role, needed: Role) -> bool:
+    """Whether `role` includes what `needed` may do."""
+    return ROLES.index(role) >= ROLES.index(needed)
+
+
+def _decode(raw: bytes) -> AdminToken:
+    return msgspec.json.decode(raw, type=AdminToken)
+
+
+def _time(raw: bytes | None) -> float | None:
+    return float(raw) if raw is not None else None
+
+
+def _first_token(file: Path) -> bytes:
+    # Bare, without a newline: people paste and programs read it as it is.
+    make_once(file, lambda: generate(PREFIX))
+    return file.read_bytes().strip()

@@ -1,0 +1,61 @@
+"""Makes a repeated request recognisable for a day (the `Idempotency-Key` header).
+
+The id of what a request is going to make is fixed before it is made. So a repeat, even of a request
+that died half way or is still under way, works on the same thing: either it is there already, or the
+repeat makes it; never are there two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from sidecar.store import names
+from sidecar.store.client import Store
+
+REMEMBERED_FOR = 86_400
+
+
+class IdempotencyConflict(Exception):
+    """This Idempotency-Key was used with another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the request makes has the id `subject`. A request that is not the `first` may find it made already."""
+
+    subject: str
+    first: bool
+
+
+class _Memory(msgspec.Struct, frozen=True):
+    request: str
+    subject: str
+
+
+class Idempotency:
+    """Claims, kept in the store and so common to all replicas."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def claim(self, actor: str, key: str, request: bytes, subject: str) -> Claim:
+        """Claim `key` of `actor` for `request` (its method, path and body), which would make `subject`.
+
+        The first claim decides on the subject; every repeat within 24 hours gets the same one. Pass it
+        to `KeyRepository.create` as the key's id, or to `rotate` as the secret's: they raise KeyExists
+        or SecretExists when an earlier request has finished. Raises IdempotencyConflict when `key`
+        came with another request, StoreUnavailable when the store cannot be asked.
+        """
+        # Digests: what a client sends is neither part of a name in the store nor kept there.
+        name = names.IDEMPOTENCY_PREFIX + hashlib.sha256(f"{len(actor)}:{actor}{key}".encode()).hexdigest()
+        memory = _Memory(hashlib.sha256(request).hexdigest(), subject)
+        made, stored = await self._store.pipeline(
+            [("SET", name, msgspec.json.encode(memory), "NX", "EX", REMEMBERED_FOR), ("GET", name)],
+        )
+        known = msgspec.json.decode(stored, type=_Memory) if stored is not None else memory
+        if known.request != memory.request:
+            raise IdempotencyConflict(key)
+        return Claim(known.subject, made is not None)

@@ -1,0 +1,61 @@
+"""What leads to a key in a list: the sorted sets, and the entries that a key has in them. Pure.
+
+A line is `<id>\\0<owner>\\0<text>\\0<text>…`: with it a walk can pass over keys without reading their records.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.keys.record import Key
+from sidecar.store import names
+
+CREATED: Final = names.index("created")
+"""Lines of all keys, by creation."""
+DISABLED: Final = names.index("disabled")
+REVOKED: Final = names.index("revoked")
+"""Lines of the keys so marked, by creation."""
+EXPIRES: Final = names.index("expires")
+"""`<created>\\0<id>` of keys that expire, by when."""
+TEXT: Final = names.index("text")
+"""`<text>\\0<created>\\0<id>` for everything that a search may begin with, in the order of the alphabet."""
+OWNER: Final = names.index("owner")
+"""`<owner>\\0<created>\\0<id>`."""
+
+SEPARATOR: Final = "\0"
+
+Entry = tuple[str, str, float]
+"""Set, member, score."""
+
+
+def entries(key: Key) -> set[Entry]:
+    """Everything that leads to `key`."""
+    found = texts(key)
+    owner = plain(key.owner)
+    end = f"{SEPARATOR}{key.created_at!r}{SEPARATOR}{key.id}"
+    line = SEPARATOR.join((key.id, owner, *sorted(found)))
+    led: set[Entry] = {(TEXT, text + end, 0.0) for text in found}
+    led |= {(CREATED, line, key.created_at), (OWNER, owner + end, 0.0)}
+    if key.revoked_at is not None:
+        led.add((REVOKED, line, key.created_at))
+    if key.disabled:
+        led.add((DISABLED, line, key.created_at))
+    if key.expires_at is not None:
+        led.add((EXPIRES, end.removeprefix(SEPARATOR), key.expires_at))
+    return led
+
+
+def texts(key: Key) -> set[str]:
+    """What a search for `key` may begin with, folded: name, owner, id, and the hints of all its secrets, whole and their ends."""
+    hints = [secret.hint for secret in key.secrets]
+    return {fold(text) for text in (key.name, key.owner, key.id, *hints, *(hint[-4:] for hint in hints))} - {""}
+
+
+def fold(text: str) -> str:
+    """`text` as it is compared: without case, `...` typed for the `…` of a hint, and no separator."""
+    return plain(text.casefold().replace("...", "…"))
+
+
+def plain(text: str) -> str:
+    """`text` without the separator."""
+    return text.replace(SEPARATOR, "")

@@ -1,0 +1,78 @@
+"""What becomes of a key when it is created, rotated or revoked. Pure: plain values in, a new key out."""
+
+from __future__ import annotations
+
+import secrets as random
+
+from msgspec.structs import replace
+
+from sidecar.keys.digest import SHA256, Digester
+from sidecar.keys.record import Key, Secret, secret_is_live
+from sidecar.keys.token import ALPHABET, hint
+
+MOST_SECRETS = 8
+"""Secrets that a key remembers; beyond it the oldest are forgotten, and their digests with them."""
+
+
+def new_id(kind: str) -> str:
+    """`<kind>_` and 16 random characters: about 95 bits, in no relation to any secret."""
+    return f"{kind}_" + "".join(random.choice(ALPHABET) for _ in range(16))
+
+
+def new_secret(token: str, digester: Digester, now: float) -> Secret:
+    """The current secret that `token` opens."""
+    return Secret(new_id("sec"), digester.primary(token.encode()), digester.pepper.id, hint(token), now)
+
+
+def imported_secret(sha256: str, shown: str, now: float) -> Secret:
+    """The current secret of an imported key, of whose token only the SHA-256 is known; `shown` is its hint."""
+    return Secret(new_id("sec"), sha256, SHA256, shown, now)
+
+
+def rotated(key: Key, secret: Secret, now: float, grace: float) -> Key:
+    """`key` with `secret` as its current one; what was current retires `grace` seconds from now, at once for 0.
+
+    A secret that is retiring already keeps its own end. Old secrets are remembered as revoked, so
+    that whoever still uses one can be told that the key was rotated.
+    """
+    older = tuple(_retired(one, now, grace) if one.state == "current" else _settled(one, now) for one in key.secrets)
+    return replace(key, secrets=_bounded((secret, *older), now))
+
+
+def without_secret(key: Key, secret_id: str, now: float) -> Key:
+    """`key` with one of its retiring secrets ended now; raises KeyError when it has no such secret."""
+    if not any(one.id == secret_id and one.state != "current" for one in key.secrets):
+        raise KeyError(secret_id)
+    return replace(key, secrets=tuple(_ended(one, now) if one.id == secret_id else one for one in key.secrets))
+
+
+def revoked(key: Key, now: float) -> Key:
+    """`key`, finally revoked."""
+    return replace(key, revoked_at=now)
+
+
+def rehashed(key: Key, secret_id: str, digest: str, pepper_id: str) -> Key:
+    """`key` with one secret known by another digest."""
+    return replace(
+        key, secrets=tuple(replace(one, digest=digest, pepper_id=pepper_id) if one.id == secret_id else one for one in key.secrets)
+    )
+
+
+def _retired(secret: Secret, now: float, grace: float) -> Secret:
+    retiring = replace(secret, state="retiring", expires_at=now + grace, retired_at=now)
+    return retiring if grace > 0 else _ended(retiring, now)
+
+
+def _settled(secret: Secret, now: float) -> Secret:
+    return secret if secret_is_live(secret, now) else replace(secret, state="revoked")
+
+
+def _ended(secret: Secret, now: float) -> Secret:
+    return replace(secret, state="revoked", expires_at=now)
+
+
+def _bounded(secrets: tuple[Secret, ...], now: float) -> tuple[Secret, ...]:
+    # Newest first; the dead go before the living, the old before the young.
+    order = sorted(range(len(secrets)), key=lambda at: (not secret_is_live(secrets[at], now), at))
+    kept = set(order[:MOST_SECRETS])
+    return tuple(one for at, one in enumerate(secrets) if at in kept)

@@ -1,0 +1,221 @@
+"""Lists keys, newest first, by filters, in bounded work for each page however many keys there are.
+
+Sorted sets lead to ids; what counts is the record, so a stale or missing entry shows no wrong key.
+A filter that few keys pass is answered from its own set. One that many pass is answered by walking
+from the newest key on; the walk reads lines that hold what can be searched, not records.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from sidecar.keys.index_entries import CREATED, DISABLED, EXPIRES, OWNER, REVOKED, SEPARATOR, TEXT, entries, fold, plain, texts
+from sidecar.keys.reader import KeyReader
+from sidecar.keys.record import Key, Status, status
+from sidecar.store.client import Store
+from sidecar.store.link import Command
+
+FIRST_STEP, LONGEST_STEP = 100, 1600
+"""Lines that one step of a walk reads; it doubles from step to step."""
+MOST_WALKED = 20_000
+"""Lines that one page may read; a page may be short, even empty, and still have a next one."""
+LEAST_READ = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which keys: `q` is a case-insensitive prefix of name, owner, id or hint."""
+
+    q: str = ""
+    status: Status | None = None
+    owner: str | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Keys, newest first, and where the next page begins; None when there is no more."""
+
+    keys: tuple[Key, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """A place in the order: behind the key that was looked at last."""
+
+    created_at: float
+    key_id: str
+
+
+class Index:
+    """The sorted sets: kept up by the repository, read by `page`."""
+
+    def __init__(self, store: Store, reader: KeyReader) -> None:
+        self._store = store
+        self._reader = reader
+
+    async def add(self, key: Key, before: Key | None) -> None:
+        """Add what leads to `key` and did not lead to `before`; repeating it does no harm."""
+        added = entries(key) - (entries(before) if before else set())
+        await self._store.pipeline([("ZADD", name, score, member) for name, member, score in sorted(added)])
+
+    async def settle(self, key: Key, before: Key | None) -> bool:
+        """Remove what led to `before` and does not lead to `key`; whether there was such a thing.
+
+        To be called when `key` is written. What `add` added is added once more: a slower writer of
+        `before` may have removed it in between.
+        """
+        now, then = entries(key), entries(before) if before else set()
+        left = {(name, member) for name, member, _ in now}
+        gone = sorted({(name, member) for name, member, _ in then} - left)
+        removals: list[Command] = [("ZREM", name, member) for name, member in gone]
+        await self._store.pipeline([*removals, *(("ZADD", name, score, member) for name, member, score in sorted(now - then) if before)])
+        return bool(gone)
+
+    async def count(self) -> int:
+        """How many keys there are."""
+        return int(await self._store.call("ZCARD", CREATED))
+
+    async def page(self, query: Query, now: float) -> Page:
+        """The keys of `query` at `now`; raises ValueError for a cursor that was not made here."""
+        after = _read_cursor(query.cursor) if query.cursor else None
+        filling = _Filling(query.limit, matcher(query, now), self._reader, after)
+        sparse, walked = await self._plan(query, now)
+        if sparse is not None:
+            return await self._from_ids(sparse, filling)
+        return await self._walk(walked, after, sieve(query), filling)
+
+    async def _plan(self, query: Query, now: float) -> tuple[tuple[Any, ...] | None, str]:
+        """The command that gives the ids of a sparse filter, or None, and the set to walk otherwise."""
+        walked = {"disabled": DISABLED, "revoked": REVOKED}.get(query.status or "", CREATED)
+        ranges: list[tuple[Any, ...]] = []
+        if fold(query.q):
+            prefix = fold(query.q).encode()
+            ranges.append(("LEX", TEXT, b"[" + prefix, b"[" + prefix + b"\xff"))
+        if query.owner is not None:
+            owner = plain(query.owner).encode()
+            ranges.append(("LEX", OWNER, b"[" + owner + b"\0", b"(" + owner + b"\x01"))
+        if query.status == "expired":
+            ranges.append(("SCORE", EXPIRES, "-inf", repr(now)))
+        if not ranges:
+            return None, walked
+        counts = [("ZLEXCOUNT" if kind == "LEX" else "ZCOUNT", name, low, high) for kind, name, low, high in ranges]
+        total, *sizes = await self._store.pipeline([("ZCARD", walked), *counts])
+        size, (kind, name, low, high) = min(zip(sizes, ranges, strict=True), key=lambda pair: pair[0])
+        # Collecting costs `size`; walking costs about limit * total / size until a page is full.
+        if size * size <= max(query.limit * total, FIRST_STEP * FIRST_STEP):
+            return ("ZRANGE", name, low, high, f"BY{kind}"), walked
+        return None, walked
+
+    async def _from_ids(self, command: tuple[Any, ...], filling: _Filling) -> Page:
+        members = await self._store.call(*command)
+        found = {_Position(float(created), key_id.decode()) for *_, created, key_id in (member.split(b"\0") for member in members)}
+        await filling.take(sorted(found, key=_order, reverse=True))
+        return filling.page(more=False)
+
+    async def _walk(self, name: str, after: _Position | None, passes: Callable[[bytes], bool], filling: _Filling) -> Page:
+        # Entries of one time may be read again; what does not lie behind the cursor is passed over.
+        rank = 0 if after is None else int(await self._store.call("ZCOUNT", name, f"({after.created_at!r}", "+inf"))
+        walked, step, more = 0, FIRST_STEP, True
+        while more and walked < MOST_WALKED and not filling.full():
+            lines = await self._store.call("ZRANGE", name, rank, rank + step - 1, "REV", "WITHSCORES")
+            await filling.take([_Position(float(score), line.partition(b"\0")[0].decode()) for line, score in lines if passes(line)])
+            more = len(lines) == step
+            if more and not filling.full():
+                filling.passed(_Position(float(lines[-1][1]), lines[-1][0].partition(b"\0")[0].decode()))
+            walked, rank, step = walked + step, rank + step, min(step * 2, LONGEST_STEP)
+        return filling.page(more=more)
+
+
+class _Filling:
+    """A page that is being filled from positions in their order."""
+
+    def __init__(self, limit: int, matches: Callable[[Key], bool], reader: KeyReader, after: _Position | None) -> None:
+        self._limit = limit
+        self._matches = matches
+        self._reader = reader
+        self._last = after
+        self._keys: list[Key] = []
+        self._left_over = False
+
+    def full(self) -> bool:
+        """Whether the page has all that it may hold."""
+        return len(self._keys) == self._limit
+
+    async def take(self, positions: Sequence[_Position]) -> None:
+        """Read the records at `positions`, as far as the page has room, and keep those that match."""
+        left = [position for position in positions if self._last is None or _order(position) < _order(self._last)]
+        while left and not self.full():
+            size = max(self._limit - len(self._keys), LEAST_READ)
+            part, left = left[:size], left[size:]
+            records = await self._reader.get_many([position.key_id for position in part])
+            for at, (position, key) in enumerate(zip(part, records, strict=True), start=1):
+                # A line that a crashed writer left behind leads to the same key twice.
+                if position == self._last:
+                    continue
+                self._last = position
+                if key is not None and self._matches(key):
+                    self._keys.append(key)
+                    if self.full():
+                        self._left_over = at < len(part)
+                        break
+        self._left_over = self._left_over or bool(left)
+
+    def passed(self, position: _Position) -> None:
+        """Everything up to `position` has been looked at."""
+        if self._last is None or _order(position) < _order(self._last):
+            self._last = position
+
+    def page(self, *, more: bool) -> Page:
+        """The page; `more`: there are positions that were not taken."""
+        more = more or self._left_over
+        return Page(tuple(self._keys), _write_cursor(self._last) if more and self._last is not None else None)
+
+
+def sieve(query: Query) -> Callable[[bytes], bool]:
+    """A quick test on lines: false only for keys that are not of `query`."""
+    wanted = []
+    if fold(query.q):
+        wanted.append(SEPARATOR.encode() + fold(query.q).encode())
+    if query.owner is not None:
+        wanted.append(f"{SEPARATOR}{plain(query.owner)}{SEPARATOR}".encode())
+    return lambda line: all(part in line for part in wanted)
+
+
+def matcher(query: Query, now: float) -> Callable[[Key], bool]:
+    """Whether a key is one of `query` at `now`; the judgement that every path ends in."""
+    prefix = fold(query.q)
+
+    def matches(key: Key) -> bool:
+        if query.status is not None and status(key, now) != query.status:
+            return False
+        if query.owner is not None and key.owner != query.owner:
+            return False
+        return not prefix or any(text.startswith(prefix) for text in texts(key))
+
+    return matches
+
+
+def _order(position: _Position) -> tuple[float, str]:
+    return position.created_at, position.key_id
+
+
+def _write_cursor(position: _Position) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode((position.created_at, position.key_id))).rstrip(b"=").decode()
+
+
+def _read_cursor(text: str) -> _Position:
+    try:
+        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+        created_at, key_id = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=tuple[float, str])
+    except (ValueError, binascii.Error, msgspec.DecodeError):
+        raise ValueError("this cursor was not made here; begin again without one") from None
+    return _Position(created_at, key_id)

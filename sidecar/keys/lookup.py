@@ -1,0 +1,130 @@
+"""Token in, key out: from memory while the lease holds, else from the store, else an honest "cannot tell".
+
+`cached` is for every request and never suspends; `resolve` is for the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from sidecar.keys.cache import MISS, Answer, KeyCache
+from sidecar.keys.digest import LONGEST_TOKEN, Digester
+from sidecar.keys.lease import Lease
+from sidecar.keys.reader import Found, KeyReader
+from sidecar.keys.record import Key
+from sidecar.store.client import StoreNotAdopted, StoreUnavailable
+
+ANSWER_WITHIN = 0.25
+REMEMBERED_FOR = 86_400.0
+MOST_REMEMBERED = 100_000
+
+
+class Graves:
+    """Revoked keys that this process has seen, for a day: a failover that loses a revocation brings none back."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._revoked: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def judge(self, key: Key) -> Key:
+        """`key` as it counts: revoked if it was ever seen to be."""
+        now = self._clock()
+        seen = self._revoked.get(key.id)
+        if key.revoked_at is not None:
+            self._revoked[key.id] = (key.revoked_at, now + REMEMBERED_FOR)
+            self._revoked.move_to_end(key.id)
+            if len(self._revoked) > MOST_REMEMBERED:
+                self._revoked.popitem(last=False)
+            return key
+        if seen is None or seen[1] <= now:
+            return key
+        return replace(key, revoked_at=seen[0])
+
+
+class Lookup:
+    """The cache under its lease, and the store behind it."""
+
+    def __init__(
+        self,
+        reader: KeyReader,
+        cache: KeyCache,
+        lease: Lease,
+        digester: Digester,
+        *,
+        graves: Graves | None = None,
+        max_stale: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`max_stale`: how old (seconds) a remembered key may be while the store cannot be asked; 0 refuses instead."""
+        self._reader = reader
+        self._cache = cache
+        self._lease = lease
+        self._digester = digester
+        self._graves = graves or Graves()
+        self._max_stale = max_stale
+        self._clock = clock
+        self._asking: dict[str, asyncio.Task[Found | None]] = {}
+
+    def cached(self, token: bytes) -> Answer:
+        """The key of `token`, None if it is known to be nobody's, or MISS: then `resolve` must find out."""
+        if len(token) > LONGEST_TOKEN:
+            return None
+        if not self._lease.fresh(self._clock()):
+            return MISS
+        return self._cache.lookup(self._digester.primary(token))
+
+    async def resolve(self, token: bytes) -> Found | None:
+        """The key of `token`, asked from the store; None when it is nobody's.
+
+        Callers that ask for one token at a time share one question. Raises StoreUnavailable
+        (StoreNotAdopted among them) when there is no answer within 250 ms.
+        """
+        digests = self._digester.candidates(token)
+        if not digests:
+            return None
+        task = self._asking.get(digests[0])
+        if task is None:
+            task = self._asking[digests[0]] = asyncio.create_task(self._ask(digests))
+            task.add_done_callback(lambda done: self._asked(digests[0], done))
+        try:
+            return await asyncio.shield(task)
+        except StoreNotAdopted:
+            raise
+        except StoreUnavailable:
+            stale = self._cache.peek(digests[0]) if self._lease.age(self._clock()) <= self._max_stale else None
+            if stale is None:
+                raise
+            return stale
+
+    async def current(self, key_id: str) -> Key | None:
+        """The key as it is now, for a request that is under way; raises StoreUnavailable."""
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                key = await self._reader.get(key_id)
+        except TimeoutError:
+            raise StoreUnavailable("the key store did not answer in time") from None
+        return self._graves.judge(key) if key is not None else None
+
+    async def _ask(self, digests: list[str]) -> Found | None:
+        generation = self._cache.generation
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                found = await self._reader.find_first(digests)
+        except TimeoutError:
+            raise StoreUnavailable("the key store did not answer in time") from None
+        if found is not None:
+            key = self._graves.judge(found.key)
+            found = found if key is found.key else Found(key, found.secret)
+        self._cache.put(digests[0], found, generation)
+        return found
+
+    def _asked(self, digest: str, task: asyncio.Task[Found | None]) -> None:
+        self._asking.pop(digest, None)
+        # Every waiter may have left; then nobody else looks at the exception.
+        if not task.cancelled():
+            task.exception()

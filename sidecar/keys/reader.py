@@ -1,0 +1,60 @@
+"""Reads keys from the store. This is all that the data plane can do with keys: it cannot change one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.keys import document
+from sidecar.keys.adoption import Adoption
+from sidecar.keys.record import Key, Secret
+from sidecar.store import names
+from sidecar.store.client import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A key and the one of its secrets that was presented."""
+
+    key: Key
+    secret: Secret
+
+
+class KeyReader:
+    """Look-ups. Each asks in the same trip whether the store is still the known one."""
+
+    def __init__(self, store: Store, adoption: Adoption) -> None:
+        self._store = store
+        self._adoption = adoption
+
+    async def find(self, digest: str) -> Found | None:
+        """The key that has a secret with `digest`, whatever its state; None when there is none.
+
+        Raises StoreUnavailable, StoreNotAdopted among them: then nothing is known.
+        """
+        return await self.find_first([digest])
+
+    async def find_first(self, digests: list[str]) -> Found | None:
+        """What `find` says for the first of `digests` that is known."""
+        identity, *key_ids = await self._store.pipeline([self._adoption.question, *(("GET", names.digest(one)) for one in digests)])
+        self._adoption.check(identity)
+        for digest, key_id in zip(digests, key_ids, strict=True):
+            key = await self.get(key_id.decode()) if key_id is not None else None
+            secret = key.secret(digest) if key is not None else None
+            # An index entry without its record is what a writer leaves that died half way.
+            if key is not None and secret is not None:
+                return Found(key, secret)
+        return None
+
+    async def get(self, key_id: str) -> Key | None:
+        """The key with this id; None when there is none. Raises as `find` does."""
+        identity, record = await self._store.pipeline([self._adoption.question, ("HGET", names.key(key_id), "record")])
+        self._adoption.check(identity)
+        return document.decode(record) if record is not None else None
+
+    async def get_many(self, key_ids: list[str]) -> list[Key | None]:
+        """As `get`, for several keys in one trip."""
+        identity, *records = await self._store.pipeline(
+            [self._adoption.question, *(("HGET", names.key(key_id), "record") for key_id in key_ids)]
+        )
+        self._adoption.check(identity)
+        return [document.decode(record) if record is not None else None for record in records]

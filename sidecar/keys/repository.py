@@ -1,0 +1,278 @@
+"""Writes keys. A writer that was slow, crashed or is outdated can neither lose a change nor bring a revoked key back.
+
+The order of writes makes every crash harmless: index entries come before the record that they lead
+to and go after it; readers pass over entries that lead nowhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from sidecar.keys import document, issue
+from sidecar.keys.adoption import Adoption
+from sidecar.keys.digest import Digester, digest, imported_digest
+from sidecar.keys.listing import Index, Page, Query
+from sidecar.keys.reader import Found, KeyReader
+from sidecar.keys.record import Key
+from sidecar.keys.token import generate
+from sidecar.keys.use import Use, read_uses
+from sidecar.store import names
+from sidecar.store.client import Store, StoreUnavailable
+from sidecar.store.script import load
+
+log = logging.getLogger(__name__)
+
+PUT_KEY = load("put_key")
+_FORGET_DIGEST = load("forget_digest")
+_ATTEMPTS = 16
+
+
+class UnknownKey(Exception):
+    """There is no key with this id."""
+
+
+class RevisionConflict(Exception):
+    """Somebody else has changed the key; `revision` is the one that it has now."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(f"the key has revision {revision} now; read it again and repeat the change")
+        self.revision = revision
+
+
+class KeyIsRevoked(Exception):
+    """The key is revoked, which is final."""
+
+
+class KeyIsNewer(Exception):
+    """A newer version of the sidecar has written the key; only such a one may change it."""
+
+
+class KeyExists(Exception):
+    """There is a key with this id already: an earlier request made it."""
+
+
+class SecretExists(Exception):
+    """The key has a secret with this id already: an earlier request made it."""
+
+
+class AlreadyImported(Exception):
+    """This secret belongs to a key already; `key_id` says to which."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"this secret belongs to {key_id} already")
+        self.key_id = key_id
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A key with a new secret. The token exists here and nowhere else: show it once and forget it."""
+
+    key: Key
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A revoked key; `durable` says whether the revocation would survive the loss of the store's server."""
+
+    key: Key
+    durable: bool
+
+
+class Tombstones(Protocol):
+    """Remembers revocations outside the store."""
+
+    def add(self, key_id: str, now: float) -> None:
+        """Remember that `key_id` is revoked."""
+
+
+class KeyRepository(KeyReader):
+    """Creates and changes keys. All methods raise StoreUnavailable when the store cannot be asked."""
+
+    def __init__(
+        self,
+        store: Store,
+        adoption: Adoption,
+        digester: Digester,
+        *,
+        tombstones: Tombstones | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(store, adoption)
+        self._digester = digester
+        self._tombstones = tombstones
+        self._clock = clock
+        self._index = Index(store, self)
+
+    async def create(self, shape: Key, key_id: str | None = None) -> Issued:
+        """A new key like `shape`, whose id, times, secrets and revision are made here.
+
+        With `key_id` (from an idempotency claim) it gets this id, or KeyExists is raised.
+        """
+        now = self._clock()
+        token = generate(self._digester.prefix)
+        secret = issue.new_secret(token, self._digester, now)
+        key = replace(shape, id=key_id or issue.new_id("key"), created_at=now, secrets=(secret,), revision=1, revoked_at=None)
+        if key_id is not None and await self.get(key_id) is not None:
+            raise KeyExists(key_id)
+        if not await self._put(key, None, None):
+            winner = await self.get(key.id)
+            if winner is not None:
+                await self._forget(winner, key, {secret.digest})
+            raise KeyExists(key.id)
+        return Issued(key, token)
+
+    async def import_key(self, shape: Key, sha256: str, hint: str) -> Key:
+        """A new key like `shape` for a token that exists already, by the SHA-256 of it in hex.
+
+        Raises AlreadyImported when a key has this secret.
+        """
+        now = self._clock()
+        secret = issue.imported_secret(sha256, hint, now)
+        key = replace(shape, id=issue.new_id("key"), created_at=now, secrets=(secret,), revision=1, revoked_at=None)
+        owner = await self._store.call("GET", names.digest(sha256))
+        if owner is not None and await self.get(owner.decode()) is not None:
+            raise AlreadyImported(owner.decode())
+        await self._put(key, None, None)
+        # Two imports of one secret at a time: the index names one winner, and the other key must not linger.
+        owner = await self._store.call("GET", names.digest(sha256))
+        if owner is not None and owner.decode() != key.id:
+            await self.revoke(key.id)
+            raise AlreadyImported(owner.decode())
+        return key
+
+    async def update(self, key_id: str, change: Callable[[Key], Key], expected_revision: int | None = None) -> Key:
+        """Apply `change`, a pure function, to the key; with `expected_revision` only to that revision of it.
+
+        Raises UnknownKey, RevisionConflict, KeyIsRevoked or KeyIsNewer. A change to nothing writes nothing.
+        """
+        for _ in range(_ATTEMPTS):
+            before, record = await self._current(key_id, expected_revision)
+            after = change(before)
+            if after == before:
+                return before
+            after = replace(after, id=before.id, created_at=before.created_at, revision=before.revision + 1)
+            if await self._put(after, before, record):
+                return after
+        raise StoreUnavailable("the key changes too often; try again")
+
+    async def rotate(self, key_id: str, grace: float, expected_revision: int | None = None, *, secret_id: str | None = None) -> Issued:
+        """A new current secret; the old one opens the key for `grace` seconds more. Raises as `update` does.
+
+        With `secret_id` (from an idempotency claim) the secret gets this id, or SecretExists is raised.
+        """
+        now = self._clock()
+        token = generate(self._digester.prefix)
+        secret = issue.new_secret(token, self._digester, now)
+        secret = replace(secret, id=secret_id or secret.id)
+
+        def change(key: Key) -> Key:
+            if any(one.id == secret.id for one in key.secrets):
+                raise SecretExists(secret.id)
+            return issue.rotated(key, secret, now, grace)
+
+        if secret_id is not None:
+            # An earlier request may have made it and so have changed the revision that this one expects.
+            known = await self.get(key_id)
+            if known is not None and any(one.id == secret_id for one in known.secrets):
+                raise SecretExists(secret_id)
+        return Issued(await self.update(key_id, change, expected_revision), token)
+
+    async def end_secret(self, key_id: str, secret_id: str, expected_revision: int | None = None) -> Key:
+        """End a retiring secret now; raises KeyError when the key has none of this id, else as `update` does."""
+        now = self._clock()
+        return await self.update(key_id, lambda key: issue.without_secret(key, secret_id, now), expected_revision)
+
+    async def revoke(self, key_id: str, expected_revision: int | None = None) -> Revoked:
+        """Revoke, finally. Repeating it changes nothing. Raises UnknownKey, RevisionConflict, KeyIsNewer."""
+        now = self._clock()
+        try:
+            key = await self.update(key_id, lambda key: issue.revoked(key, now), expected_revision)
+        except KeyIsRevoked:
+            found = await self.get(key_id)
+            if found is None:
+                raise UnknownKey(key_id) from None
+            key = found
+        if self._tombstones is not None:
+            self._tombstones.add(key_id, now)
+        return Revoked(key, await self._store.durable())
+
+    async def disable(self, key_id: str, expected_revision: int | None = None) -> Key:
+        """Refuse the key until it is enabled. Raises as `update` does."""
+        return await self.update(key_id, lambda key: replace(key, disabled=True), expected_revision)
+
+    async def enable(self, key_id: str, expected_revision: int | None = None) -> Key:
+        """Take back `disable`. Raises as `update` does."""
+        return await self.update(key_id, lambda key: replace(key, disabled=False), expected_revision)
+
+    async def identify(self, token: bytes) -> Found | None:
+        """Whose key `token` is, imported or made here, under this pepper or the previous one."""
+        digests = [self._digester.primary(token)]
+        if self._digester.previous is not None:
+            digests.append(digest(token, self._digester.previous))
+        return await self.find_first([*digests, imported_digest(token)])
+
+    async def list(self, query: Query) -> Page:
+        """One page of keys, newest first; raises ValueError for a cursor that was not made here."""
+        return await self._index.page(query, self._clock())
+
+    async def count(self) -> int:
+        """How many keys there are, revoked ones included."""
+        return await self._index.count()
+
+    async def uses(self, key_ids: Sequence[str]) -> dict[str, Use]:
+        """When, how often and from where the keys and their secrets were used; keys never used are absent."""
+        return await read_uses(self._store, key_ids)
+
+    async def _current(self, key_id: str, expected_revision: int | None) -> tuple[Key, bytes]:
+        identity, record = await self._store.pipeline([self._adoption.question, ("HGET", names.key(key_id), "record")])
+        self._adoption.check(identity)
+        if record is None:
+            raise UnknownKey(key_id)
+        key = document.decode(record)
+        if key.revoked_at is not None:
+            raise KeyIsRevoked(key_id)
+        if document.is_newer(key):
+            raise KeyIsNewer(key_id)
+        if expected_revision not in (None, key.revision):
+            raise RevisionConflict(key.revision)
+        return key, record
+
+    async def _put(self, key: Key, before: Key | None, record: bytes | None) -> bool:
+        """Write `key`; False when another writer was faster."""
+        old = {secret.digest for secret in before.secrets} if before else set()
+        new = {secret.digest for secret in key.secrets}
+        identity, *_ = await self._store.pipeline([self._adoption.question, *(("SET", names.digest(one), key.id) for one in new - old)])
+        self._adoption.check(identity)
+        await self._index.add(key, before)
+        replaced = before.revision if before else 0
+        verdict = await self._store.run(
+            PUT_KEY, [names.key(key.id)], [replaced, document.encode(key, record), key.revision, "1" if key.revoked_at is not None else "0"]
+        )
+        if verdict == -2:
+            raise KeyIsRevoked(key.id)
+        if verdict == -1:
+            raise UnknownKey(key.id)
+        if verdict != 1:
+            return False
+        await self._forget(key, before, old - new)
+        return True
+
+    async def _forget(self, key: Key, before: Key | None, digests: set[str]) -> None:
+        """Remove what leads to `before` but not to `key`, as which it was written."""
+        # The change stands already; what fails here leaves entries that lead nowhere.
+        try:
+            await self._store.run_many([(_FORGET_DIGEST, [names.digest(one)], [key.id]) for one in sorted(digests)])
+            if await self._index.settle(key, before):
+                # A faster writer may have changed back what was removed here just now.
+                current = await self.get(key.id)
+                if current is not None and current.revision != key.revision:
+                    await self._index.add(current, None)
+        except StoreUnavailable as error:
+            log.warning("the index has superfluous entries of %s: %s", key.id, error)

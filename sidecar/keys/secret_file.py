@@ -1,0 +1,41 @@
+"""Files with a secret that is made once: private, whole or absent, and the same for all who start together."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+
+def make_once(path: Path, content: Callable[[], str]) -> None:
+    """Make `path` (mode 0600) with `content()` unless there is one; raises OSError."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    write_private(scratch, content())
+    try:
+        # A link never replaces: the first process wins, the others read what it wrote.
+        os.link(scratch, path)
+    except FileExistsError:
+        pass
+    finally:
+        scratch.unlink()
+
+
+def replace_private(path: Path, content: str) -> None:
+    """Put `content` in the place of what `path` (mode 0600) held: readers see the old or the new, whole."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    write_private(scratch, content)
+    scratch.replace(path)
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a new file (mode 0600) and wait for the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,50 @@
+"""The form of a key: `<prefix>_<43 random characters><6 characters of CRC-32>`, all base62.
+
+The checksum is no secret and no security: it lets typing errors and probes be refused without
+asking the store.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+RANDOM_LENGTH = 43
+CHECKSUM_LENGTH = 6
+HUB_KEY_PREFIX = "blocklet-"
+"""How the hub's own access keys begin; a client that sends one is told so instead of riding on it."""
+
+_ALPHABET_SET = frozenset(ALPHABET.encode())
+
+
+def checksum(text: str) -> str:
+    """zlib CRC-32 of `text` in base62, zero-padded to six characters."""
+    number = zlib.crc32(text.encode())
+    digits = []
+    for _ in range(CHECKSUM_LENGTH):
+        number, digit = divmod(number, 62)
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+def generate(prefix: str) -> str:
+    """A new key: 43 characters of `0-9A-Za-z` hold 256 random bits."""
+    body = f"{prefix}_" + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    return body + checksum(body)
+
+
+def is_well_formed(token: bytes, prefix: str) -> bool:
+    """Whether `token` has the form and the checksum of a key with `prefix`."""
+    head = f"{prefix}_".encode()
+    if len(token) != len(head) + RANDOM_LENGTH + CHECKSUM_LENGTH or not token.startswith(head):
+        return False
+    if not _ALPHABET_SET.issuperset(token[len(head) :]):
+        return False
+    return checksum(token[:-CHECKSUM_LENGTH].decode("ascii")).encode() == token[-CHECKSUM_LENGTH:]
+
+
+def hint(token: str) -> str:
+    """What may be shown of a key: its prefix and its last four characters (`ahk_…1c96`)."""
+    prefix, separator, _ = token.partition("_")
+    return f"{prefix}_…{token[-4:]}" if separator else f"…{token[-4:]}"

@@ -1,0 +1,106 @@
+"""A note outside the store of every revocation of the last day, and its repetition after a failover.
+
+Replication is asynchronous and an append-only file may lack its last second, so a server that takes
+over can have lost a revocation that was reported as not `durable`. Whoever revoked remembers it on
+its own disk and revokes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from sidecar.keys.record import Key
+from sidecar.keys.repository import KeyIsNewer, KeyRepository, UnknownKey
+
+log = logging.getLogger(__name__)
+
+REMEMBERED_FOR = 86_400.0
+COMPACTED_AT = 10_000
+BATCH = 100
+
+
+class TombstoneFile:
+    """One line of JSON for each revocation. Give it to the KeyRepository that revokes."""
+
+    def __init__(self, path: Path, now: float) -> None:
+        """Read `path`, dropping what is older than a day; raises OSError when it can be neither read nor made."""
+        self._path = path
+        self._revoked = {key_id: at for key_id, at in _read(path) if now - at < REMEMBERED_FOR}
+        self._lines = COMPACTED_AT
+
+    def add(self, key_id: str, now: float) -> None:
+        """Remember, on disk before this returns, that `key_id` was revoked; raises OSError."""
+        self._revoked[key_id] = now
+        if self._lines >= COMPACTED_AT:
+            self._revoked = {one: at for one, at in self._revoked.items() if now - at < REMEMBERED_FOR}
+            _write(self._path, self._revoked)
+            self._lines = len(self._revoked)
+            return
+        with self._path.open("ab") as file:
+            file.write(_line(key_id, now))
+            file.flush()
+            os.fsync(file.fileno())
+        self._lines += 1
+
+    def recent(self, now: float) -> list[str]:
+        """The keys revoked in the last day."""
+        return [key_id for key_id, at in self._revoked.items() if now - at < REMEMBERED_FOR]
+
+
+async def reapply(tombstones: TombstoneFile, repository: KeyRepository, now: float) -> list[str]:
+    """Revoke again what the store has lost; the ids of the keys that this was true for.
+
+    To be called whenever the store may be another server than before: when a connection to it was
+    lost and made anew. Raises StoreUnavailable (then call it again).
+    """
+    lost = []
+    recent = tombstones.recent(now)
+    for start in range(0, len(recent), BATCH):
+        batch = recent[start : start + BATCH]
+        for key_id, key in zip(batch, await repository.get_many(batch), strict=True):
+            if _is_alive(key):
+                try:
+                    await repository.revoke(key_id)
+                except (UnknownKey, KeyIsNewer) as error:
+                    log.error("%s was revoked, the store has lost that, and it cannot be revoked again: %s", key_id, error)
+                    continue
+                log.warning("the store had lost the revocation of %s; it is revoked again", key_id)
+                lost.append(key_id)
+    return lost
+
+
+def _is_alive(key: Key | None) -> bool:
+    return key is not None and key.revoked_at is None
+
+
+def _read(path: Path) -> list[tuple[str, float]]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(msgspec.json.decode(line, type=tuple[str, float]))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue  # a line that a crash cut short
+    return found
+
+
+def _write(path: Path, revoked: dict[str, float]) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.new")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.writelines(_line(key_id, at) for key_id, at in revoked.items())
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+def _line(key_id: str, at: float) -> bytes:
+    return msgspec.json.encode((key_id, at)) + b"\n"

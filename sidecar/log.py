@@ -1,0 +1,77 @@
+"""Log lines: one JSON object each on standard error, from every process and every library alike.
+
+The last thing that happens to a line is that whatever looks like a credential is cut out of it, so
+that not even a traceback of a library can carry one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+REDACTED = "[redacted]"
+
+_CREDENTIAL = re.compile(
+    r"\b[a-z][a-z0-9]{1,15}_[0-9A-Za-z]{49}\b"  # API keys and admin tokens, whatever their prefix
+    r"|\bblocklet-[0-9A-Za-z]{8,}"  # the hub's own access keys
+    r"|(?<=[Bb]earer )[\x21\x23-\x5b\x5d-\x7e]{8,}"
+    r"|(?<=://)[^\s/@:\"]*:[^\s/@\"]*(?=@)"  # user:password of a URL
+)
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def redact(text: str) -> str:
+    """`text` without anything that has the form of a credential."""
+    return _CREDENTIAL.sub(REDACTED, text)
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one JSON line; what was passed as `extra` becomes fields of its own."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "pid": record.process,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update((name, value) for name, value in vars(record).items() if name not in _STANDARD and name not in line)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = record.stack_info
+        return redact(json.dumps(line, ensure_ascii=False, default=str))
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines; a full disk or a closed pipe costs the line, never the process that wrote it."""
+
+    lost = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - the standard library's names
+        """Count the loss: there is nowhere left to report it."""
+        self.lost += 1
+
+
+def setup(level: str, process: str, stream: TextIO | None = None) -> None:
+    """Send every logger of this process to `stream` (None: standard error) from `level` up; `process` names it in each line."""
+    handler = LineHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter(process))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Libraries narrate every request and every reconnection; this program says those things itself, once.
+    for name in ("aiohttp.access", "asyncio", "redis"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.captureWarnings(True)

@@ -1,0 +1,160 @@
+"""Turns `store.url` into connections: standalone, unix socket, TLS, Sentinel, Cluster.
+
+redis-py's own timeouts and retries are switched off: with them a frozen server costs a request a
+minute. Deadlines are kept by whoever waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+
+from sidecar.settings import declaration
+from sidecar.store.embedded import embedded_socket
+
+Kind = Literal["single", "sentinel", "cluster"]
+
+CONNECT_TIMEOUT = 1.0
+SENTINEL_TIMEOUT = 0.3
+
+_TLS_FILES = {"ca_file": "ssl_ca_certs", "certificate_file": "ssl_certfile", "key_file": "ssl_keyfile"}
+_QUERY = {"db", "tls", "sentinel_password", *_TLS_FILES}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the store is. `hosts` are sentinels or cluster nodes; `options` are redis-py connection arguments."""
+
+    kind: Kind
+    options: dict[str, Any] = field(repr=False)
+    hosts: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    sentinel_options: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def fails_over(self) -> bool:
+        """Whether another server may take over, so that an old one can still answer without being the store."""
+        return self.kind != "single"
+
+    @property
+    def patience(self) -> float:
+        """Seconds within which connecting should succeed: with Sentinel all but the last may be dead."""
+        return CONNECT_TIMEOUT + SENTINEL_TIMEOUT * (len(self.hosts) if self.kind == "sentinel" else 0)
+
+    def pool(self) -> ConnectionPool:
+        """A maker of raw connections to the server (with Sentinel: to the primary of the moment)."""
+        if self.kind == "sentinel":
+            waits = {"socket_timeout": SENTINEL_TIMEOUT, "socket_connect_timeout": SENTINEL_TIMEOUT, "retry": Retry(NoBackoff(), 0)}
+            sentinels = Sentinel(list(self.hosts), sentinel_kwargs={**waits, **self.sentinel_options})  # type: ignore[no-untyped-call]
+            return SentinelConnectionPool(self.service, sentinels, **_common(CONNECT_TIMEOUT), **self.options)  # type: ignore[no-untyped-call]
+        return ConnectionPool(**_common(CONNECT_TIMEOUT), **self.options)
+
+    def cluster(self, timeout: float) -> RedisCluster:
+        """A cluster client; it connects when it is first used."""
+        # One more try, because that is how redis-py follows a failover; the caller's deadline bounds the whole.
+        client = RedisCluster(
+            startup_nodes=[ClusterNode(host, port) for host, port in self.hosts],
+            require_full_coverage=False,
+            **{**_common(timeout), "retry": Retry(NoBackoff(), 1), "socket_timeout": timeout},
+            **self.options,
+        )
+        # Replies are to be the same for every kind of store; only the client's own questions keep their parsers.
+        callbacks: dict[str, Any] = client.connection_kwargs["response_callbacks"]
+        for command in [name for name in callbacks if not name.startswith(("CLUSTER", "COMMAND"))]:
+            del callbacks[command]
+        return client
+
+
+def resolve(settings: declaration.Store, data_dir: Path) -> Address:
+    """Read `store.url` and `store.password`; raises ValueError with what to write instead."""
+    url = settings.url.reveal()
+    if url == "embedded":
+        options: dict[str, Any] = {"path": str(embedded_socket(data_dir)), "connection_class": UnixDomainSocketConnection}
+    else:
+        parts = urlsplit(url)
+        query = _query(parts)
+        credentials, _, hosts = parts.netloc.rpartition("@")
+        options = _credentials(credentials)
+        if parts.scheme in ("redis+sentinel", "redis+cluster"):
+            return _several(parts, hosts, query, {**options, **_password(settings)})
+        options.update(_single(parts, hosts, query))
+    return Address("single", {**options, **_password(settings)})
+
+
+def _single(parts: SplitResult, hosts: str, query: dict[str, str]) -> dict[str, Any]:
+    if parts.scheme == "unix":
+        return {"path": unquote(parts.path), "connection_class": UnixDomainSocketConnection, **_db(query.get("db", ""))}
+    host, port = _host(hosts, 6379)
+    options = {"host": host, "port": port, **_db(query.get("db", "") or parts.path.strip("/"))}
+    if parts.scheme == "rediss":
+        options.update({"connection_class": SSLConnection, **_tls_files(query)})
+    return options
+
+
+def _several(parts: SplitResult, hosts: str, query: dict[str, str], options: dict[str, Any]) -> Address:
+    kind: Kind = "sentinel" if parts.scheme == "redis+sentinel" else "cluster"
+    addresses = tuple(_host(host, 26379 if kind == "sentinel" else 6379) for host in hosts.split(",") if host)
+    if not addresses:
+        raise ValueError(f"store.url names no host; write redis+{kind}://host:port,host:port")
+    if query.get("tls") == "true":
+        options = {**options, "ssl": True, **_tls_files(query)}
+    if kind == "cluster":
+        return Address(kind, options, addresses)
+    service, _, db = parts.path.strip("/").partition("/")
+    if not service:
+        raise ValueError("store.url names no service; write redis+sentinel://host:port,host:port/service")
+    password = query.get("sentinel_password", "")
+    return Address(kind, {**options, **_db(db or query.get("db", ""))}, addresses, service, {"password": password} if password else {})
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    unknown = sorted(set(query) - _QUERY)
+    if unknown:
+        raise ValueError(f"store.url does not know ?{unknown[0]}=; it knows {', '.join(sorted(_QUERY))}")
+    return query
+
+
+def _credentials(text: str) -> dict[str, Any]:
+    user, _, password = text.partition(":")
+    return {name: unquote(value) for name, value in (("username", user), ("password", password)) if value}
+
+
+def _password(settings: declaration.Store) -> dict[str, Any]:
+    password = settings.password.reveal()
+    return {"password": password} if password else {}
+
+
+def _db(text: str) -> dict[str, Any]:
+    if text and not text.isdigit():
+        raise ValueError(f"store.url ends in {text!r}; a database is a number")
+    return {"db": int(text)} if text else {}
+
+
+def _host(text: str, default_port: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    return parts.hostname or "127.0.0.1", parts.port or default_port
+
+
+def _tls_files(query: dict[str, str]) -> dict[str, Any]:
+    return {option: query[name] for name, option in _TLS_FILES.items() if name in query}
+
+
+def _common(timeout: float) -> dict[str, Any]:
+    # No socket_timeout on raw connections: redis-py would make a task of every write; links keep deadlines themselves.
+    return {
+        "protocol": 3,
+        "socket_timeout": None,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }

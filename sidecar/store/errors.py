@@ -1,0 +1,70 @@
+"""How the store fails, in our own words: redis-py's exceptions end here.
+
+Whatever goes wrong is a `StoreUnavailable`, because an unanswered question about a key must become
+a 503 and never a 401. Messages hold no command, no argument and no address with a password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis import exceptions as redis_errors
+
+
+class StoreUnavailable(Exception):
+    """The store cannot answer: no connection, no answer in time, not allowed, out of memory, read-only."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The store answered a command with an error that is not about its own health; `code` is its first word."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the key store refused a command ({code})")
+        self.code = code
+
+
+class StoreNotAdopted(StoreUnavailable):
+    """The store is not the one whose keys this sidecar knows: its epoch or its pepper is missing or different."""
+
+
+_HEALTH = {
+    "OOM": "the key store is out of memory; raise its maxmemory",
+    "READONLY": "the key store is read-only; it is a replica or lost its primary",
+    "MISCONF": "the key store cannot write to its disk",
+    "NOREPLICAS": "the key store has too few replicas to accept writes",
+    "NOAUTH": "the key store wants a password; set store.password",
+    "WRONGPASS": "the key store does not accept the password; set store.password",
+    "NOPERM": "the key store's user lacks a permission; allow it all commands on sidecar:*",
+    "LOADING": "the key store is loading its data",
+    "MASTERDOWN": "the key store's primary is down",
+    "CLUSTERDOWN": "the key store's cluster is down",
+    "TRYAGAIN": "the key store's cluster is moving data; try again",
+    "BUSY": "the key store is busy with a script",
+}
+
+_CLASSES: tuple[tuple[type[Exception], str], ...] = (
+    (redis_errors.OutOfMemoryError, "OOM"),
+    (redis_errors.ReadOnlyError, "READONLY"),
+    (redis_errors.AuthenticationError, "WRONGPASS"),
+    (redis_errors.NoPermissionError, "NOPERM"),
+    (redis_errors.BusyLoadingError, "LOADING"),
+    (redis_errors.MasterDownError, "MASTERDOWN"),
+    (redis_errors.ClusterDownError, "CLUSTERDOWN"),
+    (redis_errors.TryAgainError, "TRYAGAIN"),
+)
+
+
+def translate(error: BaseException) -> StoreUnavailable:
+    """The `StoreUnavailable` that stands for an exception of redis-py, asyncio or the socket."""
+    if isinstance(error, StoreUnavailable):
+        return error
+    for kind, code in _CLASSES:
+        # redis-py wraps what goes wrong during the greeting.
+        if isinstance(error, kind) or isinstance(error.__cause__ or error.__context__, kind):
+            return StoreUnavailable(_HEALTH[code])
+    if isinstance(error, redis_errors.ResponseError):
+        code = str(error).partition(" ")[0][:32]
+        return StoreUnavailable(_HEALTH[code]) if code in _HEALTH else StoreRefused(code if code.isalpha() else "ERR")
+    if isinstance(error, (asyncio.TimeoutError, redis_errors.TimeoutError)):
+        return StoreUnavailable("the key store did not answer in time")
+    return StoreUnavailable("the key store cannot be reached")

@@ -1,0 +1,39 @@
+-- Makes or checks the store's identity. KEYS: meta.
+-- ARGV: known epoch ('' when none), epoch to make, schema, force ('1' or ''), then pairs of pepper id
+-- and fingerprint: the pepper in use first, after it those that it follows.
+-- Answers {'ok', epoch}, {'empty'}, {'other'} or {'pepper'}.
+local known, candidate, schema, force = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch and known ~= '' and not force then
+  return {'empty'}
+end
+if epoch and known ~= '' and known ~= epoch and not force then
+  return {'other'}
+end
+
+local vouched = {}
+for i = 5, #ARGV, 2 do
+  vouched[#vouched + 1] = redis.call('HGET', KEYS[1], 'pepper:' .. ARGV[i]) == ARGV[i + 1]
+end
+if epoch and not force then
+  local any = false
+  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    any = any or string.sub(field, 1, 7) == 'pepper:'
+  end
+  local trusted = false
+  for _, one in ipairs(vouched) do
+    trusted = trusted or one
+  end
+  if any and not trusted then
+    return {'pepper'}
+  end
+end
+
+if not epoch then
+  epoch = candidate
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'schema', schema)
+end
+if not vouched[1] then
+  redis.call('HSET', KEYS[1], 'pepper:' .. ARGV[5], ARGV[6])
+end
+return {'ok', epoch}

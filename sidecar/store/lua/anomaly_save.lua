@@ -1,0 +1,40 @@
+-- Saves one shard's part of the anomaly detection in one step, so that no page is queued without the state that led to it.
+-- KEYS: state, records, index, outbox.
+-- ARGV: number of states, (key id, memory)…; number of records, (id, start, JSON)…; number of messages, (name, message)…; records to keep.
+local at = 1
+local function take()
+  local value = ARGV[at]
+  at = at + 1
+  return value
+end
+
+for _ = 1, tonumber(take()) do
+  local key_id = take()
+  redis.call('HSET', KEYS[1], key_id, take())
+end
+
+for _ = 1, tonumber(take()) do
+  local id, start, record = take(), take(), take()
+  local known = redis.call('HGET', KEYS[2], id)
+  -- What another instance acknowledged in the meantime must not be opened again by the one that still follows it.
+  local settled = known and string.find(known, '"state":"acknowledged"', 1, true) and not string.find(record, '"state":"acknowledged"', 1, true)
+  if not settled then
+    redis.call('HSET', KEYS[2], id, record)
+    redis.call('ZADD', KEYS[3], start, id)
+  end
+end
+
+for _ = 1, tonumber(take()) do
+  local name = take()
+  -- A message that is there already keeps the count of its attempts.
+  redis.call('HSETNX', KEYS[4], name, take())
+end
+
+local surplus = redis.call('ZCARD', KEYS[3]) - tonumber(take())
+if surplus > 0 then
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, surplus - 1)) do
+    redis.call('HDEL', KEYS[2], id)
+    redis.call('ZREM', KEYS[3], id)
+  end
+end
+return surplus

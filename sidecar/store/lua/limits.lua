@@ -1,0 +1,292 @@
+-- One turn of one key, atomically: end the holds of requests that are over, renew those of requests
+-- that run, then decide on the requests that ask, over all limits of the key at once. What is refused
+-- takes nothing. sidecar/limits/turn.py describes the data and writes ARGV.
+
+local rpm, settled, holds, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local NOW, LEASE, GRACE, PERIODS = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local FIRST_LIMIT, LISTS = 5, 10
+
+local WINDOW = 60 * 1000000
+local MAX_CLOCK_SKEW = 10 * 1000000
+local TICK = 100000 -- no need to write the clock and the lives of names more often
+local MARGIN = 1000 -- ms by which a name outlives its last entry, more than a tick
+local DAY = 86400000 -- ms
+
+local count = {} -- the hash `counts`, kept in step by `add`
+local now, period, period_end
+local is_tick, has_holds
+
+local function outlive(name, microseconds)
+  redis.call('PEXPIRE', name, microseconds / 1000 + MARGIN)
+end
+
+local function add(field, amount)
+  count[field] = (count[field] or 0) + amount
+  redis.call('HINCRBY', counts, field, amount)
+end
+
+-- Holds -----------------------------------------------------------------------------------------
+
+local function book_and_amount(member)
+  local book, amount = member:match('^([^/]+)/.*/(%d+)$')
+  return book .. ':held', tonumber(amount)
+end
+
+local function hold(member, lifetime)
+  if redis.call('ZADD', holds, now + lifetime, member) == 1 then add(book_and_amount(member)) end
+  if is_tick or not has_holds then outlive(holds, LEASE + GRACE) end
+  has_holds = true
+end
+
+local function drop(member)
+  if redis.call('ZREM', holds, member) == 0 then return false end
+  local field, amount = book_and_amount(member)
+  -- A period that is long over has lost its fields; they must not come back below zero.
+  if count[field] then add(field, -amount) end
+  return true
+end
+
+local function renew(member)
+  if member:match('^%d') then
+    -- A quota's hold that is gone may have been settled already, so it is never made anew.
+    redis.call('ZADD', holds, 'XX', now + LEASE + GRACE, member)
+  else
+    hold(member, LEASE)
+  end
+end
+
+local function drop_lapsed()
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', holds, '-inf', now)) do drop(member) end
+  has_holds = redis.call('ZCARD', holds) > 0
+  if has_holds then return end
+  for field in pairs(count) do
+    if field:match(':held$') and count[field] ~= 0 then
+      redis.call('HDEL', counts, field)
+      count[field] = nil
+    end
+  end
+end
+
+-- Windows ---------------------------------------------------------------------------------------
+
+local function at(list, index) return tonumber(redis.call('LINDEX', list, index)) end
+
+-- The least index in [low, high) whose value (at `step * index + offset`) is greater than `bound`, else `high`.
+local function first_above(list, step, offset, low, high, bound)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if at(list, step * middle + offset) > bound then high = middle else low = middle + 1 end
+  end
+  return low
+end
+
+-- How many admissions are less than a window old; older ones are dropped.
+local function admitted()
+  local length = redis.call('LLEN', rpm)
+  if length == 0 or at(rpm, 0) > now - WINDOW then return length end
+  local first = first_above(rpm, 1, 0, 1, length, now - WINDOW)
+  redis.call('LTRIM', rpm, first, -1)
+  return length - first
+end
+
+-- `settled` holds pairs of a time and the tokens counted up to it, the first pair being what has left
+-- the window (its time is not read). Returns the tokens within the window and the number of pairs.
+local function spent()
+  local pairs_kept = redis.call('LLEN', settled) / 2
+  if pairs_kept == 0 then return 0, 0 end
+  if pairs_kept > 1 and at(settled, 2) <= now - WINDOW then
+    local first = first_above(settled, 2, 0, 2, pairs_kept, now - WINDOW)
+    redis.call('LTRIM', settled, 2 * (first - 1), -1)
+    pairs_kept = pairs_kept - first + 1
+  end
+  return at(settled, -1) - at(settled, 1), pairs_kept
+end
+
+local function settle(tokens)
+  if tokens == 0 then return end
+  local total = at(settled, -1)
+  if total then
+    redis.call('RPUSH', settled, now, total + tokens)
+  else
+    redis.call('RPUSH', settled, 0, 0, now, tokens)
+  end
+  if is_tick or not total then outlive(settled, WINDOW) end
+end
+
+-- Limits: `used` against `most`; `take` gives the hold that a request gets, `wait` the time until there is room.
+
+local used_requests, used_tokens, settled_pairs, taken = 0, 0, 0, 0
+
+local KINDS = {
+  { name = 'quota_requests',
+    used = function() return count[period .. ':requests'] or 0 end,
+    take = function() add(period .. ':requests', 1) end,
+    wait = function() return period_end - now end },
+  { name = 'quota_tokens', holds = true,
+    used = function() return (count[period .. ':tokens'] or 0) + (count[period .. ':held'] or 0) end,
+    take = function(id, tokens)
+      local member = period .. '/' .. id .. '/' .. tokens
+      hold(member, LEASE + GRACE)
+      return member
+    end,
+    wait = function() return period_end - now end },
+  { name = 'max_concurrency', holds = true,
+    used = function() return count['slots:held'] or 0 end,
+    take = function(id)
+      local member = 'slots/' .. id .. '/1'
+      hold(member, LEASE)
+      return member
+    end,
+    wait = function() return 0 end },
+  { name = 'rpm',
+    open = function() used_requests = admitted() end,
+    used = function() return used_requests + taken end,
+    take = function() taken = taken + 1 end,
+    wait = function(limit)
+      local index = used_requests + taken - limit.most
+      return index < used_requests and at(rpm, index) + WINDOW - now or WINDOW
+    end },
+  { name = 'tpm', holds = true,
+    open = function() used_tokens, settled_pairs = spent() end,
+    used = function() return used_tokens + (count['tpm:held'] or 0) end,
+    take = function(id, tokens)
+      local member = 'tpm/' .. id .. '/' .. tokens
+      hold(member, LEASE)
+      return member
+    end,
+    wait = function(limit)
+      local held = count['tpm:held'] or 0
+      if held >= limit.most or settled_pairs == 0 then return 0 end
+      local pair = first_above(settled, 2, 1, 1, settled_pairs, at(settled, -1) + held - limit.most)
+      return at(settled, 2 * pair) + WINDOW - now
+    end },
+}
+
+local function open_limits()
+  local open = {}
+  for index, kind in ipairs(KINDS) do
+    local mode, most = ARGV[FIRST_LIMIT + index - 1]:match('^(~?)(%d+)$')
+    if most then
+      kind.most, kind.shadow = tonumber(most), mode == '~'
+      if kind.holds and has_holds == nil then drop_lapsed() end
+      if kind.open then kind.open() end
+      open[#open + 1] = kind
+    end
+  end
+  return open
+end
+
+local function left(kind)
+  return kind.most and math.max(0, kind.most - kind.used()) or -1
+end
+
+-- Until the whole limit is free again when nothing more is asked.
+local function requests_reset()
+  if taken > 0 then return WINDOW end
+  return used_requests > 0 and at(rpm, -1) + WINDOW - now or 0
+end
+
+local function tokens_reset()
+  if (count['tpm:held'] or 0) > 0 then return WINDOW end
+  return used_tokens > 0 and at(settled, -2) + WINDOW - now or 0
+end
+
+local function decide(limits, id, tokens)
+  local refused, shadowed
+  for _, limit in ipairs(limits) do
+    if limit.used() >= limit.most then
+      if limit.shadow then shadowed = shadowed or limit else refused = refused or limit end
+    end
+  end
+  local members = {}
+  for _, limit in ipairs(limits) do
+    -- What one limit in shadow would have refused takes nothing from any of them, as if they were enforced.
+    if not refused and not (shadowed and limit.shadow) then members[#members + 1] = limit.take(id, tokens) end
+  end
+  local quota_requests, quota_tokens, _, requests, per_minute = unpack(KINDS)
+  return {
+    refused and refused.name or '', not refused and shadowed and shadowed.name or '', refused and refused.wait(refused) or 0, members,
+    left(requests), requests_reset(), left(per_minute), tokens_reset(),
+    left(quota_requests), left(quota_tokens), period and period_end - now or 0,
+  }
+end
+
+-- The turn --------------------------------------------------------------------------------------
+
+local function read_counts()
+  local flat = redis.call('HGETALL', counts)
+  for index = 1, #flat, 2 do count[flat[index]] = tonumber(flat[index + 1]) or flat[index + 1] end
+end
+
+-- Time never runs backwards for a key. After a larger step back its windows and holds start anew:
+-- kept, they would refuse for as long as the step.
+local function set_clock()
+  now = tonumber(NOW)
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000000 + time[2]
+  end
+  local last = count.clock or 0
+  if last > now + MAX_CLOCK_SKEW then
+    redis.call('DEL', rpm, settled, holds)
+  elseif last > now then
+    now = last
+  end
+  is_tick = now - last >= TICK or now < last
+end
+
+-- The period that `now` is in, of those that the caller offers; use of periods not offered is forgotten.
+local function set_period()
+  local words, offered = {}, {}
+  for word in PERIODS:gmatch('%S+') do words[#words + 1] = word end
+  for index = 1, #words - 2, 2 do
+    offered[words[index + 1]] = true
+    if index == 1 or words[index] * 1000000 <= now then
+      period, period_end = words[index + 1], words[index + 2] * 1000000
+    end
+  end
+  if period and count.period ~= period then
+    for field in pairs(count) do
+      local name = field:match('^(%d.*):')
+      if name and not offered[name] then redis.call('HDEL', counts, field) end
+    end
+    redis.call('HSET', counts, 'period', period)
+  end
+end
+
+local function each(list, width, act)
+  local first = list + 1
+  local last = list + tonumber(ARGV[list]) * width
+  for index = first, last, width do act(ARGV[index], ARGV[index + 1]) end
+  return last + 1
+end
+
+read_counts()
+set_clock()
+set_period()
+
+local list = each(LISTS, 2, function(member, tokens)
+  local field, estimate = book_and_amount(member)
+  if drop(member) and field == 'tpm:held' then settle(tonumber(tokens) or estimate) end
+end)
+list = each(list, 1, renew)
+
+local answers = {}
+if tonumber(ARGV[list]) > 0 then
+  local limits = open_limits()
+  each(list, 2, function(id, tokens) answers[#answers + 1] = decide(limits, id, tokens) end)
+end
+
+if taken > 0 then
+  for _ = 1, taken do redis.call('RPUSH', rpm, now) end
+  if is_tick or used_requests == 0 then outlive(rpm, WINDOW) end
+end
+if is_tick then
+  redis.call('HSET', counts, 'clock', now)
+  if period then
+    redis.call('PEXPIREAT', counts, period_end / 1000 + DAY)
+  else
+    outlive(counts, WINDOW + LEASE + GRACE)
+  end
+end
+return answers

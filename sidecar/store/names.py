@@ -1,0 +1,117 @@
+"""Every name under which something is kept in Redis.
+
+A script may touch only names of one hash slot, so names that change together share a tag in braces
+(Redis Cluster specification, "Hash tags"). A key's record stands alone in its slot; its limits and
+its usage live together in one of `SHARDS` tagged shards, so that one script can settle both.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+PREFIX = "sidecar:"
+META = "sidecar:meta"
+"""Hash: `epoch` (random, made once), `pepper:<id>` (fingerprints), `schema`."""
+
+KEY_PREFIX = "sidecar:key:"
+DIGEST_PREFIX = "sidecar:digest:"
+TRACKED_PREFIXES = (KEY_PREFIX, DIGEST_PREFIX)
+"""What workers cache, and therefore what their invalidation connection watches."""
+
+SHARDS = 16
+
+ADMIN_TOKENS = "sidecar:{admin}:tokens"
+ADMIN_TOKENS_USED = "sidecar:{admin}:tokens-used"
+AUDIT = "sidecar:{audit}:log"
+AUDIT_HEAD = "sidecar:{audit}:head"
+SESSIONS_PREFIX = "sidecar:{admin}:session:"
+IDEMPOTENCY_PREFIX = "sidecar:{admin}:idempotency:"
+
+
+def shard_of(key_id: str) -> int:
+    """The shard that holds a key's limits and usage."""
+    return zlib.crc32(key_id.encode()) % SHARDS
+
+
+def key(key_id: str) -> str:
+    """Hash `record` (JSON) and `revision`."""
+    return KEY_PREFIX + key_id
+
+
+def digest(hexdigest: str) -> str:
+    """String: the id of the key that a secret's digest belongs to."""
+    return DIGEST_PREFIX + hexdigest
+
+
+def index(field: str) -> str:
+    """Sorted set for listing: `created` by time, the others lexicographic as `<folded value>\\0<key id>`."""
+    return f"sidecar:{{index}}:{field}"
+
+
+def limit(key_id: str, what: str) -> str:
+    """A key's admission state: `rpm`, `settled`, `holds`, `counts`; limits/turn.py describes them."""
+    return f"sidecar:{{u{shard_of(key_id)}}}:limit:{key_id}:{what}"
+
+
+def use(key_id: str) -> str:
+    """Hash: use of the key and of each of its secrets; apart from the record, or each use would flush every cache.
+
+    Written by the ledger, read by `sidecar.keys.use`, which says what the fields are.
+    """
+    return f"sidecar:{{u{shard_of(key_id)}}}:use:{key_id}"
+
+
+def positions(shard: int) -> str:
+    """Hash: spool id to the offset up to which this shard has applied it."""
+    return f"sidecar:{{u{shard}}}:positions"
+
+
+def mark(shard: int) -> str:
+    """String without meaning: written where a write is the only proof that a server is still the primary, or has a disk."""
+    return f"sidecar:{{u{shard}}}:mark"
+
+
+def series(shard: int, subject: str, step: str, bucket: int) -> str:
+    """Hash of usage sums: `step` is `m` (an hour of minutes), `g` (the same by group) or `h` (a day of hours)."""
+    return f"sidecar:{{u{shard}}}:{step}:{subject}:{bucket}"
+
+
+def totals(shard: int, instance: str) -> str:
+    """Hash: what one instance has counted since ever, for its /metrics after a restart."""
+    return f"sidecar:{{u{shard}}}:totals:{instance}"
+
+
+def active(shard: int, day: int) -> str:
+    """Set: the keys that were used on a day (days since 1970, UTC)."""
+    return f"sidecar:{{u{shard}}}:active:{day}"
+
+
+def calls(shard: int) -> str:
+    """Sorted set: the call log's index; a block's `<number>:<calls>:<first time>:<key mask>` by its last time."""
+    return f"sidecar:{{u{shard}}}:calls"
+
+
+def call_blocks(shard: int) -> str:
+    """Hash: the call log's blocks by number; `next` is the latest number, `count` the calls that
+    are kept, `trimmed` the latest time of a call that is kept no more."""
+    return f"sidecar:{{u{shard}}}:calls:blocks"
+
+
+def anomaly_state(shard: int, instance: str) -> str:
+    """Hash: what one instance's detectors remember of each key (MessagePack), by key id."""
+    return f"sidecar:{{u{shard}}}:anomaly:state:{instance}"
+
+
+def anomalies(shard: int) -> str:
+    """Hash: anomalies (JSON) by id."""
+    return f"sidecar:{{u{shard}}}:anomaly:records"
+
+
+def anomaly_index(shard: int) -> str:
+    """Sorted set: ids of anomalies by their start."""
+    return f"sidecar:{{u{shard}}}:anomaly:index"
+
+
+def outbox(shard: int) -> str:
+    """Hash: notifications that are not delivered yet (MessagePack), by message and receiver."""
+    return f"sidecar:{{u{shard}}}:anomaly:outbox"

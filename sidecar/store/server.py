@@ -1,0 +1,117 @@
+"""A store on one server (or, with Sentinel, one primary): a shared link and the mending of it.
+
+While the link is down every call fails at once; a background task tries until the server answers.
+So a dead or frozen store costs a few callers one deadline each, and everybody else nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import ReadOnlyError
+
+from sidecar.store import names
+from sidecar.store.address import Address
+from sidecar.store.endpoint import Endpoint
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.link import Command, Link
+
+log = logging.getLogger(__name__)
+
+MEND_PAUSE = 0.2
+PING_TIMEOUT = 1.0
+
+
+class SingleServer:
+    """The transport of every scheme but `redis+cluster`."""
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        self._pool = address.pool()
+        self._patience = address.patience
+        self._timeout = timeout
+        self._link: Link | None = None
+        self._reason: StoreUnavailable | None = StoreUnavailable("the key store has not been reached yet")
+        self._mending: asyncio.Task[None] | None = None
+
+    @property
+    def failure(self) -> StoreUnavailable | None:
+        """Why calls fail at the moment; None while the store answers."""
+        return self._reason
+
+    async def start(self) -> None:
+        """Try to connect for as long as one call may take; then go on trying in the background."""
+        self._mending = asyncio.create_task(self._mend(None))
+        await asyncio.wait([self._mending], timeout=self._timeout)
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Replies in order, errors in their place; raises StoreUnavailable, at once while the store is known to be down."""
+        link = self._link
+        if link is None:
+            raise self._reason or StoreUnavailable("the key store cannot be reached")
+        try:
+            replies = await link.exchange(commands, self._timeout)
+        except StoreUnavailable as error:
+            self._lost(link, error)
+            raise
+        for reply in replies:
+            if isinstance(reply, ReadOnlyError):
+                # The primary has become a replica: only a new connection finds the new primary.
+                await link.close()
+                self._lost(link, StoreUnavailable("the key store is read-only; it is a replica or lost its primary"))
+        return replies
+
+    async def endpoints(self) -> list[Endpoint]:
+        """The one server, for connections of one's own."""
+        return [Endpoint("store", self._connection, names.mark(0), self._patience)]
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        if self._mending is not None:
+            self._mending.cancel()
+            await asyncio.wait([self._mending])
+        if self._link is not None:
+            await self._link.close()
+        if isinstance(self._pool, SentinelConnectionPool):
+            await self._pool.sentinel_manager.aclose()
+        self._link = None
+        self._reason = StoreUnavailable("the connection to the key store was closed")
+
+    def _connection(self) -> AbstractConnection:
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        return connection
+
+    def _lost(self, link: Link, reason: StoreUnavailable) -> None:
+        if self._link is not link:
+            return
+        self._link = None
+        self._reason = reason
+        log.warning("%s; requests that need it are refused until it answers", reason)
+        self._mending = asyncio.create_task(self._mend(link))
+
+    async def _mend(self, link: Link | None) -> None:
+        while True:
+            try:
+                # A call may have timed out although the server lives: the same link is asked first.
+                if link is None or link.failure is not None:
+                    link = await Link.open(self._connection(), timeout=self._patience)
+                (pong,) = await link.exchange([("PING",)], PING_TIMEOUT)
+                if isinstance(pong, Exception):
+                    raise StoreUnavailable("the key store does not answer PING")
+            except StoreUnavailable as error:
+                if link is not None:
+                    await link.close()
+                    link = None
+                if str(error) != str(self._reason):
+                    log.warning("%s; still trying", error)
+                self._reason = error
+                await asyncio.sleep(MEND_PAUSE)
+                continue
+            if self._reason is not None:
+                log.info("the key store answers")
+            self._link, self._reason = link, None
+            return

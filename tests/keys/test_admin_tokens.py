@@ -1,0 +1,113 @@
+"""Admin tokens on a real store."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from sidecar.keys.admin_tokens import ROLES, AdminTokens, UnknownAdminToken, may
+from sidecar.keys.token import is_well_formed
+from sidecar.store import names
+from sidecar.store.client import Store, StoreNotAdopted
+from tests.support.keys import OLDER_PEPPER, Keys, open_keys, shape
+
+
+@pytest.fixture
+async def keys(store: Store, tmp_path: Path) -> Keys:
+    return await open_keys(store, tmp_path)
+
+
+@pytest.fixture
+def tokens(keys: Keys) -> AdminTokens:
+    return AdminTokens(keys.store, keys.adoption, keys.digester, clock=keys.clock)
+
+
+async def test_a_token_is_shown_once_and_verified(tokens: AdminTokens, keys: Keys) -> None:
+    issued = await tokens.create("deploy", "operator")
+    assert is_well_formed(issued.token.encode(), "sat")
+    assert issued.token not in repr(issued)
+    assert issued.token.encode() not in b"".join(await keys.store.call("HVALS", names.ADMIN_TOKENS))
+    found = await tokens.verify(issued.token.encode())
+    assert found is not None
+    assert (found.id, found.name, found.role) == (issued.record.id, "deploy", "operator")
+    assert await tokens.verify(issued.token.encode()[:-1] + b"!") is None
+    assert await tokens.verify(b"") is None
+
+
+async def test_an_api_key_is_no_admin_token_nor_the_other_way_round(tokens: AdminTokens, keys: Keys) -> None:
+    api_key = await keys.repository.create(shape())
+    admin = await tokens.create("x", "admin")
+    assert await tokens.verify(api_key.token.encode()) is None
+    assert keys.digester.candidates(admin.token.encode()) == []
+    assert await keys.repository.identify(admin.token.encode()) is None
+
+
+async def test_list_and_revoke(tokens: AdminTokens, keys: Keys) -> None:
+    first = await tokens.create("a", "viewer")
+    keys.clock.now += 1
+    second = await tokens.create("b", "admin")
+    await tokens.verify(second.token.encode())
+    assert [(token.name, token.last_used_at) for token in await tokens.list()] == [("a", None), ("b", keys.clock.now)]
+    assert (await tokens.revoke(first.record.id)).revoked_at == keys.clock.now
+    assert await tokens.verify(first.token.encode()) is None
+    assert [token.name for token in await tokens.list()] == ["b"]
+    for unknown in (first.record.id, "sat_nothing"):
+        with pytest.raises(UnknownAdminToken):
+            await tokens.revoke(unknown)
+
+
+async def test_use_is_noted_once_a_minute(tokens: AdminTokens, keys: Keys) -> None:
+    issued = await tokens.create("a", "viewer")
+    begin = keys.clock.now
+    for step, noted in ((0, begin), (59, begin), (60, begin + 60)):
+        keys.clock.now = begin + step
+        await tokens.verify(issued.token.encode())
+        assert (await tokens.list())[0].last_used_at == noted
+
+
+async def test_the_first_token_is_a_private_file_with_the_bare_token(tokens: AdminTokens, tmp_path: Path) -> None:
+    file = tmp_path / "data" / "admin-token"
+    await tokens.ensure_first(file)
+    await tokens.ensure_first(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    found = await tokens.verify(file.read_bytes())
+    assert found is not None
+    assert found.role == "admin"
+    assert len(await tokens.list()) == 1
+
+
+async def test_a_revoked_first_token_stays_revoked(tokens: AdminTokens, tmp_path: Path) -> None:
+    file = tmp_path / "admin-token"
+    await tokens.ensure_first(file)
+    await tokens.revoke((await tokens.list())[0].id)
+    await tokens.ensure_first(file)
+    assert await tokens.verify(file.read_bytes()) is None
+
+
+async def test_a_new_store_learns_the_token_of_the_file(tokens: AdminTokens, keys: Keys, tmp_path: Path) -> None:
+    file = tmp_path / "admin-token"
+    await tokens.ensure_first(file)
+    await keys.store.call("FLUSHALL")
+    with pytest.raises(StoreNotAdopted):
+        await tokens.verify(file.read_bytes())
+    await keys.adoption.adopt(keys.store)
+    await tokens.ensure_first(file)
+    assert await tokens.verify(file.read_bytes()) is not None
+
+
+async def test_tokens_survive_a_new_pepper(store: Store, tmp_path: Path) -> None:
+    old = await open_keys(store, tmp_path, pepper=OLDER_PEPPER)
+    issued = await AdminTokens(store, old.adoption, old.digester).create("a", "admin")
+    both = await open_keys(store, tmp_path, previous=OLDER_PEPPER)
+    assert await AdminTokens(store, both.adoption, both.digester).verify(issued.token.encode()) is not None
+    new = await open_keys(store, tmp_path)
+    tokens = AdminTokens(store, new.adoption, new.digester)
+    assert await tokens.verify(issued.token.encode()) is not None
+    assert len(await tokens.list()) == 1
+
+
+def test_roles_include_the_lesser_ones() -> None:
+    allowed = {(role, needed) for role, needed in itertools.product(ROLES, ROLES) if may(role, needed)}
+    assert allowed == {("viewer", "viewer"), ("operator", "viewer"), ("operator", "operator"), *(("admin", role) for role in ROLES)}

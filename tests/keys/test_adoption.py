@@ -1,0 +1,109 @@
+"""Which stores are accepted, on a real store."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sidecar.keys.adoption import Adoption
+from sidecar.keys.digest import Pepper
+from sidecar.store.client import Store, StoreNotAdopted
+from tests.support.keys import OLDER_PEPPER, PEPPER
+
+STRANGE_PEPPER = Pepper.of(b"s" * 32)
+
+
+async def judge(store: Store, adoption: Adoption) -> None:
+    adoption.check(await store.call(*adoption.question))
+
+
+async def accepts(store: Store, adoption: Adoption) -> bool:
+    try:
+        await judge(store, adoption)
+    except StoreNotAdopted:
+        return False
+    return True
+
+
+async def test_the_first_start_makes_an_epoch_and_remembers_it(store: Store, tmp_path: Path) -> None:
+    adoption = Adoption(tmp_path / "data" / "store-epoch", PEPPER)
+    assert not await accepts(store, adoption)
+    await adoption.establish(store)
+    await judge(store, adoption)
+    assert (tmp_path / "data" / "store-epoch").stat().st_mode & 0o777 == 0o600
+    again = Adoption(tmp_path / "data" / "store-epoch", PEPPER)
+    await again.establish(store)
+    await judge(store, again)
+
+
+async def test_another_process_of_the_data_directory_learns_the_epoch(store: Store, tmp_path: Path) -> None:
+    worker = Adoption(tmp_path / "store-epoch", PEPPER)
+    assert not await accepts(store, worker)
+    await Adoption(tmp_path / "store-epoch", PEPPER).establish(store)
+    assert await accepts(store, worker)
+
+
+async def test_replicas_that_start_together_agree(store: Store, tmp_path: Path) -> None:
+    replicas = [Adoption(tmp_path / str(number) / "store-epoch", PEPPER) for number in range(8)]
+    await asyncio.gather(*(replica.establish(store) for replica in replicas))
+    for replica in replicas:
+        await judge(store, replica)
+
+
+async def test_an_emptied_store_is_not_a_store_without_keys(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    adoption = Adoption(tmp_path / "store-epoch", PEPPER)
+    await adoption.establish(store)
+    await store.call("FLUSHALL")
+    for _ in range(3):
+        with pytest.raises(StoreNotAdopted, match="sidecar store adopt"):
+            await judge(store, adoption)
+    assert len(caplog.records) == 1, "one line, however many requests"
+    with pytest.raises(StoreNotAdopted):
+        await adoption.establish(store)
+    with pytest.raises(StoreNotAdopted):
+        await Adoption(tmp_path / "store-epoch", PEPPER).establish(store)
+
+
+async def test_a_store_that_was_emptied_and_filled_by_another_is_not_ours(store: Store, tmp_path: Path) -> None:
+    ours = Adoption(tmp_path / "ours", PEPPER)
+    await ours.establish(store)
+    await store.call("FLUSHALL")
+    await Adoption(tmp_path / "theirs", PEPPER).establish(store)
+    assert not await accepts(store, ours)
+    with pytest.raises(StoreNotAdopted):
+        await ours.establish(store)
+
+
+async def test_the_operator_adopts_and_running_processes_follow(store: Store, tmp_path: Path) -> None:
+    running = Adoption(tmp_path / "store-epoch", PEPPER)
+    await running.establish(store)
+    await store.call("FLUSHALL")
+    assert not await accepts(store, running)
+    await Adoption(tmp_path / "store-epoch", PEPPER).adopt(store)
+    assert await accepts(store, running)
+
+
+async def test_another_pepper_is_refused_until_adopted(store: Store, tmp_path: Path) -> None:
+    await Adoption(tmp_path / "store-epoch", PEPPER).establish(store)
+    strange = Adoption(tmp_path / "store-epoch", STRANGE_PEPPER)
+    with pytest.raises(StoreNotAdopted, match="pepper"):
+        await strange.establish(store)
+    assert not await accepts(store, strange)
+    fresh_directory = Adoption(tmp_path / "fresh", STRANGE_PEPPER)
+    with pytest.raises(StoreNotAdopted, match="pepper"):
+        await fresh_directory.establish(store)
+    await strange.adopt(store)
+    await judge(store, strange)
+
+
+async def test_a_pepper_that_follows_a_known_one_is_accepted(store: Store, tmp_path: Path) -> None:
+    old = Adoption(tmp_path / "store-epoch", OLDER_PEPPER)
+    await old.establish(store)
+    new = Adoption(tmp_path / "store-epoch", PEPPER, OLDER_PEPPER)
+    await new.establish(store)
+    await judge(store, new)
+    await judge(store, old)
+    with pytest.raises(StoreNotAdopted):
+        await Adoption(tmp_path / "store-epoch", STRANGE_PEPPER, Pepper.of(b"?" * 32)).establish(store)

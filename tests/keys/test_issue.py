@@ -1,0 +1,79 @@
+"""Rotation and its boundary seconds, as plain values."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.keys import issue
+from sidecar.keys.digest import Digester
+from sidecar.keys.record import Key, Secret, secret_is_live
+from sidecar.keys.token import generate
+from tests.support.keys import PEPPER
+
+DIGESTER = Digester("ahk", PEPPER)
+
+
+def fresh(now: float) -> Secret:
+    return issue.new_secret(generate("ahk"), DIGESTER, now)
+
+
+def key_with(*secrets: Secret) -> Key:
+    return Key(id="key_1", name="app", created_at=0.0, secrets=secrets)
+
+
+def test_the_old_secret_lives_until_the_grace_ends() -> None:
+    old, new = fresh(0), fresh(100)
+    key = issue.rotated(key_with(old), new, 100.0, 60.0)
+    assert [secret.id for secret in key.secrets] == [new.id, old.id]
+    retiring = key.secrets[1]
+    assert (retiring.state, retiring.expires_at) == ("retiring", 160.0)
+    assert secret_is_live(retiring, 159.999)
+    assert not secret_is_live(retiring, 160.0)
+
+
+def test_without_grace_the_old_secret_is_dead_and_remembered() -> None:
+    old = fresh(0)
+    key = issue.rotated(key_with(old), fresh(100), 100.0, 0.0)
+    assert key.secrets[1].state == "revoked"
+    assert key.secret(old.digest) is not None
+    assert not secret_is_live(key.secrets[1], 100.0)
+
+
+def test_a_second_rotation_does_not_prolong_the_first() -> None:
+    key = issue.rotated(key_with(fresh(0)), fresh(10), 10.0, 60.0)
+    key = issue.rotated(key, fresh(20), 20.0, 3600.0)
+    assert [secret.state for secret in key.secrets] == ["current", "retiring", "retiring"]
+    assert [secret.expires_at for secret in key.secrets] == [None, 3620.0, 70.0]
+    key = issue.rotated(key, fresh(100), 100.0, 0.0)
+    assert [secret.state for secret in key.secrets] == ["current", "revoked", "retiring", "revoked"]
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 1000.0]), max_size=30))
+def test_secrets_are_bounded_and_the_current_one_is_never_dropped(graces: list[float]) -> None:
+    key = key_with(fresh(0))
+    for now, grace in enumerate(graces, start=1):
+        key = issue.rotated(key, fresh(now), float(now), grace)
+        assert len(key.secrets) <= issue.MOST_SECRETS
+        assert [secret.state for secret in key.secrets].count("current") == 1
+        assert key.secrets[0].created_at == now
+
+
+def test_ending_an_overlap() -> None:
+    old = fresh(0)
+    key = issue.rotated(key_with(old), fresh(10), 10.0, 60.0)
+    ended = issue.without_secret(key, old.id, 20.0)
+    assert (ended.secrets[1].state, ended.secrets[1].expires_at) == ("revoked", 20.0)
+    with pytest.raises(KeyError):
+        issue.without_secret(key, key.secrets[0].id, 20.0)
+    with pytest.raises(KeyError):
+        issue.without_secret(key, "sec_nothing", 20.0)
+
+
+def test_ids_say_nothing_of_the_secret() -> None:
+    token = generate("ahk")
+    secret = issue.new_secret(token, DIGESTER, 0.0)
+    assert secret.id.startswith("sec_")
+    assert len(issue.new_id("key")) == 20
+    assert token[4:-4] not in repr(secret)

@@ -1,0 +1,203 @@
+"""Lists of keys: the filters against a model of a few lines, pages, and stale entries."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.keys import listing
+from sidecar.keys.index_entries import entries, fold
+from sidecar.keys.listing import Query, matcher, sieve
+from sidecar.keys.record import Key, Secret, status
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.support.keys import Keys, change, open_keys, shape
+
+
+@pytest.fixture
+async def keys(store: Store, tmp_path: Path) -> Keys:
+    return await open_keys(store, tmp_path)
+
+
+async def every(keys: Keys, query: Query) -> list[Key]:
+    """All pages of `query`."""
+    found: list[Key] = []
+    for _ in range(1000):
+        page = await keys.repository.list(query)
+        assert len(page.keys) <= query.limit
+        found += page.keys
+        if page.next_cursor is None:
+            return found
+        query = Query(query.q, query.status, query.owner, query.limit, page.next_cursor)
+    raise AssertionError("the pages do not end")
+
+
+async def populate(keys: Keys) -> list[Key]:
+    """Keys of every state, oldest first."""
+    made = []
+    for number, (name, owner) in enumerate(itertools.product(["alpha", "Alphabet", "beta", "Größe"], ["team-a", "team-b", ""])):
+        keys.clock.now += 1 if number % 3 else 0  # some share a time
+        expires = keys.clock.now + (1 if number % 4 == 0 else 1_000_000)
+        key = (await keys.repository.create(shape(name, owner=owner, expires_at=expires if number % 2 == 0 else None))).key
+        if number % 5 == 0:
+            key = await keys.repository.disable(key.id)
+        if number % 7 == 3:
+            key = (await keys.repository.revoke(key.id)).key
+        made.append(key)
+    keys.clock.now += 10
+    return made
+
+
+def model(made: list[Key], query: Query, now: float) -> list[Key]:
+    matches = matcher(query, now)
+    return sorted((key for key in made if matches(key)), key=lambda key: (key.created_at, key.id), reverse=True)
+
+
+@pytest.mark.parametrize("step", [1, 3, 100])
+async def test_every_filter_agrees_with_the_model(keys: Keys, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A small step makes every filter seem dense, a large one sparse: both ways must give the same.
+    monkeypatch.setattr(listing, "FIRST_STEP", step)
+    monkeypatch.setattr(listing, "LONGEST_STEP", step)
+    monkeypatch.setattr(listing, "LEAST_READ", step)
+    made = await populate(keys)
+    searches = [
+        "",
+        "al",
+        "ALPHA",
+        "gröss",
+        "GRÖSSE",
+        "team-a",
+        made[0].id,
+        made[1].id[:6],
+        made[2].secrets[0].hint,
+        made[2].secrets[0].hint[-4:],
+        "zz",
+        "ahk_...",
+    ]
+    for q, wanted, owner, limit in itertools.product(
+        searches, [None, "active", "disabled", "expired", "revoked"], [None, "team-a", "", "team"], [2, 50]
+    ):
+        query = Query(q, wanted, owner, limit)  # type: ignore[arg-type]
+        assert await every(keys, query) == model(made, query, keys.clock.now), query
+
+
+async def test_status_changes_exactly_at_the_second(keys: Keys) -> None:
+    expires = keys.clock.now + 60
+    key = (await keys.repository.create(shape(expires_at=expires))).key
+    keys.clock.now = expires - 0.001
+    assert [one.id for one in await every(keys, Query(status="active"))] == [key.id]
+    assert await every(keys, Query(status="expired")) == []
+    keys.clock.now = expires
+    assert [one.id for one in await every(keys, Query(status="expired"))] == [key.id]
+    assert await every(keys, Query(status="active")) == []
+
+
+async def test_entries_follow_the_key(keys: Keys) -> None:
+    key = (await keys.repository.create(shape("old", owner="them", expires_at=keys.clock.now + 5))).key
+    await keys.repository.update(key.id, change(name="new", owner="us", expires_at=None))
+    assert await every(keys, Query("old")) == []
+    assert [one.id for one in await every(keys, Query("new", owner="us"))] == [key.id]
+    found = set()
+    for name in (listing.TEXT, listing.OWNER, listing.EXPIRES, listing.CREATED, listing.DISABLED, listing.REVOKED):
+        found |= {(name, member.decode()) for member in await keys.store.call("ZRANGE", name, 0, -1)}
+    current = await keys.repository.get(key.id)
+    assert current is not None
+    assert found == {(name, member) for name, member, _ in entries(current)}
+
+
+async def test_an_old_secret_leads_to_its_key(keys: Keys) -> None:
+    first = await keys.repository.create(shape())
+    await keys.repository.rotate(first.key.id, 60.0)
+    assert [one.id for one in await every(keys, Query(first.token[-4:]))] == [first.key.id]
+
+
+async def test_entries_that_lead_nowhere_are_passed_over(keys: Keys) -> None:
+    made = [(await keys.repository.create(shape(f"k{number}"))).key for number in range(5)]
+    await keys.store.call("DEL", names.key(made[2].id))
+    assert len(await every(keys, Query(limit=2))) == 4
+    assert len(await every(keys, Query("k", limit=2))) == 4
+    assert await keys.repository.count() == 5
+
+
+async def test_a_line_that_was_left_behind_shows_no_key_twice(keys: Keys) -> None:
+    made = [(await keys.repository.create(shape(f"k{number}"))).key for number in range(5)]
+    for key in made:
+        await keys.store.call("ZADD", listing.CREATED, key.created_at, f"{key.id}\0\0an older name")
+    for limit in (1, 2, 50):
+        assert [key.id for key in await every(keys, Query(limit=limit))] == sorted((key.id for key in made), reverse=True)
+
+
+async def test_new_keys_do_not_shift_the_pages(keys: Keys) -> None:
+    made = [(await keys.repository.create(shape(f"k{number}"))).key for number in range(6)]
+    page = await keys.repository.list(Query(limit=3))
+    keys.clock.now += 1
+    await keys.repository.create(shape("newer"))
+    rest = await keys.repository.list(Query(limit=3, cursor=page.next_cursor))
+    assert {key.id for key in (*page.keys, *rest.keys)} == {key.id for key in made}
+    assert rest.next_cursor is None
+
+
+async def test_a_page_of_a_rare_filter_is_bounded(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "FIRST_STEP", 4)
+    monkeypatch.setattr(listing, "LONGEST_STEP", 4)
+    monkeypatch.setattr(listing, "MOST_WALKED", 8)
+    oldest = (await keys.repository.create(shape())).key
+    for _ in range(20):
+        keys.clock.now += 1
+        await keys.repository.disable((await keys.repository.create(shape())).key.id)
+    page = await keys.repository.list(Query(status="active"))
+    assert page.keys == ()
+    assert page.next_cursor is not None
+    assert [key.id for key in await every(keys, Query(status="active"))] == [oldest.id]
+
+
+@pytest.mark.parametrize("cursor", ["x", "", "====", "WzEsMl0", "é", "W10", "a" * 1000])
+async def test_a_foreign_cursor_is_refused(keys: Keys, cursor: str) -> None:
+    if not cursor:
+        assert (await keys.repository.list(Query(cursor=""))).keys == ()
+        return
+    with pytest.raises(ValueError, match="cursor"):
+        await keys.repository.list(Query(cursor=cursor))
+
+
+@given(st.text(max_size=20), st.text(max_size=20), st.sampled_from([None, "active", "revoked"]), st.integers(0, 5))
+def test_a_key_is_reachable_by_every_prefix_that_matches_it(name: str, owner: str, wanted: str | None, length: int) -> None:
+    key = Key(id="key_1", name=name, owner=owner, created_at=1.0, secrets=(Secret("sec_1", "d", "p", "ahk_…1c96", 0.0),))
+    reachable = {member for set_name, member, _ in entries(key) if set_name == listing.TEXT}
+    (line,) = [member for set_name, member, _ in entries(key) if set_name == listing.CREATED]
+    for text in (name, owner, "key_1", "ahk_…1c96", "1c96", "AHK_...1C"):
+        query = Query(text[:length], wanted)  # type: ignore[arg-type]
+        prefix = fold(query.q)
+        if prefix and matcher(query, 2.0)(key):
+            assert any(member.startswith(prefix) for member in reachable)
+            assert sieve(query)(line.encode())
+            assert sieve(replace(query, owner=owner))(line.encode())
+            assert wanted in (None, status(key, 2.0))
+
+
+@given(st.text(alphabet="aAß\0ÿ\U0010ffff", max_size=6))
+def test_a_folded_text_holds_no_separator(text: str) -> None:
+    assert listing.SEPARATOR not in fold(text)
+    assert fold(fold(text)) == fold(text)
+
+
+async def test_concurrent_renames_keep_the_key_in_every_list(keys: Keys) -> None:
+    key = (await keys.repository.create(shape("name-0"))).key
+
+    async def rename(number: int) -> None:
+        for step in range(6):
+            await keys.repository.update(key.id, change(name=f"name-{(number + step) % 2}", disabled=step % 2 == 0))
+
+    await asyncio.gather(*(rename(number) for number in range(4)))
+    current = await keys.repository.get(key.id)
+    assert current is not None
+    led = {(name, member) for name, member, _ in entries(current)}
+    for name in {name for name, _ in led}:
+        members = {member.decode() for member in await keys.store.call("ZRANGE", name, 0, -1)}
+        assert {member for set_name, member in led if set_name == name} <= members

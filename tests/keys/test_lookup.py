@@ -1,0 +1,324 @@
+"""Cache, lease and store together, with real servers that freeze, die, forget and fall silent.
+
+The promise: a revoked key is dead within 50 ms when all is well, within 2 s whatever breaks, and a
+store that cannot be asked never makes a key unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.keys.adoption import Adoption
+from sidecar.keys.cache import MISS, KeyCache
+from sidecar.keys.lease import Lease
+from sidecar.keys.lookup import Graves, Lookup
+from sidecar.keys.reader import Found, KeyReader
+from sidecar.keys.record import status
+from sidecar.settings import declaration
+from sidecar.store import names
+from sidecar.store.client import Store, StoreNotAdopted, StoreUnavailable, connect
+from tests.support.keys import PEPPER, Keys, open_keys, shape
+from tests.support.store import Link, Server, until
+
+BOUND = 2.0
+
+
+@dataclass
+class Worker:
+    """What a worker has: its own connections, cache and lease."""
+
+    store: Store
+    lookup: Lookup
+    lease: Lease
+    cache: KeyCache
+    changes: list[str | None] = field(default_factory=list)
+
+    async def ask(self, token: str) -> Found | None:
+        answer = self.lookup.cached(token.encode())
+        return await self.lookup.resolve(token.encode()) if answer is MISS else answer
+
+    async def admits(self, token: str) -> bool:
+        """Whether a request with `token` would be let through; an outage lets nothing through."""
+        try:
+            found = await self.ask(token)
+        except StoreUnavailable:
+            return False
+        return found is not None and status(found.key, time.time()) == "active"
+
+    def is_fresh(self) -> bool:
+        return self.lease.fresh(time.monotonic())
+
+
+@contextlib.asynccontextmanager
+async def worker(settings: declaration.Store, data_dir: Path, keys: Keys, *, max_stale: float = 0.0) -> AsyncIterator[Worker]:
+    store = await connect(settings, data_dir)
+    cache = KeyCache(1000)
+    adoption = Adoption(data_dir / "store-epoch", PEPPER)
+    changes: list[str | None] = []
+    lease = Lease(store, adoption, cache, changes.append)
+    lookup = Lookup(KeyReader(store, adoption), cache, lease, keys.digester, max_stale=max_stale)
+    task = asyncio.create_task(lease.run())
+    try:
+        yield Worker(store, lookup, lease, cache, changes)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await store.close()
+
+
+@pytest.fixture
+async def keys(store: Store, tmp_path: Path) -> Keys:
+    return await open_keys(store, tmp_path)
+
+
+@pytest.fixture
+async def link(valkey: Server) -> AsyncIterator[Link]:
+    link = Link(valkey)
+    await link.start()
+    yield link
+    await link.close()
+
+
+async def test_a_cached_key_costs_no_question(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    issued = await keys.repository.create(shape())
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        assert one.lookup.cached(issued.token.encode()) is MISS
+        found = await one.ask(issued.token)
+        assert found is not None
+        assert found.key == issued.key
+        assert one.lookup.cached(issued.token.encode()) == found
+        assert await one.ask("ahk_nonsense") is None
+        assert one.lookup.cached(b"x" * 100_000) is None
+        assert one.changes == [None]
+
+
+async def test_a_revoked_key_is_dead_within_50_ms_everywhere(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        workers = [await stack.enter_async_context(worker(valkey.settings(), tmp_path, keys)) for _ in range(4)]
+        for one in workers:
+            await until(one.is_fresh)
+        took = []
+        for _ in range(5):
+            issued = await keys.repository.create(shape())
+            for one in workers:
+                assert await one.admits(issued.token)
+                assert one.lookup.cached(issued.token.encode()) is not MISS
+            begin = time.monotonic()
+            revoking = asyncio.create_task(keys.repository.revoke(issued.key.id))
+            await asyncio.gather(*(refused(one, issued.token) for one in workers))
+            took.append(time.monotonic() - begin)
+            await revoking
+            assert all(issued.key.id in one.changes for one in workers)
+        assert min(took) < 0.05
+        assert sorted(took)[2] < 0.05, took
+
+
+async def refused(one: Worker, token: str) -> float:
+    """Seconds until `token` is no longer let through."""
+    return await until(lambda: _is(one.admits(token), False))
+
+
+async def _is(awaitable: Any, wanted: bool) -> bool:
+    return bool(await awaitable) is wanted
+
+
+async def test_a_new_key_is_known_at_once_although_it_was_unknown(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    sha = keys.digester
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        issued = await keys.repository.create(shape())
+        digest = sha.primary(issued.token.encode())
+        await keys.store.call("RENAME", names.digest(digest), "elsewhere")
+        await until(lambda: _is(_absent(one, issued.token), True))
+        await keys.store.call("RENAME", "elsewhere", names.digest(digest))
+        assert await until(lambda: one.admits(issued.token)) < 0.1
+
+
+async def _absent(one: Worker, token: str) -> bool:
+    await one.ask(token)
+    return one.lookup.cached(token.encode()) is None
+
+
+async def test_a_revocation_is_seen_behind_a_black_hole(valkey: Server, keys: Keys, link: Link, tmp_path: Path) -> None:
+    issued = await keys.repository.create(shape())
+    async with worker(link.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        assert await one.admits(issued.token)
+        link.black_hole()
+        await keys.repository.revoke(issued.key.id)
+        took = await until(lambda: _is(one.admits(issued.token), False))
+        assert took < BOUND
+        link.heal()
+        await until(one.is_fresh)
+        found = await one.ask(issued.token)
+        assert found is not None
+        assert found.key.revoked_at is not None
+
+
+async def test_only_the_reports_fall_silent(valkey: Server, keys: Keys, link: Link, tmp_path: Path) -> None:
+    """The link that answers look-ups is fine, the one that reports changes is not."""
+    issued = await keys.repository.create(shape())
+    other = await keys.repository.create(shape())
+    silent = await connect(link.settings(), tmp_path)
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        lease = Lease(silent, Adoption(tmp_path / "store-epoch", PEPPER), one.cache, one.changes.append)
+        lookup = Lookup(KeyReader(one.store, keys.adoption), one.cache, lease, keys.digester)
+        mixed = Worker(one.store, lookup, lease, one.cache)
+        task = asyncio.create_task(lease.run())
+        one.lease._changed = lambda changed: None  # type: ignore[method-assign]  # the healthy lease is deaf in this test
+        await until(mixed.is_fresh)
+        await mixed.admits(issued.token)
+        link.black_hole()
+        await keys.repository.revoke(issued.key.id)
+        assert await until(lambda: _is(mixed.admits(issued.token), False)) < BOUND
+        assert await mixed.admits(other.token), "everybody else is served by asking"
+        task.cancel()
+        await asyncio.wait([task])
+        await silent.close()
+
+
+async def test_a_frozen_store_refuses_and_recovers(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    issued = await keys.repository.create(shape())
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        assert await one.admits(issued.token)
+        valkey.freeze()
+        try:
+            assert await one.admits(issued.token), "a remembered key goes on for a moment"
+            assert await until(lambda: _is(one.admits(issued.token), False)) < BOUND
+            with pytest.raises(StoreUnavailable):
+                await one.ask(issued.token)
+        finally:
+            valkey.thaw()
+        assert await until(lambda: one.admits(issued.token)) < 1.0
+        await until(one.is_fresh, within=2.0)
+
+
+async def test_a_killed_store_refuses_and_recovers(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    issued = await keys.repository.create(shape())
+    await keys.store.durable()
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        assert await one.admits(issued.token)
+        valkey.kill()
+        assert await until(lambda: _is(one.admits(issued.token), False)) < BOUND
+        valkey.start()
+        assert await until(lambda: one.admits(issued.token)) < 1.0
+        assert await until(one.is_fresh) < 1.0
+        assert one.changes.count(None) == 2, "whatever changed meanwhile was not seen"
+
+
+async def test_an_outage_makes_no_key_unknown(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    issued = await keys.repository.create(shape())
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        valkey.kill()
+        await until(lambda: not one.is_fresh())
+        for _ in range(50):
+            with pytest.raises(StoreUnavailable):
+                await one.ask(issued.token)
+            assert one.lookup.cached(issued.token.encode()) is MISS
+
+
+async def test_an_emptied_store_is_an_outage(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    issued = await keys.repository.create(shape())
+    async with worker(valkey.settings(), tmp_path, keys, max_stale=300.0) as one:
+        await until(one.is_fresh)
+        assert await one.admits(issued.token)
+        valkey.command("FLUSHALL")
+        assert await until(lambda: _is(one.admits(issued.token), False)) < 0.5
+        with pytest.raises(StoreNotAdopted):
+            await one.ask(issued.token)
+        await until(lambda: not one.is_fresh())
+        await Adoption(tmp_path / "store-epoch", PEPPER).adopt(keys.store)
+        await until(one.is_fresh)
+        assert await one.ask(issued.token) is None
+
+
+async def test_serve_cached_goes_on_with_what_is_remembered(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    issued = await keys.repository.create(shape())
+    stranger = await keys.repository.create(shape())
+    async with worker(valkey.settings(), tmp_path, keys, max_stale=3.0) as one:
+        await until(one.is_fresh)
+        assert await one.admits(issued.token)
+        valkey.freeze()
+        try:
+            await until(lambda: not one.is_fresh(), within=3.0)
+            assert await one.admits(issued.token)
+            assert not await one.admits(stranger.token)
+            assert one.cache.counters["stale"] >= 1
+            assert await until(lambda: _is(one.admits(issued.token), False)) < 3.0
+        finally:
+            valkey.thaw()
+
+
+async def test_callers_of_one_token_share_a_question(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    issued = await keys.repository.create(shape())
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        before = await keys.store.call("INFO", "commandstats")
+        answers = await asyncio.gather(*(one.ask(issued.token) for _ in range(100)))
+        assert all(answer is not None for answer in answers)
+        after = await keys.store.call("INFO", "commandstats")
+        assert _calls(after, b"get") - _calls(before, b"get") == 1
+
+
+def _calls(info: bytes, command: bytes) -> int:
+    line = next((line for line in info.splitlines() if line.startswith(b"cmdstat_" + command + b":")), b"calls=0,")
+    return int(line.partition(b"calls=")[2].partition(b",")[0])
+
+
+async def test_a_caller_that_leaves_takes_nobody_along(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    issued = await keys.repository.create(shape())
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        first = asyncio.create_task(one.lookup.resolve(issued.token.encode()))
+        second = asyncio.create_task(one.lookup.resolve(issued.token.encode()))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await second is not None
+
+
+async def test_thousands_of_changes_between_two_heartbeats(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        for start in range(0, 5000, 1000):
+            await keys.store.pipeline([("SET", names.digest(f"bulk{number}"), "key_x") for number in range(start, start + 1000)])
+        await keys.store.call("SET", names.key("marker"), "x")
+        await until(lambda: "marker" in one.changes)
+        assert one.changes.count(None) == 1
+
+
+async def test_a_revocation_that_a_failover_lost_stays_in_force_here(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    issued = await keys.repository.create(shape())
+    before = await keys.store.call("HGETALL", names.key(issued.key.id))
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        await keys.repository.revoke(issued.key.id)
+        assert not await one.admits(issued.token)
+        await keys.store.call("HSET", names.key(issued.key.id), *(part for pair in before.items() for part in pair))
+        for _ in range(3):
+            assert not await one.admits(issued.token)
+            current = await one.lookup.current(issued.key.id)
+            assert current is not None
+            assert current.revoked_at is not None
+
+
+def test_graves_are_kept_for_a_day_and_bounded() -> None:
+    now = [1000.0]
+    graves = Graves(clock=lambda: now[0])
+    alive = shape("a")
+    dead = shape("a", revoked_at=1000.0)
+    assert graves.judge(alive) is alive
+    assert graves.judge(dead) is dead
+    assert graves.judge(alive).revoked_at == 1000.0
+    now[0] += 86_400
+    assert graves.judge(alive) is alive

@@ -1,0 +1,51 @@
+"""Revocations that a failover lost are repeated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sidecar.keys.repository import KeyRepository
+from sidecar.keys.tombstones import COMPACTED_AT, REMEMBERED_FOR, TombstoneFile, reapply
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.support.keys import open_keys, shape
+
+
+def test_it_is_remembered_for_a_day_and_over_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "tombstones"
+    tombstones = TombstoneFile(file, 0.0)
+    tombstones.add("key_1", 0.0)
+    tombstones.add("key_2", 100.0)
+    assert file.stat().st_mode & 0o777 == 0o600
+    with file.open("ab") as torn:
+        torn.write(b'["key_3",1')
+    for again in (tombstones, TombstoneFile(file, 200.0)):
+        assert again.recent(200.0) == ["key_1", "key_2"]
+        assert again.recent(REMEMBERED_FOR) == ["key_2"]
+
+
+def test_the_file_is_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "tombstones"
+    tombstones = TombstoneFile(file, 0.0)
+    tombstones._lines = 0
+    file.write_bytes(b"")
+    tombstones._lines = COMPACTED_AT - 1
+    tombstones.add("key_old", 0.0)
+    tombstones.add("key_new", REMEMBERED_FOR)
+    assert file.read_bytes() == b'["key_new",86400.0]\n'
+
+
+async def test_a_lost_revocation_is_repeated(store: Store, tmp_path: Path) -> None:
+    keys = await open_keys(store, tmp_path)
+    tombstones = TombstoneFile(tmp_path / "tombstones", keys.clock.now)
+    repository = KeyRepository(store, keys.adoption, keys.digester, tombstones=tombstones, clock=keys.clock)
+    lost, kept = (await repository.create(shape())).key, (await repository.create(shape())).key
+    before = await store.call("HGETALL", names.key(lost.id))
+    await repository.revoke(lost.id)
+    await repository.revoke(kept.id)
+    await store.call("HSET", names.key(lost.id), *(part for pair in before.items() for part in pair))
+    assert await reapply(tombstones, repository, keys.clock.now) == [lost.id]
+    after = await repository.get(lost.id)
+    assert after is not None
+    assert after.revoked_at is not None
+    assert await reapply(tombstones, repository, keys.clock.now) == []

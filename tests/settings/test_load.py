@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.settings import Settings, SettingsError, load
+from sidecar.settings.load import from_bytes, to_bytes
+
+BAD = sorted(Path(__file__).with_name("bad").glob("*.yaml"))
+
+
+def from_text(tmp_path: Path, text: str, **environment: str) -> Settings:
+    file = tmp_path / "sidecar.yaml"
+    file.write_text(text)
+    return load(file, environment)
+
+
+@pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
+def test_a_bad_file_is_refused_with_every_fault_and_no_other(file: Path) -> None:
+    expected = [line.removeprefix("# expect: ") for line in file.read_text().splitlines() if line.startswith("# expect: ")]
+    with pytest.raises(SettingsError) as refused:
+        load(file, {})
+    faults = [fault.replace(f"{file.parent}/", "") for fault in refused.value.faults]
+    assert len(faults) == len(expected), faults
+    for sentence in expected:
+        assert any(fault.startswith(sentence) for fault in faults), (sentence, faults)
+    assert "canary" not in str(refused.value)
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load(None, {}) == Settings()
+
+
+def test_an_empty_file_and_empty_sections_are_the_defaults(tmp_path: Path) -> None:
+    assert from_text(tmp_path, "") == from_text(tmp_path, "# nothing\n") == from_text(tmp_path, "hub:\nproxy: {}\n") == Settings()
+
+
+def test_a_file_that_is_not_there_is_a_fault() -> None:
+    with pytest.raises(SettingsError, match=r"cannot be read .*give the path of a configuration file with -c"):
+        load(Path("/nowhere/x.yaml"), {})
+
+
+def test_the_environment_outranks_the_file(tmp_path: Path) -> None:
+    settings = from_text(
+        tmp_path,
+        "hub: {url: http://file/}\nproxy: {workers: 2}\n",
+        SIDECAR_HUB__URL="http://environment/",
+        SIDECAR_PROXY__TIMEOUTS__HEADER="250ms",
+        SIDECAR_PROXY__TRUSTED_PROXIES="10.0.0.0/8, ::1/128",
+        SIDECAR_ADMIN__ALLOWED_HOSTS='["a.example"]',
+        SIDECAR_LOG__ACCESS="true",
+        SIDECAR_DATA_DIR="/var/lib/sidecar",
+        SIDECAR__ENFORCEMENT="off",
+        SIDECAR_PORT="tcp://10.0.0.1:80",
+        SIDECAR_SERVICE_HOST="10.0.0.1",
+    )
+    assert (settings.hub.url, settings.proxy.workers, settings.proxy.timeouts.header) == ("http://environment/", 2, 0.25)
+    assert (settings.proxy.trusted_proxies, settings.admin.allowed_hosts) == (("10.0.0.0/8", "::1/128"), ("a.example",))
+    assert (settings.log.access, settings.data_dir, settings.enforcement) == (True, "/var/lib/sidecar", "off")
+
+
+def test_a_fault_says_which_variable_it_came_from() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(None, {"SIDECAR_PROXY__LISTEN": "8080", "SIDECAR_HUB__COLOUR": "blue"})
+    assert refused.value.faults[0].startswith("hub.colour (from SIDECAR_HUB__COLOUR): unknown setting")
+    assert refused.value.faults[1].startswith("proxy.listen (from SIDECAR_PROXY__LISTEN): '8080' is not an address")
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("  blocklet-abc \n")
+    settings = from_text(tmp_path, f"hub: {{access_key_file: {tmp_path}/key}}")
+    assert settings.hub.access_key.reveal() == "blocklet-abc"
+    assert load(None, {"SIDECAR_HUB__ACCESS_KEY_FILE": f"{tmp_path}/key"}).hub == settings.hub
+    assert "blocklet-abc" not in repr(settings)
+
+
+def test_a_secret_with_yaml_in_it_stays_a_secret(tmp_path: Path) -> None:
+    secret = "a: b\n# c: [d"
+    settings = from_text(tmp_path, "store: {password: '${PASSWORD}'}", PASSWORD=secret)
+    assert settings.store.password.reveal() == secret
+
+
+def test_the_pepper_goes_with_the_data_directory(tmp_path: Path) -> None:
+    assert from_text(tmp_path, "data_dir: /d").keys.pepper_file == "/d/pepper"
+    assert load(None, {"SIDECAR_DATA_DIR": "/e/"}).keys.pepper_file == "/e/pepper"
+    assert from_text(tmp_path, "data_dir: /d\nkeys: {pepper_file: /f}").keys.pepper_file == "/f"
+    assert from_text(tmp_path, "data_dir: /d\nkeys: {prefix: abc}").keys.prefix == "abc"
+
+
+@pytest.mark.parametrize("word", ["off", "shadow", "enforce"])
+def test_words_that_yaml_once_took_for_flags_are_words(tmp_path: Path, word: str) -> None:
+    assert from_text(tmp_path, f"enforcement: {word}").enforcement == word
+
+
+@given(
+    seconds=st.floats(0.001, 1e6),
+    size=st.integers(32 << 20, 1 << 40),
+    secret=st.text(st.characters(min_codepoint=32, max_codepoint=126)),
+    workers=st.one_of(st.just("auto"), st.integers(1, 256)),
+)
+def test_a_child_gets_the_settings_of_its_parent(seconds: float, size: int, secret: str, workers: int | str) -> None:
+    environment = {
+        "SIDECAR_PROXY__TIMEOUTS__HEADER": f"{round(seconds * 1000)}ms",
+        "SIDECAR_SPOOL__MAX_BYTES": str(size),
+        "SIDECAR_STORE__PASSWORD": secret,
+        "SIDECAR_PROXY__WORKERS": str(workers),
+        "SIDECAR_PROXY__LISTEN": "[::1]:9999",
+        "SIDECAR_PROXY__TLS__CERTIFICATE_FILE": "c",
+        "SIDECAR_PROXY__TLS__KEY_FILE": "k",
+    }
+    settings = load(None, environment)
+    copy = from_bytes(to_bytes(settings))
+    assert copy == settings
+    assert copy.store.password.reveal() == secret
+    assert (copy.proxy.listen.host, copy.proxy.listen.port, copy.hub.url.port) == ("::1", 9999, 3000)

@@ -1,0 +1,45 @@
+"""The reference page and the example file are written from the declaration, and the ones in the repository are current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.settings import Settings, load, reference
+from sidecar.settings.rows import groups
+from tests.support.source import ROOT
+
+ROWS = [row for group in groups() for row in group.rows]
+
+
+def test_the_reference_in_the_repository_is_current() -> None:
+    assert (ROOT / "docs/configuration.md").read_text() == reference.markdown(), "run: sidecar config reference > docs/configuration.md"
+
+
+def test_the_example_in_the_repository_is_current() -> None:
+    assert (ROOT / "config/sidecar.yaml").read_text() == reference.example(), (
+        "run: sidecar config reference --example > config/sidecar.yaml"
+    )
+
+
+def test_the_example_says_the_defaults() -> None:
+    settings = load(ROOT / "config/sidecar.yaml", {"HUB_ACCESS_KEY": ""})
+    assert settings == Settings()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.path)
+def test_every_setting_has_a_sentence_and_a_variable(row) -> None:  # type: ignore[no-untyped-def]
+    assert row.text.endswith("."), "say in the declaration what it is for"
+    assert "section" not in row.type
+    assert row.variable or "[]" in row.path
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.variable and row.has_default and not row.optional], ids=lambda row: row.path)
+def test_every_variable_sets_its_setting(row, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    value = (tmp_path / "x").as_posix() if row.path == "data_dir" else reference.written(row.default)
+    settings = load(None, {row.variable: value})
+    found: object = settings
+    for name in row.path.split("."):
+        found = getattr(found, name)
+    assert found == (value if row.path == "data_dir" else row.default)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.settings.values import Duration, HubUrl, Listen, Secret, Size, StoreUrl
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("250ms", 0.25), ("30s", 30), ("5m", 300), ("24h", 86400), ("7d", 604800), ("1.5s", 1.5)])
+def test_durations(text: str, seconds: float) -> None:
+    assert Duration.parse(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "s", "-1s", "1 s", "1w", "1e3s", "٣s0"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="write a number and a unit"):
+        Duration.parse(text)
+
+
+@given(st.integers(1, 10**9))
+def test_a_duration_is_written_as_it_is_read(milliseconds: int) -> None:
+    assert Duration.parse(str(Duration(milliseconds / 1000))) == milliseconds / 1000
+
+
+@given(st.integers(0, 1 << 50))
+def test_a_size_is_written_as_it_is_read(size: int) -> None:
+    assert Size.parse(str(Size(size))) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "path"),
+    [
+        ("0.0.0.0:8080", "0.0.0.0", 8080, ""),
+        ("[::1]:80", "::1", 80, ""),
+        ("localhost:1", "localhost", 1, ""),
+        ("unix:///a/b", "", 0, "/a/b"),
+    ],
+)
+def test_addresses(text: str, host: str, port: int, path: str) -> None:
+    listen = Listen.parse(text)
+    assert (listen.host, listen.port, listen.path, str(listen)) == (host, port, path, text)
+
+
+@pytest.mark.parametrize("text", ["", "8080", ":8080", "host:", "host:x", "host:65536", "unix://relative"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match="unix:///path"):
+        Listen.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "mount"),
+    [
+        ("http://127.0.0.1:3000/", "127.0.0.1", 3000, ""),
+        ("https://hub.example/ai-kit/", "hub.example", 443, "/ai-kit"),
+        ("http://[::1]/x/y", "::1", 80, "/x/y"),
+        ("unix:///run/hub.sock", "", 0, ""),
+    ],
+)
+def test_hub_addresses(text: str, host: str, port: int, mount: str) -> None:
+    url = HubUrl.parse(text)
+    assert (url.host, url.port, url.mount) == (host, port, mount)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "127.0.0.1:3000", "ftp://x/", "http://", "http://x/?q", "http://x/#f", "http://user:canary@x/", "http://x:99999/", "http://x:0/"],
+)
+def test_what_is_no_hub_address(text: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        HubUrl.parse(text)
+    assert "canary" not in str(refused.value)
+
+
+def test_a_secret_is_never_printed() -> None:
+    for secret in (Secret("canary"), StoreUrl.parse("redis://u:canary@h")):
+        for shown in (str(secret), repr(secret), f"{secret}", f"{secret:>20}", "%s" % secret, repr([secret])):  # noqa: UP031
+            assert "canary" not in shown
+        assert "canary" in secret.reveal()

@@ -1,0 +1,131 @@
+"""Sets of servers for tests: a Redis Cluster, and a primary with a replica watched by sentinels."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+from sidecar.keys.cache import KeyCache
+from sidecar.keys.lease import Lease
+from sidecar.settings import declaration
+from sidecar.settings.values import StoreUrl
+from sidecar.store.client import Store, StoreUnavailable, connect
+from tests.support.keys import Keys
+from tests.support.store import Server, free_port, until
+
+SLOTS = 16384
+
+
+@contextlib.asynccontextmanager
+async def cluster(directory: Path, size: int = 3, replicas: bool = False) -> AsyncIterator[list[Server]]:
+    """`size` primaries, each with a replica behind them in the list if `replicas`."""
+    count = size * 2 if replicas else size
+    servers = []
+    for number in range(count):
+        arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-config-file", f"nodes-{number}.conf"]
+        arguments += ["--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"]
+        servers.append(Server(directory / f"node{number}", tcp=True, port=_cluster_port(), arguments=arguments))
+    try:
+        for server in servers:
+            server.start()
+        ids = [_text(server.command("CLUSTER", "MYID")) for server in servers]
+        for number, server in enumerate(servers[:size]):
+            server.command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+            server.command("CLUSTER", "ADDSLOTSRANGE", str(SLOTS * number // size), str(SLOTS * (number + 1) // size - 1))
+        for server in servers[1:]:
+            servers[0].command("CLUSTER", "MEET", "127.0.0.1", str(server.port))
+        await until(lambda: all(b"cluster_known_nodes:%d" % count in server.command("CLUSTER", "INFO") for server in servers), within=15)
+        for primary, server in zip(ids, servers[size:], strict=False):
+            await until(partial(_replicates, server, primary), within=10)
+        await until(lambda: all(b"cluster_state:ok" in server.command("CLUSTER", "INFO") for server in servers), within=15)
+        yield servers
+    finally:
+        for server in servers:
+            server.close()
+
+
+def cluster_settings(servers: list[Server]) -> declaration.Store:
+    """Store settings for the cluster."""
+    hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    return declaration.Store(url=StoreUrl.parse(f"redis+cluster://{hosts}"))
+
+
+@contextlib.asynccontextmanager
+async def watched(directory: Path, sentinels: int = 3) -> AsyncIterator[tuple[list[Server], declaration.Store]]:
+    """A primary, its replica, and `sentinels` that fail over after a second; the settings lead to the primary."""
+    primary = Server(directory / "primary", tcp=True, arguments=["--repl-diskless-sync-delay", "0"])
+    servers = [primary]
+    watchers = []
+    try:
+        primary.start()
+        replica = Server(directory / "replica", tcp=True, arguments=["--replicaof", "127.0.0.1", str(primary.port)])
+        servers.append(replica)
+        replica.start()
+        await until(lambda: b"master_link_status:up" in replica.command("INFO", "replication"), within=10)
+        for number in range(sentinels):
+            watcher = Server(directory / f"sentinel{number}", tcp=True, sentinel=True)
+            (watcher.directory / "sentinel.conf").write_text(
+                f"sentinel monitor keys 127.0.0.1 {primary.port} {sentinels // 2 + 1}\n"
+                "sentinel down-after-milliseconds keys 1000\nsentinel failover-timeout keys 4000\n"
+            )
+            watchers.append(watcher)
+            watcher.start()
+        await until(lambda: all(b"num-other-sentinels" in w.command("SENTINEL", "MASTER", "keys") for w in watchers), within=10)
+        await until(lambda: all(b"num-slaves\r\n$1\r\n1" in w.command("SENTINEL", "MASTER", "keys") for w in watchers), within=15)
+        others = b"num-other-sentinels\r\n$1\r\n%d" % (sentinels - 1)
+        await until(lambda: all(others in w.command("SENTINEL", "MASTER", "keys") for w in watchers), within=15)
+        hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in watchers)
+        yield servers, declaration.Store(url=StoreUrl.parse(f"redis+sentinel://{hosts}/keys"))
+    finally:
+        for server in [*servers, *watchers]:
+            server.close()
+
+
+def _cluster_port() -> int:
+    # Nodes talk to each other on the port 10,000 above.
+    return next(port for port in (free_port() for _ in range(1000)) if port < 55_000)
+
+
+def _replicates(server: Server, primary: str) -> bool:
+    server.command("CLUSTER", "REPLICATE", primary)
+    return b"master_link_status:up" in server.command("INFO", "replication")
+
+
+def _text(reply: bytes) -> str:
+    return reply.split(b"\r\n")[1].decode()
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: declaration.Store, directory: Path) -> AsyncIterator[Store]:
+    """A Store of `settings`."""
+    store = await connect(settings, directory, timeout=0.5)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def leased(store: Store, keys: Keys) -> AsyncIterator[tuple[Lease, list[str | None]]]:
+    """A lease that is held, and the changes that it reported."""
+    changes: list[str | None] = []
+    lease = Lease(store, keys.adoption, KeyCache(100), changes.append)
+    task = asyncio.create_task(lease.run())
+    try:
+        await until(lambda: lease.fresh(time.monotonic()))
+        yield lease, changes
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def writes(store: Store, name: str = "probe") -> bool:
+    """Whether `name` can be written."""
+    try:
+        return bool(await store.call("SET", name, "1") == b"OK")
+    except StoreUnavailable:
+        return False

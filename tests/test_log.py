@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar import log
+from sidecar.keys.token import generate
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    log.setup("info", "worker-0", stream)
+    yield stream
+    logging.captureWarnings(False)
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def last(stream: io.StringIO) -> dict[str, object]:
+    found: dict[str, object] = json.loads(stream.getvalue().splitlines()[-1])
+    return found
+
+
+def test_a_line_is_one_json_object(lines: io.StringIO) -> None:
+    logging.getLogger("sidecar.test").info("two\nlines of %s", "text", extra={"key_id": "key_1"})
+    line = last(lines)
+    assert (line["level"], line["process"], line["logger"]) == ("info", "worker-0", "sidecar.test")
+    assert (line["message"], line["key_id"]) == ("two\nlines of text", "key_1")
+    assert str(line["time"]).endswith("Z")
+    assert len(lines.getvalue().splitlines()) == 1
+
+
+def test_extra_cannot_replace_the_fields_of_the_line(lines: io.StringIO) -> None:
+    logging.getLogger("sidecar.test").info("x", extra={"level": "none", "process_": 1})
+    assert last(lines)["level"] == "info"
+
+
+@pytest.mark.parametrize("name", ["aiohttp.server", "asyncio", "redis", "sidecar"])
+def test_no_credential_of_any_library_gets_out(lines: io.StringIO, name: str) -> None:
+    token = generate("ahk")
+    try:
+        raise ValueError(f"bad token {token}")
+    except ValueError:
+        logging.getLogger(name).exception(
+            "Authorization: Bearer %s to redis://user:geheim@host", token, extra={"header": "blocklet-z8ia3xzq2tMq8CRH"}
+        )
+    text = lines.getvalue()
+    assert token not in text
+    assert "geheim" not in text
+    assert "z8ia3" not in text
+    assert "ValueError" in str(last(lines)["exception"])
+
+
+@given(prefix=st.from_regex(r"[a-z][a-z0-9]{1,15}", fullmatch=True), before=st.text(), after=st.text())
+def test_a_key_is_cut_out_wherever_it_stands(prefix: str, before: str, after: str) -> None:
+    token = generate(prefix)
+    assert token not in log.redact(f"{before} {token} {after}")
+
+
+def test_ordinary_text_stays() -> None:
+    text = 'GET http://127.0.0.1:8080/api/v2/chat?x=1 key_0123456789abcdef from 10.0.0.1:80, user@host "Bearer"'
+    assert log.redact(text) == text
+
+
+def test_a_stream_that_cannot_be_written_costs_the_line_only(capsys: pytest.CaptureFixture[str]) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    handler = log.LineHandler(Full())
+    logger = logging.Logger("x")
+    logger.addHandler(handler)
+    logger.error("lost")
+    assert handler.lost == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_what_libraries_narrate_is_left_out(lines: io.StringIO) -> None:
+    logging.getLogger("aiohttp.access").info("GET /")
+    logging.getLogger("sidecar").debug("detail")
+    assert lines.getvalue() == ""
