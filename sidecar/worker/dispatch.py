@@ -62,8 +62,10 @@ class BodyInspector:
         models = finding.dispatched(self._prefix)
         return Inspected(models[0] if models else "", body, _verdict(key, models))
 
-    def estimate(self, size: int, body: bytes | None) -> int:
-        """Tokens to reserve for a request of `size` bytes."""
+    def estimate(self, route: Route, size: int, body: bytes | None) -> int:
+        """Tokens to reserve for a request of `size` bytes; next to none where the hub tells of no use."""
+        if route.usage == "none":
+            return 1
         match = _MAX_TOKENS.search(body, 0, _LARGEST_PEEK) if body else None
         return estimate(size, int(match[1]) if match else None)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 from sidecar.hubs.blocklet import blocklet_answer
+from sidecar.hubs.profile import Route
 from sidecar.hubs.routing import Matched, Router
 from sidecar.keys.reader import Found
 from sidecar.keys.record import Secret
@@ -127,7 +128,7 @@ class Gateway:
             return
         body = await self._inspect(exchange, record, matched, found, mode)
         # limit
-        admission = await self._admit(exchange, record, found, body)
+        admission = await self._admit(exchange, record, matched.route, found, body)
         try:
             # rewrite, forward, meter
             extra = header_lines(admission) if admission is not None else b""
@@ -203,11 +204,11 @@ class Gateway:
 
     # limit
 
-    async def _admit(self, exchange: Exchange, record: Record, found: Found | None, body: bytes | None) -> Admission | None:
-        if found is None or not found.key.is_limited or self._mode(found) == "off":
+    async def _admit(self, exchange: Exchange, record: Record, route: Route, found: Found | None, body: bytes | None) -> Admission | None:
+        if found is None or not found.key.is_limited:
             return None
         size = len(body) if body is not None else exchange.body.length or 0
-        return await self._limit.admit(found.key, record, self._inspector.estimate(size, body))
+        return await self._limit.admit(found.key, record, self._inspector.estimate(route, size, body))
 
     # rewrite
 

@@ -41,7 +41,9 @@ class Limit:
 
     def release(self, admission: Admission, record: Record) -> None:
         """The request of `record` is over."""
-        self._limiter.release(admission, counted(record.tokens) if record.usage_source != "none" else None)
+        # Where the hub answered well and told no use, the estimate stands; a call that failed used nothing that is known.
+        unknown = record.usage_source == "none" and record.outcome in ("ok", "client_closed")
+        self._limiter.release(admission, None if unknown else counted(record.tokens))
 
 
 def refusal_code(reason: str) -> str:

@@ -1,0 +1,117 @@
+"""A lane: everything that is to be told to the store about one key, strictly in order.
+
+Order matters: a slot that is given back must be free before the next request of the same worker
+asks, and a renewal must never overtake the end of the request that it renews. So a lane has at most
+one turn under way, and what comes up meanwhile is gathered for the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sidecar.limits.decision import Admission
+from sidecar.limits.turn import LEASE, Argument, Plan, possible_holds, read_answer, turn
+
+MOST_PER_TURN = 256
+"""Requests, ends or renewals in one turn: a script runs alone in the store, so none may take long."""
+MOST_DOUBTS = 1024
+"""Requests without an answer whose holds are ended to be sure; the first to ask are the likeliest to hold anything."""
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """A request that wants to be admitted."""
+
+    name: str
+    tokens: int
+    answer: asyncio.Future[Admission]
+
+
+@dataclass(slots=True, eq=False)
+class End:
+    """A hold that is over; `tokens` are what its request used, None when that is not known."""
+
+    hold: str
+    tokens: int | None
+    since: float
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """What waits for the next turn, and what the turn under way has taken along."""
+
+    plan: Plan
+    asking: list[Ask] = field(default_factory=list)
+    ending: list[End] = field(default_factory=list)
+    renewing: list[str] = field(default_factory=list)
+    running: set[str] = field(default_factory=set)
+    """Holds of requests under way."""
+    is_busy: bool = False
+    _asked: list[Ask] = field(default_factory=list)
+    _ended: list[End] = field(default_factory=list)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the next turn has anything to say."""
+        return bool(self.asking or self.ending or self.renewing)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the lane can be forgotten."""
+        return not (self.is_busy or self.running or self.has_work)
+
+    def admit(self, admission: Admission) -> None:
+        """Keep the holds of a request that begins."""
+        self.running.update(admission.holds)
+
+    def end(self, admission: Admission, tokens: int | None, now: float) -> None:
+        """Give the holds of a finished request back, but for that of its quota, which the ledger ends."""
+        self.running.difference_update(admission.holds)
+        self.ending += (End(hold, tokens, now) for hold in admission.holds if hold != admission.quota_period)
+
+    def abandon(self, admission: Admission, now: float) -> None:
+        """Give back everything of a request that nobody waits for any more."""
+        self.ending += (End(hold, 0, now) for hold in admission.holds)
+
+    def begin(self, wall_time: float) -> list[Argument]:
+        """ARGV of the next turn; `finish` or `fail` must follow."""
+        self.is_busy = True
+        self._asked, self.asking = self.asking[:MOST_PER_TURN], self.asking[MOST_PER_TURN:]
+        self._ended, self.ending = self.ending[:MOST_PER_TURN], self.ending[MOST_PER_TURN:]
+        renewed = [hold for hold in self.renewing[:MOST_PER_TURN] if hold in self.running]
+        self.renewing = self.renewing[MOST_PER_TURN:]
+        return turn(
+            self.plan,
+            wall_time,
+            ended=[(end.hold, end.tokens) for end in self._ended],
+            renewed=renewed,
+            asking=[(ask.name, ask.tokens) for ask in self._asked],
+        )
+
+    def finish(self, answers: Sequence[Any], now: float) -> None:
+        """The store's answers to those who asked."""
+        asked, self._asked, self._ended, self.is_busy = self._asked, [], [], False
+        for ask, answer in zip(asked, answers, strict=True):
+            decided = read_answer(self.plan, answer)
+            if ask.answer.done():
+                self.abandon(decided, now)
+            else:
+                self.admit(decided)
+                ask.answer.set_result(decided)
+
+    def fail(self, error: Exception, now: float) -> None:
+        """No answer: those who asked are told; what has ended is tried again for as long as its holds can live.
+
+        The store may have decided all the same, and only its answer was late.
+        """
+        asked, self._asked, self.is_busy = self._asked, [], False
+        self.ending = [end for end in (*self._ended, *self.ending) if now - end.since < LEASE]
+        self._ended = []
+        for ask in asked:
+            if len(self.ending) < MOST_DOUBTS:
+                self.ending += (End(hold, 0, now) for hold in possible_holds(self.plan, ask.name, ask.tokens))
+            if not ask.answer.done():
+                ask.answer.set_exception(error)

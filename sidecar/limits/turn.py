@@ -1,0 +1,181 @@
+"""The language between the limiter and `limits.lua`: what is kept where, what a turn says, what it answers.
+
+A key's state is in four names of one slot (names.limit). All times are microseconds of the store's
+own clock, so that every worker and every replica goes by one clock; amounts are requests or tokens.
+
+- `rpm`, list: the time of each admission in the last 60 s, oldest first.
+- `settled`, list: pairs of a time and the tokens counted up to it; what finished requests used in the last 60 s.
+- `holds`, sorted set by expiry: what requests under way keep from others. A member is
+  `<book>/<request>/<amount>`; its book is `slots`, `tpm`, or the name of a quota period.
+- `counts`, hash: `<book>:held`, the sum of that book's members; `<period>:requests` and
+  `<period>:tokens`, what a quota period has used; `period`, the last one seen; `clock`, the last turn.
+
+A worker takes holds when it admits, renews them while the request runs, and ends those of `slots` and
+`tpm` with the request; what it leaves behind when it dies lapses `LEASE` seconds after the last
+renewal. A quota's hold (tokens reserved) outlives its request: the ledger ends it when it folds the
+request's event, in the script that moves its position, by calling `settle_quota` (store/lua) with
+the names `holds` and `counts` of the key, the event's `quota_period`, which is the hold itself, and
+`counted(event.tokens)`. So used tokens are added exactly once and the quota never sees a gap between
+reserved and used. Without an event (its worker died) the hold lapses `GRACE` seconds later than a
+lease; a ledger that lags by more than that lets the quota overshoot by what it has yet to settle.
+A quota counts what is metered, from the moment that it is given to the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.keys.record import Enforcement, Key, Quota
+from sidecar.limits.decision import Admission, Reason, Window
+from sidecar.limits.quota_period import around
+from sidecar.store import names
+
+LEASE = 25.0
+"""Seconds that a hold lives without renewal: with what a renewal may be late, under the 30 s of the promise."""
+GRACE = 60.0
+"""Seconds that a quota's hold lives beyond the lease, for the ledger to settle it."""
+
+_ORDER: tuple[Reason, ...] = ("quota_requests", "quota_tokens", "max_concurrency", "rpm", "tpm")
+"""As in the script: of several limits that refuse, the client is told the one that lasts longest."""
+
+Argument = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the limits of a key come to: the store names, the script's arguments, and whether anything is enforced."""
+
+    key_id: str
+    names: tuple[str, ...]
+    limits: dict[Reason, int]
+    arguments: tuple[str, ...]
+    quota: Quota | None
+    enforced: bool
+
+
+def plan(key: Key, enforcement: Enforcement) -> Plan | None:
+    """The plan for `key`, `enforcement` being the sidecar's own mode; None when nothing limits it.
+
+    The narrowest mode counts: the limit's (`limits.enforcement`, where `quota` stands for both
+    quotas), else the key's, else the sidecar's. A limit that is off does not exist: nothing is
+    counted. One in shadow counts what it would have let through.
+    """
+    modes = {reason: _mode(key, reason, enforcement) for reason in _ORDER}
+    limits = {reason: most for reason, most in _declared(key).items() if modes[reason] != "off"}
+    if not limits:
+        return None
+    return Plan(
+        key_id=key.id,
+        names=tuple(names.limit(key.id, what) for what in ("rpm", "settled", "holds", "counts")),
+        limits=limits,
+        arguments=tuple(_argument(limits.get(reason), modes[reason]) for reason in _ORDER),
+        quota=key.quota if "quota_requests" in limits or "quota_tokens" in limits else None,
+        enforced=any(modes[reason] == "enforce" for reason in limits),
+    )
+
+
+def turn(
+    plan: Plan,
+    now: float,
+    *,
+    ended: Sequence[tuple[str, int | None]] = (),
+    renewed: Sequence[str] = (),
+    asking: Sequence[tuple[str, int]] = (),
+    store_time: int | None = None,
+    lease: float = LEASE,
+    grace: float = GRACE,
+) -> list[Argument]:
+    """ARGV of one turn.
+
+    `ended`: holds of finished requests and the tokens that these used, None when that is not known and
+    the estimate counts. `renewed`: holds of running ones. `asking`: the name and the estimated tokens of each
+    request that wants to be admitted. `now` only chooses the quota periods that are offered; which
+    one it is, the store's clock decides. `store_time` (microseconds) takes that clock's place.
+    """
+    arguments: list[Argument] = [
+        "" if store_time is None else store_time,
+        int(lease * 1_000_000),
+        int(grace * 1_000_000),
+        _periods(now, plan.quota) if plan.quota else "",
+        *plan.arguments,
+        len(ended),
+    ]
+    for hold, tokens in ended:
+        arguments += (hold, "" if tokens is None else tokens)
+    arguments += (len(renewed), *renewed, len(asking))
+    for name, tokens in asking:
+        arguments += (name, tokens)
+    return arguments
+
+
+def read_answer(plan: Plan, answer: Sequence[Any]) -> Admission:
+    """What the script answered to one of those who asked."""
+    reason: Reason = answer[0].decode()
+    holds = tuple(hold.decode() for hold in answer[3])
+    requests_left, requests_reset, tokens_left, tokens_reset, quota_requests_left, quota_tokens_left, quota_reset = answer[4:]
+    windows = {
+        "rpm": (requests_left, requests_reset),
+        "tpm": (tokens_left, tokens_reset),
+        "quota_requests": (quota_requests_left, quota_reset),
+        "quota_tokens": (quota_tokens_left, quota_reset),
+    }
+    return Admission(
+        allowed=not reason,
+        reason=reason,
+        shadow=answer[1].decode(),
+        retry_after=max(1.0, answer[2] / 1_000_000) if reason else 0.0,
+        requests=_window(plan, windows, reason, "rpm", "quota_requests"),
+        tokens=_window(plan, windows, reason, "tpm", "quota_tokens"),
+        quota_period=next((hold for hold in holds if hold[0].isdigit()), ""),
+        key_id=plan.key_id,
+        holds=holds,
+    )
+
+
+def possible_holds(plan: Plan, name: str, tokens: int) -> list[str]:
+    """What a request that asked under `name` holds if it was admitted, but for the quota's hold."""
+    holds = []
+    if "max_concurrency" in plan.limits:
+        holds.append(f"slots/{name}/1")
+    if "tpm" in plan.limits:
+        holds.append(f"tpm/{name}/{tokens}")
+    return holds
+
+
+def _window(plan: Plan, windows: dict[str, tuple[int, int]], refused: Reason, rate: Reason, quota: Reason) -> Window | None:
+    """The rate limit, or the quota where there is no rate or it is the quota that refuses."""
+    reported = quota if refused == quota or rate not in plan.limits else rate
+    if reported not in plan.limits:
+        return None
+    remaining, reset = windows[reported]
+    return Window(plan.limits[reported], remaining, reset / 1_000_000)
+
+
+def _declared(key: Key) -> dict[Reason, int]:
+    quota = key.quota or Quota()
+    declared: dict[Reason, int | None] = {
+        "quota_requests": quota.requests,
+        "quota_tokens": quota.tokens,
+        "max_concurrency": key.limits.max_concurrency,
+        "rpm": key.limits.rpm,
+        "tpm": key.limits.tpm,
+    }
+    return {reason: most for reason, most in declared.items() if most is not None}
+
+
+def _mode(key: Key, reason: Reason, enforcement: Enforcement) -> Enforcement:
+    own = key.limits.enforcement or {}
+    return own.get("quota" if reason.startswith("quota") else reason) or key.enforcement or enforcement
+
+
+def _argument(most: int | None, mode: Enforcement) -> str:
+    if most is None:
+        return ""
+    return f"~{most}" if mode == "shadow" else str(most)
+
+
+def _periods(now: float, quota: Quota) -> str:
+    spans = around(now, quota)
+    return " ".join(f"{span.start} {span.name}" for span in spans) + f" {spans[-1].end}"

@@ -1,0 +1,75 @@
+"""What the limits mean, in a few lines: the model that the script is held against. Times are microseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sidecar.keys.record import Key
+from sidecar.limits.quota_period import period
+from sidecar.limits.turn import GRACE, LEASE
+
+MINUTE = 60_000_000
+LEASE_TIME, QUOTA_TIME = int(LEASE * 1e6), int((LEASE + GRACE) * 1e6)
+
+
+@dataclass
+class Model:
+    """State of one key; every limit is enforced."""
+
+    admitted: list[int] = field(default_factory=list)
+    settled: list[tuple[int, int]] = field(default_factory=list)
+    holds: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """Of a book and a request: expiry and amount."""
+    used: dict[str, int] = field(default_factory=dict)
+
+    def held(self, book: str, now: int) -> int:
+        return sum(amount for (of, _), (expiry, amount) in self.holds.items() if of == book and expiry > now)
+
+    def reasons(self, key: Key, now: int) -> list[str]:
+        """Every limit that refuses."""
+        quota, limits = key.quota, key.limits
+        name = period(now / 1e6, quota).name if quota else ""
+        spent = sum(tokens for time, tokens in self.settled if time > now - MINUTE)
+        checks = [
+            ("quota_requests", quota and quota.requests, self.used.get(name + ":requests", 0)),
+            ("quota_tokens", quota and quota.tokens, self.used.get(name + ":tokens", 0) + self.held(name, now)),
+            ("max_concurrency", limits.max_concurrency, self.held("slots", now)),
+            ("rpm", limits.rpm, sum(time > now - MINUTE for time in self.admitted)),
+            ("tpm", limits.tpm, spent + self.held("tpm", now)),
+        ]
+        return [reason for reason, most, used in checks if most is not None and used >= most]
+
+    def ask(self, key: Key, name: str, tokens: int, now: int) -> str:
+        """The first limit that refuses, or the request is taken in."""
+        if reasons := self.reasons(key, now):
+            return reasons[0]
+        if key.limits.rpm is not None:
+            self.admitted.append(now)
+        if key.limits.max_concurrency is not None:
+            self.holds["slots", name] = (now + LEASE_TIME, 1)
+        if key.limits.tpm is not None:
+            self.holds["tpm", name] = (now + LEASE_TIME, tokens)
+        if key.quota:
+            book = period(now / 1e6, key.quota).name
+            if key.quota.requests is not None:
+                self.used[book + ":requests"] = self.used.get(book + ":requests", 0) + 1
+            if key.quota.tokens is not None:
+                self.holds[book, name] = (now + QUOTA_TIME, tokens)
+        return ""
+
+    def end(self, name: str, tokens: int, now: int) -> None:
+        self.holds.pop(("slots", name), None)
+        expiry, _ = self.holds.pop(("tpm", name), (0, 0))
+        if expiry > now:
+            self.settled.append((now, tokens))
+
+    def renew(self, name: str, now: int) -> None:
+        for (book, of), (expiry, amount) in list(self.holds.items()):
+            if of == name and expiry > now:
+                self.holds[book, of] = (now + (QUOTA_TIME if book[0].isdigit() else LEASE_TIME), amount)
+
+    def fold(self, name: str, tokens: int) -> None:
+        for book, of in list(self.holds):
+            if of == name and book[0].isdigit():
+                del self.holds[book, of]
+                self.used[book + ":tokens"] = self.used.get(book + ":tokens", 0) + tokens

@@ -1,0 +1,240 @@
+"""The limiter: who asks when, and what becomes of it when workers, clients and the store fail; a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.keys.record import Key, Limits, Quota
+from sidecar.limits import admission as module
+from sidecar.limits.admission import Limiter
+from sidecar.limits.decision import UNLIMITED
+from sidecar.limits.turn import LEASE
+from sidecar.store import names
+from sidecar.store.client import Store, StoreUnavailable, connect
+from tests.support.cluster import cluster, cluster_settings
+from tests.support.store import Server, open_store, until
+
+
+class Counting:
+    """A store that counts trips and the calls in each."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.trips: list[int] = []
+
+    async def run_many(self, calls: Sequence[Any]) -> list[Any]:
+        self.trips.append(len(calls))
+        return await self.store.run_many(calls)
+
+
+def key(name: str = "a", **fields: Any) -> Key:
+    return Key(id=f"key_{name:0>16}", name=name, created_at=0, **fields)
+
+
+@pytest.fixture
+async def limiter(store: Store) -> AsyncIterator[Limiter]:
+    limiter = Limiter(store, "enforce")
+    yield limiter
+    await limiter.close()
+
+
+@pytest.fixture
+async def background() -> AsyncIterator[Callable[[Limiter], None]]:
+    tasks: list[asyncio.Task[None]] = []
+    yield lambda limiter: tasks.append(asyncio.create_task(limiter.run()))
+    for task in tasks:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def held(store: Store, key: Key) -> int:
+    return int(await store.call("ZCARD", names.limit(key.id, "holds")))
+
+
+async def test_a_key_without_limits_asks_nobody(store: Store) -> None:
+    counting = Counting(store)
+    assert await Limiter(counting, "enforce").admit(key(), "r", 10) is UNLIMITED
+    assert await Limiter(counting, "off").admit(key(limits=Limits(rpm=1)), "r", 10) is UNLIMITED
+    assert counting.trips == []
+
+
+async def test_those_who_ask_in_one_turn_share_a_trip(store: Store) -> None:
+    counting = Counting(store)
+    limiter = Limiter(counting, "enforce")
+    keys = [key(str(n), limits=Limits(rpm=3)) for n in range(10)]
+    answers = await asyncio.gather(*(limiter.admit(each, "r", 1) for each in keys for _ in range(4)))
+    assert counting.trips == [10]
+    assert sum(answer.allowed for answer in answers) == 30
+
+
+async def test_a_client_that_takes_turns_is_never_refused(store: Store) -> None:
+    """The end of a request is known to the store before the same worker asks again: in the same trip."""
+    counting = Counting(store)
+    limiter = Limiter(counting, "enforce")
+    only = key(limits=Limits(max_concurrency=1))
+    for _ in range(100):
+        answer = await limiter.admit(only, "r", 1)
+        assert answer.allowed
+        limiter.release(answer, 1)
+        limiter.release(answer, 1)
+    assert counting.trips == [1] * 100
+    await limiter.close()
+    assert counting.trips == [1] * 101
+    assert await held(store, only) == 0
+
+
+async def test_nor_one_that_takes_turns_between_workers(valkey: Server, store: Store) -> None:
+    other = await open_store(valkey)
+    workers = [Limiter(store, "enforce"), Limiter(other, "enforce")]
+    only = key(limits=Limits(max_concurrency=1))
+    for number in range(100):
+        answer = await workers[number % 2].admit(only, "r", 1)
+        assert answer.allowed
+        workers[number % 2].release(answer, 1)
+    for worker in workers:
+        await worker.close()
+    await other.close()
+
+
+async def test_limits_hold_over_four_hammering_workers(valkey: Server) -> None:
+    stores = [await open_store(valkey, timeout=5) for _ in range(4)]
+    workers = [Limiter(store, "enforce") for store in stores]
+    hammered = key(limits=Limits(rpm=200, max_concurrency=5))
+    in_flight, most, admitted, refused = 0, 0, 0, 0
+
+    async def client(worker: Limiter) -> None:
+        nonlocal in_flight, most, admitted, refused
+        while admitted < 200 and refused < 3000:
+            answer = await worker.admit(hammered, "same-id", 10)
+            if not answer.allowed:
+                refused += 1
+                continue
+            admitted += 1
+            in_flight += 1
+            most = max(most, in_flight)
+            await asyncio.sleep(0.001)
+            in_flight -= 1
+            worker.release(answer, 10)
+
+    await asyncio.gather(*(client(worker) for worker in workers for _ in range(10)))
+    assert (admitted, most) == (200, 5)
+    assert (await workers[0].admit(hammered, "r", 1)).reason == "rpm"
+    for worker, store in zip(workers, stores, strict=True):
+        await worker.close()
+        await store.close()
+
+
+async def test_a_client_that_leaves_while_it_waits_holds_nothing(store: Store, limiter: Limiter) -> None:
+    left = key(limits=Limits(max_concurrency=1, tpm=100), quota=Quota(tokens=100))
+    asking = asyncio.create_task(limiter.admit(left, "r", 10))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asking
+
+    async def nothing_held() -> bool:
+        return await store.call("EXISTS", names.limit(left.id, "counts")) == 1 and await held(store, left) == 0
+
+    await until(nothing_held)
+
+
+async def test_requests_under_way_are_renewed(
+    store: Store, limiter: Limiter, background: Callable[[Limiter], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY", 0.02)
+    monkeypatch.setattr(module, "RENEWAL", 0.04)
+    background(limiter)
+    long = key(limits=Limits(max_concurrency=2), quota=Quota(tokens=1000))
+    answer = await limiter.admit(long, "r", 10)
+    assert len(answer.holds) == 2
+    holds = names.limit(long.id, "holds")
+    begin = await store.call("ZSCORE", holds, answer.holds[0])
+
+    async def renewed() -> bool:
+        return bool(await store.call("ZSCORE", holds, answer.holds[0]) > begin + 100_000)
+
+    await until(renewed)
+    limiter.release(answer, 5)
+
+    async def only_the_quota_is_held() -> bool:
+        return [hold.decode() for hold in await store.call("ZRANGE", holds, 0, -1)] == [answer.quota_period]
+
+    await until(only_the_quota_is_held)
+
+
+async def test_a_store_that_stops_answering_is_told_what_ended_when_it_is_back(
+    valkey: Server, limiter: Limiter, store: Store, background: Callable[[Limiter], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY", 0.05)
+    background(limiter)
+    slots = key(limits=Limits(max_concurrency=3))
+    running = await limiter.admit(slots, "r", 1)
+    valkey.freeze()
+    try:
+        answers = await asyncio.gather(*(limiter.admit(slots, "r", 1) for _ in range(3)), return_exceptions=True)
+        assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+        limiter.release(running, 1)
+    finally:
+        valkey.thaw()
+
+    # Neither the one that ended meanwhile nor those that got no answer keep a slot until their lease lapses.
+    async def all_free() -> bool:
+        try:
+            return await held(store, slots) == 0
+        except StoreUnavailable:
+            return False
+
+    assert await until(all_free, within=LEASE / 3) < LEASE / 3
+    free = await asyncio.gather(*(limiter.admit(slots, "r", 1) for _ in range(4)))
+    assert [answer.allowed for answer in free] == [True, True, True, False]
+
+
+async def test_without_a_store_only_what_is_not_enforced_goes_on(valkey: Server, limiter: Limiter) -> None:
+    valkey.kill()
+    with pytest.raises(StoreUnavailable):
+        await limiter.admit(key(limits=Limits(rpm=1)), "r", 1)
+    assert (await limiter.admit(key(limits=Limits(rpm=1), enforcement="shadow"), "r", 1)).allowed
+
+
+async def test_the_mode_of_the_sidecar_may_change(limiter: Limiter) -> None:
+    once = key(limits=Limits(rpm=1))
+    assert [(await limiter.admit(once, "r", 1)).allowed for _ in range(2)] == [True, False]
+    limiter.enforcement = "shadow"
+    assert (await limiter.admit(once, "r", 1)).shadow == "rpm"
+    limiter.enforcement = "enforce"
+    assert (await limiter.admit(once, "r", 1)).reason == "rpm"
+
+
+async def test_a_fault_in_the_limiter_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        async def run_many(self, calls: Sequence[Any]) -> list[Any]:
+            raise ZeroDivisionError
+
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    limiter = Limiter(Broken(), "enforce")
+    with pytest.raises(StoreUnavailable):
+        await limiter.admit(key(limits=Limits(rpm=1)), "r", 1)
+    await limiter.close()
+
+
+async def test_limits_hold_in_a_cluster(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as servers:
+        store = await connect(cluster_settings(servers), tmp_path, timeout=2)
+        limiter = Limiter(store, "enforce")
+        keys = [key(str(n), limits=Limits(rpm=3, max_concurrency=2), quota=Quota(tokens=1000)) for n in range(12)]
+        answers = await asyncio.gather(*(limiter.admit(each, "r", 1) for each in keys for _ in range(4)))
+        assert sum(answer.allowed for answer in answers) == 24
+        for answer in answers:
+            limiter.release(answer, 1)
+        answers = await asyncio.gather(*(limiter.admit(each, "r", 1) for each in keys for _ in range(2)))
+        assert sum(answer.allowed for answer in answers) == 12
+        await limiter.close()
+        await store.close()

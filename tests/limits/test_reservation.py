@@ -1,0 +1,26 @@
+"""Estimates of tokens."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.events.record import Tokens
+from sidecar.limits.reservation import DEFAULT_OUTPUT, MAX_ESTIMATE, counted, estimate
+
+
+@pytest.mark.parametrize(
+    ("body", "most", "tokens"), [(0, 0, 1), (1, 0, 1), (5, 0, 2), (400, 50, 150), (0, None, DEFAULT_OUTPUT), (0, -5, 1)]
+)
+def test_estimate(body: int, most: int | None, tokens: int) -> None:
+    assert estimate(body, most) == tokens
+
+
+@given(st.integers(0, 1 << 40), st.none() | st.integers(-(1 << 70), 1 << 70))
+def test_an_estimate_is_bounded(body: int, most: int | None) -> None:
+    assert 1 <= estimate(body, most) <= MAX_ESTIMATE
+
+
+def test_cached_input_is_part_of_input() -> None:
+    assert counted(Tokens(input=100, output=20, cached_input=80, cache_creation_input=5)) == 120

@@ -1,0 +1,425 @@
+"""The script of one turn, against a model of a few lines and at its edges; real server, virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.keys.record import Enforcement, Key, Limits, Quota
+from sidecar.limits.decision import Admission
+from sidecar.limits.turn import GRACE, LEASE, plan, read_answer, turn
+from sidecar.store.client import Store
+from sidecar.store.script import Script, load
+from tests.limits.model import Model
+from tests.support.store import Server, open_store
+from tests.support.tools import require
+
+NOON = 1_795_521_600_000_000 + 365 * 86_400_000_000
+"""2027-11-24T12:00:00Z; ahead of the server's own clock, by which names run out."""
+SECOND = 1_000_000
+LIMITS = load("limits")
+LEDGER = Script("ledger", load("settle_quota").text + "settle_quota(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]))")
+
+
+class Bench:
+    """A store with a clock that is set by hand."""
+
+    def __init__(self, server: Server) -> None:
+        self.runner = asyncio.Runner()
+        self.store: Store = self.runner.run(open_store(server, timeout=5))
+        self.ids = (f"key_{serial:016}" for serial in itertools.count())
+
+    def key(self, **fields: Any) -> Key:
+        return Key(id=next(self.ids), name="test", created_at=0, **fields)
+
+    def run(self, key: Key, now: int, *, enforcement: Enforcement = "enforce", **what: Any) -> list[Admission]:
+        made = plan(key, enforcement)
+        assert made is not None
+        arguments = turn(made, now / SECOND, store_time=now, **what)
+        return [read_answer(made, answer) for answer in self.runner.run(self.store.run(LIMITS, made.names, arguments))]
+
+    def ask(self, key: Key, now: int, tokens: int = 1, name: str = "r", **more: Any) -> Admission:
+        return self.run(key, now, asking=[(name, tokens)], **more)[0]
+
+    def fold(self, key: Key, entry: str, tokens: int) -> None:
+        """What the ledger does with an event."""
+        made = plan(key, "enforce")
+        assert made is not None
+        self.runner.run(self.store.run(LEDGER, made.names[2:], [entry, tokens]))
+
+    def call(self, *command: str) -> Any:
+        return self.runner.run(self.store.call(*command))
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis"])
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    if request.param == "redis":
+        require("redis-server", install="apt-get install redis-server")
+    server = Server(Path(tmp_path_factory.mktemp("limits")) / "data", flavour=request.param, append_only=False)
+    server.start()
+    bench = Bench(server)
+    yield bench
+    bench.runner.run(bench.store.close())
+    bench.runner.close()
+    server.close()
+
+
+def ended(admission: Admission, tokens: int | None) -> list[tuple[str, int | None]]:
+    return [(hold, tokens) for hold in admission.holds if hold != admission.quota_period]
+
+
+# The model --------------------------------------------------------------------------------------
+
+SMALL = st.none() | st.integers(1, 12)
+KEYS = st.fixed_dictionaries(
+    {
+        "limits": st.builds(Limits, rpm=SMALL, tpm=st.none() | st.integers(1, 400), max_concurrency=SMALL),
+        "quota": st.none()
+        | st.builds(
+            Quota,
+            requests=st.none() | st.integers(1, 30),
+            tokens=st.none() | st.integers(1, 1500),
+            period=st.sampled_from(("day", "week", "month")),
+            timezone=st.sampled_from(("UTC", "Europe/Berlin", "America/New_York")),
+        ),
+    }
+)
+PAUSES = st.sampled_from((0, 1, SECOND, 5 * SECOND, 25 * SECOND - 1, 25 * SECOND, 60 * SECOND, 85 * SECOND, 40 * 3600 * SECOND))
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("wait"), PAUSES),
+        st.tuples(st.just("ask"), st.lists(st.integers(1, 200), min_size=1, max_size=4)),
+        st.tuples(st.just("ask"), st.lists(st.integers(1, 20), min_size=1, max_size=4)),
+        st.tuples(st.sampled_from(("end", "fold")), st.integers(0, 30), st.integers(0, 300)),
+        st.tuples(st.just("renew"), st.integers(0, 30)),
+        st.tuples(st.just("limits"), KEYS),
+    ),
+    min_size=5,
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(KEYS, STEPS)
+def test_the_script_decides_as_the_model_does(bench: Bench, fields: dict[str, Any], steps: list[tuple[Any, ...]]) -> None:
+    key, model, now = bench.key(**fields), Model(), NOON
+    taken: dict[str, Admission] = {}
+    for number, (what, *how) in enumerate(steps):
+        if what == "wait":
+            now += how[0]
+        elif what == "limits":
+            # A limit that is given anew counts from then on; here only those change that were there before.
+            key = changed(key, **how[0])
+        elif plan(key, "enforce") is None:
+            continue
+        elif what == "ask":
+            asking = [(f"{number}:{index}", tokens) for index, tokens in enumerate(how[0])]
+            answers = bench.run(key, now, asking=asking)
+            assert [answer.reason for answer in answers] == [model.ask(key, name, tokens, now) for name, tokens in asking]
+            taken |= {name: answer for (name, _), answer in zip(asking, answers, strict=True) if answer.allowed}
+        elif taken:
+            name = sorted(taken)[how[0] % len(taken)]
+            act(bench, key, model, now, what, name, taken[name], how[1:])
+
+
+def changed(key: Key, limits: Limits, quota: Quota | None) -> Key:
+    def new(old: int | None, given: int | None) -> int | None:
+        return None if old is None else given or old
+
+    return Key(
+        id=key.id,
+        name=key.name,
+        created_at=0,
+        limits=Limits(
+            new(key.limits.rpm, limits.rpm), new(key.limits.tpm, limits.tpm), new(key.limits.max_concurrency, limits.max_concurrency)
+        ),
+        quota=key.quota
+        and Quota(
+            new(key.quota.requests, quota and quota.requests),
+            new(key.quota.tokens, quota and quota.tokens),
+            key.quota.period,
+            key.quota.timezone,
+        ),
+    )
+
+
+def act(bench: Bench, key: Key, model: Model, now: int, what: str, name: str, taken: Admission, how: list[int]) -> None:
+    alive = {(book, of) for (book, of), (expiry, _) in model.holds.items() if expiry > now and of == name}
+    if what == "renew" and alive:
+        bench.run(key, now, renewed=[hold for hold in taken.holds if (hold.split("/")[0], name) in alive])
+        model.renew(name, now)
+    elif what == "end":
+        bench.run(
+            key, now, asking=[], ended=[(hold, tokens) for hold, tokens in ended(taken, how[0]) if (hold.split("/")[0], name) in alive]
+        )
+        model.end(name, how[0], now)
+    elif what == "fold" and taken.quota_period and (taken.quota_period.split("/")[0], name) in model.holds:
+        bench.fold(key, taken.quota_period, how[0])
+        model.fold(name, how[0])
+
+
+# Rates ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interval", [9_001, 99_000])
+def test_rpm_600_admits_594_to_606_in_every_minute_that_asks_for_more(bench: Bench, interval: int) -> None:
+    key, now, times = bench.key(limits=Limits(rpm=600)), NOON, []
+    batch = 5
+    for _ in range(150 * SECOND // interval // batch):
+        # All of a batch ask at its end, as those of one turn of the event loop do.
+        now += interval * batch
+        times += [now for answer in bench.run(key, now, asking=[("r", 1)] * batch) if answer.allowed]
+    for begin in range(times[0], times[-1] - 60 * SECOND, 250_000):
+        admitted = bisect_right(times, begin + 60 * SECOND) - bisect_right(times, begin)
+        assert 594 <= admitted <= 606
+
+
+def test_rpm_at_the_boundary(bench: Bench) -> None:
+    key = bench.key(limits=Limits(rpm=2))
+    assert [bench.ask(key, NOON).allowed, bench.ask(key, NOON + SECOND).allowed] == [True, True]
+    assert bench.ask(key, NOON + 2 * SECOND).retry_after == 58.0
+    refused = bench.ask(key, NOON + 60 * SECOND - 1)
+    assert (refused.reason, refused.retry_after) == ("rpm", 1.0)
+    assert bench.ask(key, NOON + 60 * SECOND).allowed
+    assert not bench.ask(key, NOON + 60 * SECOND).allowed
+    assert bench.ask(key, NOON + 61 * SECOND).allowed
+
+
+def test_what_is_refused_takes_nothing(bench: Bench) -> None:
+    key = bench.key(limits=Limits(rpm=100, tpm=1000, max_concurrency=1), quota=Quota(requests=100, tokens=1000))
+    bench.ask(key, NOON, 10, "first")
+    before = [bench.call("DUMP", name) for name in plan(key, "enforce").names]  # type: ignore[union-attr]
+    assert {bench.ask(key, NOON, 10, f"r{n}").reason for n in range(5)} == {"max_concurrency"}
+    assert [bench.call("DUMP", name) for name in plan(key, "enforce").names] == before  # type: ignore[union-attr]
+
+
+def test_a_lowered_limit_waits_for_as_many_to_leave_and_a_raised_one_admits_at_once(bench: Bench) -> None:
+    key = bench.key(limits=Limits(rpm=10))
+    for n in range(10):
+        assert bench.ask(key, NOON + n * SECOND).allowed
+    low = changed(key, Limits(rpm=3), None)
+    refused = bench.ask(low, NOON + 10 * SECOND)
+    assert refused.retry_after == 57.0  # the eighth of ten must leave
+    assert refused.requests is not None
+    assert (refused.requests.limit, refused.requests.remaining) == (3, 0)
+    assert not bench.ask(low, NOON + 67 * SECOND - 1).allowed
+    assert bench.ask(low, NOON + 67 * SECOND).allowed
+    assert bench.ask(changed(key, Limits(rpm=5), None), NOON + 67 * SECOND).allowed
+
+
+def test_tpm_counts_the_estimate_until_the_end_and_the_use_for_a_minute_from_then(bench: Bench) -> None:
+    key = bench.key(limits=Limits(tpm=1000))
+    first = bench.ask(key, NOON, 900, "a")
+    second = bench.ask(key, NOON, 900, "b")
+    assert (first.allowed, second.allowed) == (True, True)  # admitted while settled + reserved < limit
+    assert bench.ask(key, NOON).reason == "tpm"
+    bench.run(key, NOON + SECOND, ended=ended(first, 50))
+    bench.run(key, NOON + 2 * SECOND, ended=ended(second, 70))
+    third = bench.ask(key, NOON + 2 * SECOND, 879, "c")
+    assert third.tokens is not None
+    assert (third.allowed, third.tokens.limit, third.tokens.remaining) == (True, 1000, 1)
+    fourth = bench.ask(key, NOON + 2 * SECOND, 1, "d")
+    assert fourth.allowed
+    refused = bench.ask(key, NOON + 3 * SECOND)
+    assert (refused.reason, refused.retry_after) == ("tpm", 58.0)  # the first 50 leave a minute after their end
+    assert refused.requests is None
+
+
+def test_an_end_counts_once(bench: Bench) -> None:
+    key = bench.key(limits=Limits(tpm=1000, max_concurrency=5))
+    first = bench.ask(key, NOON, 10, "a")
+    for _ in range(3):
+        bench.run(key, NOON, ended=ended(first, 100))
+    assert bench.ask(key, NOON, 1).tokens.remaining == 899  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("used", "remaining"), [(0, 999), (7, 992), (None, 899)])
+def test_use_that_is_not_known_counts_as_estimated(bench: Bench, used: int | None, remaining: int) -> None:
+    key = bench.key(limits=Limits(tpm=1000, max_concurrency=9))
+    bench.run(key, NOON, ended=ended(bench.ask(key, NOON, 100, "a"), used))
+    assert bench.ask(key, NOON, 1).tokens.remaining == remaining  # type: ignore[union-attr]
+
+
+# Slots ------------------------------------------------------------------------------------------
+
+
+def test_slots_of_a_dead_worker_are_free_within_30_seconds(bench: Bench) -> None:
+    key = bench.key(limits=Limits(max_concurrency=5, tpm=1000))
+    held = [bench.ask(key, NOON, 100, f"r{n}") for n in range(5)]
+    assert all(answer.allowed for answer in held)
+    # Its last renewal.
+    died = NOON + 40 * SECOND
+    for second in range(5, 41, 5):
+        bench.run(key, NOON + second * SECOND, renewed=[hold for answer in held for hold in answer.holds])
+    assert bench.ask(key, died + int(LEASE * SECOND) - 1).reason == "max_concurrency"
+    healed = bench.ask(key, died + int(LEASE * SECOND), 100, "next")
+    assert healed.allowed
+    assert healed.tokens is not None
+    assert healed.tokens.remaining == 900
+    assert LEASE < 30
+
+
+def test_a_renewal_brings_back_what_lapsed_while_the_store_was_away(bench: Bench) -> None:
+    key = bench.key(limits=Limits(max_concurrency=1, tpm=1000))
+    held = bench.ask(key, NOON, 100, "long")
+    later = NOON + 40 * SECOND
+    bench.run(key, later, renewed=held.holds)
+    assert bench.ask(key, later).reason == "max_concurrency"
+    bench.call("FLUSHALL")
+    bench.run(key, later, renewed=held.holds)
+    assert bench.ask(key, later).reason == "max_concurrency"
+
+
+# Quotas -----------------------------------------------------------------------------------------
+
+
+def test_a_quota_rolls_over_at_midnight_of_its_zone_by_the_clock_of_the_store(bench: Bench) -> None:
+    key = bench.key(quota=Quota(requests=1, tokens=100, period="day", timezone="Europe/Berlin"))
+    midnight = 1_806_188_400 * SECOND  # 2027-03-28T00:00:00+01:00, a day of 23 hours
+    assert bench.ask(key, midnight - 1, 100, "a").quota_period == "2027-03-27/a/100"
+    assert bench.ask(key, midnight - 1).reason == "quota_requests"
+    assert bench.ask(key, midnight, 10, "b").quota_period == "2027-03-28/b/10"
+    assert bench.ask(key, midnight + 3600 * SECOND).retry_after == 22 * 3600
+    refused = bench.ask(key, midnight + 23 * 3600 * SECOND - 1)
+    assert (refused.reason, refused.retry_after) == ("quota_requests", 1.0)
+    assert bench.ask(key, midnight + 23 * 3600 * SECOND, 10, "c").quota_period == "2027-03-29/c/10"
+
+
+def test_a_worker_with_a_wrong_clock_goes_by_the_clock_of_the_store(bench: Bench) -> None:
+    key = bench.key(quota=Quota(requests=10, tokens=100, period="day"))
+    made = plan(key, "enforce")
+    assert made is not None
+    for skew in (-20 * 3600, 0, 20 * 3600):
+        arguments = turn(made, NOON / SECOND + skew, asking=[("r", 1)], store_time=NOON)
+        answer = read_answer(made, bench.runner.run(bench.store.run(LIMITS, made.names, arguments))[0])
+        assert answer.quota_period == "2027-11-24/r/1"
+
+
+def test_a_quota_of_tokens_has_no_gap_between_reserved_and_used(bench: Bench) -> None:
+    key = bench.key(quota=Quota(tokens=100))
+    first = bench.ask(key, NOON, 100, "a")
+    assert bench.ask(key, NOON).reason == "quota_tokens"
+    bench.run(key, NOON, ended=ended(first, 60))
+    assert bench.ask(key, NOON).reason == "quota_tokens"  # not before the ledger has it
+    bench.fold(key, first.quota_period, 60)
+    second = bench.ask(key, NOON, 40, "b")
+    assert second.allowed
+    assert second.tokens is not None
+    assert (second.tokens.limit, second.tokens.remaining) == (100, 0)
+
+
+def test_a_renewal_that_is_late_does_not_undo_a_settlement(bench: Bench) -> None:
+    key = bench.key(quota=Quota(tokens=100))
+    first = bench.ask(key, NOON, 60, "a")
+    bench.fold(key, first.quota_period, 10)
+    bench.run(key, NOON, renewed=first.holds)
+    assert bench.ask(key, NOON, 1, "b").tokens.remaining == 89  # type: ignore[union-attr]
+
+
+def test_an_event_that_is_folded_after_its_hold_lapsed_still_counts(bench: Bench) -> None:
+    key = bench.key(quota=Quota(tokens=100))
+    first = bench.ask(key, NOON, 70, "a")
+    later = NOON + int((LEASE + GRACE) * SECOND)
+    assert bench.ask(key, later, 1, "b").allowed
+    bench.fold(key, first.quota_period, 99)
+    assert bench.ask(key, later).reason == "quota_tokens"
+
+
+def test_periods_long_over_are_forgotten_and_do_not_come_back_below_zero(bench: Bench) -> None:
+    key = bench.key(quota=Quota(tokens=100, period="day"))
+    holds = [bench.ask(key, NOON, 20, name).quota_period for name in "ab"]
+    later = NOON + 3 * 86400 * SECOND
+    bench.run(key, later, renewed=holds)
+    assert bench.ask(key, later, 1, "c").tokens.remaining == 99  # type: ignore[union-attr]
+    bench.run(key, later, ended=[(holds[0], None)])
+    bench.fold(key, holds[1], 0)
+    counts = bench.call("HGETALL", plan(key, "enforce").names[3])  # type: ignore[union-attr]
+    assert {field for field in counts if field[:1] == b"2"} == {b"2027-11-27:held"}
+
+
+# Modes ------------------------------------------------------------------------------------------
+
+
+def test_shadow_lets_through_and_counts_what_enforcing_would_refuse(bench: Bench) -> None:
+    limits = Limits(rpm=3, max_concurrency=50)
+    enforced, shadow = bench.key(limits=limits), bench.key(limits=limits, enforcement="shadow")
+    for now in range(NOON, NOON + 100 * SECOND, 7 * SECOND):
+        strict, lax = bench.ask(enforced, now), bench.ask(shadow, now)
+        assert lax.allowed
+        assert lax.shadow == strict.reason
+        assert lax.reason == ""
+
+
+def test_an_enforced_limit_counts_what_a_shadow_limit_would_have_refused(bench: Bench) -> None:
+    key = bench.key(limits=Limits(rpm=3, max_concurrency=1, enforcement={"max_concurrency": "shadow"}))
+    answers = [bench.ask(key, NOON, name=f"r{n}") for n in range(4)]
+    assert [(answer.reason, answer.shadow) for answer in answers] == [
+        ("", ""),
+        ("", "max_concurrency"),
+        ("", "max_concurrency"),
+        ("rpm", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "key", "sidecar", "mode"),
+    [
+        (None, None, "enforce", "enforce"),
+        (None, None, "shadow", "shadow"),
+        (None, "enforce", "off", "enforce"),
+        (None, "off", "enforce", None),
+        ("off", "enforce", "enforce", None),
+        ("shadow", "enforce", "enforce", "shadow"),
+        ("enforce", "off", "off", "enforce"),
+    ],
+)
+def test_the_narrowest_mode_counts(own: Enforcement | None, key: Enforcement | None, sidecar: Enforcement, mode: str | None) -> None:
+    modes = {"rpm": own} if own else None
+    made = plan(Key(id="key_1", name="", created_at=0, limits=Limits(rpm=5, enforcement=modes), enforcement=key), sidecar)
+    assert (made is None) == (mode is None)
+    if made is not None:
+        assert made.arguments[3] == {"enforce": "5", "shadow": "~5"}[mode or ""]
+        assert made.enforced == (mode == "enforce")
+
+
+# Clocks and leftovers ---------------------------------------------------------------------------
+
+
+def test_time_does_not_run_backwards_and_a_step_back_of_hours_does_not_block(bench: Bench) -> None:
+    key = bench.key(limits=Limits(rpm=1, tpm=1000), quota=Quota(requests=5))
+    assert bench.ask(key, NOON, 100, "a").allowed
+    assert bench.ask(key, NOON - 9 * SECOND).retry_after == 60.0
+    again = bench.ask(key, NOON - 3 * 3600 * SECOND, 100, "b")
+    assert again.allowed
+    assert again.tokens is not None
+    assert again.tokens.remaining == 900
+    assert bench.ask(key, NOON - 3 * 3600 * SECOND + 59 * SECOND).retry_after == 1.0
+    assert bench.call("HGET", plan(key, "enforce").names[3], "2027-11:requests") == b"2"  # type: ignore[union-attr]
+
+
+def test_every_name_has_an_end(bench: Bench) -> None:
+    full = bench.key(limits=Limits(rpm=5, tpm=1000, max_concurrency=5), quota=Quota(requests=5, tokens=1000, period="day"))
+    now = int(bench.call("TIME")[0]) * SECOND
+    for key, longest in ((full, 2 * 86400), (bench.key(limits=full.limits), 180)):
+        answer = bench.ask(key, now, 10, "a")
+        bench.run(key, now + 10, ended=ended(answer, 10))
+        bench.run(key, now + 20, renewed=answer.holds)
+        ages = [bench.call("PTTL", name) / 1000 for name in plan(key, "enforce").names]  # type: ignore[union-attr]
+        assert all(0 < age <= longest for age in ages), ages
+        assert min(ages) > 59
+
+
+def test_many_in_one_turn(bench: Bench) -> None:
+    key = bench.key(limits=Limits(rpm=100, tpm=10**9, max_concurrency=200))
+    answers = bench.run(key, NOON, asking=[(f"r{n}", 10) for n in range(256)])
+    assert sum(answer.allowed for answer in answers) == 100
+    bench.run(key, NOON, ended=[hold for answer in answers for hold in ended(answer, 10)])
+    assert bench.call("ZCARD", plan(key, "enforce").names[2]) == 0  # type: ignore[union-attr]
