@@ -1,0 +1,224 @@
+"""Finds the text at given places of a JSON body, with its byte spans, and refuses a body that can be read two ways. Pure.
+
+Validity is msgspec's word; this scanner adds what no decoder tells: where a value stands, and whether a
+member on the way to it is there twice. Names are compared without case, as Go's decoder does:
+`{"model": "allowed", "Model": "other"}` means `other` to a hub written in Go.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+
+from sidecar.refusals import BAD_BODY, Refused
+
+MAX_TOKENS = 1_000_000
+"""Strings and brackets that are walked over, about 0.2 s: beyond it a body is refused instead of holding up the worker."""
+
+_STRING_PATTERN = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_STRING = re.compile(_STRING_PATTERN, re.DOTALL)
+_TOKEN = re.compile(_STRING_PATTERN + rb"|[{}\[\]]", re.DOTALL)
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
+_COMMA = re.compile(rb"[ \t\r\n]*,?[ \t\r\n]*")
+_SCALAR = re.compile(rb"[^ \t\r\n,\]}]+")
+_QUOTE, _OPEN_OBJECT, _CLOSE_OBJECT, _OPEN_LIST, _CLOSE_LIST = b'"{}[]'
+_FOLDS_TO_ASCII = (b"\xc5\xbf", b"\xe2\x84\xaa")
+"""UTF-8 of the two letters beyond ASCII that fold to s and k."""
+
+
+class Text(NamedTuple):
+    """A string found at a place; `body[start:end]` is its token, quotes included."""
+
+    value: str
+    start: int
+    end: int
+
+
+class _Node:
+    """A member on the way to a place; `wanted` when a place ends here. `children` go by name without case."""
+
+    __slots__ = ("children", "wanted")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] = {}
+        self.wanted = False
+
+
+class JsonPlaces:
+    """Places such as `input.modelOptions.model`, compiled once."""
+
+    def __init__(self, places: tuple[str, ...]) -> None:
+        self._root = _Node()
+        self._paths = [tuple(place.split(".")) for place in places]
+        for path in self._paths:
+            node = self._root
+            for name in path:
+                node = node.children.setdefault(name.casefold(), _Node())
+            node.wanted = True
+        self._decoders = {name: _member_decoder(name) for path in self._paths for name in path}
+        self._tokens = tuple({_token_of(name) for path in self._paths for name in path})
+        self._leaves = tuple({_token_of(path[-1]) for path in self._paths})
+
+    def find(self, body: bytes) -> list[Text]:
+        """Every string at a place of `body`, in order; a place may hold a string, null, or a list of strings.
+
+        Raises Refused(BAD_BODY) for what is no JSON object in UTF-8, for a member that is there twice on the
+        way to a place, and for a place that holds anything else.
+        """
+        _require_object(body)
+        only = self._find_only(body)
+        return [only] if only is not None else _Scan(body).find(self._root)
+
+    def peek(self, body: bytes) -> str:
+        """The string at the first place that holds one, else the empty string. Judges nothing and never raises."""
+        return next((value for path in self._paths if (value := self._value(body, path)) is not None), "")
+
+    def _value(self, body: bytes, path: tuple[str, ...]) -> str | None:
+        part: bytes | msgspec.Raw = body
+        try:
+            for name in path:
+                part = self._decoders[name].decode(part).value
+            return msgspec.json.decode(part, type=str)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+
+    def _find_only(self, body: bytes) -> Text | None:
+        """The usual body: each name on the way is there once, in plain letters, so there is nothing else to be read instead.
+
+        None when that is not so, and the scan has to tell.
+        """
+        lowered = body.lower()
+        if b"\\u" in lowered or any(letter in body for letter in _FOLDS_TO_ASCII):
+            return None
+        if sum(map(lowered.count, self._leaves)) != 1 or any(lowered.count(token) > 1 for token in self._tokens):
+            return None
+        leaf = next(leaf for leaf in self._leaves if leaf in lowered)
+        for path in self._paths:
+            if _token_of(path[-1]) == leaf and (value := self._value(body, path)) is not None:
+                colon = _COLON.match(body, lowered.index(leaf) + len(leaf))
+                token = _STRING.match(body, colon.end()) if colon else None
+                return Text(value, *token.span()) if token else None
+        return None
+
+
+class _Scan:
+    """One walk over a body that msgspec found valid, so every pattern that is asked for is there."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._tokens = 0
+        self._found: list[Text] = []
+
+    def find(self, root: _Node) -> list[Text]:
+        self._object(_skip_space(self._body, 0), root)
+        return self._found
+
+    def _object(self, start: int, node: _Node) -> int:
+        """Walk the object at `start`; the position behind it."""
+        body, seen = self._body, set()
+        at = _skip_space(body, start + 1)
+        while body[at] != _CLOSE_OBJECT:
+            token = self._string(at)
+            name = _text(body[at:token]).casefold()
+            at = _end(_COLON, body, token)
+            child = node.children.get(name)
+            if child is not None:
+                if name in seen:
+                    raise Refused(BAD_BODY, f"The request body has the member {name!r} twice.", param=name)
+                seen.add(name)
+            at = self._skip(at) if child is None else self._place(at, child, name)
+            at = _end(_COMMA, body, at)
+        return at + 1
+
+    def _place(self, at: int, node: _Node, name: str) -> int:
+        body = self._body
+        if body[at] == _OPEN_OBJECT and node.children and not node.wanted:
+            return self._object(at, node)
+        end = self._skip(at)
+        if not node.wanted or body[at:end] == b"null":
+            return end
+        if body[at] == _QUOTE:
+            self._found.append(Text(_text(body[at:end]), at, end))
+        elif body[at] == _OPEN_LIST:
+            self._list(at, name)
+        else:
+            raise Refused(BAD_BODY, f"The member {name!r} must be a string.", param=name)
+        return end
+
+    def _list(self, start: int, name: str) -> None:
+        body = self._body
+        at = _skip_space(body, start + 1)
+        while body[at] != _CLOSE_LIST:
+            if body[at] != _QUOTE:
+                raise Refused(BAD_BODY, f"The member {name!r} must be a string, or a list of nothing but strings.", param=name)
+            end = self._string(at)
+            self._found.append(Text(_text(body[at:end]), at, end))
+            at = _end(_COMMA, body, end)
+
+    def _skip(self, at: int) -> int:
+        """The position behind the value at `at`."""
+        first = self._body[at]
+        if first == _QUOTE:
+            return self._string(at)
+        if first not in (_OPEN_OBJECT, _OPEN_LIST):
+            return _end(_SCALAR, self._body, at)
+        depth = 0
+        for token in _TOKEN.finditer(self._body, at):
+            self._count()
+            bracket = self._body[token.start()]
+            if bracket in (_OPEN_OBJECT, _OPEN_LIST):
+                depth += 1
+            elif bracket != _QUOTE:
+                depth -= 1
+                if not depth:
+                    return token.end()
+        raise AssertionError("a valid document closes what it opens")
+
+    def _string(self, at: int) -> int:
+        self._count()
+        return _end(_STRING, self._body, at)
+
+    def _count(self) -> None:
+        self._tokens += 1
+        if self._tokens > MAX_TOKENS:
+            raise Refused(BAD_BODY, "The request body has too many members to be checked.")
+
+
+def _require_object(body: bytes) -> None:
+    try:
+        if not body.isascii():
+            # msgspec does not decode what it skips, and a hub may repair what is no UTF-8 into other text.
+            body.decode()
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Refused(BAD_BODY, "The request body is not JSON in UTF-8.") from error
+    except RecursionError as error:
+        raise Refused(BAD_BODY, "The request body is nested too deeply.") from error
+    if body[_skip_space(body, 0)] != _OPEN_OBJECT:
+        raise Refused(BAD_BODY, "The request body must be a JSON object.")
+
+
+def _member_decoder(name: str) -> msgspec.json.Decoder[Any]:
+    """Reads the one member `name` of an object, unread, as `value`."""
+    return msgspec.json.Decoder(msgspec.defstruct("Member", [("value", msgspec.Raw)], rename={"value": name}))
+
+
+def _token_of(name: str) -> bytes:
+    return f'"{name.casefold()}"'.encode()
+
+
+def _text(token: bytes) -> str:
+    return msgspec.json.decode(token, type=str)
+
+
+def _skip_space(body: bytes, at: int) -> int:
+    return _end(_SPACE, body, at)
+
+
+def _end(pattern: re.Pattern[bytes], body: bytes, at: int) -> int:
+    match = pattern.match(body, at)
+    assert match is not None, "the document is valid"
+    return match.end()

@@ -1,0 +1,205 @@
+"""Which model a request will be dispatched to, decided on the very bytes that are forwarded. Pure.
+
+Every place that can choose the model is looked at, never only the first; what can be read in two ways
+is refused. `find_models` is strict and for keys with a model list; `peek_model` and `strip_prefix` are for
+all others: they never refuse, a malformed request is the hub's to answer.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from sidecar.hubs.form_places import Field, boundary_of, multipart_fields, query_fields, urlencoded_fields
+from sidecar.hubs.json_places import JsonPlaces
+from sidecar.refusals import BAD_BODY, Refused
+
+_CHARSET = re.compile(r"charset[*0-9]*\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
+_FORM_MODEL = re.compile(rb'name="model"\r\n\r\n([^\r\n]{1,256})\r\n')
+_JSON_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
+_PEEKED = 64 << 10
+_JSON_UNIT = re.compile(rb'\\u[0-9a-fA-F]{4}|\\.|[^\\"]', re.DOTALL)
+
+
+class Span(NamedTuple):
+    """Where a model name stands in the body, and how it is written there."""
+
+    start: int
+    end: int
+    form: str
+    """`json`: a string token with its quotes; `raw`; `url`: percent-encoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFinding:
+    """Every model name that a request names, as sent; `spans` has those in the body, in order of position."""
+
+    names: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()
+
+    def dispatched(self, prefix: str) -> tuple[str, ...]:
+        """The names as the hub gets them once `replace_prefix` has cut `prefix` off."""
+        return tuple(name.removeprefix(prefix) for name in self.names)
+
+
+def find_models(places: tuple[str, ...], path: str, query: str, content_type: str, body: bytes, content_encoding: str = "") -> ModelFinding:
+    """Every model that the request names at `places` (`Route.model`); `path` and `query` are raw, without `?`.
+
+    Raises Refused(BAD_BODY) when a place is named twice or cannot be read with certainty: broken or ambiguous
+    JSON or form, another charset than UTF-8, a content coding, a model field behind a file.
+    """
+    compiled = _compile(places)
+    names = [*compiled.in_path(path), *compiled.in_query(query)]
+    spans: list[Span] = []
+    if body and compiled.reads_body:
+        if content_encoding.lower() not in ("", "identity"):
+            raise Refused(BAD_BODY, "Send the request body without a content coding, so that its model can be checked.")
+        in_body = compiled.in_body(content_type, body)
+        names += [name for name, _ in in_body]
+        spans += [span for _, span in in_body]
+    return ModelFinding(tuple(names), tuple(spans))
+
+
+def peek_model(places: tuple[str, ...], body: bytes) -> str:
+    """The model that `body` most likely names, for metering; the empty string when it names none.
+
+    `body` may be the first part of one. Never raises and judges nothing.
+    """
+    compiled = _compile(places)
+    if not compiled.reads_body or not body:
+        return ""
+    model = compiled.json.peek(body) if compiled.json is not None else ""
+    if not model:
+        match = (_FORM_MODEL if body.startswith(b"--") else _JSON_MODEL).search(body, 0, _PEEKED)
+        model = match[1].decode("utf-8", "replace") if match is not None else ""
+    return model
+
+
+def replace_prefix(body: bytes, finding: ModelFinding, prefix: str) -> bytes:
+    """`body` with `prefix` cut off the model names that begin with it; everything else byte for byte, and `body` itself if none does."""
+    for span in reversed(finding.spans):
+        cut = _written_length(body, span, prefix)
+        if cut:
+            start = span.start + (span.form == "json")
+            body = body[:start] + body[start + cut :]
+    return body
+
+
+def strip_prefix(places: tuple[str, ...], content_type: str, body: bytes, prefix: str) -> bytes:
+    """`replace_prefix` for a request whose models need no check; a body that cannot be read is returned as it is."""
+    # `/` may be written `\\/` in JSON and %2F in a form, so only what stands before it is looked for.
+    if not prefix or (prefix.rstrip("/").encode() not in body and b"\\u" not in body):
+        return body
+    try:
+        return replace_prefix(body, find_models(places, "/", "", content_type, body), prefix)
+    except Refused:
+        return body
+
+
+class _Places:
+    """`Route.model`, sorted by kind."""
+
+    def __init__(self, places: tuple[str, ...]) -> None:
+        kinds: dict[str, list[str]] = {"json": [], "form": [], "query": [], "path": []}
+        for place in places:
+            kind, _, where = place.partition(":")
+            kinds[kind].append(where)
+        self.json = JsonPlaces(tuple(kinds["json"])) if kinds["json"] else None
+        self.forms = frozenset(name.casefold() for name in kinds["form"])
+        self.queries = frozenset(name.casefold() for name in kinds["query"])
+        self._segments = [(int(where.rstrip("+")), where.endswith("+")) for where in kinds["path"]]
+        self._json_leaves = frozenset(where.rpartition(".")[2].casefold() for where in kinds["json"])
+        self.reads_body = self.json is not None or bool(self.forms)
+
+    def in_path(self, path: str) -> list[str]:
+        segments = path.split("/")[1:] if self._segments else []
+        chosen = ["/".join(segments[index:]) if rest else segments[index] for index, rest in self._segments if index < len(segments)]
+        return [unquote_to_bytes(text).decode("utf-8", "replace") for text in chosen]
+
+    def in_query(self, query: str) -> list[str]:
+        if not query or not self.queries:
+            return []
+        found = [(name, value) for name, value in query_fields(query) if _names(name, self.queries)]
+        _require_once([name for name, _ in found], "query parameter")
+        return [value for _, value in found]
+
+    def in_body(self, content_type: str, body: bytes) -> list[tuple[str, Span]]:
+        media_type = content_type.partition(";")[0].strip().lower()
+        if any(charset.lower() not in ("utf-8", "utf8", "us-ascii") for charset in _CHARSET.findall(content_type)):
+            raise Refused(BAD_BODY, "Send the request body in UTF-8.")
+        if media_type == "multipart/form-data" and self.forms:
+            return self._in_form(multipart_fields(body, boundary_of(content_type)), body, "raw")
+        is_form = media_type == "application/x-www-form-urlencoded"
+        if is_form and self.forms:
+            return self._in_form(urlencoded_fields(body), body, "url")
+        if self.json is None or media_type.startswith("multipart/"):
+            raise Refused(BAD_BODY, "The model cannot be checked in a request body of this Content-Type.")
+        # `curl -d` labels JSON so. A hub that believes the label must not find a model of its own in it.
+        if is_form and any(_names(name, self._json_leaves) for name, _ in query_fields(body.decode("utf-8", "replace"))):
+            raise Refused(BAD_BODY, "Send the request body as application/json.")
+        return [(text.value, Span(text.start, text.end, "json")) for text in self.json.find(body)]
+
+    def _in_form(self, fields: list[Field], body: bytes, form: str) -> list[tuple[str, Span]]:
+        found = [field for field in fields if _names(field.name, self.forms)]
+        _require_once([field.name for field in found], "form field")
+        files = [field.start for field in fields if field.is_file]
+        if any(field.is_file or (files and field.start > files[0]) for field in found):
+            raise Refused(BAD_BODY, "Send the model field before the file.")
+        return [(_field_text(body, field, form), Span(field.start, field.end, form)) for field in found]
+
+
+@lru_cache(maxsize=256)
+def _compile(places: tuple[str, ...]) -> _Places:
+    return _Places(places)
+
+
+def _names(name: str, wanted: frozenset[str]) -> bool:
+    """Whether a field called `name` may end up as one of `wanted`: form parsers make members out of `model[]` and `input[model]`."""
+    return not wanted.isdisjoint(part.strip(" \t\r\n\0") for part in re.split(r"[\[\].]", name.casefold()))
+
+
+def _require_once(names: list[str], what: str) -> None:
+    if len(names) > 1 or any(not name.replace("-", "_").isidentifier() for name in names):
+        raise Refused(BAD_BODY, f"Send the model in one {what}, by its plain name.", param="model")
+
+
+def _field_text(body: bytes, field: Field, form: str) -> str:
+    raw = body[field.start : field.end]
+    try:
+        return (unquote_to_bytes(raw.replace(b"+", b" ")) if form == "url" else raw).decode()
+    except UnicodeDecodeError as error:
+        raise Refused(BAD_BODY, "The model field is not UTF-8.", param="model") from error
+
+
+def _written_length(body: bytes, span: Span, prefix: str) -> int:
+    """How many bytes at the beginning of the name at `span` write `prefix`; 0 when it does not begin so."""
+    if span.form == "raw":
+        return len(prefix.encode()) if body.startswith(prefix.encode(), span.start, span.end) else 0
+    at = span.start + (span.form == "json")
+    first = at
+    for letter in prefix:
+        unit = _unit(body, at, span)
+        if unit is None or unit[0] != letter:
+            return 0
+        at += unit[1]
+    return at - first
+
+
+def _unit(body: bytes, at: int, span: Span) -> tuple[str, int] | None:
+    """The character written at `at`, and the number of bytes that write it. Prefixes are ASCII, so is all that counts."""
+    if at >= span.end:
+        return None
+    if span.form == "url":
+        length = 3 if body[at : at + 1] == b"%" else 1
+        return unquote_to_bytes(body[at : at + length]).decode("latin-1"), length
+    match = _JSON_UNIT.match(body, at)
+    if match is None:
+        return None
+    written = match[0]
+    if written.startswith(b"\\u"):
+        return chr(int(written[2:], 16)), 6
+    escape = written.startswith(b"\\") and written[1:] not in b'/"\\'
+    return "" if escape else written[-1:].decode("latin-1"), len(written)

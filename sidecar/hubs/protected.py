@@ -1,0 +1,103 @@
+"""Request headers that no client may send to a hub through the sidecar, whatever its profile says.
+
+Data and one look-up. Names are compared in lower case. A name with `_` is dropped whole: many
+servers read `x_user_did` as `x-user-did` (CGI's rule), so what is protected in one spelling is in both.
+"""
+
+from __future__ import annotations
+
+from sidecar.hubs.profile import Headers
+
+HOP_BY_HOP = (
+    "connection",
+    "proxy-connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+)
+"""RFC 9110 7.6.1 and what is used like them; fields that Connection nominates are dropped beside these."""
+
+REPLACED = ("authorization", "host", "content-length", "expect", "via", "x-request-id")
+"""Fields that the sidecar answers for itself: a client's copy never passes, the sidecar sets its own where one is due."""
+
+IDENTITY = (
+    "forwarded",
+    "x-forwarded",
+    "x-forwarded-*",
+    "x-real-*",
+    "x-auth-*",
+    "x-authenticated-*",
+    "x-remote-*",
+    "remote-*",
+    "x-user*",
+    "x-original-*",
+    "x-rewrite-*",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-client-ip",
+    "x-client-cert*",
+    "x-cluster-client-ip",
+    "x-envoy-*",
+    "x-consumer-*",
+    "x-credential-*",
+    "x-webauth-*",
+    "x-ssl-*",
+    "ssl-*",
+    "client-cert*",
+    "client-ip",
+    "true-client-ip",
+    "cf-connecting-ip*",
+    "fastly-client-ip",
+    "x-amzn-oidc-*",
+    "x-goog-authenticated-*",
+    "x-goog-iap-*",
+    "x-ms-client-principal*",
+    "x-proxy-user",
+    "x-sidecar-*",
+)
+"""What hubs and the proxies before them read as: who is asking, from where, for which address."""
+
+
+class HeaderPolicy:
+    """Says which of a client's header fields reach the hub; one look-up in a dict for names seen before."""
+
+    _REMEMBERED = 1024
+    """Names come from clients, so what is remembered of them is bounded."""
+
+    def __init__(self, headers: Headers) -> None:
+        cookies = () if headers.cookies else ("cookie", "cookie2")
+        self._protected = _Names((*HOP_BY_HOP, *REPLACED, *IDENTITY, *cookies, *headers.protect, *headers.inject))
+        self._allowed = None if headers.allow is None else _Names(headers.allow)
+        self._seen: dict[bytes, bool] = {}
+
+    def passes(self, name: bytes) -> bool:
+        """Whether a field called `name` (lower case) reaches the hub, unless Connection nominates it."""
+        known = self._seen.get(name)
+        if known is None:
+            known = self._judge(name.decode("latin-1"))
+            if len(self._seen) < self._REMEMBERED:
+                self._seen[name] = known
+        return known
+
+    def _judge(self, name: str) -> bool:
+        if "_" in name or self._protected.has(name):
+            return False
+        return self._allowed is None or self._allowed.has(name)
+
+
+class _Names:
+    """A set of names and of families (`x-foo-*`)."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._exact = frozenset(name.lower() for name in names if not name.endswith("*"))
+        self._families = tuple(name[:-1].lower() for name in names if name.endswith("*"))
+
+    def has(self, name: str) -> bool:
+        return name in self._exact or name.startswith(self._families)

@@ -1,0 +1,53 @@
+"""Undoes gzip and deflate while the bytes pass, in bounded memory and with a bound on what may come out."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+LARGEST_PIECE = 256 << 10
+LARGEST_ANSWER = 128 << 20
+"""Beyond it the rest is not looked at: a megabyte of zeros in a kilobyte must not cost a megabyte of work for ever."""
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class Inflater:
+    """Turns a compressed answer into the pieces of the plain one. Garbage ends it silently."""
+
+    CODINGS = ("gzip", "x-gzip", "deflate")
+
+    def __init__(self, coding: str) -> None:
+        # RFC 9110 8.4.1.2 tells of servers that leave the zlib wrapper out; its two bytes tell.
+        self._head = b"" if coding == "deflate" else None
+        self._window = _GZIP
+        self._stream = zlib.decompressobj(_GZIP)
+        self._left = LARGEST_ANSWER
+        self.failed = False
+        """Something could not be undone or was too much, so what came out is not all there was."""
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """What `chunk` brings, each piece at most LARGEST_PIECE bytes."""
+        if self._head is not None:
+            self._head += chunk
+            if len(self._head) < 2:
+                return
+            chunk, self._head = self._head, None
+            is_wrapped = chunk[0] & 0x0F == zlib.DEFLATED and int.from_bytes(chunk[:2], "big") % 31 == 0
+            self._window = zlib.MAX_WBITS if is_wrapped else -zlib.MAX_WBITS
+            self._stream = zlib.decompressobj(self._window)
+        while chunk and not self.failed:
+            try:
+                piece = self._stream.decompress(chunk, LARGEST_PIECE)
+            except zlib.error:
+                self.failed = True
+                return
+            self._left -= len(piece)
+            self.failed = self._left < 0
+            chunk = self._stream.unconsumed_tail
+            if self._stream.eof:
+                # gzip may hold several members, one after the other.
+                chunk = self._stream.unused_data
+                self._stream = zlib.decompressobj(self._window)
+            if piece:
+                yield piece

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sidecar.hubs import json_places
+from sidecar.hubs.json_places import JsonPlaces
+from sidecar.refusals import Refused
+
+CHAT = JsonPlaces(("input.modelOptions.model", "input.model", "model"))
+LIST = JsonPlaces(("model", "models"))
+
+names = st.sampled_from(["model", "Model", "mODEL", "input", "modelOptions", "models", "x", "ſ", "messages", '"model"', "a\\"])
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8), names)
+values = st.recursive(
+    scalars, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=4)), max_leaves=12
+)
+spaces = st.sampled_from(["", " ", "\n", "\t\r\n "])
+
+
+@st.composite
+def written(draw: st.DrawFn, value: Any) -> str:
+    """`value` as JSON with odd spaces and escapes."""
+    space = draw(spaces)
+    if isinstance(value, dict):
+        members = [f"{draw(written(name))}{space}:{space}{draw(written(member))}" for name, member in value.items()]
+        return f"{{{space}{f'{space},{space}'.join(members)}{space}}}"
+    if isinstance(value, list):
+        return f"[{space}{f'{space},{space}'.join(draw(written(member)) for member in value)}{space}]"
+    if isinstance(value, str) and value and draw(st.integers(0, 5)) == 0:
+        return '"' + "".join(f"\\u{ord(character):04x}" if ord(character) < 0x10000 else character for character in value) + '"'
+    return json.dumps(value, ensure_ascii=draw(st.booleans()))
+
+
+def model_of(document: Any, places: tuple[str, ...]) -> list[str] | None:
+    """The few lines that the scanner is held against: names without case; None for what must be refused."""
+    found: list[tuple[int, str]] = []
+
+    def walk(value: Any, paths: list[list[str]]) -> None:
+        if not isinstance(value, dict):
+            return
+        wanted = {path[0].casefold() for path in paths}
+        hits = [name for name in value if name.casefold() in wanted]
+        if len({name.casefold() for name in hits}) != len(hits):
+            raise ValueError
+        for name in value:
+            below = [path[1:] for path in paths if path[0].casefold() == name.casefold()]
+            if [] in below:
+                member = value[name]
+                texts = member if isinstance(member, list) else [] if member is None else [member]
+                if not all(isinstance(text, str) for text in texts):
+                    raise ValueError
+                found.extend((len(found), text) for text in texts)
+            elif below:
+                walk(value[name], below)
+
+    if not isinstance(document, dict):
+        return None
+    try:
+        walk(document, [place.split(".") for place in places])
+    except ValueError:
+        return None
+    return [text for _, text in found]
+
+
+@settings(deadline=None, max_examples=250)
+@given(st.data(), st.sampled_from([("input.modelOptions.model", "input.model", "model"), ("model", "models")]))
+def test_the_scanner_finds_what_a_decoder_sees(data, places):
+    document = data.draw(values)
+    body = data.draw(written(document)).encode("utf-8", "surrogatepass")
+    expected = model_of(document, places)
+    try:
+        found = JsonPlaces(places).find(body)
+    except Refused:
+        assert expected is None or "\\ud" in body.decode("utf-8", "replace").lower()
+        return
+    assert [text.value for text in found] == expected
+    for text in found:
+        assert msgspec.json.decode(body[text.start : text.end]) == text.value
+
+
+@settings(deadline=None, max_examples=250)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "{",
+                "}",
+                "[",
+                "]",
+                ":",
+                ",",
+                '"',
+                '"model"',
+                '"a"',
+                "\\",
+                "\\u0061",
+                "\\ud800",
+                "1",
+                "-",
+                "01",
+                "1e5",
+                "NaN",
+                "null",
+                "tru",
+                " ",
+                "é",
+                "\0",
+            ]
+        ),
+        max_size=14,
+    ).map("".join)
+)
+@example('{"model":"a"}x')
+@example('\ufeff{"model":"a"}')
+@example('{"model":NaN}')
+def test_what_msgspec_refuses_is_refused_and_nothing_else_raises(text):
+    body = text.encode()
+    try:
+        decoded: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        with pytest.raises(Refused):
+            LIST.find(body)
+        return
+    try:
+        found = LIST.find(body)
+    except Refused:
+        assert model_of(decoded, ("model", "models")) is None or body.count(b'"model"') > 1
+    else:
+        assert [text.value for text in found] == model_of(decoded, ("model", "models"))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=60))
+def test_peek_never_raises(body):
+    CHAT.peek(body)
+    LIST.peek(b'{"model":' + body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","model":"b"}',
+        b'{"model":"a","model":"a"}',
+        b'{"model":"a","MODEL":"b"}',
+        b'{"model":"a","mod\\u0065l":"b"}',
+        b'{"input":{"model":"a"},"input":{"model":"b"}}',
+        b'{"input":{"model":"a"},"input":1}',
+        b'{"input":{"modelOptions":{"model":"a","model":"b"}}}',
+        '{"input":{"modelOptions":{"model":"a"},"modelOption\u017f":{"model":"b"}}}'.encode(),
+        b'{"model":5}',
+        b'{"model":{"name":"a"}}',
+        b'{"model":["a",{"b":1}]}',
+        b'{"model":"a","x":"\xff"}',
+        b'\xef\xbb\xbf{"model":"a"}',
+        b'{"model":"a"}{"model":"b"}',
+        b'["model"]',
+        b'"model"',
+        b"",
+        b"   ",
+        b'{"model":"a"',
+        b'{"model":"a","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+)
+def test_what_can_be_read_two_ways_is_refused(body):
+    with pytest.raises(Refused):
+        CHAT.find(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "models"),
+    [
+        (b'{"model":"a"}', ["a"]),
+        (b'{"Model":"a"}', ["a"]),
+        (b'{"m\\u006fdel" : "\\u0061"}', ["a"]),
+        (b'{"model":null}', []),
+        (b"{}", []),
+        (b'{"x":{"model":"b","model":"c"}}', []),
+        (b'{"x":"\\"model\\":\\"b\\"","model":"a"}', ["a"]),
+        (b'{"x":"model","model":"a"}', ["a"]),
+        (b'{"input":{"modelOptions":{"model":"a"},"model":"b"},"model":"c"}', ["a", "b", "c"]),
+        (b'{"input":["model"],"model":"a"}', ["a"]),
+        (b' {"model" :\n"a" , "x" : -1.5e3 } ', ["a"]),
+    ],
+)
+def test_every_place_is_looked_at(body, models):
+    assert [text.value for text in CHAT.find(body)] == models
+
+
+def test_a_list_of_models_names_all_of_them():
+    assert [text.value for text in LIST.find(b'{"models":["a","b"],"model":"c"}')] == ["a", "b", "c"]
+
+
+def test_a_body_too_complex_to_be_checked_is_refused(monkeypatch):
+    monkeypatch.setattr(json_places, "MAX_TOKENS", 1000)
+    with pytest.raises(Refused):
+        LIST.find(b'{"x":[' + b"[]," * 1000 + b'[]],"Model":"a"}')

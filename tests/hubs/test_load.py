@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.hubs.load import BUILT_IN, ProfileError, load_profile, parse_profile
+from sidecar.hubs.usage.dialects import DIALECTS
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_built_in_profiles_are_good(name):
+    profile = load_profile(name)
+    assert profile.name == name
+    assert {route.usage for route in profile.routes} <= {"none", *DIALECTS}
+
+
+def test_an_operator_may_write_a_profile(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nroutes:\n- {name: chat, methods: [POST], path: /chat, model: [json:model], usage: openai}\n")
+    profile = load_profile(str(file))
+    assert profile.routes[0].path == "/chat"
+    assert profile.headers.allow is None
+
+
+def test_a_file_that_is_not_there(tmp_path: Path):
+    with pytest.raises(ProfileError, match="name a file or one of aigne, openai, generic"):
+        load_profile(str(tmp_path / "none.yaml"))
+
+
+def test_a_file_that_is_no_text(tmp_path: Path):
+    (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ProfileError, match="not UTF-8"):
+        load_profile(str(tmp_path / "bad.yaml"))
+
+
+def test_all_faults_are_told_together_with_their_paths():
+    text = """
+name: 1
+routes:
+- {name: Upper, methods: GET, path: x, usage: foo}
+- {name: b, methods: [get], path: /a/../b, hue: 1}
+headers: {inject: 3, allow: [a]}
+client_gone: {seconds: -1}
+more: 1
+"""
+    with pytest.raises(ProfileError) as caught:
+        parse_profile(text, "mine.yaml")
+    paths = [fault.split(": ")[1] for fault in caught.value.faults]
+    assert paths == [
+        "name",
+        "routes[0].name",
+        "routes[0].methods",
+        "routes[0].usage",
+        "routes[1].hue",
+        "headers.inject",
+        "client_gone.seconds",
+        "more",
+    ]
+    assert all(fault.startswith("mine.yaml: ") for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[", "is not YAML"),
+        ("- a", "must be a mapping"),
+        ("name: a", "routes: is missing"),
+        ("name: a\nroutes: []", "at least one"),
+        ("name: a\nroutes: [x]", r"routes\[0\]: must be a mapping"),
+        ("name: a\nroutes: {a: b}", "Expected `array`"),
+    ],
+)
+def test_faults_of_form(text, fault):
+    with pytest.raises(ProfileError, match=fault):
+        parse_profile(text, "mine.yaml")

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.hubs.model import find_models, peek_model, replace_prefix, strip_prefix
+from sidecar.refusals import Refused
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+PREFIX = "aignehub/"
+CHAT = ("json:input.modelOptions.model", "json:input.model", "json:model", "query:model")
+AUDIO = ("form:model", "query:model")
+EITHER = ("json:model", "form:model")
+
+
+def multipart(*fields: tuple[str, str, bytes]) -> tuple[str, bytes]:
+    body = b""
+    for name, file, value in fields:
+        file_name = f'; filename="{file}"' if file else ""
+        body += f'--b\r\nContent-Disposition: form-data; name="{name}"{file_name}\r\n\r\n'.encode() + value + b"\r\n"
+    return "multipart/form-data; boundary=b", body + b"--b--\r\n"
+
+
+def names(
+    places: tuple[str, ...], query: str = "", content_type: str = JSON, body: bytes = b"", path: str = "/", coding: str = ""
+) -> tuple[str, ...]:
+    return find_models(places, path, query, content_type, body, coding).names
+
+
+def test_query_and_body_are_both_told():
+    assert names(CHAT, "model=b", body=b'{"model":"a"}') == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["model=a&model=b", "model=a;model=b", "model=a&mod%65l=b", "model=a&MODEL=b", "model[]=a", "model[0]=a", "x[model]=a", "+model=a"],
+)
+def test_a_query_that_names_the_model_in_two_ways_is_refused(query):
+    with pytest.raises(Refused):
+        names(CHAT, query)
+
+
+def test_segments_of_the_path():
+    assert names(("path:2",), path="/openai/deployments/gpt%2D4/chat") == ("gpt-4",)
+    assert names(("path:2+",), path="/v1/models/openai/gpt-4") == ("openai/gpt-4",)
+    assert names(("path:9",), path="/v1") == ()
+
+
+def test_a_form_field():
+    content_type, body = multipart(("model", "", b"whisper-1"), ("file", "a.wav", b"..."))
+    assert names(AUDIO, "", content_type, body) == ("whisper-1",)
+    assert names(EITHER, "", content_type, body) == ("whisper-1",)
+    assert names(EITHER, "", FORM, b"x=1&model=a%2Fb") == ("a/b",)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("file", "a.wav", b"..."), ("model", "", b"a")],
+        [("model", "", b"a"), ("file", "a.wav", b"..."), ("model", "", b"b")],
+        [("model", "", b"a"), ("model", "", b"b")],
+        [("model", "m.txt", b"a")],
+        [("model[]", "", b"a")],
+        [("Model", "", b"a"), ("model", "", b"b")],
+        [("model", "", b"\xff")],
+    ],
+)
+def test_a_form_that_names_the_model_in_two_ways_or_too_late_is_refused(fields):
+    content_type, body = multipart(*fields)
+    with pytest.raises(Refused) as caught:
+        names(AUDIO, "", content_type, body)
+    assert caught.value.refusal.status == 400
+
+
+@pytest.mark.parametrize(
+    ("places", "content_type", "coding"),
+    [
+        (CHAT, "application/json; charset=utf-7", ""),
+        (CHAT, "application/json; charset=utf-8; charset=utf-16", ""),
+        (CHAT, "application/json; charset*=utf-7", ""),
+        (CHAT, "multipart/form-data; boundary=b", ""),
+        (AUDIO, JSON, ""),
+        (CHAT, JSON, "gzip"),
+        (CHAT, JSON, "br"),
+    ],
+)
+def test_what_cannot_be_read_with_certainty_is_refused(places, content_type, coding):
+    with pytest.raises(Refused):
+        names(places, "", content_type, b'{"model":"a"}', coding=coding)
+
+
+@pytest.mark.parametrize("content_type", [JSON, "", "text/plain", "application/json; charset=UTF-8", "application/vnd.x+json", FORM])
+def test_json_is_read_whatever_its_label(content_type):
+    assert names(CHAT, "", content_type, b'{"model":"a"}') == ("a",)
+
+
+@pytest.mark.parametrize("text", ["&model=b&", "&input[modelOptions][model]=b&", ";model=b", "&mod%65l=b"])
+def test_json_that_a_form_parser_reads_differently_is_refused(text):
+    body = json.dumps({"model": "a", "x": text}).encode()
+    assert names(CHAT, "", JSON, body) == ("a",)
+    with pytest.raises(Refused):
+        names(CHAT, "", FORM, body)
+
+
+def test_without_a_body_or_places_there_is_nothing():
+    assert names(CHAT) == ()
+    assert names((), "model=a", JSON, b'{"model":"a"}') == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'{"model":"aignehub/gpt-3.5-turbo","x": 1 }', b'{"model":"gpt-3.5-turbo","x": 1 }'),
+        (b'{"model":"aignehub\\/gpt","x":"aignehub/"}', b'{"model":"gpt","x":"aignehub/"}'),
+        (b'{"model":"\\u0061ignehub\\u002fgpt"}', b'{"model":"gpt"}'),
+        (b'{"model":"aignehub/aignehub/x"}', b'{"model":"aignehub/x"}'),
+        (b'{"model":"aignehub"}', b'{"model":"aignehub"}'),
+        (b'{"model":"x/aignehub/y"}', b'{"model":"x/aignehub/y"}'),
+        (b'{"model":"aig\\nehub/y"}', b'{"model":"aig\\nehub/y"}'),
+        (
+            b'{"input":{"modelOptions":{"model":"aignehub/a"},"model":"aignehub/b"},"model":"c"}',
+            b'{"input":{"modelOptions":{"model":"a"},"model":"b"},"model":"c"}',
+        ),
+    ],
+)
+def test_the_prefix_is_cut_out_and_nothing_else_changes(before, after):
+    finding = find_models(CHAT, "/", "", JSON, before)
+    assert replace_prefix(before, finding, PREFIX) == after
+    assert strip_prefix(CHAT, JSON, before, PREFIX) == after
+    assert find_models(CHAT, "/", "", JSON, after).names == finding.dispatched(PREFIX)
+
+
+def test_the_prefix_in_forms():
+    content_type, body = multipart(("model", "", b"aignehub/whisper"), ("file", "a", b"aignehub/"))
+    assert strip_prefix(AUDIO, content_type, body, PREFIX) == body.replace(b"aignehub/whisper", b"whisper")
+    assert strip_prefix(AUDIO, FORM, b"x=1&model=aignehub%2Fa", PREFIX) == b"x=1&model=a"
+    assert strip_prefix(AUDIO, FORM, b"x=1&model=%61ignehub/a%20", PREFIX) == b"x=1&model=%61ignehub/a%20"
+
+
+def test_without_the_prefix_the_very_body_comes_back():
+    body = b'{"model":"a","x":"aignehub"}'
+    assert replace_prefix(body, find_models(CHAT, "/", "", JSON, body), PREFIX) is body
+    assert strip_prefix(CHAT, JSON, body, PREFIX) is body
+    assert strip_prefix(CHAT, JSON, b'{"model":"aignehub/a"', PREFIX) == b'{"model":"aignehub/a"'
+    assert strip_prefix(CHAT, JSON, body, "") is body
+
+
+@given(st.text(max_size=20), st.booleans(), st.text(max_size=10))
+def test_replacing_is_the_same_as_writing_the_short_name(tail, is_ascii, other):
+    before = json.dumps({"x": other, "model": PREFIX + tail}, ensure_ascii=is_ascii).encode("utf-8", "replace")
+    after = json.dumps({"x": other, "model": tail}, ensure_ascii=is_ascii).encode("utf-8", "replace")
+    assert strip_prefix(CHAT, JSON, before, PREFIX) == after
+
+
+@pytest.mark.parametrize(
+    ("places", "body", "model"),
+    [
+        (CHAT, b'{"input":{"modelOptions":{"model":"a"}}}', "a"),
+        (CHAT, b'{"model":"a","input":"text"}', "a"),
+        (CHAT, b'{"messages":[],"model":"a"', "a"),
+        (CHAT, b'{"model":5}', ""),
+        (CHAT, b"", ""),
+        (CHAT, b"\xff", ""),
+        (("query:model",), b'{"model":"a"}', ""),
+        (AUDIO, multipart(("model", "", b"whisper"))[1], "whisper"),
+        (AUDIO, multipart(("file", "a", b"x"))[1][:-5], ""),
+    ],
+)
+def test_peek(places, body, model):
+    assert peek_model(places, body) == model
+
+
+@given(st.binary(max_size=100))
+def test_peek_never_raises(body):
+    peek_model(CHAT, body)
+    peek_model(AUDIO, b"--" + body)

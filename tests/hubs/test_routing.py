@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.hubs.load import load_profile
+from sidecar.hubs.profile import Profile, Route
+from sidecar.hubs.routing import Router, has_one_meaning, normalize
+from sidecar.refusals import Refused
+
+AIGNE = Router(load_profile("aigne"))
+OPENAI = Router(load_profile("openai"))
+GENERIC = Router(load_profile("generic"))
+
+
+@pytest.mark.parametrize(
+    ("router", "method", "path", "name", "hub_path"),
+    [
+        (AIGNE, "POST", "/api/v2/chat", "chat", "/api/v2/chat"),
+        (AIGNE, "POST", "/api/%762/ch%61t", "chat", "/api/%762/ch%61t"),
+        (AIGNE, "POST", "/api/v1/chat/completions", "chat-completions", "/api/v2/chat/completions"),
+        (AIGNE, "POST", "/api/v1/completions", "completions", "/api/v2/completions"),
+        (AIGNE, "POST", "/api/v1/image/generations", "image-generations", "/api/v2/image/generations"),
+        (AIGNE, "POST", "/api/v1/image/generation%73", "image-generations", "/api/v2/image/generations"),
+        (AIGNE, "GET", "/__blocklet__.js", "blocklet", "/__blocklet__.js"),
+        (AIGNE, "HEAD", "/api/ai/models", "models", "/api/ai/models"),
+        (AIGNE, "GET", "/api/usage/quota", "hub-usage", "/api/usage/quota"),
+        (AIGNE, "GET", "/api/usage/projects/trends", "hub-usage", "/api/usage/projects/trends"),
+        (OPENAI, "POST", "/chat/completions", "chat-completions", "/chat/completions"),
+        (OPENAI, "GET", "/v1/models/openai%2Fgpt-4", "models", "/v1/models/openai%2Fgpt-4"),
+        (OPENAI, "POST", "/api/generate", "ollama-generate", "/api/generate"),
+        (OPENAI, "GET", "/v1/realtime", "realtime", "/v1/realtime"),
+        (GENERIC, "DELETE", "/any/thing%20at;all", "any", "/any/thing%20at;all"),
+        (GENERIC, "GET", "/", "any", "/"),
+    ],
+)
+def test_what_is_forwarded(router, method, path, name, hub_path):
+    matched = router.match(method, path)
+    assert (matched.route.name, matched.hub_path) == (name, hub_path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/.well-known/service/api/access-key",
+        "/api/app/client/subscription/success",
+        "/api/app/config",
+        "/api/ai-providers",
+        "/api/ai-providers/",
+        "/api/ai-providers/health",
+        "/api/migration/x",
+        "/api/payment/callback",
+        "/api/meilisearch/embeddings",
+        "/api/did/x",
+        "/websocket",
+        "/api/v1/embeddings",
+        "/api/v1/status",
+        "/api/v1/audio/speech",
+        "/api/v2/chat/",
+        "/API/v2/chat",
+        "/api/v2//chat",
+        "/api/v2/chat%2Fcompletions",
+        "/api/usage/../app/config",
+        "/api/usage/%2e%2e/app/config",
+        "/api/usage/%252e%252e/app/config",
+        "/api/usage/..;/app/config",
+        "/api/usage/x%2f..%2f..%2fapp/config",
+        "/api/usage//x",
+        "/",
+        "*",
+        "",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_the_aigne_profile_never_forwards(path, method):
+    with pytest.raises(Refused) as caught:
+        AIGNE.match(method, path)
+    assert caught.value.refusal.code == "unknown_route"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/api/v2/chat", "OPTIONS, POST"),
+        ("POST", "/api/ai/models", "GET, HEAD, OPTIONS"),
+        ("POST", "/api/usage/stats/backfill", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_another_method_is_405_and_says_which_are_allowed(method, path, allow):
+    with pytest.raises(Refused) as caught:
+        AIGNE.match(method, path)
+    assert caught.value.refusal.code == "method_not_allowed"
+    assert caught.value.headers == (("allow", allow),)
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/../b", "/..", "/a//b", "/a/%2e%2e", "/a\\..\\b", "/a/%5c../b", "/%00", "/a/.;x/b", "//evil.example/x"]
+)
+def test_even_generic_does_not_forward_a_path_with_two_meanings(path):
+    with pytest.raises(Refused):
+        GENERIC.match("GET", path)
+
+
+def test_patterns_rewrites_and_order():
+    router = Router(
+        Profile(
+            name="p",
+            routes=(
+                Route(name="deployment", methods=("POST",), path="/openai/*/chat"),
+                Route(name="moved", methods=("GET",), path="/old/**", rewrite="/new/**"),
+                Route(name="exact", methods=("GET",), path="/old/x"),
+                Route(name="rest", methods=("*",), path="/**"),
+            ),
+        )
+    )
+    assert router.match("POST", "/openai/gpt%2F4/chat").route.name == "deployment"
+    assert router.match("POST", "/openai/a/b/chat").route.name == "rest"
+    assert router.match("GET", "/old/x").route.name == "exact"
+    assert router.match("GET", "/%6fld/y/z%20").hub_path == "/new/y/z%20"
+    assert router.match("PUT", "/old/y").route.name == "rest"
+
+
+@given(st.text("/.%2e5cf;a\\", max_size=20))
+def test_what_has_one_meaning_has_no_way_up(tail):
+    path = f"/{tail}"
+    if has_one_meaning(path):
+        assert "/../" not in path + "/"
+        assert "//" not in path
+
+
+def test_only_unreserved_characters_are_decoded_for_comparison():
+    assert normalize("/%61%2F%7e%2D%5f%41%3A%2E%25%20") == "/a%2F~-_A%3A.%25%20"
+    every = "".join(f"%{code:02X}" for code in range(256))
+    decoded = {character for character in normalize(every).replace("%", "") if normalize(f"%{ord(character):02x}") == character}
+    assert decoded == set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.hubs.usage.dialects import DIALECTS
+from sidecar.hubs.usage.reducer import LARGEST_MEMBER, MOST_ELEMENTS, Reducer
+from sidecar.hubs.usage.tally import Tally
+
+WANTED = ["usage", "model", "modelWithProvider", "error", "images", "data", "delta", "json", "response", "message", "inputTokens"]
+names = st.sampled_from([*WANTED, "input_tokens", "x", 'q"'])
+texts = st.sampled_from(["", 'a"b\\', "é", "{[", "m"])
+leaves = st.one_of(st.none(), st.booleans(), st.integers(0, 1000), st.floats(0, 9, width=32), texts)
+values = st.recursive(
+    leaves,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(names, inner, max_size=5)),
+    max_leaves=20,
+)
+garbage = st.sampled_from(
+    [b"{", b"}", b"[", b"]", b'"', b":", b",", b"\\", b'"usage"', b'{"usage":', b'"data":[', b"1", b" ", b"\xff", b"null"]
+)
+
+
+def reduced(document: bytes, at: list[int]) -> bytes:
+    reducer = Reducer()
+    edges = sorted({0, len(document), *(position % (len(document) + 1) for position in at)})
+    for start, end in itertools.pairwise(edges):
+        reducer.feed(document[start:end])
+    return reducer.document()
+
+
+def read(dialect: str, document: bytes) -> Any:
+    tally = Tally()
+    DIALECTS[dialect].read(document, tally)
+    return tally.usage(True)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.dictionaries(names, values, max_size=6),
+    st.sampled_from(sorted(DIALECTS)),
+    st.lists(st.integers(0, 500), max_size=12),
+    st.sampled_from([None, 1]),
+    st.booleans(),
+)
+def test_what_is_left_reads_as_the_whole(document, dialect, at, indent, ascii_only):
+    text = json.dumps(document, indent=indent, ensure_ascii=ascii_only).encode()
+    try:
+        whole = read(dialect, text)
+    except msgspec.ValidationError:
+        return
+    assert read(dialect, reduced(text, at)) == whole
+
+
+@given(st.dictionaries(names, values, max_size=5), st.lists(st.integers(0, 500), max_size=6))
+def test_pieces_make_no_difference(document, at):
+    text = json.dumps(document).encode()
+    assert reduced(text, at) == reduced(text, []) == reduced(text, list(range(len(text))))
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (b'{"usage":{"a":1},"usage":{"b":2}}', {"usage": {"b": 2}}),
+        (b'{"delta":{"json":{"usage":1}},"delta":{}}', {"delta": {}}),
+        (b'{"us\\u0061ge":1}', {"usage": 1}),
+        (b'{"x":"\\"usage\\":1","usage":2}', {"usage": 2}),
+        (b'{"x":{"usage":1}}', {}),
+        (b'{"usage":1,"model":"abc', {"usage": 1}),
+        (b'{"usage":12', {}),
+        (b'{"images":[{"a":[1,2]},"x",[],3],"data":[]}', {"images": [0, 0, 0, 0], "data": []}),
+        (b'["usage"]', {}),
+        (b"", {}),
+        (b"   ", {}),
+        (b"\xff\xfe", {}),
+        (b'{"usage":{"a":1}}{"usage":2}', {"usage": {"a": 1}}),
+        (b'{"usage" 1}', {}),
+        (b"{1}", {}),
+    ],
+)
+def test_what_is_left(text, left):
+    assert json.loads(reduced(text, [])) == left
+    assert json.loads(reduced(text, list(range(len(text))))) == left
+
+
+def test_members_and_lists_are_bounded():
+    error = {"message": "e" * (2 * LARGEST_MEMBER)}
+    text = json.dumps({"model": "m" * (LARGEST_MEMBER + 1), "error": error, "data": [1] * (2 * MOST_ELEMENTS)})
+    left = json.loads(reduced(text.encode(), [5000, 9000]))
+    assert left.keys() == {"error", "data"}
+    assert left["error"] is True
+    assert len(left["data"]) == MOST_ELEMENTS
+
+
+@settings(deadline=None)
+@given(st.lists(garbage, max_size=30))
+def test_garbage_leaves_json(pieces):
+    reducer = Reducer()
+    for piece in pieces:
+        reducer.feed(piece)
+    assert isinstance(json.loads(reducer.document()), dict)
+
+
+def test_escapes_are_walked_in_linear_time():
+    reducer = Reducer()
+    began = time.perf_counter()
+    reducer.feed(b'{"x":"' + b'\\"' * 1_000_000 + b'","usage":1}')
+    assert json.loads(reducer.document()) == {"usage": 1}
+    assert time.perf_counter() - began < 2
