@@ -1,0 +1,165 @@
+"""The admin API as commands use it: one connection, JSON in and out, every failure as a sentence.
+
+http.client instead of aiohttp: a command must start in a moment, and makes one call after another.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+from sidecar import __version__
+from sidecar.cli.admin.address import Address
+from sidecar.cli.errors import CommandError
+
+PATH = "/admin/v1"
+PAGE = 200
+TIMEOUT = 30.0
+_MAX_ERROR = 64 << 10
+
+
+class ApiError(CommandError):
+    """The API said no; `code` is the exit code, `reason` the API's own code, `status` the HTTP status."""
+
+    def __init__(self, sentence: str, status: int, reason: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.reason = reason
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class AdminApi:
+    """A client of one admin API; use it in a `with` block. `token` is asked at each call, so at none that is never made."""
+
+    def __init__(self, address: Address, token: Callable[[], str], *, timeout: float = TIMEOUT) -> None:
+        self._address = address
+        self._token = token
+        self._connection = _connection(address, timeout)
+        self._used = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._connection.close()
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The document at `path` (below /admin/v1); query members that are None are not sent."""
+        return self._document(self._open("GET", path, query))
+
+    def send(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Any:
+        """The answer to a call with a JSON body; None when it has none."""
+        data = b"" if body is None else json.dumps(body).encode()
+        return self._document(self._open(method, path, {}, data, {"Content-Type": "application/json", **(headers or {})}))
+
+    def upload(self, path: str, body: bytes, content_type: str) -> Any:
+        """The answer to a POST with a body that is not JSON."""
+        return self._document(self._open("POST", path, {}, body, {"Content-Type": content_type}))
+
+    def items(self, path: str, limit: int | None = None, **query: Any) -> Iterator[dict[str, Any]]:
+        """The items of a paged list, page after page as they are asked for, `limit` at most."""
+        cursor: str | None = None
+        while limit is None or limit > 0:
+            page = self.get(path, **query, limit=PAGE if limit is None else min(limit, PAGE), cursor=cursor)
+            yield from page["data"]
+            limit = None if limit is None else limit - len(page["data"])
+            cursor = page.get("next_cursor")
+            if not cursor or not page["data"]:
+                return
+
+    def lines(self, path: str, accept: str, **query: Any) -> Iterator[bytes]:
+        """The lines of an export, as they arrive, each with its line end."""
+        response = self._open("GET", path, query, headers={"Accept": accept})
+        try:
+            yield from response
+        except (OSError, HTTPException) as error:
+            raise self._broken(error) from None
+
+    def _open(
+        self, method: str, path: str, query: Mapping[str, Any], body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> HTTPResponse:
+        pairs = {name: value for name, value in query.items() if value is not None}
+        target = f"{self._address.prefix}{PATH}{path}" + (f"?{urlencode(pairs, quote_via=quote)}" if pairs else "")
+        fields = {
+            "Authorization": f"Bearer {self._token()}",
+            "Accept": "application/json",
+            "User-Agent": f"sidecar-cli/{__version__}",
+            **(headers or {}),
+        }
+        response = self._exchange(method, target, body, fields)
+        if response.status >= 400:
+            raise _refusal(response, self._address)
+        return response
+
+    def _exchange(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> HTTPResponse:
+        for attempt in (1, 2):
+            try:
+                self._connection.request(method, target, body=body or None, headers=dict(headers))
+                response = self._connection.getresponse()
+            except (RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
+                self._connection.close()
+                # An idle connection may have been closed meanwhile; only a call that changes nothing is safe to repeat.
+                if attempt == 2 or not self._used or method != "GET":
+                    raise self._broken(error) from None
+            except (OSError, HTTPException) as error:
+                self._connection.close()
+                raise self._broken(error) from None
+            else:
+                self._used = True
+                return response
+        raise AssertionError("unreachable")
+
+    def _document(self, response: HTTPResponse) -> Any:
+        try:
+            data = response.read()
+            return json.loads(data) if data else None
+        except (OSError, HTTPException) as error:
+            raise self._broken(error) from None
+        except ValueError:
+            raise CommandError(f"{self._address.url} does not answer like a sidecar's admin API; check --admin-url.") from None
+
+    def _broken(self, error: Exception) -> CommandError:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return CommandError(
+                f"the certificate of {self._address.url} is not trusted ({error.verify_message}); "
+                "point SSL_CERT_FILE at the authority that signed it."
+            )
+        words = "no answer in time" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
+        return CommandError(
+            f"the admin API at {self._address.url} cannot be reached ({words or type(error).__name__}); "
+            "start the sidecar, or give its address with --admin-url."
+        )
+
+
+def _connection(address: Address, timeout: float) -> HTTPConnection:
+    if address.socket:
+        return _UnixConnection(address.socket, timeout)
+    if address.tls:
+        return HTTPSConnection(address.host, address.port, timeout=timeout, context=ssl.create_default_context())
+    return HTTPConnection(address.host, address.port, timeout=timeout)
+
+
+def _refusal(response: HTTPResponse, address: Address) -> ApiError:
+    try:
+        fault = json.loads(response.read(_MAX_ERROR))["error"]
+        message, reason = str(fault["message"]), str(fault["code"])
+    except (ValueError, KeyError, TypeError, OSError, HTTPException):
+        return ApiError(f"{address.url} answered {response.status} and not like an admin API; check --admin-url.", response.status, "")
+    if response.status == 401:
+        message = f"{message.rstrip('.')}; give the right one with --admin-token-file or SIDECAR_ADMIN_TOKEN."
+    return ApiError(message, response.status, reason)

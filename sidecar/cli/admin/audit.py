@@ -1,0 +1,167 @@
+"""`sidecar audit list|verify|export`: who did what to which key, and whether the record of it is whole."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sidecar.cli.admin import session
+from sidecar.cli.admin.output import Column, ListDocument
+from sidecar.cli.admin.session import Session, add_command
+from sidecar.cli.admin.text import count, parse_time, read_moment, shorten
+from sidecar.cli.errors import REFUSED, WRONG_USE, CommandError
+from sidecar.control.audit.event import digest
+
+_CHANGE = 32
+"""Columns for one side of a change in the list; --json and export have all of it."""
+
+_LIST = (
+    Column("time (UTC)"),
+    Column("actor", shrinks=True),
+    Column("action"),
+    Column("target", shrinks=True),
+    Column("result"),
+    Column("from"),
+    Column("changes", shrinks=True),
+)
+
+
+def add(subparsers: Any) -> None:
+    """Add `audit` and its commands."""
+    parser = subparsers.add_parser("audit", help="read, verify and export the audit log")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    listing = add_command(commands, "list", list_events, "list audit events, newest first")
+    listing.add_argument("--limit", type=int, default=50, metavar="N", help="events at most (50)")
+    exporting = add_command(commands, "export", export, "write audit events as JSON Lines")
+    for one in (listing, exporting):
+        one.add_argument("--actor", metavar="ID", help="only acts of this actor")
+        one.add_argument("--action", metavar="NAME", help="only this action, or family of actions (api_key)")
+        one.add_argument("--target", metavar="ID", help="only acts on this key or token")
+        one.add_argument("--from", dest="start", metavar="WHEN", help="then or later: 24h, 2026-01-31, an RFC 3339 time")
+        one.add_argument("--to", dest="end", metavar="WHEN", help="before then")
+    verifying = add_command(
+        commands,
+        "verify",
+        verify,
+        "check that no audit event was changed or removed",
+        "Recomputes the chain of hashes in the store, or that of a whole export.",
+    )
+    verifying.add_argument("--file", type=Path, metavar="FILE.jsonl", help="check this export instead of the store")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the chosen command."""
+    return session.run(args)
+
+
+def list_events(args: argparse.Namespace, session: Session) -> int:
+    """Print the newest events."""
+    if args.limit < 1:
+        raise CommandError("--limit: give a number from 1.", WRONG_USE)
+    events = list(session.api.items("/audit-events", args.limit, **_filters(args, session)))
+    if args.json:
+        session.document({"data": events})
+        return 0
+    session.table(_LIST, [_row(event) for event in events])
+    return 0
+
+
+def export(args: argparse.Namespace, session: Session) -> int:
+    """Print every chosen event, oldest first as the store keeps them, one a line."""
+    lines = session.api.lines("/audit-events", "application/x-ndjson", **_filters(args, session))
+    if args.json:
+        listing = ListDocument(session.out)
+        for line in lines:
+            listing.add(json.loads(line))
+        listing.close()
+        return 0
+    for line in lines:
+        session.out.write(line.decode())
+    return 0
+
+
+def verify(args: argparse.Namespace, session: Session) -> int:
+    """Print the verdict; exit with 1 when the chain is broken."""
+    verdict = check(args.file) if args.file is not None else session.api.get("/audit-events/verify")["verdict"]
+    if args.json:
+        session.document(verdict)
+    elif verdict["ok"]:
+        session.say(f"The audit log is whole: {count(verdict['events'])} events, head {verdict['head_hash']}.")
+    if not verdict["ok"] and not args.json:
+        raise CommandError(f"the audit log is broken at event {verdict['broken_at']}: {verdict['reason']}; keep a copy and look into it.")
+    return 0 if verdict["ok"] else REFUSED
+
+
+def check(file: Path) -> dict[str, Any]:
+    """Recompute the chain of an export; events must stand in the order of their sequence, up or down."""
+    try:
+        events = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        events.sort(key=lambda event: event["sequence"])
+        return _chain(events)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read ({error.strerror}).") from None
+    except (ValueError, KeyError, TypeError):
+        raise CommandError(f"{file} is not an export of the audit log; make one with `sidecar audit export`.") from None
+
+
+def _chain(events: list[dict[str, Any]]) -> dict[str, Any]:
+    previous: dict[str, Any] | None = None
+    for event in events:
+        sealed = {name: value for name, value in event.items() if name != "hash"}
+        reason = ""
+        if digest(msgspec.json.encode(sealed, order="sorted")) != event["hash"]:
+            reason = "its hash is not that of its content"
+        elif previous is not None and event["sequence"] != previous["sequence"] + 1:
+            reason = f"the event before it is missing (number {event['sequence'] - 1})"
+        elif previous is not None and event["prev_hash"] != previous["hash"]:
+            reason = "it does not follow the event before it"
+        if reason:
+            return _verdict(events, event, event["sequence"], reason)
+        previous = event
+    return _verdict(events, previous, None, "")
+
+
+def _verdict(events: list[dict[str, Any]], head: dict[str, Any] | None, broken_at: int | None, reason: str) -> dict[str, Any]:
+    return {
+        "ok": broken_at is None,
+        "events": len(events),
+        "head_sequence": head["sequence"] if head else 0,
+        "head_hash": head["hash"] if head else "",
+        "broken_at": broken_at,
+        "reason": reason,
+    }
+
+
+def _filters(args: argparse.Namespace, session: Session) -> dict[str, Any]:
+    try:
+        times = {
+            name: None if text is None else read_moment(text, session.now(), past=True)
+            for name, text in (("from", args.start), ("to", args.end))
+        }
+    except ValueError as error:
+        raise CommandError(f"{error}.", WRONG_USE) from None
+    return {"actor": args.actor, "action": args.action, "target": args.target, **times}
+
+
+def _row(event: dict[str, Any]) -> list[str]:
+    target, changes = event.get("target"), event.get("changes") or {}
+    return [
+        f"{parse_time(event['time']):%Y-%m-%d %H:%M:%S}",
+        event["actor"].get("name") or event["actor"]["id"],
+        event["action"],
+        (target.get("name") or target["id"]) if target else "-",
+        event["outcome"],
+        event["source"]["address"] or "-",
+        ", ".join(f"{name}: {_short(change['old'])} → {_short(change['new'])}" for name, change in changes.items())
+        or event.get("reason")
+        or "",
+    ]
+
+
+def _short(value: Any) -> str:
+    text = "-" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return shorten(text, _CHANGE)

@@ -1,0 +1,110 @@
+"""`keys create` and `keys rotate`: the two commands that show a secret, each once."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from typing import Any
+
+from sidecar.cli.admin.keys.fields import add_options, members
+from sidecar.cli.admin.output import facts
+from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path
+from sidecar.cli.admin.session import Session, add_command
+from sidecar.cli.admin.text import moment, printable
+from sidecar.cli.errors import WRONG_USE, CommandError
+
+PROXY_VARIABLE = "SIDECAR_PROXY_URL"
+DEFAULT_PROXY = "http://127.0.0.1:8080"
+_DURATION = re.compile(r"\d+(\.\d+)?(ms|s|m|h|d)")
+_REPEATED = "this call was made before, and its secret is shown only once; rotate the key if the secret is lost."
+
+
+def add(subparsers: Any) -> None:
+    """Add both commands."""
+    parser = add_command(subparsers, "create", create, "generate a new key; its secret is shown once")
+    parser.add_argument("--name", required=True, help="what the key is for, one key for each application")
+    add_options(parser)
+    _add_once(parser)
+    parser = add_command(subparsers, "rotate", rotate, "give a key a new secret; the old one stays valid for the grace period")
+    parser.add_argument("key", metavar="KEY", help=KEY_HELP)
+    parser.add_argument("--grace", default="24h", metavar="DURATION", help="how long the old secret stays valid; 0s ends it at once (24h)")
+    _add_once(parser)
+
+
+def create(args: argparse.Namespace, session: Session) -> int:
+    """Create a key and show its secret."""
+    body = members(args, session.now(), {})
+    answer = session.api.send("POST", "/keys", body, headers=_idempotency(args))
+    if args.json:
+        session.document(answer)
+        return 0
+    key = answer["key"]
+    session.say(f"Created the key {printable(key['name'])} ({key['id']}), which {_expiry(key, session)}.")
+    _reveal(answer, session)
+    return 0
+
+
+def rotate(args: argparse.Namespace, session: Session) -> int:
+    """Rotate a key and show its new secret."""
+    if not _DURATION.fullmatch(args.grace):
+        raise CommandError(f"--grace: {args.grace!r} is not a duration; write a number and a unit (0s, 30m, 24h, 7d).", WRONG_USE)
+    key = find_key(session.api, args.key)
+    answer = session.api.send("POST", key_path(key["id"], "rotate"), {"grace_period": args.grace}, headers=_idempotency(args))
+    if args.json:
+        session.document(answer)
+        return 0
+    session.say(f"Rotated the key {printable(answer['key']['name'])} ({key['id']}).")
+    _reveal(answer, session)
+    retiring = [secret for secret in answer["key"]["secrets"] if secret["state"] == "retiring"]
+    for secret in retiring:
+        session.say(f"The old secret {secret['id']} is valid until {moment(secret['expires_at'], session.now())}.")
+    if retiring:
+        session.say(f"Who still uses it: sidecar keys show {key['id']}")
+        session.say(f"To end it now:     sidecar keys revoke {key['id']} --secret {retiring[-1]['id']}")
+    return 0
+
+
+def _add_once(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--idempotency-key", metavar="TEXT", help="makes the call safe to repeat: one text, one secret")
+
+
+def _idempotency(args: argparse.Namespace) -> dict[str, str]:
+    if args.idempotency_key is None:
+        return {}
+    if not args.idempotency_key.isascii() or not args.idempotency_key.isprintable():
+        raise CommandError("--idempotency-key: use printable ASCII characters only.", WRONG_USE)
+    return {"Idempotency-Key": args.idempotency_key}
+
+
+def _expiry(key: dict[str, Any], session: Session) -> str:
+    return "never expires" if key["expires_at"] is None else f"expires {moment(key['expires_at'], session.now())}"
+
+
+def _reveal(answer: dict[str, Any], session: Session) -> None:
+    secret = answer["secret"]
+    if secret is None:
+        session.say(f"No secret: {_REPEATED}")
+        return
+    session.say()
+    session.say(f"  {secret}")
+    session.say()
+    session.say("Store it now: it is not kept anywhere and cannot be shown again.")
+    for line in facts([("Try it:", _curl(secret, session))]):
+        session.say(line)
+
+
+def _curl(secret: str, session: Session) -> str:
+    """The hub documentation's own call, with this key."""
+    base = session.environment.get(PROXY_VARIABLE) or DEFAULT_PROXY
+    data = '{"model": "aignehub/gpt-3.5-turbo", "messages": [{"role": "user", "content": "Hello!"}]}'
+    return " ".join(
+        [
+            "curl -sS",
+            shlex.quote(f"{base.rstrip('/')}/api/v1/chat/completions"),
+            "-H",
+            f"'Authorization: Bearer {secret}'",
+            "-H 'Content-Type: application/json' -d",
+            shlex.quote(data),
+        ]
+    )

@@ -1,0 +1,89 @@
+"""What every command of the admin API shares: its options, and the streams, clock and connection that it is handed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from sidecar.cli import configuration
+from sidecar.cli.admin import address
+from sidecar.cli.admin.api import AdminApi
+from sidecar.cli.admin.output import Column, document, table, terminal_width
+from sidecar.settings import Settings, SettingsError, load
+
+DATA_DIR_VARIABLE = "SIDECAR_DATA_DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a command works with; tests hand in streams and a clock of their own."""
+
+    api: AdminApi
+    stdin: TextIO
+    out: TextIO
+    err: TextIO
+    now: Callable[[], datetime]
+    environment: Mapping[str, str]
+
+    def say(self, text: str = "") -> None:
+        """One line for people, on standard output."""
+        self.out.write(text + "\n")
+
+    def note(self, text: str) -> None:
+        """One line beside the result, on standard error."""
+        self.err.write(text + "\n")
+
+    def document(self, value: Any) -> None:
+        """The one JSON document of --json."""
+        self.out.write(document(value) + "\n")
+
+    def table(self, columns: tuple[Column, ...], rows: list[list[str]]) -> None:
+        """A table as wide as the terminal at most."""
+        for line in table(columns, rows, terminal_width(self.out)):
+            self.say(line)
+
+
+Handler = Callable[[argparse.Namespace, Session], int]
+
+
+def add_command(subparsers: Any, name: str, handler: Handler, summary: str, description: str = "") -> argparse.ArgumentParser:
+    """A parser for `name` with the options that all commands of the admin API take."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=summary, description=description or summary, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    group = parser.add_argument_group("admin API")
+    group.add_argument("--admin-url", metavar="URL", help=f"its address (default: ${address.URL_VARIABLE}, else {address.DEFAULT_URL})")
+    group.add_argument(
+        "--admin-token-file",
+        metavar="FILE",
+        help=f"file with the admin token (default: ${address.TOKEN_VARIABLE}, else <data_dir>/{address.TOKEN_FILE})",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the handler that `add_command` noted, against the admin API that options and environment name."""
+    where = address.find(args.admin_url, os.environ)
+    handler: Handler = args.handler
+    with AdminApi(where, lambda: address.find_token(args.admin_token_file, os.environ, data_dir(os.environ))) as api:
+        return handler(args, Session(api, sys.stdin, sys.stdout, sys.stderr, lambda: datetime.now(UTC), os.environ))
+
+
+def data_dir(environment: Mapping[str, str]) -> Path:
+    """The data directory that the environment or the configuration file names, else the default.
+
+    A configuration that cannot be read here, for example because its secrets are not in this shell's
+    environment, must not keep an operator from the admin API.
+    """
+    try:
+        return Path(environment.get(DATA_DIR_VARIABLE) or load(configuration.find(None, environment), environment).data_dir)
+    except SettingsError:
+        return Path(Settings().data_dir)

@@ -1,0 +1,163 @@
+"""`sidecar top`: which keys are busy now, redrawn in place; one snapshot when there is no terminal to redraw.
+
+Rates are those of the last whole minutes that the usage API has; nothing is sampled by this command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from sidecar.cli.admin import session
+from sidecar.cli.admin.output import Column, table, terminal_width
+from sidecar.cli.admin.session import Session, add_command
+from sidecar.cli.admin.text import brief, parse_time, printable, shorten, span
+from sidecar.cli.errors import WRONG_USE, CommandError
+
+WINDOW = timedelta(minutes=5)
+_BARS = " ▁▂▃▄▅▆▇█"
+_HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+
+_COLUMNS = (
+    Column("key", shrinks=True),
+    Column("id"),
+    Column("req/min", "right"),
+    Column("errors", "right"),
+    Column("denied", "right"),
+    Column("tokens in/min", "right"),
+    Column("out/min", "right"),
+    Column("bytes out/min", "right"),
+    Column("trend"),
+)
+
+
+def add(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(subparsers, "top", top, "live view of the busiest keys", "q or Ctrl-C leaves.")
+    parser.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="between two looks (2)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    return session.run(args)
+
+
+def top(args: argparse.Namespace, session: Session) -> int:
+    """Show the view until the user leaves it; once when standard output is no terminal."""
+    if not 0.2 <= args.interval <= 3600:
+        raise CommandError("--interval: give seconds from 0.2 to 3600.", WRONG_USE)
+    if args.json:
+        status, usage = look(session)
+        session.document({"time": session.now().isoformat(), "status": status, "usage": usage})
+        return 0
+    if not (session.out.isatty() and session.stdin.isatty()):
+        for line in render(*look(session), session.now(), terminal_width(session.out)):
+            session.say(line)
+        return 0
+    with _full_screen(session):
+        try:
+            while True:
+                _draw(render(*look(session), session.now(), terminal_width(session.out)), session)
+                if _left(args.interval):
+                    return 0
+        except KeyboardInterrupt:
+            return 0
+
+
+def look(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sidecar's status and the use of each key over the last minutes."""
+    start = session.now() - WINDOW
+    usage = session.api.get("/usage", **{"from": start.isoformat(), "step": "1m", "group_by": "key"})
+    return session.api.get("/status"), usage
+
+
+def render(status: dict[str, Any], usage: dict[str, Any], now: datetime, columns: int | None) -> list[str]:
+    """The lines of the view, busiest key first. Pure."""
+    groups = sorted(usage["groups"], key=lambda group: -group["totals"]["requests"])
+    minutes = WINDOW.total_seconds() / 60
+    lines = [shorten(printable(line), columns or 1000) for line in _heading(status, usage, now)]
+    return [*lines, "", *table(_COLUMNS, [_row(group, minutes, now) for group in groups], columns)]
+
+
+def _heading(status: dict[str, Any], usage: dict[str, Any], now: datetime) -> Iterator[str]:
+    totals, minutes = usage["totals"], WINDOW.total_seconds() / 60
+    yield f"sidecar {status['version']}  {now:%H:%M:%S} UTC  over the last {span(WINDOW.total_seconds())}"
+    yield (
+        f"{brief(totals['requests'] / minutes)} requests/min, {brief(totals['errors'])} errors, {brief(totals['denied'])} denied, "
+        f"{brief((totals['input_tokens'] + totals['output_tokens']) / minutes)} tokens/min"
+    )
+    workers, store, spool = status["workers"], status["store"], status["spool"]
+    in_flight = sum(worker["in_flight"] for worker in workers)
+    leases = [worker["lease_age_seconds"] for worker in workers]
+    lease = "no lease" if None in leases or not leases else f"oldest lease {max(leases):.1f} s"
+    state = "up" if store["up"] else f"down ({store['failure']})"
+    yield f"{len(workers)} workers, {in_flight} requests in flight, {lease}, store {state}, backlog {brief(spool['backlog_bytes'])}B"
+
+
+def _row(group: dict[str, Any], minutes: float, now: datetime) -> list[str]:
+    totals = group["totals"]
+    return [
+        group.get("name") or "-",
+        group["by"] or "(no key)",
+        brief(totals["requests"] / minutes),
+        brief(totals["errors"]),
+        brief(totals["denied"]),
+        brief(totals["input_tokens"] / minutes),
+        brief(totals["output_tokens"] / minutes),
+        brief(totals["bytes_out"] / minutes),
+        trend(group["series"], now),
+    ]
+
+
+def trend(series: list[dict[str, Any]], now: datetime) -> str:
+    """Requests a minute as bars, oldest first, the tallest bar being the busiest minute."""
+    counts = [0] * int(WINDOW.total_seconds() // 60 + 1)
+    for point in series:
+        age = int((now.replace(second=0, microsecond=0) - parse_time(point["time"])).total_seconds() // 60)
+        if 0 <= age < len(counts):
+            counts[-1 - age] += point["requests"]
+    peak = max(counts)
+    return "".join(_BARS[-(-number * (len(_BARS) - 1) // peak) if peak else 0] for number in counts)
+
+
+@contextmanager
+def _full_screen(session: Session) -> Iterator[None]:
+    """The terminal's second screen, keys unbuffered, all as before at the end."""
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        session.out.write(_ENTER)
+        yield
+    finally:
+        session.out.write(_LEAVE)
+        session.out.flush()
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _draw(lines: list[str], session: Session) -> None:
+    rows = max(1, _rows() - 1)
+    session.out.write(_HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in lines[:rows]) + _CLEAR_BELOW)
+    session.out.flush()
+
+
+def _rows() -> int:
+    return termios.tcgetwinsize(sys.stdout)[0] or 24
+
+
+def _left(interval: float) -> bool:
+    """Wait for the next look; True when the user pressed q meanwhile."""
+    end = time.monotonic() + interval
+    while (rest := end - time.monotonic()) > 0:
+        ready, _, _ = select.select([sys.stdin], [], [], rest)
+        if ready and sys.stdin.read(1) in ("q", "Q", ""):
+            return True
+    return False

@@ -1,0 +1,57 @@
+"""`sidecar config …`: is the configuration right, what is in force, and what is there to set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from sidecar.cli import configuration
+from sidecar.settings import SettingsError, reference, show
+from sidecar.settings.schema import schema
+
+
+def add(subparsers: Any) -> None:
+    """Add `config` and its commands."""
+    parser = subparsers.add_parser("config", help="check, show and explain the configuration")
+    commands = parser.add_subparsers(dest="config_command", metavar="COMMAND", required=True)
+    checking = commands.add_parser("check", help="report every fault of the configuration at once")
+    showing = commands.add_parser("show", help="print the configuration in force, secrets masked")
+    for command in (checking, showing):
+        configuration.add_option(command)
+        command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    commands.add_parser("schema", help="print the JSON Schema of the configuration file")
+    referring = commands.add_parser("reference", help="print every setting as a Markdown page")
+    referring.add_argument("--example", action="store_true", help="print a commented configuration file instead")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the chosen command; raises SettingsError when the configuration is wrong."""
+    if args.config_command == "check":
+        return _check(args)
+    if args.config_command == "show":
+        settings = configuration.read(args.config, os.environ)
+        print(json.dumps(show.tree(settings), indent=2, ensure_ascii=False) if args.json else show.as_yaml(settings).rstrip())
+    elif args.config_command == "schema":
+        print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    else:
+        sys.stdout.write(reference.example() if args.example else reference.markdown())
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    file = configuration.find(args.config, os.environ)
+    faults: list[str] = []
+    try:
+        configuration.read(args.config, os.environ)
+    except SettingsError as error:
+        faults = error.faults
+    if args.json:
+        print(json.dumps({"file": str(file) if file else None, "valid": not faults, "faults": faults}, indent=2, ensure_ascii=False))
+    if faults:
+        raise SettingsError(faults)
+    if not args.json:
+        print(f"{file or 'The default configuration'} is valid.")
+    return 0

@@ -1,0 +1,59 @@
+"""What the demo says: where everything is, and one line to paste. Pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from sidecar.settings import Settings
+from sidecar.settings.values import Listen
+
+_CALLS: dict[str, tuple[str, dict[str, object]]] = {
+    # The line of the hub's own documentation, path and model prefix included.
+    "aigne": (
+        "/api/v1/chat/completions",
+        {"model": "aignehub/gpt-3.5-turbo", "messages": [{"role": "user", "content": "Hello, world!"}]},
+    ),
+    "openai": (
+        "/v1/chat/completions",
+        {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello, world!"}]},
+    ),
+}
+
+
+def banner(settings: Settings, key: str) -> str:
+    """The whole text; its first line that begins with `curl ` works when pasted."""
+    data_dir = Path(settings.data_dir)
+    admin = web_address(settings.admin.listen)
+    facts = {
+        "Console": f"{admin}/",
+        "Admin token": f"{data_dir / 'admin-token'}",
+        "Metrics": f"{web_address(settings.metrics.listen)}/metrics",
+        "Hub": str(settings.hub.url),
+        "API key": f"{key}   (made for this demo, shown once)",
+    }
+    rows = "\n".join(f"  {name:<13}{value}" for name, value in facts.items())
+    return (
+        f"\nThe sidecar runs. Sign in to the console with the admin token.\n\n{rows}\n\n"
+        f"Call the hub with the key:\n\n{curl(settings, key)}\n\n"
+        "The command line, in another terminal:\n\n"
+        f"  export SIDECAR_ADMIN_URL={admin} SIDECAR_DATA_DIR={shlex.quote(str(data_dir))}\n"
+        "  sidecar keys list\n\nCtrl-C ends everything.\n"
+    )
+
+
+def curl(settings: Settings, key: str) -> str:
+    """One command line; options can be appended to it."""
+    base = web_address(settings.proxy.listen)
+    authorization = f"-H 'Authorization: Bearer {key}'"
+    if settings.hub.profile not in _CALLS:
+        return f"curl -sS {base}/ {authorization}"
+    path, body = _CALLS[settings.hub.profile]
+    return f"curl -sS {base}{path} {authorization} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
+
+
+def web_address(listen: Listen) -> str:
+    """How a client on this machine reaches `listen`."""
+    host = "127.0.0.1" if listen.host in ("0.0.0.0", "::", "*", "") else listen.host  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{listen.port}"

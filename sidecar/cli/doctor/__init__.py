@@ -1,0 +1,53 @@
+"""`sidecar doctor`: looks at everything that the sidecar needs and says what to do."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sidecar.cli import configuration
+from sidecar.cli.doctor import hub, machine, store
+from sidecar.cli.doctor.check import Check, fail, failed, lines, ok
+from sidecar.settings import Settings, SettingsError
+from sidecar.supervisor.data_dir import in_use
+
+
+def add(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="probe hub, store, ports, clock and secrets",
+        description="Look at everything that the sidecar needs and say what to do. Calls no model and changes nothing.",
+    )
+    configuration.add_option(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; returns 1 when something must be mended."""
+    try:
+        settings = configuration.read(args.config, os.environ)
+    except SettingsError as error:
+        checks = [fail("configuration", fault, "correct it; `sidecar config reference` lists every setting") for fault in error.faults]
+    else:
+        file = configuration.find(args.config, os.environ)
+        checks = [ok("configuration", f"{file} is valid" if file else "no file: the defaults hold"), *asyncio.run(examine(settings))]
+    if args.json:
+        print(msgspec.json.format(msgspec.json.encode({"ok": not failed(checks), "checks": checks}), indent=2).decode())
+    else:
+        print("\n".join(lines(checks)))
+    return 1 if failed(checks) else 0
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """Every check, in the order of the report."""
+    running = in_use(Path(settings.data_dir))
+    found = list(machine.checks(settings, running=running))
+    found += [check async for check in store.checks(settings, running=running)]
+    found += [check async for check in hub.checks(settings)]
+    return found

@@ -1,0 +1,140 @@
+"""What can be seen on this machine alone: files, ports, limits, and settings that are valid but unwise."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import resource
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from sidecar.cli.doctor.check import Check, fail, ok, warn
+from sidecar.keys import digest
+from sidecar.settings import Settings
+from sidecar.settings.values import Listen
+from sidecar.supervisor import data_dir, embedded_store
+from sidecar.supervisor.listeners import fault_of
+
+_LITTLE_SPACE = 1 << 30
+_SPARE_DESCRIPTORS = 256
+
+
+def checks(settings: Settings, *, running: bool) -> Iterator[Check]:
+    """Every finding about this machine; `running` says whether the sidecar runs."""
+    yield from _data_dir(settings)
+    yield _pepper(settings)
+    yield _hub_key(settings)
+    for name, listen in (
+        ("proxy.listen", settings.proxy.listen),
+        ("admin.listen", settings.admin.listen),
+        ("metrics.listen", settings.metrics.listen),
+    ):
+        yield _port(name, listen, running)
+    yield from _exposure(settings)
+    yield _descriptors(settings)
+    if settings.store.url == "embedded":
+        yield _server()
+
+
+def _data_dir(settings: Settings) -> Iterator[Check]:
+    path = Path(settings.data_dir)
+    if not path.exists():
+        parent = next(parent for parent in path.absolute().parents if parent.exists())
+        if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
+            yield ok("data_dir", f"{path} is made at the first start")
+        else:
+            yield fail("data_dir", f"{path} cannot be made below {parent}", "set data_dir to a directory that this user may write")
+        return
+    fault = data_dir.judge(path, path.stat(), os.getuid())
+    if fault or not os.access(path, os.W_OK | os.X_OK):
+        finding, _, advice = (fault or f"{path} is not writable; mount it writable, or set data_dir elsewhere").partition("; ")
+        yield fail("data_dir", finding, advice)
+        return
+    free = shutil.disk_usage(path).free
+    if free < _LITTLE_SPACE:
+        yield warn("data_dir", f"{path} has only {free >> 20} MiB left", "make room, or events may be dropped while the store is away")
+    else:
+        yield ok("data_dir", f"{path} is private and has {free >> 30} GiB left")
+
+
+def _pepper(settings: Settings) -> Check:
+    path = Path(settings.keys.pepper_file)
+    if not path.exists():
+        return ok("pepper", f"{path} is made at the first start")
+    try:
+        pepper = digest.load(path)
+    except (OSError, ValueError) as error:
+        return fail("pepper", f"{path} cannot be used ({error})", "bring the file back from your backup: without it no key is valid")
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return warn("pepper", f"{path} can be read by other users", f"run: chmod 600 {path}")
+    return ok("pepper", f"{path} (id {pepper.id}); keep a copy of it where you keep the store's backup")
+
+
+def _hub_key(settings: Settings) -> Check:
+    key = settings.hub.access_key.reveal()
+    if not key and settings.hub.profile == "aigne":
+        return warn(
+            "hub.access_key",
+            "is empty, and the hub answers nobody without",
+            "set hub.access_key or hub.access_key_file to an access key of the hub",
+        )
+    if key and settings.hub.profile == "aigne" and not key.startswith("blocklet-"):
+        return warn(
+            "hub.access_key",
+            "does not look like an access key of the hub (blocklet-…)",
+            "make one in the hub's settings, with a member's role",
+        )
+    return ok("hub.access_key", "is set" if key else "is empty: the hub gets no credential")
+
+
+def _port(name: str, listen: Listen, is_running: bool) -> Check:
+    fault = fault_of(listen)
+    if is_running:
+        if fault is not None and fault.errno == errno.EADDRINUSE:
+            return ok(name, f"{listen} is served by the running sidecar")
+        return fail(name, f"{listen} is not served although a sidecar runs", "look at the sidecar's log")
+    if fault is None:
+        return ok(name, f"{listen} is free")
+    if fault.errno == errno.EADDRINUSE:
+        return fail(name, f"{listen} is in use by another program", "stop it, or choose another address")
+    return fail(name, f"{listen} cannot be listened on ({fault.strerror})", "choose another address, or a port from 1024 on")
+
+
+def _exposure(settings: Settings) -> Iterator[Check]:
+    for name, listen, tls in (("proxy", settings.proxy.listen, settings.proxy.tls), ("admin", settings.admin.listen, settings.admin.tls)):
+        if not listen.path and not _is_loopback(listen.host) and tls is None:
+            advice = f"set {name}.tls, or end TLS in a proxy before it" if name == "proxy" else "set admin.tls, or listen on 127.0.0.1"
+            yield warn(f"{name}.tls", f"keys and tokens travel in clear text to {listen}", advice)
+    open_networks = [network for network in settings.proxy.trusted_proxies if ipaddress.ip_network(network).prefixlen == 0]
+    if open_networks:
+        yield warn("trusted_proxies", f"{open_networks[0]} lets everybody choose his address", "name the networks of your proxies only")
+    if settings.enforcement != "enforce":
+        yield warn("enforcement", f"is {settings.enforcement}: keys are not enforced", "set enforcement: enforce when the trial is over")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _descriptors(settings: Settings) -> Check:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.proxy.bounds.connections + settings.hub.max_connections + _SPARE_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        return warn(
+            "open files", f"at most {hard} for a process, and a worker may want {wanted}", "raise the limit (ulimit -Hn, LimitNOFILE=)"
+        )
+    return ok("open files", f"{'no limit' if hard == resource.RLIM_INFINITY else hard} for a process; a worker wants {wanted} at most")
+
+
+def _server() -> Check:
+    try:
+        return ok("embedded store", str(embedded_store.find_server()))
+    except embedded_store.NoServerError as error:
+        finding, _, advice = str(error).partition("; ")
+        return fail("embedded store", finding, advice)

@@ -1,0 +1,121 @@
+"""What the key store says of itself: reachable, lasting, the one that this sidecar knows, and on the same clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from sidecar.cli.doctor.check import Check, fail, ok, warn
+from sidecar.settings import Settings
+from sidecar.settings.show import without_password
+from sidecar.store import names
+from sidecar.store.client import Store, StoreUnavailable, connect
+
+PATIENCE = 3.0
+OLDEST = (7, 0)
+LARGEST_SKEW = 1.0
+"""Seconds; quota periods and expiry are judged on both clocks."""
+
+
+async def checks(settings: Settings, *, running: bool) -> AsyncIterator[Check]:
+    """Every finding about the store; `running` says whether the sidecar, and so an embedded store, runs."""
+    embedded = settings.store.url == "embedded"
+    if embedded and not running:
+        yield ok("store", "the embedded store starts with the sidecar")
+        return
+    store = await connect(settings.store, Path(settings.data_dir), timeout=PATIENCE)
+    try:
+        began = time.perf_counter()
+        await store.call("PING")
+        took = time.perf_counter() - began
+        yield _reached(settings, took)
+        facts = parse_info(await store.call("INFO"))
+        yield judge_version(facts)
+        yield judge_persistence(facts)
+        yield judge_memory(facts)
+        yield await _clock(store)
+        yield await _epoch(store, Path(settings.data_dir))
+    except StoreUnavailable as error:
+        advice = (
+            "look at the log of the sidecar and at store/valkey.log in data_dir"
+            if embedded
+            else "check store.url, the password and the network"
+        )
+        yield fail("store", f"{without_password(settings.store.url)} does not answer ({error})", advice)
+    finally:
+        await store.close()
+
+
+def parse_info(reply: object) -> dict[str, str]:
+    """The reply to INFO as a mapping; of a Cluster, what the first server says."""
+    if isinstance(reply, dict):
+        reply = next(iter(reply.values()), b"")
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name: value for name, colon, value in pairs if colon}
+
+
+def judge_version(facts: Mapping[str, str]) -> Check:
+    """Old servers lack commands that the scripts use."""
+    name = "Valkey" if "valkey_version" in facts else "Redis"
+    version = facts.get("valkey_version") or facts.get("redis_version", "0")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST:
+        return fail("store version", f"{name} {version} is too old", "use Valkey, or Redis from 7.0 on")
+    return ok("store version", f"{name} {version}")
+
+
+def judge_persistence(facts: Mapping[str, str]) -> Check:
+    """A store that forgets takes revocations back."""
+    replicas = facts.get("connected_slaves", "0")
+    if facts.get("aof_enabled") == "1":
+        if facts.get("aof_last_write_status", "ok") != "ok":
+            return fail("store persistence", "the append-only file cannot be written", "make room on the store's disk")
+        return ok("store persistence", f"append-only file is on, {replicas} replicas")
+    return warn(
+        "store persistence",
+        "without an append-only file a restart of the store undoes the last revocations",
+        "set `appendonly yes` and `appendfsync everysec` in the store's configuration",
+    )
+
+
+def judge_memory(facts: Mapping[str, str]) -> Check:
+    """A store that evicts loses keys."""
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction" and facts.get("maxmemory", "0") != "0":
+        return fail("store memory", f"the store drops entries when it is full ({policy})", "set `maxmemory-policy noeviction`")
+    return ok("store memory", f"{facts.get('used_memory_human', '?')} used, nothing is evicted")
+
+
+async def _clock(store: Store) -> Check:
+    before = time.time()
+    seconds, microseconds = await store.call("TIME")
+    middle = (before + time.time()) / 2
+    return judge_clock(int(seconds) + int(microseconds) / 1e6 - middle)
+
+
+def judge_clock(skew: float) -> Check:
+    """`skew` is the store's clock less ours, in seconds."""
+    if abs(skew) > LARGEST_SKEW:
+        return warn(
+            "clock", f"the store's clock is {skew:+.1f} s from this machine's", "let both follow a time server (chrony, systemd-timesyncd)"
+        )
+    return ok("clock", f"{skew * 1000:+.0f} ms between the store's and this machine's")
+
+
+def _reached(settings: Settings, took: float) -> Check:
+    address = "the embedded store" if settings.store.url == "embedded" else without_password(settings.store.url)
+    if took > 0.05:
+        return warn("store", f"{address} answers after {took * 1000:.0f} ms", "place the store nearer: limited keys wait for it")
+    return ok("store", f"{address} answers after {took * 1000:.1f} ms")
+
+
+async def _epoch(store: Store, data_dir: Path) -> Check:
+    found = await store.call("HGET", names.META, "epoch")
+    file = data_dir / "store-epoch"
+    known = file.read_bytes().strip() if file.exists() else b""
+    if known and found != known:
+        what = "is empty" if found is None else "is another one than this data_dir knows"
+        return fail("store adoption", f"the store {what}", "restore its data, or accept it with `sidecar store adopt`")
+    return ok("store adoption", "is the store that this data_dir knows" if known else "will be taken over at the first start")

@@ -1,0 +1,37 @@
+"""Runs one command: 0 when it is done, 1 when it was refused or failed, 2 for wrong use or a wrong configuration."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from sidecar.cli.commands import COMMANDS, build_parser, command
+from sidecar.cli.errors import REFUSED, WRONG_USE, CommandError
+from sidecar.settings import SettingsError
+
+INTERRUPTED = 130
+"""What shells expect of a program that Ctrl-C has ended (128 + SIGINT)."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that `arguments` (without the program's name) describe; returns the exit code."""
+    known = arguments[:1] if arguments and arguments[0] in COMMANDS else tuple(COMMANDS)
+    args = build_parser(known).parse_args(list(arguments))
+    try:
+        code = command(args.command).run(args)
+        sys.stdout.flush()
+    except CommandError as error:
+        print(f"sidecar: {error}", file=sys.stderr)
+        return error.code
+    except SettingsError as error:
+        for fault in error.faults:
+            print(f"sidecar: {fault}", file=sys.stderr)
+        return WRONG_USE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not find that out again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+    return code

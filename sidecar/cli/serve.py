@@ -1,0 +1,69 @@
+"""`sidecar serve`: everything is checked first, then the supervisor runs until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sidecar import log
+from sidecar.cli import configuration
+from sidecar.cli.errors import CommandError
+from sidecar.settings import Settings
+from sidecar.supervisor import data_dir, embedded_store, hardening, listeners
+from sidecar.supervisor.process import PythonLauncher
+from sidecar.supervisor.run import Supervisor
+
+CHILD = (sys.executable, "-P", "-m", "sidecar.child")
+"""How a child is started; -P keeps the working directory off its module path."""
+
+
+def add(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the sidecar",
+        description="Run the sidecar until SIGTERM or SIGINT, which drain; a second one hurries. SIGHUP reloads the configuration.",
+    )
+    configuration.add_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve; returns 0 after an orderly stop."""
+    settings = configuration.read(args.config, os.environ)
+    log.setup(settings.log.level, "supervisor")
+    hardening.apply()
+    try:
+        fds = claim(settings)
+    except (data_dir.DataDirError, listeners.ListenError, embedded_store.NoServerError) as error:
+        raise CommandError(str(error)) from None
+    supervisor = Supervisor(
+        settings, PythonLauncher(CHILD, os.environ), reload=lambda: configuration.read(args.config, os.environ), fds=fds
+    )
+    try:
+        return supervisor.run()
+    finally:
+        if settings.proxy.listen.path:
+            Path(settings.proxy.listen.path).unlink(missing_ok=True)
+
+
+def claim(settings: Settings) -> Mapping[str, Mapping[str, int]]:
+    """Take what the sidecar needs for itself; returns the descriptors that children of each role inherit.
+
+    Raises DataDirError, ListenError and NoServerError.
+    """
+    directory = Path(settings.data_dir)
+    data_dir.prepare(directory)
+    lock = data_dir.lock(directory)
+    for name, listen in (("proxy", settings.proxy.listen), ("admin", settings.admin.listen), ("metrics", settings.metrics.listen)):
+        listeners.check(f"{name}.listen", listen)
+    if settings.store.url == "embedded":
+        embedded_store.find_server()
+    # The store holds the lock too: after a kill of the supervisor it may live a moment longer, with its file open.
+    fds = {"store": {"lock": lock}}
+    if settings.proxy.listen.path:
+        fds["worker"] = {"listen": listeners.unix_socket(settings.proxy.listen).detach()}
+    return fds

@@ -1,0 +1,57 @@
+"""`sidecar store adopt`: an operator accepts the store as it is, where the sidecar must not decide."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from sidecar.cli import configuration
+from sidecar.cli.errors import CommandError
+from sidecar.keys import digest
+from sidecar.keys.adoption import Adoption
+from sidecar.settings import Settings
+from sidecar.store.client import StoreUnavailable, connect
+
+EPOCH_FILE = "store-epoch"
+_PATIENCE = 5.0
+
+
+def add(subparsers: Any) -> None:
+    """Add `store` and its command."""
+    parser = subparsers.add_parser("store", help="accept a new key store")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    adopting = commands.add_parser(
+        "adopt",
+        help="accept a new, empty store",
+        description="Accept the key store as it is now, with the pepper as it is now. Keys that it does not hold are gone for good: "
+        "if they are in a backup, restore that instead.",
+    )
+    configuration.add_option(adopting)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Adopt the store of the configuration; the running sidecar goes on by itself."""
+    settings = configuration.read(args.config, os.environ)
+    asyncio.run(_adopt(settings))
+    print("The store is adopted; the sidecar accepts its keys from now on.")
+    return 0
+
+
+async def _adopt(settings: Settings) -> None:
+    data_dir = Path(settings.data_dir)
+    try:
+        pepper = digest.load_or_create(Path(settings.keys.pepper_file))
+        previous = digest.load(Path(settings.keys.previous_pepper_file)) if settings.keys.previous_pepper_file else None
+    except (OSError, ValueError) as error:
+        raise CommandError(f"the pepper cannot be read ({error}); set keys.pepper_file to its place") from None
+    store = await connect(settings.store, data_dir, timeout=_PATIENCE)
+    try:
+        await Adoption(data_dir / EPOCH_FILE, pepper, previous).adopt(store)
+    except StoreUnavailable as error:
+        advice = "start the sidecar first" if settings.store.url == "embedded" else "check store.url"
+        raise CommandError(f"the store cannot be asked ({error}); {advice}") from None
+    finally:
+        await store.close()

@@ -1,0 +1,149 @@
+"""The children: which there should be, which there are, and when a dead one may start again.
+
+This module keeps the books and sends signals; when to look is the supervisor's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sidecar.settings import Settings
+from sidecar.settings.load import to_bytes
+from sidecar.supervisor.backoff import Backoff
+from sidecar.supervisor.process import Launcher, Process, Role
+
+CONTROL_HEAD_START = 5.0
+"""Seconds that workers wait for the first control process, which makes pepper and tokens; a broken one must not keep them down."""
+
+_logger = logging.getLogger("sidecar.supervisor")
+
+
+@dataclass(eq=False)
+class Slot:
+    """A place for one child: what runs there, and when the next one may start."""
+
+    role: Role
+    index: int = 0
+    process: Process | None = None
+    due: float = 0.0
+    restarts: int = 0
+    deadline: float | None = None
+    """When a child that was told to end is killed; None: it was not told."""
+    backoff: Backoff = field(default_factory=Backoff)
+
+    @property
+    def name(self) -> str:
+        """What log lines call it."""
+        return f"worker {self.index}" if self.role == "worker" else self.role
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a child runs here and has said that it serves."""
+        return self.process is not None and self.process.ready
+
+    def tell(self, number: int, deadline: float) -> None:
+        """Ask the child to end by signal `number`, before `deadline`."""
+        if self.process is not None:
+            self.process.send(number)
+            self.deadline = deadline
+
+
+class Children:
+    """Every child of one supervisor."""
+
+    def __init__(self, settings: Settings, launch: Launcher, clock: Callable[[], float], fds: Mapping[Role, Mapping[str, int]]) -> None:
+        self.settings = settings
+        self.store = [Slot("store")] if settings.store.url == "embedded" else []
+        self.control = Slot("control")
+        self.workers = [Slot("worker", index) for index in range(worker_count(settings))]
+        self.candidates: list[Slot] = []
+        """Workers with new settings that are not trusted yet."""
+        self.leaving: list[Slot] = []
+        """Workers that were told to drain; nothing takes their place."""
+        self._launch = launch
+        self._clock = clock
+        self._fds = fds
+        self._settings = to_bytes(settings)
+        self._born = clock()
+
+    def all(self) -> list[Slot]:
+        """Every slot there is."""
+        return [*self.store, self.control, *self.workers, *self.candidates, *self.leaving]
+
+    def running(self, slots: Iterable[Slot]) -> list[Slot]:
+        """Those of `slots` in which a child runs."""
+        return [slot for slot in slots if slot.process is not None]
+
+    def use(self, settings: Settings) -> None:
+        """Start children with `settings` from now on."""
+        self.settings = settings
+        self._settings = to_bytes(settings)
+
+    def start_due(self) -> bool:
+        """Start what should run and may; True when something was started."""
+        waiting = [*self.store, self.control]
+        if self.control.is_ready or self._clock() >= self._born + CONTROL_HEAD_START or self._workers_began():
+            waiting += self.workers
+        started = [self.start(slot, self._settings) for slot in waiting if slot.process is None and slot.due <= self._clock()]
+        return any(started)
+
+    def start(self, slot: Slot, settings: bytes) -> bool:
+        """Start the child of `slot`; False, and it waits, when the system cannot."""
+        try:
+            slot.process = self._launch(slot.role, slot.index, settings, self._fds.get(slot.role, {}))
+        except OSError as error:
+            slot.due = self._clock() + slot.backoff.after(0)
+            _logger.error("%s cannot be started (%s); trying again", slot.name, error.strerror)
+            return False
+        slot.deadline = None
+        _logger.debug("%s started as process %d", slot.name, slot.process.pid)
+        return True
+
+    def ended(self, pid: int, code: int) -> Slot | None:
+        """Note that process `pid` has ended (`code` < 0: by that signal); the slot it ran in, None if it was none of ours."""
+        slot = next((slot for slot in self.all() if slot.process is not None and slot.process.pid == pid), None)
+        if slot is None or slot.process is None:
+            return None
+        process, slot.process = slot.process, None
+        process.gone()
+        lifetime = self._clock() - process.started
+        if slot in self.leaving:
+            self.leaving.remove(slot)
+        if slot.deadline is not None:
+            slot.due, slot.deadline = self._clock(), None
+            return slot
+        delay = slot.backoff.after(lifetime)
+        slot.due = self._clock() + delay
+        slot.restarts += 1
+        _logger.warning("%s (pid %d) %s after %.1f s", slot.name, pid, how(code), lifetime, extra={"restart_in": delay, "exit_code": code})
+        return slot
+
+    def kill_overdue(self) -> None:
+        """Kill whoever was told to end and has not."""
+        for slot in self.running(self.all()):
+            if slot.deadline is not None and slot.deadline <= self._clock() and slot.process is not None:
+                _logger.warning("%s (pid %d) does not end and is killed", slot.name, slot.process.pid)
+                slot.tell(signal.SIGKILL, self._clock() + 1)
+
+    def next_event(self) -> float | None:
+        """The clock's time at which `start_due` or `kill_overdue` may have something to do."""
+        times = [slot.deadline for slot in self.all() if slot.process is not None and slot.deadline is not None]
+        times += [slot.due for slot in (*self.store, self.control, *self.workers) if slot.process is None]
+        return min(times, default=None)
+
+    def _workers_began(self) -> bool:
+        return any(slot.process is not None or slot.restarts for slot in self.workers)
+
+
+def worker_count(settings: Settings) -> int:
+    """How many workers `proxy.workers` asks for here."""
+    return len(os.sched_getaffinity(0)) if settings.proxy.workers == "auto" else settings.proxy.workers
+
+
+def how(code: int) -> str:
+    """An exit code in words."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

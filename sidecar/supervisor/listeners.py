@@ -1,0 +1,103 @@
+"""Addresses to listen on: tried before anything is started, so that a taken port is one sentence and no crash loop.
+
+Workers bind TCP ports themselves with SO_REUSEPORT. A unix socket cannot be shared like that: the
+supervisor makes it and the workers inherit it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from pathlib import Path
+
+from sidecar.settings.values import Listen
+
+PATIENCE = 3.0
+"""Seconds that the children of a sidecar that was killed have to let go of their ports."""
+BACKLOG = 1024
+UNIX_MODE = 0o660
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the message says what to do."""
+
+
+def check(name: str, listen: Listen, patience: float = PATIENCE) -> None:
+    """Raise ListenError when `listen`, the setting `name`, is taken or not ours to take."""
+    end = time.monotonic() + patience
+    while True:
+        fault = fault_of(listen)
+        if not fault:
+            return
+        if fault.errno != errno.EADDRINUSE or time.monotonic() >= end:
+            raise ListenError(_sentence(name, listen, fault))
+        time.sleep(0.05)
+
+
+def fault_of(listen: Listen) -> OSError | None:
+    """Why `listen` cannot be bound at this moment, if it cannot."""
+    try:
+        if listen.path:
+            _refuse_live_socket(listen.path)
+            return None
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            _bind_once(family, kind, protocol, address)
+    except OSError as error:
+        return error
+    return None
+
+
+def unix_socket(listen: Listen) -> socket.socket:
+    """Make and return the listening socket of a `unix://` address, open to the owner's group; raises ListenError."""
+    path = Path(listen.path)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _refuse_live_socket(listen.path)
+        path.unlink(missing_ok=True)
+        made.bind(listen.path)
+        path.chmod(UNIX_MODE)
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise ListenError(_sentence("proxy.listen", listen, error)) from None
+    return made
+
+
+def _bind_once(family: int, kind: int, protocol: int, address: object) -> None:
+    """Bind without SO_REUSEPORT: with it, a second sidecar would quietly take half of the first one's connections."""
+    try:
+        probe = socket.socket(family, kind, protocol)
+    except OSError:
+        return  # a machine without IPv6
+    with probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind(address)  # type: ignore[arg-type]
+
+
+def _refuse_live_socket(path: str) -> None:
+    """A socket file that nobody listens on may be replaced; anything else may not."""
+    if not os.path.lexists(path):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            if Path(path).is_socket():
+                return
+            raise FileExistsError(errno.EEXIST, "a file of that name exists") from None
+    raise OSError(errno.EADDRINUSE, "in use")
+
+
+def _sentence(name: str, listen: Listen, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{name}: {listen} is in use by another program; stop it or choose another address"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{name}: {listen} may not be used by this user; choose a port from 1024 on, or a directory that it may write"
+    return f"{name}: {listen} cannot be listened on ({error.strerror}); choose another address"

@@ -1,0 +1,77 @@
+"""New settings without a gap: new workers first, and the old ones drain when the new ones serve.
+
+If a new worker does not come up, the new ones are killed and everything stays as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+
+from sidecar.settings import Settings
+from sidecar.settings.load import to_bytes
+from sidecar.supervisor.children import Children, Slot, worker_count
+from sidecar.supervisor.shutdown import CONTROL_FINISH, DRAIN_MARGIN
+
+PATIENCE = 30.0
+"""Seconds that new workers have to say that they are ready."""
+
+_logger = logging.getLogger("sidecar.supervisor")
+
+
+class Replacement:
+    """One reload under way. `failure` says why it was given up."""
+
+    def __init__(self, children: Children, settings: Settings, clock: Callable[[], float]) -> None:
+        self.failure = ""
+        self._children = children
+        self._settings = settings
+        self._clock = clock
+        self._deadline = clock() + PATIENCE
+        children.candidates = [Slot("worker", index) for index in range(worker_count(settings))]
+        for slot in children.candidates:
+            if not children.start(slot, to_bytes(settings)):
+                self._give_up(f"new {slot.name} cannot be started")
+                return
+
+    def step(self) -> bool:
+        """Go on; True when there is nothing left to do, done or given up."""
+        if self.failure:
+            return True
+        candidates = self._children.candidates
+        dead = next((slot for slot in candidates if slot.process is None), None)
+        if dead is not None:
+            self._give_up(f"new {dead.name} ended before it was ready")
+            return True
+        if all(slot.is_ready for slot in candidates):
+            self._switch()
+            return True
+        if self._clock() >= self._deadline:
+            self._give_up(f"new workers were not ready within {PATIENCE:.0f} s")
+            return True
+        return False
+
+    def abandon(self) -> None:
+        """The sidecar stops: the candidates drain with the others."""
+        self._children.leaving += self._children.running(self._children.candidates)
+        self._children.candidates = []
+
+    def _switch(self) -> None:
+        children = self._children
+        drain = children.settings.proxy.drain_timeout + DRAIN_MARGIN
+        old = children.running(children.workers)
+        children.workers, children.candidates = children.candidates, []
+        children.leaving += old
+        children.use(self._settings)
+        for slot in old:
+            slot.tell(signal.SIGTERM, self._clock() + drain)
+        # The next control process starts when this one has folded what it has: two would fold the same spools.
+        children.control.tell(signal.SIGUSR2, self._clock() + CONTROL_FINISH)
+
+    def _give_up(self, failure: str) -> None:
+        self.failure = failure
+        for slot in self._children.running(self._children.candidates):
+            slot.tell(signal.SIGKILL, self._clock() + 1)
+            self._children.leaving.append(slot)
+        self._children.candidates = []

@@ -1,0 +1,200 @@
+"""The supervisor: one thread that waits for signals and children, and starts what has died.
+
+It knows no protocol and parses nothing but its own settings: it is small enough never to fall. If it is
+killed all the same, the kernel ends its children (see `sidecar.child`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+
+from sidecar.settings import Settings, SettingsError
+from sidecar.supervisor import status
+from sidecar.supervisor.children import Children
+from sidecar.supervisor.process import Launcher, Role
+from sidecar.supervisor.rolling import Replacement
+from sidecar.supervisor.shutdown import Shutdown
+from sidecar.supervisor.status import Child, Reload, Status
+
+_IDLE = 5.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+_logger = logging.getLogger("sidecar.supervisor")
+
+
+class Supervisor:
+    """Runs the children of `settings` until SIGTERM or SIGINT; SIGHUP takes over what `reload` returns.
+
+    `fds` are descriptors that children of a role inherit, by the option that announces them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        launch: Launcher,
+        *,
+        reload: Callable[[], Settings],
+        fds: Mapping[Role, Mapping[str, int]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._children = Children(settings, launch, clock, fds)
+        self._reload = reload
+        self._clock = clock
+        self._data_dir = Path(settings.data_dir)
+        self._started = time.time()
+        self._generation = 1
+        self._last_reload: Reload | None = None
+        self._replacement: Replacement | None = None
+        self._reload_wanted = False
+        self._shutdown: Shutdown | None = None
+        self._written: Status | None = None
+        self._announced = False
+
+    def run(self) -> int:
+        """Supervise; returns the exit code when everything has ended."""
+        wakeup = _catch_signals()
+        while not self.step():
+            self._wait(wakeup)
+        _logger.info("stopped")
+        return 0
+
+    def step(self) -> bool:
+        """Do what is due; True when all is over."""
+        done = False
+        if self._shutdown is not None:
+            done = self._shutdown.step()
+        else:
+            self._children.start_due()
+            self._go_on_reloading()
+            self._announce()
+        self._children.kill_overdue()
+        self._write_status()
+        return done
+
+    def heard(self, number: int) -> None:
+        """React to a signal."""
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._stop()
+        elif number == signal.SIGHUP and self._shutdown is None:
+            self._reload_wanted = True
+
+    def reap(self) -> None:
+        """Take leave of every child that has ended; as process 1 of a container, also of children that are not ours."""
+        while True:
+            try:
+                pid, code = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._children.ended(pid, os.waitstatus_to_exitcode(code))
+
+    def _stop(self) -> None:
+        if self._shutdown is not None:
+            _logger.info("asked again: open requests are broken off")
+            self._shutdown.hurry()
+            return
+        _logger.info("stopping: open requests have %s to finish", self._children.settings.proxy.drain_timeout)
+        if self._replacement is not None:
+            self._replacement.abandon()
+            self._replacement = None
+        self._shutdown = Shutdown(self._children, self._clock)
+
+    def _go_on_reloading(self) -> None:
+        if self._replacement is None and self._reload_wanted:
+            self._reload_wanted = False
+            self._begin_reload()
+        if self._replacement is not None and self._replacement.step():
+            self._end_reload([self._replacement.failure] if self._replacement.failure else [])
+            self._replacement = None
+
+    def _begin_reload(self) -> None:
+        try:
+            settings = self._reload()
+        except SettingsError as error:
+            self._end_reload(error.faults)
+            return
+        faults = needs_restart(self._children.settings, settings)
+        if faults:
+            self._end_reload(faults)
+            return
+        self._replacement = Replacement(self._children, settings, self._clock)
+
+    def _end_reload(self, faults: list[str]) -> None:
+        self._last_reload = Reload(time.time(), faults)
+        if faults:
+            _logger.error("the configuration was not reloaded, the running one stays: %s", "; ".join(faults))
+        else:
+            self._generation += 1
+            _logger.info("the configuration was reloaded; old workers finish their requests")
+
+    def _announce(self) -> None:
+        children = self._children
+        if not self._announced and all(slot.is_ready for slot in (children.control, *children.workers)):
+            self._announced = True
+            settings = children.settings
+            _logger.info("serving on %s, admin on %s, metrics on %s", settings.proxy.listen, settings.admin.listen, settings.metrics.listen)
+
+    def _wait(self, wakeup: int) -> None:
+        hearing = {slot.process.ready_fd: slot.process for slot in self._children.all() if slot.process and slot.process.ready_fd >= 0}
+        poll = select.poll()
+        for fd in (wakeup, *hearing):
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(self._patience() * 1000):
+            if fd == wakeup:
+                for number in os.read(wakeup, 512):
+                    self.heard(number)
+            else:
+                hearing[fd].hear()
+        self.reap()
+
+    def _patience(self) -> float:
+        """Seconds that may pass before `step` has something to do by itself."""
+        times = [self._children.next_event()] if self._shutdown is None else [self._shutdown.wakes_at()]
+        due = [moment - self._clock() for moment in times if moment is not None]
+        # Workers may be waiting for control's head start, candidates for their time to run out: look again soon enough.
+        return max(0.0, min([*due, _IDLE if self._announced and self._replacement is None and self._shutdown is None else 0.5]))
+
+    def _write_status(self) -> None:
+        children = [
+            Child(slot.role, slot.index, slot.process.pid if slot.process else None, slot.is_ready, slot.restarts)
+            for slot in self._children.all()
+        ]
+        now = Status(os.getpid(), self._started, self._generation, self._shutdown is not None, children, self._last_reload)
+        if now != self._written:
+            status.write(self._data_dir, now)
+            self._written = now
+
+
+def needs_restart(old: Settings, new: Settings) -> list[str]:
+    """What differs between `old` and `new` that a running sidecar cannot take over, a sentence each."""
+    faults = []
+    if old.data_dir != new.data_dir:
+        faults.append("data_dir: a change needs a restart of the sidecar")
+    if (old.store.url == "embedded") != (new.store.url == "embedded"):
+        faults.append("store.url: a change from or to the embedded store needs a restart of the sidecar")
+    if old.proxy.listen != new.proxy.listen and (old.proxy.listen.path or new.proxy.listen.path):
+        faults.append("proxy.listen: a change of a unix socket needs a restart of the sidecar")
+    return faults
+
+
+def _catch_signals() -> int:
+    """Route signals into a pipe and return its reading end: nothing is done inside a handler."""
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in _SIGNALS:
+        signal.signal(number, _ignore)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    return reading
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """The wake-up pipe has the signal already."""

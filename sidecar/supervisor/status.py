@@ -1,0 +1,59 @@
+"""`<data_dir>/supervisor.json`: what the supervisor knows, for the control process, `sidecar doctor` and people."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+FILE = "supervisor.json"
+
+_logger = logging.getLogger("sidecar.supervisor")
+
+
+class Reload(msgspec.Struct, frozen=True):
+    """The last SIGHUP: Unix time of its end, and why it changed nothing (empty: it was taken over)."""
+
+    time: float
+    faults: list[str] = []
+
+
+class Child(msgspec.Struct, frozen=True):
+    """One child; `restarts` counts its unasked ends."""
+
+    role: str
+    index: int
+    pid: int | None
+    ready: bool
+    restarts: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The whole file. `generation` grows by one with each reload that was taken over."""
+
+    pid: int
+    started: float
+    generation: int
+    stopping: bool
+    children: list[Child]
+    last_reload: Reload | None = None
+
+
+def write(data_dir: Path, status: Status) -> None:
+    """Replace the file; a full disk is logged and otherwise ignored."""
+    path = data_dir / FILE
+    draft = path.with_suffix(".tmp")
+    try:
+        draft.write_bytes(msgspec.json.encode(status))
+        draft.replace(path)
+    except OSError as error:
+        _logger.warning("%s cannot be written (%s)", path, error.strerror)
+
+
+def read(data_dir: Path) -> Status | None:
+    """The file of a sidecar that runs or has run; None when there is none to be read."""
+    try:
+        return msgspec.json.decode((data_dir / FILE).read_bytes(), type=Status)
+    except (OSError, msgspec.MsgspecError):
+        return None

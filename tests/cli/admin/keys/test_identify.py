@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.admin.conftest import Cli, make_key
+from tests.support.fake_admin import FakeAdmin
+
+SECRET = {"id": "sec_1", "state": "current", "created_at": "2026-11-01T00:00:00Z", "expires_at": None, "last_used_at": None}
+
+
+@pytest.fixture(autouse=True)
+def _answers(admin: FakeAdmin) -> None:
+    admin.on("POST", "/keys/identify", {"key": make_key(), "secret": SECRET, "valid": True})
+
+
+def test_the_token_comes_from_standard_input(cli: Cli, admin: FakeAdmin) -> None:
+    result = cli("keys", "identify", stdin="ahk_leaked\n")
+    assert admin.calls[0].json == {"token": "ahk_leaked"}
+    assert "shop (key_0123456789abcdef)" in result.out
+    assert "Still works  yes" in result.out
+    assert "ahk_leaked" not in result.out + result.err
+
+
+def test_json(cli: Cli) -> None:
+    assert json.loads(cli("keys", "identify", "--json", stdin="t").out)["valid"] is True
+
+
+def test_no_token_is_wrong_use(cli: Cli, admin: FakeAdmin) -> None:
+    assert cli("keys", "identify", stdin="\n").code == 2
+    assert admin.calls == []
+
+
+def test_an_argument_is_not_taken(cli: Cli) -> None:
+    with pytest.raises(SystemExit):
+        cli("keys", "identify", "ahk_leaked")

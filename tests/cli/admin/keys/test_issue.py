@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from tests.cli.admin.conftest import Cli, make_key
+from tests.support.fake_admin import FakeAdmin
+
+SECRET = "ahk_" + "A" * 43 + "000000"
+
+
+@pytest.fixture(autouse=True)
+def _answers(admin: FakeAdmin) -> None:
+    admin.on("POST", "/keys", {"key": make_key(), "secret": SECRET})
+    admin.on("GET", "/keys/key_0123456789abcdef", {"key": make_key()})
+    old = {
+        "id": "sec_1",
+        "state": "retiring",
+        "created_at": "2026-11-01T00:00:00Z",
+        "expires_at": "2026-11-25T12:00:00Z",
+        "last_used_at": None,
+    }
+    admin.on("POST", "/keys/key_0123456789abcdef/rotate", {"key": make_key(secrets=[old]), "secret": SECRET})
+
+
+def test_json_is_the_api_s_document_and_nothing_else(cli: Cli) -> None:
+    result = cli("keys", "create", "--name", "shop", "--json")
+    assert (result.code, result.err) == (0, "")
+    assert json.loads(result.out) == {"key": make_key(), "secret": SECRET}
+
+
+def test_the_secret_is_shown_once_with_a_warning_and_a_curl_that_works(cli: Cli) -> None:
+    result = cli("keys", "create", "--name", "shop", environment={"SIDECAR_PROXY_URL": "http://127.0.0.1:9000/"})
+    assert "cannot be shown again" in result.out
+    line = next(line for line in result.out.splitlines() if "curl" in line)
+    words = shlex.split(line.removeprefix("Try it:"))
+    assert words[:3] == ["curl", "-sS", "http://127.0.0.1:9000/api/v1/chat/completions"]
+    assert f"Authorization: Bearer {SECRET}" in words
+    assert json.loads(words[words.index("-d") + 1])["model"] == "aignehub/gpt-3.5-turbo"
+
+
+def test_fields_and_idempotency_key_are_sent(cli: Cli, admin: FakeAdmin) -> None:
+    cli("keys", "create", "--name", "shop", "--rpm", "60", "--idempotency-key", "deploy-7", "--json")
+    assert admin.calls[0].json == {"name": "shop", "limits": {"rpm": 60}}
+    assert admin.calls[0].headers["idempotency-key"] == "deploy-7"
+
+
+def test_a_repeated_create_has_no_secret_to_show(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("POST", "/keys", {"key": make_key(), "secret": None})
+    result = cli("keys", "create", "--name", "shop", "--idempotency-key", "deploy-7")
+    assert result.code == 0
+    assert "shown only once; rotate the key" in result.out
+
+
+def test_rotate_says_how_long_the_old_secret_lives_and_how_to_end_it(cli: Cli, admin: FakeAdmin) -> None:
+    result = cli("keys", "rotate", "key_0123456789abcdef", "--grace", "24h")
+    assert admin.calls[-1].json == {"grace_period": "24h"}
+    assert "valid until 2026-11-25 12:00:00 UTC (in 1 d)" in result.out
+    assert "sidecar keys revoke key_0123456789abcdef --secret sec_1" in result.out
+    assert SECRET in result.out
+
+
+def test_a_grace_that_is_no_duration_is_wrong_use_and_rotates_nothing(cli: Cli, admin: FakeAdmin) -> None:
+    assert cli("keys", "rotate", "key_0123456789abcdef", "--grace", "tomorrow").code == 2
+    assert admin.calls == []

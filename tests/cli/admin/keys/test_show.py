@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+
+from tests.cli.admin.conftest import Cli, make_key
+from tests.support.fake_admin import Call, FakeAdmin, Reply
+
+
+def test_list_goes_through_all_pages(cli: Cli, admin: FakeAdmin) -> None:
+    def page(call: Call) -> Reply:
+        first = "cursor" not in call.query
+        return Reply({"data": [make_key(name=f"key {1 if first else 2}")], "next_cursor": "c" if first else None})
+
+    admin.on("GET", "/keys", page)
+    assert [key["name"] for key in json.loads(cli("keys", "list", "--json").out)["data"]] == ["key 1", "key 2"]
+    assert "key 2" in cli("keys", "list").out
+
+
+def test_list_fits_the_terminal(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("GET", "/keys", {"data": [make_key(name="n" * 128, owner="o" * 128)], "next_cursor": None})
+    lines = cli("keys", "list", tty=True).out.splitlines()
+    assert all(len(line) <= 120 for line in lines)
+    assert "key_0123456789abcdef" in lines[1]
+
+
+def test_filters_are_sent(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("GET", "/keys", {"data": [], "next_cursor": None})
+    result = cli("keys", "list", "sho", "--status", "expired", "--owner", "x", "--limit", "5")
+    assert admin.calls[0].query == {"q": "sho", "status": "expired", "owner": "x", "limit": "5"}
+    assert result.err == "No keys match.\n"
+
+
+def test_a_name_cannot_drive_the_terminal(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("GET", "/keys", {"data": [make_key(name="a\x1b[2J")], "next_cursor": None})
+    assert "\x1b" not in cli("keys", "list").out
+
+
+SECRETS = {
+    "data": [
+        {
+            "id": "sec_2",
+            "hint": "ahk_…1c96",
+            "state": "retiring",
+            "created_at": "2026-11-01T00:00:00Z",
+            "expires_at": "2026-11-25T12:00:00Z",
+            "last_used_at": "2026-11-24T11:00:00Z",
+            "requests": 1234,
+            "networks": ["203.0.113.0/24"],
+            "agents": ["curl/8.5"],
+        }
+    ],
+    "safe_to_retire": {"safe": False, "reason": "used 1 h ago from 203.0.113.0/24"},
+}
+
+
+def test_show_tells_who_uses_the_old_secret(cli: Cli, admin: FakeAdmin) -> None:
+    limits = {"rpm": 60, "tpm": None, "max_concurrency": 5}
+    quota = {"requests": None, "tokens": 1000, "period": "day", "timezone": "UTC"}
+    admin.on("GET", "/keys", {"data": [make_key(limits=limits, quota=quota, allowed_models=[], metadata={"a": "b"})], "next_cursor": None})
+    admin.on("GET", "/keys/key_0123456789abcdef/secrets", SECRETS)
+    out = cli("keys", "show", "shop").out
+    for part in (
+        "rpm 60, max_concurrency 5",
+        "1,000 tokens a day (UTC)",
+        "203.0.113.0/24",
+        "curl/8.5",
+        "1,234",
+        "is still needed: used 1 h ago",
+    ):
+        assert part in out
+    document = json.loads(cli("keys", "show", "shop", "--json").out)
+    assert document["key"]["id"] == "key_0123456789abcdef"
+    assert document["secrets"] == SECRETS["data"]

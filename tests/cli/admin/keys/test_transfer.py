@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sidecar.cli.admin.keys import transfer
+from tests.cli.admin.conftest import Cli, make_key
+from tests.support.fake_admin import Call, FakeAdmin, Reply, refusal
+
+DIGEST = "0" * 64
+
+
+def importer(call: Call) -> Reply:
+    """Takes every line whose name does not begin with `bad`, as the API would."""
+    lines = []
+    for number, line in enumerate(call.body.decode().splitlines(), 1):
+        bad = json.loads(line).get("name", "bad").startswith("bad")
+        lines.append({"line": number, "id": None if bad else f"key_{number:016d}", "error": "name: is taken" if bad else None})
+    refused = sum(line["error"] is not None for line in lines)
+    return Reply({"imported": len(lines) - refused, "refused": refused, "lines": lines})
+
+
+def write(path: Path, *entries: object) -> str:
+    path.write_text("".join((entry if isinstance(entry, str) else json.dumps(entry)) + "\n" for entry in entries))
+    return str(path)
+
+
+def test_every_refused_line_is_reported_with_its_reason(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
+    admin.on("POST", "/keys/import/lines", importer)
+    file = write(
+        tmp_path / "keys",
+        {"name": "a", "sha256": DIGEST},
+        "",
+        "not json",
+        "[]",
+        {"name": "bad", "sha256": DIGEST},
+        {"name": "b", "sha256": DIGEST},
+    )
+    kept = tmp_path / "refused"
+    result = cli("keys", "import", file, "--refused", str(kept))
+    assert result.code == 1
+    assert result.err == "line 3: is not JSON\nline 4: is not a JSON object\nline 5: name: is taken\n"
+    assert result.out.startswith("Imported 2 keys; 3 lines refused.\n")
+    assert kept.read_text().splitlines() == ["not json", "[]", json.dumps({"name": "bad", "sha256": DIGEST})]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_all_well(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
+    admin.on("POST", "/keys/import/lines", importer)
+    result = cli("keys", "import", write(tmp_path / "keys", {"name": "a", "sha256": DIGEST}), "--json")
+    assert result.code == 0
+    assert json.loads(result.out) == {"imported": 1, "refused": 0, "lines": [{"line": 1, "id": "key_0000000000000001", "error": None}]}
+
+
+def test_tokens_are_digested_here_and_never_sent(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
+    admin.on("POST", "/keys/import/lines", importer)
+    cli("keys", "import", write(tmp_path / "keys", {"name": "a", "token": "sk-old-1234"}))
+    assert b"sk-old" not in admin.calls[0].body
+    assert json.loads(admin.calls[0].body) == {"name": "a", "sha256": hashlib.sha256(b"sk-old-1234").hexdigest(), "hint": "…1234"}
+
+
+def test_a_failure_in_the_middle_loses_no_line(cli: Cli, admin: FakeAdmin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "BATCH_LINES", 2)
+    admin.on(
+        "POST",
+        "/keys/import/lines",
+        lambda call: importer(call) if len(admin.calls) < 2 else refusal(503, "key_store_unavailable", "The store is away."),
+    )
+    file = write(tmp_path / "keys", *({"name": f"n{number}", "sha256": DIGEST} for number in range(5)))
+    result = cli("keys", "import", file, "--json")
+    report = json.loads(result.out)
+    assert result.code == 1
+    assert [line["line"] for line in report["lines"]] == [1, 2, 3, 4, 5]
+    assert [line["error"] is None for line in report["lines"]] == [True, True, False, False, False]
+    assert "The store is away" in report["lines"][2]["error"]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.sampled_from(["", "x", "[1]", '{"name":"a"}', '{"name":"bad"}', '{"token":1}', '{"name":"' + "z" * 70_000 + '"}']), max_size=30
+    )
+)
+def test_imported_and_refused_add_up_to_the_lines(cli: Cli, admin: FakeAdmin, tmp_path: Path, lines: list[str]) -> None:
+    admin.on("POST", "/keys/import/lines", importer)
+    report = json.loads(cli("keys", "import", write(tmp_path / "keys", *lines), "--json").out)
+    assert [line["line"] for line in report["lines"]] == [number for number, line in enumerate(lines, 1) if line]
+    assert report["imported"] + report["refused"] == len(report["lines"])
+
+
+def test_an_import_that_is_refused_as_a_whole_is_one_sentence(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
+    admin.on("POST", "/keys/import/lines", refusal(409, "conflict", "Set keys.accept_imported to true first."))
+    result = cli("keys", "import", write(tmp_path / "keys", {"name": "a", "sha256": DIGEST}))
+    assert (result.code, result.out, result.err) == (1, "", "Set keys.accept_imported to true first.\n")
+
+
+def test_a_bar_at_a_terminal_only(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
+    admin.on("POST", "/keys/import/lines", importer)
+    file = write(tmp_path / "keys", {"name": "a", "sha256": DIGEST})
+    assert "[####" in cli("keys", "import", file, tty=True).err
+    assert cli("keys", "import", file).err == ""
+
+
+def test_a_missing_file(cli: Cli) -> None:
+    result = cli("keys", "import", "/nowhere/keys.jsonl")
+    assert result.code == 1
+    assert "cannot be read (No such file or directory)" in result.err
+
+
+def test_export_is_json_lines_and_one_document_with_json(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("GET", "/keys", {"data": [make_key(name="a"), make_key(name="b")], "next_cursor": None})
+    assert [json.loads(line)["name"] for line in cli("keys", "export").out.splitlines()] == ["a", "b"]
+    assert [key["name"] for key in json.loads(cli("keys", "export", "--json").out)["data"]] == ["a", "b"]

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli.admin.address import parse
+from sidecar.cli.admin.api import PAGE, AdminApi, ApiError
+from sidecar.cli.errors import CommandError
+from tests.support.fake_admin import TOKEN, Call, FakeAdmin, Reply, refusal, serving
+
+
+def api_of(url: str, token: str = TOKEN, timeout: float = 5) -> AdminApi:
+    return AdminApi(parse(url), lambda: token, timeout=timeout)
+
+
+def test_query_members_that_are_none_stay_out(admin: FakeAdmin) -> None:
+    admin.on("GET", "/keys", {"data": []})
+    with api_of(admin.url) as api:
+        api.get("/keys", q="a b&c", owner=None)
+    assert admin.calls[0].query == {"q": "a b&c"}
+
+
+def test_pages_are_fetched_as_they_are_asked_for(admin: FakeAdmin) -> None:
+    def page(call: Call) -> Reply:
+        start = int(call.query.get("cursor", "0"))
+        size = int(call.query["limit"])
+        return Reply(
+            {
+                "data": [{"n": n} for n in range(start, min(start + size, 450))],
+                "next_cursor": str(start + size) if start + size < 450 else None,
+            }
+        )
+
+    admin.on("GET", "/keys", page)
+    with api_of(admin.url) as api:
+        assert next(api.items("/keys")) == {"n": 0}
+        assert len(admin.calls) == 1
+        assert [item["n"] for item in api.items("/keys")] == list(range(450))
+        assert len(list(api.items("/keys", PAGE + 5))) == PAGE + 5
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    with serving(tmp_path / "admin.sock") as admin:
+        admin.on("GET", "/whoami", {"ok": True})
+        with api_of(admin.url) as api:
+            assert api.get("/whoami") == {"ok": True}
+
+
+def test_a_refusal_is_the_api_s_own_sentence(admin: FakeAdmin) -> None:
+    admin.on("POST", "/keys", refusal(400, "invalid_request", "name: is missing."))
+    with api_of(admin.url) as api, pytest.raises(ApiError, match=r"^name: is missing\.$") as error:
+        api.send("POST", "/keys", {})
+    assert (error.value.status, error.value.reason, error.value.code) == (400, "invalid_request", 1)
+
+
+def test_a_wrong_token_says_how_to_give_another(admin: FakeAdmin) -> None:
+    with api_of(admin.url, "wrong") as api, pytest.raises(ApiError, match="--admin-token-file or SIDECAR_ADMIN_TOKEN"):
+        api.get("/keys")
+
+
+def test_nobody_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    with api_of(f"http://127.0.0.1:{port}") as api, pytest.raises(CommandError, match=r"cannot be reached \(Connection refused\); start"):
+        api.get("/keys")
+
+
+def test_a_server_that_never_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        url = f"http://127.0.0.1:{held.getsockname()[1]}"
+        with api_of(url, timeout=0.1) as api, pytest.raises(CommandError, match="no answer in time"):
+            api.get("/keys")
+
+
+@pytest.mark.parametrize("reply", [Reply(raw=b"<html>", content_type="text/html"), Reply(raw=b"<html>", status=502)])
+def test_something_else_is_listening(admin: FakeAdmin, reply: Reply) -> None:
+    admin.on("GET", "/keys", reply)
+    with api_of(admin.url) as api, pytest.raises(CommandError, match="check --admin-url"):
+        api.get("/keys")
+
+
+def test_tls_is_verified(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with serving(tls=context) as admin, api_of(admin.url) as api, pytest.raises(CommandError, match="point SSL_CERT_FILE"):
+        api.get("/keys")
+
+
+def test_an_idle_connection_that_was_closed_is_opened_again_for_reads_only(admin: FakeAdmin) -> None:
+    admin.on("GET", "/x", Reply({}, headers={"Connection": "close"}))
+    admin.on("POST", "/x", Reply({}))
+    with api_of(admin.url) as api:
+        for _ in range(3):
+            assert api.get("/x") == {}
+    assert len(admin.calls) == 3

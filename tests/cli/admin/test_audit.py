@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.cli.admin.audit import check
+from sidecar.cli.errors import CommandError
+from sidecar.control.audit.event import GENESIS, Change, Party, draft, seal
+from tests.cli.admin.conftest import Cli
+from tests.support.fake_admin import FakeAdmin, Reply
+
+
+def chain(count: int) -> list[dict[str, Any]]:
+    """A sealed chain, as the API exports it."""
+    events: list[dict[str, Any]] = []
+    previous = GENESIS
+    for sequence in range(1, count + 1):
+        changes = {"name": Change("a", f"bé{sequence}")}
+        event = draft(
+            "api_key.updated",
+            Party("admin_token", "adm_1", "ops"),
+            now=1.5e9 + sequence,
+            target=Party("api_key", "key_1", "shop"),
+            changes=changes,
+        )
+        data, previous = seal(event, sequence, previous)
+        events.append({**json.loads(data), "hash": previous})
+    return events
+
+
+def write(path: Path, events: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events))
+    return path
+
+
+def test_list(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("GET", "/audit-events", {"data": chain(2)[::-1], "next_cursor": None})
+    result = cli("audit", "list", "--target", "key_1", "--from", "24h")
+    assert admin.calls[0].query == {"target": "key_1", "from": "2026-11-23T12:00:00+00:00", "limit": "50"}
+    assert "api_key.updated" in result.out
+    assert "name: a → bé2" in result.out
+    assert len(json.loads(cli("audit", "list", "--json").out)["data"]) == 2
+
+
+def test_export(cli: Cli, admin: FakeAdmin) -> None:
+    events = chain(3)
+    raw = "".join(json.dumps(event) + "\n" for event in events).encode()
+    admin.on("GET", "/audit-events", Reply(raw=raw, content_type="application/x-ndjson"))
+    assert cli("audit", "export").out == raw.decode()
+    assert json.loads(cli("audit", "export", "--json").out)["data"] == events
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_verify_asks_the_store(cli: Cli, admin: FakeAdmin, ok: bool) -> None:
+    verdict = {
+        "ok": ok,
+        "events": 7,
+        "head_sequence": 7,
+        "head_hash": "ab",
+        "broken_at": None if ok else 3,
+        "reason": "" if ok else "changed",
+    }
+    admin.on("GET", "/audit-events/verify", {"verdict": verdict})
+    result = cli("audit", "verify")
+    assert result.code == (0 if ok else 1)
+    assert ("7 events, head ab" in result.out) == ok
+    assert ("broken at event 3: changed" in result.err) == (not ok)
+    machine = cli("audit", "verify", "--json")
+    assert (machine.code, json.loads(machine.out)) == (0 if ok else 1, verdict)
+
+
+def test_a_whole_export_verifies_in_either_order(tmp_path: Path) -> None:
+    events = chain(5)
+    verdict = {"ok": True, "events": 5, "head_sequence": 5, "head_hash": events[-1]["hash"], "broken_at": None, "reason": ""}
+    for order in (events, events[::-1]):
+        assert check(write(tmp_path / "export", order)) == verdict
+
+
+def _change(events: list[dict[str, Any]]) -> None:
+    events[2]["actor"]["name"] = "somebody else"
+
+
+def _remove(events: list[dict[str, Any]]) -> None:
+    del events[2]
+
+
+def _forge(events: list[dict[str, Any]]) -> None:
+    event = draft("api_key.updated", Party("admin_token", "adm_1"), now=1.5e9)
+    data, digest = seal(event, 3, "f" * 64)
+    events[2] = {**json.loads(data), "hash": digest}
+
+
+@pytest.mark.parametrize("tamper", [_change, _remove, _forge])
+def test_a_tampered_export_does_not(tmp_path: Path, tamper: Any) -> None:
+    events = chain(5)
+    tamper(events)
+    verdict = check(write(tmp_path / "export", events))
+    assert not verdict["ok"]
+    assert verdict["broken_at"] in (3, 4)
+
+
+def test_a_file_can_be_verified_without_the_admin_api(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
+    assert cli("audit", "verify", "--file", str(write(tmp_path / "export", chain(2)))).code == 0
+    assert admin.calls == []
+
+
+def test_another_file_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("{}\n")
+    with pytest.raises(CommandError, match="is not an export of the audit log"):
+        check(tmp_path / "x")

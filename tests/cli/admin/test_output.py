@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import io
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.cli.admin.output import Column, ListDocument, facts, table
+from sidecar.cli.admin.text import width
+
+COLUMNS = (Column("name", shrinks=True), Column("id"), Column("requests", "right"))
+
+
+@given(st.lists(st.tuples(st.text(), st.text(max_size=12), st.integers(0, 10**6).map(str))), st.integers(48, 120))
+def test_a_table_fits_the_terminal(rows: list[tuple[str, str, str]], total: int) -> None:
+    lines = table(COLUMNS, rows, total)
+    assert len(lines) == len(rows) + 1
+    assert all(width(line) <= total for line in lines)
+
+
+def test_without_a_terminal_nothing_is_cut() -> None:
+    assert table(COLUMNS, [("x" * 300, "k", "1")], None)[1].startswith("x" * 300)
+
+
+def test_columns_line_up() -> None:
+    assert table(COLUMNS, [("shop", "k1", "7"), ("kasse 日本", "k2", "12")], 60) == [
+        "NAME        ID  REQUESTS",
+        "shop        k1         7",
+        "kasse 日本  k2        12",
+    ]
+
+
+def test_facts_line_up() -> None:
+    assert facts([("Name", "shop"), ("Last used", "never")]) == ["Name       shop", "Last used  never"]
+
+
+@given(st.lists(st.dictionaries(st.text(), st.integers() | st.none())))
+def test_a_list_document_is_one_document(items: list[dict[str, int | None]]) -> None:
+    out = io.StringIO()
+    document = ListDocument(out)
+    for item in items:
+        document.add(item)
+    document.close(next_cursor=None)
+    assert json.loads(out.getvalue()) == {"data": items, "next_cursor": None}

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from tests.cli.admin.conftest import Cli, make_key
+from tests.support.fake_admin import FakeAdmin
+
+REVOKED = make_key(id="key_revoked000000000", status="revoked")
+
+
+def listed(admin: FakeAdmin, *keys: dict[str, object]) -> None:
+    admin.on("GET", "/keys", {"data": list(keys), "next_cursor": None})
+    for key in keys:
+        admin.on("POST", f"/keys/{key['id']}/disable", {"key": key})
+
+
+def test_only_the_whole_name_counts(cli: Cli, admin: FakeAdmin) -> None:
+    listed(admin, make_key(name="shop-2"))
+    result = cli("keys", "disable", "shop")
+    assert (result.code, result.err) == (1, "there is no key named 'shop'; `sidecar keys list` shows all keys.\n")
+
+
+def test_a_living_key_outranks_revoked_ones_of_its_name(cli: Cli, admin: FakeAdmin) -> None:
+    listed(admin, REVOKED, make_key())
+    assert "key_0123456789abcdef" in cli("keys", "disable", "shop").out
+
+
+def test_two_living_keys_of_one_name_need_an_id(cli: Cli, admin: FakeAdmin) -> None:
+    listed(admin, make_key(), make_key(id="key_other00000000000"))
+    result = cli("keys", "disable", "shop")
+    assert result.code == 1
+    assert "give the id of one: key_0123456789abcdef, key_other00000000000" in result.err

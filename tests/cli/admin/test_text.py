@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.cli.admin import text
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+
+
+@given(st.text(), st.integers(0, 30))
+def test_shortened_text_fits(value: str, columns: int) -> None:
+    cut = text.shorten(value, columns)
+    assert text.width(cut) <= columns
+    if text.width(value) <= columns:
+        assert cut == value
+
+
+@given(st.text())
+def test_nothing_printed_can_drive_a_terminal(value: str) -> None:
+    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text.printable(value))
+
+
+def test_escapes_and_overrides_are_replaced() -> None:
+    assert text.printable("a\x1b[31mb\u202ec\nd") == "a\ufffd[31mb\ufffdc\ufffdd"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "now"), (-5, "5 s ago"), (59, "in 59 s"), (-180, "3 min ago"), (7200, "in 2 h"), (-86400 * 3, "3 d ago"), (86400 * 800, "in 2 y")],
+)
+def test_relative(seconds: int, said: str) -> None:
+    assert text.relative((NOW + timedelta(seconds=seconds)).isoformat(), NOW) == said
+
+
+def test_relative_of_nothing() -> None:
+    assert text.relative(None, NOW) == "never"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0, "0"), (950, "950"), (12_300, "12.3k"), (4_100_000, "4.1M"), (123_456_789, "123M"), (0.5, "0.5")]
+)
+def test_brief(value: float, said: str) -> None:
+    assert text.brief(value) == said
+
+
+@given(st.floats(0, 1e14))
+def test_brief_is_brief(value: float) -> None:
+    assert len(text.brief(value)) <= 6
+
+
+@pytest.mark.parametrize(
+    ("typed", "past", "meant"),
+    [
+        ("24h", True, "2026-11-23T12:00:00+00:00"),
+        ("90d", False, "2027-02-22T12:00:00+00:00"),
+        ("2026-01-31", True, "2026-01-31T00:00:00+00:00"),
+        ("2026-01-31T12:00:00Z", True, "2026-01-31T12:00:00+00:00"),
+        ("2026-01-31T12:00:00+02:00", False, "2026-01-31T12:00:00+02:00"),
+    ],
+)
+def test_moments(typed: str, past: bool, meant: str) -> None:
+    assert text.read_moment(typed, NOW, past=past) == meant
+
+
+@pytest.mark.parametrize("typed", ["", "yesterday", "5", "5 weeks", "2026-13-01"])
+def test_a_wrong_moment_says_what_to_write(typed: str) -> None:
+    with pytest.raises(ValueError, match="write a duration"):
+        text.read_moment(typed, NOW, past=True)

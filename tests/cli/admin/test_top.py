@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sidecar.cli.admin.top import render, trend
+from tests.cli.admin.conftest import NOW, Cli
+from tests.support.fake_admin import TOKEN, FakeAdmin
+
+SUMS = {
+    "requests": 50,
+    "errors": 2,
+    "denied": 1,
+    "input_tokens": 100,
+    "output_tokens": 5,
+    "images": 0,
+    "credits": 0,
+    "bytes_in": 7,
+    "bytes_out": 8,
+}
+STATUS = {
+    "version": "0.1.0",
+    "workers": [{"in_flight": 3, "lease_age_seconds": 0.25}, {"in_flight": 4, "lease_age_seconds": 0.4}],
+    "store": {"up": True, "failure": ""},
+    "spool": {"backlog_bytes": 1200},
+}
+
+
+def usage(*names: str) -> dict[str, Any]:
+    series = [{"time": "2026-11-24T11:59:00Z", **SUMS}]
+    return {
+        "totals": SUMS,
+        "series": series,
+        "groups": [{"by": f"key_{name[:16]}", "name": name, "totals": SUMS, "series": series} for name in names],
+    }
+
+
+@pytest.fixture(autouse=True)
+def _answers(admin: FakeAdmin) -> None:
+    admin.on("GET", "/status", STATUS)
+    admin.on("GET", "/usage", usage("shop"))
+
+
+def test_one_snapshot_without_a_terminal(cli: Cli, admin: FakeAdmin) -> None:
+    result = cli("top")
+    assert result.code == 0
+    assert "\x1b" not in result.out
+    assert "2 workers, 7 requests in flight, oldest lease 0.4 s, store up, backlog 1.2kB" in result.out
+    assert "key_shop" in result.out
+    assert next(call for call in admin.calls if call.path.endswith("usage")).query["group_by"] == "key"
+
+
+def test_json(cli: Cli) -> None:
+    assert json.loads(cli("top", "--json").out)["status"] == STATUS
+
+
+def test_what_is_down_is_said() -> None:
+    status = {**STATUS, "workers": [{"in_flight": 0, "lease_age_seconds": None}], "store": {"up": False, "failure": "timeout"}}
+    assert "no lease, store down (timeout)" in "\n".join(render(status, usage(), NOW, None))
+
+
+def test_lines_fit(cli: Cli) -> None:
+    assert all(len(line) <= 110 for line in render(STATUS, usage("n" * 200), NOW, 110))
+
+
+def test_the_trend_is_as_tall_as_its_busiest_minute() -> None:
+    now = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
+    points = [
+        {"time": "2026-11-24T11:58:00Z", "requests": 1},
+        {"time": "2026-11-24T12:00:00Z", "requests": 8},
+        {"time": "2026-11-24T11:00:00Z", "requests": 99},
+    ]
+    assert trend(points, now) == "   ▁ █"
+    assert trend([], now) == "      "
+
+
+def test_a_terminal_is_redrawn_until_q_and_left_as_it_was(admin: FakeAdmin) -> None:
+    main, other = pty.openpty()
+    environment = {**os.environ, "SIDECAR_ADMIN_TOKEN": TOKEN, "COLUMNS": "120", "LINES": "30"}
+    command = [sys.executable, "-m", "sidecar", "top", "--interval", "0.2", "--admin-url", admin.url]
+    child = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment)
+    os.close(other)
+    seen, asked = b"", 0
+    deadline = time.monotonic() + 20
+    try:
+        while time.monotonic() < deadline:
+            if select.select([main], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(main, 65536)
+                except OSError:
+                    break
+            if seen.count(b"key_shop") >= 2 and not asked:
+                asked = os.write(main, b"q")
+        assert child.wait(10) == 0
+    finally:
+        child.kill()
+        child.wait()
+        os.close(main)
+    assert seen.count(b"\x1b[H") >= 2
+    assert seen.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")

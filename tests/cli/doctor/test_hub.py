@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from sidecar.cli.doctor import hub
+from sidecar.cli.doctor.hub import HUB_COMPONENT, Answer
+from sidecar.settings import load
+from tests.support.ports import free_port
+
+KEY = "blocklet-abc"
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def points(mount: str, did: str = HUB_COMPONENT) -> Answer:
+    return Answer(200, {"componentMountPoints": [{"did": "other", "mountPoint": "/x"}, {"did": did, "mountPoint": mount}]})
+
+
+@pytest.mark.parametrize(
+    ("answer", "mount", "verdict", "word"),
+    [
+        (points("/ai-kit"), "/ai-kit", "ok", "gateway"),
+        (points("/ai-kit"), "", "fail", "/ai-kit"),
+        (points("/"), "", "ok", "gateway"),
+        (points("/ai-kit", "somebody"), "/ai-kit", "warn", "no AIGNE Hub"),
+        (Answer(404), "", "ok", "own port"),
+        (Answer(404), "/ai-kit", "warn", "path"),
+        (Answer(200), "", "ok", "own port"),
+        (Answer(200, {"componentMountPoints": "nonsense"}), "", "warn", "no AIGNE Hub"),
+        (Answer(200, []), "", "ok", "own port"),
+    ],
+)
+def test_the_shape_of_the_hub(answer: Answer, mount: str, verdict: str, word: str) -> None:
+    check = hub.judge_shape(answer, mount)
+    assert check.verdict == verdict
+    assert word in check.finding
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (Answer(200, {"available": True}), "ok"),
+        (Answer(200, {"available": False, "type": "NOT_ENOUGH"}), "warn"),
+        (Answer(200, {}), "fail"),
+        (Answer(404), "fail"),
+    ],
+)
+def test_the_status_of_the_hub(answer: Answer, verdict: str) -> None:
+    assert hub.judge_status(answer).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "has_key", "verdict"),
+    [
+        (Answer(200, {"user": {"role": "member"}}), True, "ok"),
+        (Answer(200, {"user": {"role": "admin"}}), True, "warn"),
+        (Answer(200, {"role": "owner"}), True, "warn"),
+        (Answer(200, "text"), True, "ok"),
+        (Answer(401), True, "fail"),
+        (Answer(403), True, "fail"),
+        (Answer(500), True, "warn"),
+        (Answer(200), False, "fail"),
+    ],
+)
+def test_the_key_of_the_hub(answer: Answer, has_key: bool, verdict: str) -> None:
+    check = hub.judge_key(answer, has_key=has_key)
+    assert check.verdict == verdict
+    assert bool(check.advice) == (verdict != "ok")
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[tuple[str, list[str]]]:
+    """A hub on its own port that takes `KEY`, and the requests that it saw."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(f"{request.method} {request.raw_path}")
+        authorized = request.headers.get("Authorization") == f"Bearer {KEY}"
+        if request.path == "/api/v2/status":
+            return web.json_response({"available": authorized})
+        if request.path == "/api/user/info":
+            return web.Response(text=json.dumps({"user": {"role": "guest"}}), status=200 if authorized else 401)
+        return web.Response(status=401 if request.path == "/api/v1/status" else 404, text="<html>")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield f"http://127.0.0.1:{port}/", seen
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("key", "verdict"), [(KEY, "ok"), ("blocklet-wrong", "fail")])
+async def test_a_hub_is_asked_and_no_model_is_called(fake: tuple[str, list[str]], key: str, verdict: str) -> None:
+    url, seen = fake
+    settings = load(None, {"SIDECAR_HUB__URL": url, "SIDECAR_HUB__ACCESS_KEY": key})
+    checks = [check async for check in hub.checks(settings)]
+    assert {check.name: check.verdict for check in checks}["hub key"] == verdict
+    assert [check.name for check in checks] == ["hub", "hub shape", "hub status", "hub key", "hub v1"]
+    assert all(line.startswith("GET ") for line in seen)
+
+
+async def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
+    for url in (f"http://127.0.0.1:{free_port()}/", f"unix://{tmp_path}/hub.sock"):
+        checks = [check async for check in hub.checks(load(None, {"SIDECAR_HUB__URL": url}))]
+        assert [(check.name, check.verdict) for check in checks] == [("hub", "fail")]
+        assert "start the hub" in checks[0].advice

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli.doctor import machine
+from sidecar.cli.doctor.check import Check, failed, lines
+from sidecar.keys import digest
+from sidecar.settings import load
+from tests.support.ports import free_port
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    ports = {f"SIDECAR_{name}__LISTEN": f"127.0.0.1:{free_port()}" for name in ("PROXY", "ADMIN", "METRICS")}
+    return {"SIDECAR_DATA_DIR": str(tmp_path / "data"), "SIDECAR_HUB__ACCESS_KEY": "blocklet-abc", **ports}
+
+
+def examine(environment: dict[str, str], *, running: bool = False) -> dict[str, Check]:
+    return {check.name: check for check in machine.checks(load(None, environment), running=running)}
+
+
+def test_a_machine_before_the_first_start_has_nothing_to_mend(environment: dict[str, str]) -> None:
+    checks = examine(environment)
+    assert not failed(checks.values())
+    assert checks["data_dir"].verdict == checks["pepper"].verdict == "ok"
+    assert not Path(environment["SIDECAR_DATA_DIR"]).exists(), "it changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "check", "verdict"),
+    [
+        ("SIDECAR_DATA_DIR", f"{__file__}/data", "data_dir", "fail"),
+        ("SIDECAR_HUB__ACCESS_KEY", "", "hub.access_key", "warn"),
+        ("SIDECAR_HUB__ACCESS_KEY", "sk-123", "hub.access_key", "warn"),
+        ("SIDECAR_PROXY__LISTEN", "192.0.2.1:80", "proxy.listen", "fail"),
+        ("SIDECAR_PROXY__TRUSTED_PROXIES", "0.0.0.0/0", "trusted_proxies", "warn"),
+        ("SIDECAR__ENFORCEMENT", "shadow", "enforcement", "warn"),
+        ("SIDECAR_ADMIN__LISTEN", "0.0.0.0:18081", "admin.tls", "warn"),
+    ],
+)
+def test_what_is_unwise_or_wrong(environment: dict[str, str], name: str, value: str, check: str, verdict: str) -> None:
+    found = examine({**environment, name: value})[check]
+    assert found.verdict == verdict
+    assert found.advice
+
+
+def test_an_open_data_dir_is_told_with_the_cure(environment: dict[str, str]) -> None:
+    path = Path(environment["SIDECAR_DATA_DIR"])
+    path.mkdir(mode=0o755)
+    path.chmod(0o755)
+    assert f"chmod 700 {path}" in examine(environment)["data_dir"].advice
+
+
+def test_a_pepper_is_looked_at_and_never_shown(environment: dict[str, str]) -> None:
+    path = Path(environment["SIDECAR_DATA_DIR"]) / "pepper"
+    digest.load_or_create(path)
+    found = examine(environment)["pepper"]
+    assert found.verdict == "ok"
+    assert path.read_text().strip() not in "\n".join(lines([found]))
+    path.chmod(0o644)
+    assert examine(environment)["pepper"].verdict == "warn"
+    path.write_text("short")
+    assert examine(environment)["pepper"].verdict == "fail"
+
+
+@pytest.mark.parametrize(("running", "verdict"), [(False, "fail"), (True, "ok")])
+def test_a_taken_port_is_ours_or_not(environment: dict[str, str], running: bool, verdict: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        environment["SIDECAR_ADMIN__LISTEN"] = f"127.0.0.1:{other.getsockname()[1]}"
+        checks = examine(environment, running=running)
+    assert checks["admin.listen"].verdict == verdict
+    assert checks["proxy.listen"].verdict == ("fail" if running else "ok"), "a sidecar that runs serves every address"

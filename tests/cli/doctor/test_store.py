@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli.doctor import store as doctor
+from sidecar.settings import Settings, load
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.support.store import Server
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict"),
+    [
+        ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, "ok"),
+        ({"redis_version": "7.0.15"}, "ok"),
+        ({"redis_version": "6.2.7"}, "fail"),
+        ({}, "fail"),
+    ],
+)
+def test_versions(facts: dict[str, str], verdict: str) -> None:
+    assert doctor.judge_version(facts).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict"),
+    [
+        ({"aof_enabled": "1"}, "ok"),
+        ({"aof_enabled": "1", "aof_last_write_status": "err"}, "fail"),
+        ({"aof_enabled": "0"}, "warn"),
+        ({}, "warn"),
+    ],
+)
+def test_persistence(facts: dict[str, str], verdict: str) -> None:
+    assert doctor.judge_persistence(facts).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict"),
+    [
+        ({"maxmemory": "0", "maxmemory_policy": "allkeys-lru"}, "ok"),
+        ({"maxmemory": "1000", "maxmemory_policy": "allkeys-lru"}, "fail"),
+        ({"maxmemory": "1000", "maxmemory_policy": "noeviction"}, "ok"),
+    ],
+)
+def test_memory(facts: dict[str, str], verdict: str) -> None:
+    assert doctor.judge_memory(facts).verdict == verdict
+
+
+@pytest.mark.parametrize(("skew", "verdict"), [(0.0, "ok"), (-0.9, "ok"), (1.1, "warn"), (-60, "warn")])
+def test_clocks(skew: float, verdict: str) -> None:
+    assert doctor.judge_clock(skew).verdict == verdict
+
+
+def settings_for(server: Server, data_dir: Path) -> Settings:
+    return load(None, {"SIDECAR_STORE__URL": server.url, "SIDECAR_DATA_DIR": str(data_dir)})
+
+
+async def verdicts(settings: Settings, *, running: bool = False) -> dict[str, str]:
+    return {check.name: check.verdict async for check in doctor.checks(settings, running=running)}
+
+
+async def test_a_good_store_has_nothing_to_mend(valkey: Server, store: Store, tmp_path: Path) -> None:
+    assert set((await verdicts(settings_for(valkey, tmp_path))).values()) == {"ok"}
+    await store.call("HSET", names.META, "epoch", "abc")
+    (tmp_path / "store-epoch").write_text("abc\n")
+    assert set((await verdicts(settings_for(valkey, tmp_path))).values()) == {"ok"}
+
+
+@pytest.mark.parametrize("epoch", [None, "other"])
+async def test_a_store_that_is_not_the_known_one(valkey: Server, store: Store, tmp_path: Path, epoch: str | None) -> None:
+    if epoch:
+        await store.call("HSET", names.META, "epoch", epoch)
+    (tmp_path / "store-epoch").write_text("abc\n")
+    assert (await verdicts(settings_for(valkey, tmp_path)))["store adoption"] == "fail"
+
+
+async def test_a_store_that_is_away(tmp_path: Path) -> None:
+    settings = load(None, {"SIDECAR_STORE__URL": f"unix://{tmp_path}/nobody", "SIDECAR_DATA_DIR": str(tmp_path)})
+    assert await verdicts(settings) == {"store": "fail"}
+
+
+async def test_an_embedded_store_that_does_not_run_yet(tmp_path: Path) -> None:
+    settings = load(None, {"SIDECAR_DATA_DIR": str(tmp_path)})
+    assert await verdicts(settings) == {"store": "ok"}
+    assert await verdicts(settings, running=True) == {"store": "fail"}
+
+
+def test_info_is_read_whatever_kind_of_reply_it_is() -> None:
+    assert doctor.parse_info(b"# Server\r\nredis_version:7.0.1\r\n") == {"redis_version": "7.0.1"}
+    assert doctor.parse_info({"node": b"a:1"}) == {"a": "1"}
+    assert doctor.parse_info({}) == {}

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli import configuration
+from sidecar.settings import SettingsError
+from tests.support.tools import require
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def faults(text: str) -> list[str]:
+    Path("c.yaml").write_text(text)
+    with pytest.raises(SettingsError) as refused:
+        configuration.read("c.yaml", {})
+    return refused.value.faults
+
+
+def test_which_file_is_read() -> None:
+    assert configuration.find(None, {}) in (None, configuration.PLACES[1])
+    Path("sidecar.yaml").touch()
+    assert configuration.find(None, {}) == Path("sidecar.yaml")
+    assert configuration.find(None, {"SIDECAR_CONFIG": "/other"}) == Path("/other")
+    assert configuration.find("given", {"SIDECAR_CONFIG": "/other"}) == Path("given")
+
+
+def test_a_file_that_was_named_must_be_there() -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        configuration.read("absent.yaml", {})
+
+
+def test_what_the_settings_name_is_looked_at_too() -> None:
+    found = faults(
+        "hub: {profile: ./mine.yaml, ca_file: ./ca.pem}\nstore: {url: 'redis+sentinel://h:1'}\n"
+        "proxy: {tls: {certificate_file: c.pem, key_file: k.pem}}"
+    )
+    assert [fault.split(":")[0] for fault in found] == ["hub.profile", "store.url", "proxy.tls.certificate_file", "hub.ca_file"]
+
+
+def test_a_certificate_and_a_key_that_do_not_fit() -> None:
+    openssl = require("openssl", install="apt-get install openssl")
+    for name in ("a", "b"):
+        command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x"]
+        subprocess.run([*command, "-keyout", f"{name}.key", "-out", f"{name}.pem"], check=True, capture_output=True)
+    good = "admin: {tls: {certificate_file: a.pem, key_file: a.key}}"
+    Path("good.yaml").write_text(good)
+    assert configuration.read("good.yaml", {}).admin.tls is not None
+    assert "belong together" in faults(good.replace("a.key", "b.key"))[0]
+    subprocess.run([openssl, "ec", "-in", "a.key", "-aes256", "-passout", "pass:x", "-out", "locked.key"], check=True, capture_output=True)
+    assert "passphrase" in faults(good.replace("a.key", "locked.key"))[0]
+    Path("garbage").write_text("garbage")
+    assert "PEM" in faults(good.replace("a.pem", "garbage"))[0]

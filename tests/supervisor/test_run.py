@@ -1,0 +1,289 @@
+"""The supervisor as an operator meets it: real processes, real signals, a real store."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.settings import Settings, load
+from sidecar.store.embedded import embedded_socket
+from sidecar.supervisor import status
+from sidecar.supervisor.run import needs_restart
+from tests.support.ports import free_port, is_open
+from tests.support.source import ROOT
+from tests.support.waiting import until
+
+
+class Sidecar:
+    """A supervisor with fake children, and what they noted."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "sidecar.yaml"
+        self.data_dir = directory / "data"
+        self.port, self.admin, self.metrics = free_port(), free_port(), free_port()
+        self._events = directory / "events"
+        self._output = directory / "stderr"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(
+        self, *, realm: str = "first", workers: int = 1, behaviour: str = "good", store: str = "embedded", more: str = ""
+    ) -> None:
+        self.file.write_text(
+            f"data_dir: {self.data_dir}\nhub: {{access_key: {behaviour}}}\nadmin: {{listen: 127.0.0.1:{self.admin}}}\n"
+            f"metrics: {{listen: 127.0.0.1:{self.metrics}}}\nstore: {{url: {store}}}\n"
+            f"proxy: {{listen: 127.0.0.1:{self.port}, workers: {workers}, realm: {realm}, drain_timeout: 300ms}}\n{more}"
+        )
+
+    def start(self) -> None:
+        self.close()
+        command = [sys.executable, "-m", "tests.supervisor.harness", str(self.file), str(self._events)]
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(command, cwd=ROOT, stderr=output, start_new_session=True)
+
+    def wait(self) -> int:
+        assert self._process is not None
+        return self._process.wait(10)
+
+    def send(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def events(self, role: str = "", what: str = "") -> list[list[str]]:
+        """The lines `role, index, pid, what …` of the children's log that match."""
+        lines = self._events.read_text().splitlines() if self._events.exists() else []
+        parts = [line.split(maxsplit=3) for line in lines]
+        return [part for part in parts if part[0].startswith(role) and part[3].startswith(what)]
+
+    def order(self) -> list[str]:
+        return [f"{role} {what}" for role, _, _, what in self.events()]
+
+    def pids(self, role: str) -> list[int]:
+        """Live children of `role`, the embedded store included."""
+        found = status.read(self.data_dir)
+        return [child.pid for child in found.children if child.role == role and child.pid] if found else []
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
+    sidecar = Sidecar(tmp_path)
+    sidecar.configure()
+    yield sidecar
+    sidecar.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+def ping(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        if client.connect_ex(str(path)) != 0:
+            return False
+        client.sendall(b"PING\r\n")
+        return client.recv(16).startswith(b"+PONG")
+
+
+def test_an_orderly_life(sidecar: Sidecar) -> None:
+    sidecar.configure(workers=2)
+    sidecar.start()
+    until(lambda: "serving on" in sidecar.output)
+    until(lambda: ping(embedded_socket(sidecar.data_dir)))
+    assert [event[1] for event in sidecar.events("worker", "ready")] in (["0", "1"], ["1", "0"])
+    assert sidecar.order()[:2] == ["control start first", "control ready"], "workers wait for what control makes"
+    assert sidecar.data_dir.stat().st_mode & 0o777 == 0o700
+
+    store = sidecar.pids("store")[0]
+    sidecar.send(signal.SIGTERM)
+    assert sidecar.wait() == 0
+    order = sidecar.order()
+    assert order.index("control SIGTERM") < order.index("worker SIGTERM"), "readiness goes first"
+    assert order.index("control SIGUSR2") > max(place for place, what in enumerate(order) if what == "worker end")
+    assert order[-1] == "control end"
+    assert not alive(store)
+    assert not is_open(sidecar.port)
+
+
+def test_secrets_are_in_no_argument_and_no_environment(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDECAR_HUB__ACCESS_KEY", "canary-in-environment")
+    sidecar.configure(behaviour="canary-in-file")
+    sidecar.start()
+    until(lambda: sidecar.events("worker", "ready"))
+    for pid in (*sidecar.pids("store"), *sidecar.pids("control"), *sidecar.pids("worker")):
+        seen = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"canary" not in seen
+        assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{pid}/limits").read_text())
+    assert "canary" not in sidecar.output
+
+
+@pytest.mark.parametrize("role", ["worker", "control", "store"])
+def test_what_crashes_is_started_again(sidecar: Sidecar, role: str) -> None:
+    sidecar.start()
+    until(lambda: sidecar.events("worker", "ready") and ping(embedded_socket(sidecar.data_dir)))
+    before = sidecar.pids(role)
+    others = [pid for other in ("worker", "control", "store") if other != role for pid in sidecar.pids(other)]
+    os.kill(before[0], signal.SIGKILL)
+    until(lambda: sidecar.pids(role) not in ([], before))
+    assert f"(pid {before[0]}) was killed by SIGKILL" in sidecar.output
+    if role == "store":
+        until(lambda: ping(embedded_socket(sidecar.data_dir)))
+    assert all(alive(pid) for pid in others)
+    found = status.read(sidecar.data_dir)
+    assert found is not None
+    assert {child.role: child.restarts for child in found.children} == {"worker": 0, "control": 0, "store": 0} | {role: 1}
+
+
+def test_a_crash_loop_backs_off(sidecar: Sidecar) -> None:
+    sidecar.configure(behaviour="crash")
+    sidecar.start()
+    until(lambda: len(sidecar.events("worker", "crash")) == 4)
+    delays = [part.split(",")[0] for part in sidecar.output.split('"restart_in": ')[1:]]
+    assert delays[:3] == ["0.1", "0.2", "0.4"]
+    sidecar.send(signal.SIGTERM)
+    assert sidecar.wait() == 0
+
+
+def test_nobody_outlives_a_supervisor_that_is_killed(sidecar: Sidecar) -> None:
+    sidecar.configure(behaviour="stubborn", workers=2)
+    sidecar.start()
+    until(lambda: is_open(sidecar.port) and ping(embedded_socket(sidecar.data_dir)))
+    children = [pid for role in ("store", "control", "worker") for pid in sidecar.pids(role)]
+    assert len(children) == 4
+    sidecar.send(signal.SIGKILL)
+    until(lambda: not any(alive(pid) for pid in children), within=3)
+    assert not is_open(sidecar.port)
+
+    sidecar.configure()
+    sidecar.start()
+    until(lambda: is_open(sidecar.port) and ping(embedded_socket(sidecar.data_dir)))
+
+
+def test_a_second_signal_hurries(sidecar: Sidecar) -> None:
+    sidecar.configure(behaviour="stubborn", more="")
+    sidecar.file.write_text(sidecar.file.read_text().replace("300ms", "60s"))
+    sidecar.start()
+    until(lambda: sidecar.events("worker", "ready"))
+    sidecar.send(signal.SIGTERM)
+    until(lambda: sidecar.events("worker", "SIGTERM"))
+    sidecar.send(signal.SIGINT)
+    assert sidecar.wait() == 0
+    assert sidecar.events("control", "end")
+
+
+def test_reload_starts_the_new_before_the_old_end(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(lambda: "serving on" in sidecar.output)
+    sidecar.configure(realm="second", workers=2)
+    sidecar.send(signal.SIGHUP)
+    until(lambda: len(sidecar.events("control", "ready")) == 2)
+    order = sidecar.order()
+    new = [place for place, what in enumerate(order) if what == "worker start second"]
+    assert len(new) == 2
+    assert order.index("worker SIGTERM") > max(place for place, what in enumerate(order) if what == "worker ready")
+    assert "control start second" in order
+    assert "control SIGTERM" not in order, "readiness stays"
+    until(lambda: len(sidecar.pids("worker")) == 2)
+    found = status.read(sidecar.data_dir)
+    assert found is not None
+    assert (found.generation, found.last_reload and found.last_reload.faults) == (2, [])
+    assert all(child.restarts == 0 for child in found.children)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("proxy: {workers: many", "is not YAML"),
+        ("proxy: {workers: many}\nnonsense: 1\n", "nonsense: unknown setting"),
+        ("data_dir: /elsewhere\n", "data_dir: a change needs a restart"),
+    ],
+)
+def test_a_broken_reload_changes_nothing(sidecar: Sidecar, change: str, complaint: str) -> None:
+    sidecar.start()
+    until(lambda: "serving on" in sidecar.output)
+    before = sidecar.pids("worker") + sidecar.pids("control")
+    sidecar.file.write_text(change)
+    sidecar.send(signal.SIGHUP)
+    until(lambda: complaint in sidecar.output)
+    found = until(lambda: status.read(sidecar.data_dir))
+    assert found.last_reload is not None
+    assert complaint in " ".join(found.last_reload.faults)
+    assert sidecar.pids("worker") + sidecar.pids("control") == before
+
+
+def test_new_workers_that_do_not_come_up_leave_the_old_ones_in_place(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(lambda: "serving on" in sidecar.output)
+    before = sidecar.pids("worker")
+    sidecar.configure(behaviour="crash")
+    sidecar.send(signal.SIGHUP)
+    until(lambda: "new worker 0 ended before it was ready" in sidecar.output)
+    assert sidecar.pids("worker") == before
+    sidecar.configure(realm="third")
+    sidecar.send(signal.SIGHUP)
+    until(lambda: "worker start third" in sidecar.order())
+
+
+def test_a_stop_in_the_middle_of_a_reload_ends_everybody(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(lambda: "serving on" in sidecar.output)
+    sidecar.configure(behaviour="mute")
+    sidecar.send(signal.SIGHUP)
+    until(lambda: len(sidecar.events("worker", "start")) == 2)
+    sidecar.send(signal.SIGTERM)
+    assert sidecar.wait() == 0
+    assert len(sidecar.events("worker", "end")) == 2
+
+
+def test_a_data_dir_serves_one_sidecar(sidecar: Sidecar, tmp_path: Path) -> None:
+    sidecar.start()
+    until(lambda: "serving on" in sidecar.output)
+    (tmp_path / "other").mkdir()
+    other = Sidecar(tmp_path / "other")
+    other.data_dir = sidecar.data_dir
+    other.configure()
+    other.start()
+    assert other.wait() != 0
+    assert "is in use by another sidecar" in other.output
+
+
+def test_a_unix_socket_is_held_for_the_workers(sidecar: Sidecar, tmp_path: Path) -> None:
+    path = tmp_path / "proxy.sock"
+    sidecar.file.write_text(
+        f"data_dir: {sidecar.data_dir}\nstore: {{url: 'redis://127.0.0.1:1'}}\nproxy: {{listen: 'unix://{path}'}}\n"
+        f"admin: {{listen: 127.0.0.1:{sidecar.admin}}}\nmetrics: {{listen: 127.0.0.1:{sidecar.metrics}}}\n"
+    )
+    sidecar.start()
+    until(lambda: sidecar.events("worker", "ready"))
+    assert path.stat().st_mode & 0o777 == 0o660
+    with socket.socket(socket.AF_UNIX) as client:
+        assert client.connect_ex(str(path)) == 0
+    assert sidecar.pids("store") == []
+
+
+def test_what_a_reload_cannot_take_over_is_told_apart() -> None:
+    old = load(None, {})
+    embedded = "from or to the embedded store"
+    assert needs_restart(old, load(None, {"SIDECAR_PROXY__WORKERS": "7"})) == []
+    assert embedded in needs_restart(old, load(None, {"SIDECAR_STORE__URL": "redis://127.0.0.1"}))[0]
+    assert "unix socket" in needs_restart(old, load(None, {"SIDECAR_PROXY__LISTEN": "unix:///tmp/x"}))[0]
+    assert isinstance(old, Settings)
