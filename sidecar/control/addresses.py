@@ -1,0 +1,78 @@
+"""The form in which client addresses are kept: whole, as their network, or as a salted hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
+
+from sidecar.control.networks import network_of
+from sidecar.control.sums import Pairs
+from sidecar.events.record import Request, encode
+
+SALT_FILE = "address-salt"
+Form = Literal["full", "network", "hash"]
+_REMEMBERED = 50_000
+
+
+class Addresses:
+    """Rewrites addresses; remembers the recent ones."""
+
+    def __init__(self, form: Form, salt: bytes) -> None:
+        self._form = form
+        self._salt = salt
+        self._clients: dict[str, str] = {}
+        self._networks: dict[str, str] = {}
+
+    def client(self, client: str) -> str:
+        """A client's address as it is kept."""
+        if self._form == "full" or not client:
+            return client
+        kept = self._clients.get(client)
+        if kept is None:
+            kept = _remember(self._clients, client, network_of(client) if self._form == "network" else self._hash(client))
+        return kept
+
+    def network(self, client: str) -> str:
+        """A client's network as it is kept."""
+        kept = self._networks.get(client)
+        if kept is None:
+            network = network_of(client)
+            kept = _remember(self._networks, client, self._hash(network) if self._form == "hash" else network)
+        return kept
+
+    def redact(self, pairs: Pairs) -> Pairs:
+        """Events with records in which the client is as it is kept; the events themselves stay whole, and stay in memory."""
+        if self._form == "full":
+            return pairs
+        return [
+            (event, encode(replace(event, client=self.client(event.client)))) if isinstance(event, Request) else (event, record)
+            for event, record in pairs
+        ]
+
+    def _hash(self, text: str) -> str:
+        return "hash:" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._salt).hexdigest()
+
+
+def load_salt(data_dir: Path) -> bytes:
+    """The salt of this data directory, made at the first start."""
+    path = data_dir / SALT_FILE
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        salt = secrets.token_bytes(32)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(salt)
+        return salt
+
+
+def _remember(known: dict[str, str], client: str, kept: str) -> str:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[client] = kept
+    return kept

@@ -1,0 +1,107 @@
+"""Puts the admin API together: every endpoint is bound to a handler, or `build` raises.
+
+The application is served on `admin.listen` by the control process; the console adds its pages to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from aiohttp import web
+
+from sidecar.control.admin.authentication import Actor, Authenticator
+from sidecar.control.admin.dispatch import Dispatcher, as_json
+from sidecar.control.admin.endpoint import Route
+from sidecar.control.admin.endpoints import ENDPOINTS
+from sidecar.control.admin.paths import pattern
+from sidecar.control.admin.recorder import Recorder
+from sidecar.control.admin.repeats import Repeats
+from sidecar.control.admin.resources.admin_tokens import AdminTokenCalls
+from sidecar.control.admin.resources.anomalies import Anomalies
+from sidecar.control.admin.resources.audit_events import AuditEvents
+from sidecar.control.admin.resources.imports import Imports
+from sidecar.control.admin.resources.keys import Keys
+from sidecar.control.admin.resources.secrets import Secrets
+from sidecar.control.admin.resources.status import Status
+from sidecar.control.admin.resources.usage import Usage
+from sidecar.control.admin.services import AdminServices
+from sidecar.control.audit import AuditLog
+from sidecar.keys.admin_tokens import AdminTokens
+from sidecar.settings.declaration import Admin
+from sidecar.throttle import Throttle
+
+
+def build(services: AdminServices) -> web.Application:
+    """The application; its start and end also start and end the settling of the audit log."""
+    recorder = Recorder(services.audit, services.clock)
+    authenticator = Authenticator(
+        Holders(services.admin_tokens),
+        Throttle(),
+        services.settings.keys.prefix,
+        recorder.failed_authentication,
+        services.sessions,
+    )
+    dispatcher = Dispatcher(authenticator, allowed_hosts(services.settings.admin), recorder.forbidden)
+    app = web.Application(middlewares=[as_json])
+    for route in _checked(_routes(services, recorder)):
+        path, handler = pattern(route.endpoint.path), dispatcher.handler(route)
+        for method in ("GET", "HEAD") if route.endpoint.method == "GET" else (route.endpoint.method,):
+            app.router.add_route(method, path, handler)
+    app.cleanup_ctx.append(_settling(services.audit, dispatcher))
+    return app
+
+
+def allowed_hosts(admin: Admin) -> frozenset[str] | None:
+    """The host names that are answered; None for a unix socket, which no web page can reach."""
+    if admin.listen.path:
+        return None
+    return frozenset(name.lower().strip("[]") for name in ("localhost", admin.listen.host, *admin.allowed_hosts))
+
+
+class Holders:
+    """Tells the actor of an admin token."""
+
+    def __init__(self, tokens: AdminTokens) -> None:
+        self._tokens = tokens
+
+    async def actor(self, token: str) -> Actor | None:
+        """The actor, or None when the token is unknown or revoked."""
+        found = await self._tokens.verify(token.encode())
+        return None if found is None else Actor("admin_token", found.id, found.name, found.role)
+
+
+def _routes(services: AdminServices, recorder: Recorder) -> list[Route]:
+    keys = services.keys
+    return [
+        *Keys(keys, Repeats(services.idempotency), recorder).routes(),
+        *Imports(keys, recorder, accepted=services.settings.keys.accept_imported).routes(),
+        *Secrets(keys, recorder).routes(),
+        *Usage(services.usage, services.calls, keys).routes(),
+        *Anomalies(services.anomalies, recorder).routes(),
+        *AuditEvents(services.audit).routes(),
+        *AdminTokenCalls(services.admin_tokens, recorder).routes(),
+        *Status(services.status, services.audit, recorder).routes(),
+    ]
+
+
+def _checked(routes: list[Route]) -> list[Route]:
+    bound = {route.endpoint.name for route in routes}
+    missing = [endpoint.name for endpoint in ENDPOINTS if endpoint.name not in bound]
+    if missing or len(bound) != len(routes):
+        raise RuntimeError(f"endpoints without a handler, or with two: {missing}")
+    return routes
+
+
+def _settling(audit: AuditLog, dispatcher: Dispatcher) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def settling(_: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(audit.run(), name="audit log")
+        yield
+        await dispatcher.finish()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await audit.settle()
+
+    return settling

@@ -1,0 +1,44 @@
+"""Rows as CSV (RFC 4180) that is safe to open in a spreadsheet. Pure.
+
+A cell that begins like a formula is run by spreadsheets when the file is opened, and key names,
+owners, models and user agents are other people's text; such a cell is led by an apostrophe.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def cell(value: Any) -> str | int | float:
+    """One cell; numbers stay numbers, times are RFC 3339, None is empty."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return value
+    text = value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def lines(rows: Iterable[Sequence[Any]]) -> bytes:
+    """`rows` as CSV."""
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([cell(value) for value in row] for row in rows)
+    return buffer.getvalue().encode()
+
+
+async def stream(header: Sequence[str], batches: AsyncIterator[Iterable[Sequence[Any]]]) -> AsyncIterator[bytes]:
+    """A whole document out of batches of rows; the header comes with the first batch."""
+    head = lines([header])
+    async for batch in batches:
+        yield head + lines(batch)
+        head = b""
+    if head:
+        yield head

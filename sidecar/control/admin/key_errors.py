@@ -1,0 +1,27 @@
+"""The key repository's refusals as answers of the admin API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sidecar.control.admin.errors import CONFLICT, KEY_REVOKED, NOT_FOUND, AdminError
+from sidecar.keys.repository import AlreadyImported, KeyIsNewer, KeyIsRevoked, RevisionConflict, UnknownKey
+
+
+@contextmanager
+def key_errors() -> Iterator[None]:
+    """Translate what the repository raises inside the block."""
+    try:
+        yield
+    except UnknownKey:
+        raise AdminError(NOT_FOUND, "There is no key with this id.", param="key_id") from None
+    except KeyIsRevoked:
+        raise AdminError(KEY_REVOKED) from None
+    except RevisionConflict as error:
+        detail = f"The key has changed since it was read: it has revision {error.revision} now. Read it again and repeat the change."
+        raise AdminError(CONFLICT, detail, param="revision") from None
+    except KeyIsNewer:
+        raise AdminError(CONFLICT, "A newer version of the sidecar wrote this key; change it with that version.") from None
+    except AlreadyImported as error:
+        raise AdminError(CONFLICT, f"This token belongs to {error.key_id} already.", param="sha256") from None

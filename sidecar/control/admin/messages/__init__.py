@@ -1,0 +1,1 @@
+"""What goes over the wire: request, query and answer documents, by resource."""

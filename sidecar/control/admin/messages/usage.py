@@ -1,0 +1,166 @@
+"""Messages about use: sums, series, and the call log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from sidecar.control.admin.messages.common import Cursor, Document, Limit, Request
+from sidecar.control.admin.times import Time
+
+FROM = {"from_": "from"}
+Step = Literal["1m", "1h", "1d"]
+KeyGroup = Literal["model", "route", "outcome"]
+Group = Literal["key", "owner", "model", "route", "outcome"]
+Outcome = Literal["ok", "denied", "rate_limited", "client_error", "hub_error", "client_closed", "sidecar_error"]
+KeyId = Annotated[str, Meta(pattern=r"^key_[0-9A-Za-z]{16}$", description="Id of a key.")]
+
+From = Annotated[Time, Meta(description="Requests that ended at or after this moment.")]
+To = Annotated[Time, Meta(description="Requests that ended before this moment.")]
+
+
+class KeyUsageQuery(Request, frozen=True, kw_only=True, rename=FROM):
+    """Which use of one key; without times, all that is kept."""
+
+    from_: From | None = None
+    to: To | None = None
+    step: Step = "1h"
+    group_by: KeyGroup | None = None
+
+
+class UsageQuery(Request, frozen=True, kw_only=True, rename=FROM):
+    """Which use of all keys; without times, all that is kept."""
+
+    from_: From | None = None
+    to: To | None = None
+    step: Step = "1h"
+    group_by: Group | None = None
+
+
+class Totals(Document, frozen=True, kw_only=True):
+    """Sums; `requests` counts all outcomes."""
+
+    requests: int = 0
+    errors: int = 0
+    denied: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    images: int = 0
+    credits: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Point(Totals, frozen=True, kw_only=True):
+    """The sums of one step that begins at `time`."""
+
+    time: Time
+
+
+class UsageGroup(Document, frozen=True, kw_only=True):
+    """The use of one value of the grouping."""
+
+    by: str
+    name: Annotated[str | UnsetType, Meta(description="The key's name, when grouped by key.")] = UNSET
+    totals: Totals
+    series: list[Point]
+
+
+class UsageAnswer(Document, frozen=True, kw_only=True, rename=FROM):
+    """Use over [from, to)."""
+
+    from_: Time | None
+    to: Time | None
+    step: Step
+    totals: Totals
+    series: list[Point]
+    groups: list[UsageGroup] | UnsetType = UNSET
+
+
+class CallsQuery(Request, frozen=True, kw_only=True, rename=FROM):
+    """Filters of the call log."""
+
+    key: KeyId | None = None
+    outcome: Outcome | None = None
+    from_: From | None = None
+    to: To | None = None
+    limit: Limit = 100
+    cursor: Cursor = ""
+
+
+class CallObject(Document, frozen=True, kw_only=True):
+    """One finished request."""
+
+    time: Annotated[Time, Meta(description="When it ended.")]
+    request_id: str
+    key_id: str
+    secret_id: str
+    outcome: str
+    reason: str
+    status: int
+    hub_status: int
+    method: str
+    route: str
+    path: str
+    model: str
+    model_served: str
+    client: str
+    agent: str
+    streaming: bool
+    ending: str
+    duration_ms: float
+    first_byte_ms: float
+    overhead_ms: float
+    bytes_in: int
+    bytes_out: int
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int
+    cache_creation_input_tokens: int
+    images: int
+    credits: float
+    usage_source: str
+    shadow: Annotated[str, Meta(description="Why it would have been refused, had enforcement been on.")]
+    error: str
+    trace_id: str
+
+
+class CallList(Document, frozen=True, kw_only=True):
+    """A page of the call log, newest first."""
+
+    data: list[CallObject]
+    next_cursor: str | None
+
+
+class ShadowQuery(Request, frozen=True, kw_only=True, rename=FROM):
+    """Which part of the call log the report looks at."""
+
+    key: KeyId | None = None
+    from_: From | None = None
+    to: To | None = None
+
+
+class ShadowEntry(Document, frozen=True, kw_only=True):
+    """A client that enforcement would break."""
+
+    key_id: str
+    name: str
+    owner: str
+    reason: str
+    requests: int
+    first_seen: Time
+    last_seen: Time
+    routes: list[str]
+    models: list[str]
+    clients: list[str]
+    agents: list[str]
+
+
+class ShadowReport(Document, frozen=True, kw_only=True):
+    """Who would be refused, most affected first."""
+
+    data: list[ShadowEntry]
+    calls: Annotated[int, Meta(description="Calls that the report looked at.")]
+    since: Annotated[Time | None, Meta(description="End of the oldest of them.")]
+    complete: Annotated[bool, Meta(description="Whether the whole wanted span was looked at.")]

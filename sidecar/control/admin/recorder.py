@@ -1,0 +1,81 @@
+"""Between the calls and the audit log: what of a call goes into its record, and how failures are kept few.
+
+Failed authentication is recorded too, but anybody can cause it at any rate, so only a few from each
+source and a bounded number in all; how many were left out is said in the next record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from aiohttp import web
+
+from sidecar.control.admin.authentication import NOBODY, Actor
+from sidecar.control.admin.endpoint import Call
+from sidecar.control.admin.errors import AdminError
+from sidecar.control.audit import Act, AuditLog, Change, Party, Source, draft
+from sidecar.throttle import Throttle, source_of
+
+_ALL = ""
+
+
+class Recorder:
+    """Writes audit records for calls; `clock` gives Unix seconds."""
+
+    def __init__(self, audit: AuditLog, clock: Callable[[], float]) -> None:
+        self._audit = audit
+        self._clock = clock
+        self._each = Throttle(burst=5, interval=60.0, clock=clock)
+        self._all = Throttle(burst=100, interval=10.0, clock=clock)
+        self._left_out = 0
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._clock()
+
+    def act(
+        self, call: Call[Any, Any], action: str, target: Party | None, changes: dict[str, Change] | None = None, reason: str = ""
+    ) -> AbstractAsyncContextManager[Act]:
+        """Surround an act of `call` with its record; see `AuditLog.act`."""
+        return self._audit.act(
+            draft(
+                action,
+                party(call.actor),
+                now=self._clock(),
+                target=target,
+                changes=changes,
+                reason=reason,
+                source=Source(call.address, call.agent),
+                request_id=call.request_id,
+            )
+        )
+
+    async def failed_authentication(self, error: AdminError, address: str) -> None:
+        """Record that somebody tried to get in."""
+        await self._failure("admin.authentication_failed", NOBODY, error.problem.code, Source(address), "")
+
+    async def forbidden(self, actor: Actor, operation: str, request: web.Request) -> None:
+        """Record that an actor tried what its role does not allow."""
+        source = Source((request.remote or "local").partition("%")[0], request.headers.get("User-Agent", "")[:256])
+        await self._failure("admin.forbidden", actor, operation, source, request.headers.get("X-Request-Id", "")[:64])
+
+    async def _failure(self, action: str, actor: Actor, reason: str, source: Source, request_id: str) -> None:
+        who = source_of(source.address)
+        if self._each.wait(who) or self._all.wait(_ALL):
+            self._left_out += 1
+            return
+        self._each.charge(who)
+        self._all.charge(_ALL)
+        if self._left_out:
+            reason = f"{reason}; {self._left_out} failures before this one were not recorded"
+            self._left_out = 0
+        await self._audit.append(
+            draft(action, party(actor), now=self._clock(), outcome="denied", reason=reason, source=source, request_id=request_id)
+        )
+
+
+def party(actor: Actor) -> Party:
+    """An actor as the audit log names it."""
+    return Party(actor.type, actor.id, actor.name)

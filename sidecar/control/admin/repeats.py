@@ -1,0 +1,52 @@
+"""Idempotency-Key: a call that is repeated after a lost answer does not create or rotate twice.
+
+The id of what is going to be made is fixed first, so even a repeat of a call that died half way works
+on the same thing. The secret is not kept: a repeat that comes after the act gets the key without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sidecar.control.admin.endpoint import Call
+from sidecar.control.admin.errors import IDEMPOTENCY_CONFLICT, AdminError
+from sidecar.control.audit import Unchanged
+from sidecar.keys.idempotency import Idempotency, IdempotencyConflict
+from sidecar.keys.issue import new_id
+from sidecar.keys.repository import KeyExists, SecretExists
+
+
+class Repeated(Unchanged):
+    """An earlier call has done this already."""
+
+
+class Repeats:
+    """Claims the Idempotency-Key of calls that have one."""
+
+    def __init__(self, idempotency: Idempotency) -> None:
+        self._idempotency = idempotency
+
+    async def subject(self, call: Call[Any, Any], kind: str) -> str | None:
+        """The id that the call's new key or secret must get; None without an Idempotency-Key.
+
+        AdminError when the same Idempotency-Key came with another request.
+        """
+        if not call.idempotency_key:
+            return None
+        # The same request is the same operation on the same target with the same body.
+        request = "\n".join((call.operation, *sorted(call.path.values()), "")).encode() + call.raw
+        try:
+            return (await self._idempotency.claim(call.actor.id, call.idempotency_key, request, new_id(kind))).subject
+        except IdempotencyConflict:
+            raise AdminError(IDEMPOTENCY_CONFLICT, param="Idempotency-Key") from None
+
+
+@contextmanager
+def repeats() -> Iterator[None]:
+    """Turn what the repository says of a repeat into `Repeated`."""
+    try:
+        yield
+    except (KeyExists, SecretExists):
+        raise Repeated from None

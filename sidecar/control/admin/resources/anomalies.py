@@ -1,0 +1,72 @@
+"""Anomalies: the list with its evidence, and what an operator says to one."""
+
+from __future__ import annotations
+
+from sidecar.control.admin import endpoints
+from sidecar.control.admin.decoding import faulty
+from sidecar.control.admin.endpoint import Answer, Call, Nothing, Route
+from sidecar.control.admin.errors import NOT_FOUND, AdminError
+from sidecar.control.admin.messages.operations import Acknowledgement, AnomaliesQuery, AnomalyAnswer, AnomalyList, Mute
+from sidecar.control.admin.recorder import Recorder
+from sidecar.control.audit import Party
+from sidecar.control.queries import AnomalyQueries
+from sidecar.settings.values import Duration
+
+
+class Anomalies:
+    """Serves `anomalies.*`; without a detection there are none."""
+
+    def __init__(self, anomalies: AnomalyQueries | None, recorder: Recorder) -> None:
+        self._anomalies = anomalies
+        self._recorder = recorder
+
+    def routes(self) -> list[Route]:
+        """The endpoints with their handlers."""
+        return [
+            endpoints.LIST_ANOMALIES.bind(self.list),
+            endpoints.ACKNOWLEDGE.bind(self.acknowledge),
+            endpoints.MUTE.bind(self.mute),
+        ]
+
+    async def list(self, call: Call[AnomaliesQuery, Nothing]) -> Answer:
+        """One page."""
+        if self._anomalies is None:
+            return Answer(200, AnomalyList(data=[], next_cursor=None))
+        query = call.query
+        try:
+            page = await self._anomalies.anomalies(
+                key_id=query.key, state=query.state, level=query.level, limit=query.limit, cursor=query.cursor
+            )
+        except ValueError:
+            raise faulty([("cursor", "is not a cursor that this list has given out")]) from None
+        return Answer(200, AnomalyList(data=page.documents, next_cursor=page.next_cursor or None))
+
+    async def acknowledge(self, call: Call[Nothing, Acknowledgement]) -> Answer:
+        """Close one."""
+        anomalies, anomaly_id = self._running(), call.path["anomaly_id"]
+        async with self._recorder.act(call, "anomaly.acknowledged", Party("anomaly", anomaly_id), reason=call.body.reason):
+            try:
+                document = await anomalies.acknowledge(anomaly_id, call.body.reason, call.actor.id)
+            except LookupError:
+                raise _unknown() from None
+        return Answer(200, AnomalyAnswer(anomaly=document))
+
+    async def mute(self, call: Call[Nothing, Mute]) -> Answer:
+        """Silence one for a time; 0s lets it speak again."""
+        anomalies, anomaly_id = self._running(), call.path["anomaly_id"]
+        seconds = Duration.parse(call.body.duration)
+        async with self._recorder.act(call, "anomaly.muted", Party("anomaly", anomaly_id), reason=call.body.reason):
+            try:
+                document = await anomalies.mute(anomaly_id, self._recorder.now() + seconds, call.body.reason, call.actor.id)
+            except LookupError:
+                raise _unknown() from None
+        return Answer(200, AnomalyAnswer(anomaly=document))
+
+    def _running(self) -> AnomalyQueries:
+        if self._anomalies is None:
+            raise _unknown()
+        return self._anomalies
+
+
+def _unknown() -> AdminError:
+    return AdminError(NOT_FOUND, "There is no anomaly with this id.", param="anomaly_id")

@@ -1,0 +1,211 @@
+"""Use of keys, the call log, and who would be refused if shadow enforcement were real."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from sidecar.control.admin import endpoints
+from sidecar.control.admin.csv_export import stream
+from sidecar.control.admin.decoding import faulty
+from sidecar.control.admin.endpoint import Answer, Call, Nothing, Route
+from sidecar.control.admin.errors import NOT_FOUND, AdminError
+from sidecar.control.admin.messages import usage as messages
+from sidecar.control.admin.shadow import Shadow
+from sidecar.control.admin.times import Time, to_seconds, to_time, to_time_or_none
+from sidecar.control.queries import CallQueries, UsageQueries, UsageReport, Use
+from sidecar.events.record import Request
+from sidecar.keys.reader import KeyReader
+
+_PAGE = 1000
+_CSV_BOUND = 1_000_000
+_SHADOW_BOUND = 50_000
+
+
+class Usage:
+    """Serves `usage.*`, `requests.*` and `shadow.*`."""
+
+    def __init__(self, usage: UsageQueries, calls: CallQueries, keys: KeyReader) -> None:
+        self._usage = usage
+        self._calls = calls
+        self._keys = keys
+
+    def routes(self) -> list[Route]:
+        """The endpoints with their handlers."""
+        return [
+            endpoints.USAGE.bind(self.all_keys),
+            endpoints.KEY_USAGE.bind(self.one_key),
+            endpoints.REQUESTS.bind(self.requests),
+            endpoints.SHADOW_REPORT.bind(self.shadow_report),
+        ]
+
+    async def all_keys(self, call: Call[messages.UsageQuery, Nothing]) -> Answer:
+        """The use of all keys together."""
+        query = call.query
+        start, end = span(query.from_, query.to)
+        report = await self._usage.usage(None, start, end, query.step, query.group_by)
+        names: dict[str, str] = {}
+        if query.group_by == "key" and report.groups:
+            names = await self._names([group.by for group in report.groups])
+        return self._answer(call.media is not None, report, names)
+
+    async def one_key(self, call: Call[messages.KeyUsageQuery, Nothing]) -> Answer:
+        """The use of one key."""
+        query = call.query
+        key_id = call.path["key_id"]
+        if await self._keys.get(key_id) is None:
+            raise AdminError(NOT_FOUND, "There is no key with this id.", param="key_id")
+        start, end = span(query.from_, query.to)
+        report = await self._usage.usage(key_id, start, end, query.step, query.group_by)
+        return self._answer(call.media is not None, report, {})
+
+    def _answer(self, as_csv: bool, report: UsageReport, names: dict[str, str]) -> Answer:
+        if as_csv:
+            return Answer(200, media="text/csv", stream=_usage_csv(report), filename="usage.csv")
+        return Answer(200, _usage_answer(report, names))
+
+    async def requests(self, call: Call[messages.CallsQuery, Nothing]) -> Answer:
+        """The call log: a page as JSON, or everything that matches as CSV."""
+        if call.media is not None:
+            fields = messages.CallObject.__struct_fields__
+            rows = ([msgspec.structs.astuple(call_object(each)) for each in page] async for page in self._pages(call.query, _CSV_BOUND))
+            return Answer(200, media="text/csv", stream=stream(fields, rows), filename="requests.csv")
+        query = call.query
+        start, end = span(query.from_, query.to)
+        try:
+            page = await self._calls.calls(
+                key_id=query.key, outcome=query.outcome, start=start, end=end, limit=query.limit, cursor=query.cursor
+            )
+        except ValueError:
+            raise faulty([("cursor", "is not a cursor that this list has given out")]) from None
+        return Answer(200, messages.CallList(data=[call_object(each) for each in page.calls], next_cursor=page.next_cursor or None))
+
+    async def shadow_report(self, call: Call[messages.ShadowQuery, Nothing]) -> Answer:
+        """Which clients enforcement would break, from the call log."""
+        query = call.query
+        wanted = messages.CallsQuery(key=query.key, from_=query.from_, to=query.to)
+        shadow = Shadow()
+        complete = True
+        async for page in self._pages(wanted, _SHADOW_BOUND):
+            shadow.add(page)
+            complete = shadow.calls < _SHADOW_BOUND
+        key_ids = shadow.key_ids()
+        keys = dict(zip(key_ids, await self._keys.get_many(key_ids), strict=True)) if key_ids else {}
+        return Answer(200, shadow.report(keys, complete=complete))
+
+    async def _names(self, key_ids: list[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for first in range(0, len(key_ids), _PAGE):
+            part = key_ids[first : first + _PAGE]
+            keys = await self._keys.get_many(part)
+            found |= {key_id: key.name for key_id, key in zip(part, keys, strict=True) if key is not None}
+        return found
+
+    async def _pages(self, query: messages.CallsQuery, bound: int) -> AsyncIterator[list[Request]]:
+        """Page after page, newest first, to about `bound` calls."""
+        start, end = span(query.from_, query.to)
+        cursor, seen = query.cursor, 0
+        while seen < bound:
+            page = await self._calls.calls(key_id=query.key, outcome=query.outcome, start=start, end=end, limit=_PAGE, cursor=cursor)
+            yield page.calls
+            seen += len(page.calls)
+            cursor = page.next_cursor
+            if not cursor:
+                return
+
+
+def span(start: Time | None, end: Time | None) -> tuple[float | None, float | None]:
+    """[from, to) in Unix seconds; AdminError when it ends before it begins."""
+    first = None if start is None else to_seconds(start)
+    last = None if end is None else to_seconds(end)
+    if first is not None and last is not None and last < first:
+        raise faulty([("to", "must not be before from")])
+    return first, last
+
+
+def _usage_answer(report: UsageReport, names: dict[str, str]) -> messages.UsageAnswer:
+    groups: list[messages.UsageGroup] | UnsetType = UNSET
+    if report.groups is not None:
+        groups = [
+            messages.UsageGroup(by=group.by, name=names.get(group.by, UNSET), totals=_totals(group.totals), series=_series(group.series))
+            for group in report.groups
+        ]
+    return messages.UsageAnswer(
+        from_=to_time_or_none(report.start),
+        to=to_time_or_none(report.end),
+        step=report.step,
+        totals=_totals(report.totals),
+        series=_series(report.series),
+        groups=groups,
+    )
+
+
+def _totals(use: Use) -> messages.Totals:
+    return messages.Totals(**asdict(use))
+
+
+def _series(series: Iterable[tuple[float, Use]]) -> list[messages.Point]:
+    return [messages.Point(time=to_time(time), **asdict(use)) for time, use in series]
+
+
+async def _usage_csv(report: UsageReport) -> AsyncIterator[bytes]:
+    measures = messages.Totals.__struct_fields__
+
+    def rows(by: str, series: list[tuple[float, Use]]) -> list[list[Any]]:
+        return [[by, to_time(time), *(getattr(use, name) for name in measures)] for time, use in series]
+
+    async def batches() -> AsyncIterator[list[list[Any]]]:
+        if report.groups is None:
+            yield rows("", report.series)
+        for group in report.groups or []:
+            yield rows(group.by, group.series)
+
+    async for piece in stream(["by", "time", *measures], batches()):
+        yield piece
+
+
+def call_object(event: Request) -> messages.CallObject:
+    """A call as clients see it; times in milliseconds."""
+    tokens = event.tokens
+    return messages.CallObject(
+        time=to_time(event.time),
+        request_id=event.request_id,
+        key_id=event.key_id,
+        secret_id=event.secret_id,
+        outcome=event.outcome,
+        reason=event.reason,
+        status=event.status,
+        hub_status=event.hub_status,
+        method=event.method,
+        route=event.route,
+        path=event.path,
+        model=event.model,
+        model_served=event.model_served,
+        client=event.client,
+        agent=event.agent,
+        streaming=event.streaming,
+        ending=event.ending,
+        duration_ms=_milliseconds(event.total),
+        first_byte_ms=_milliseconds(event.first_byte),
+        overhead_ms=_milliseconds(max(0.0, event.total - event.hub_time)),
+        bytes_in=event.bytes_in,
+        bytes_out=event.bytes_out,
+        input_tokens=tokens.input,
+        output_tokens=tokens.output,
+        cached_input_tokens=tokens.cached_input,
+        cache_creation_input_tokens=tokens.cache_creation_input,
+        images=tokens.images,
+        credits=tokens.credits,
+        usage_source=event.usage_source,
+        shadow=event.shadow,
+        error=event.error,
+        trace_id=event.trace_id,
+    )
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)

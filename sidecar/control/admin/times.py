@@ -1,0 +1,25 @@
+"""Times of the admin API: RFC 3339 with any offset in, UTC out; Unix seconds inside."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from msgspec import Meta
+
+Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, with an offset; answers are in UTC.")]
+
+
+def to_time(seconds: float) -> datetime:
+    """Unix seconds as an aware datetime in UTC, to the millisecond."""
+    return datetime.fromtimestamp(round(seconds * 1000) / 1000, UTC)
+
+
+def to_time_or_none(seconds: float | None) -> datetime | None:
+    """The same where nothing may be known."""
+    return None if seconds is None else to_time(seconds)
+
+
+def to_seconds(time: datetime) -> float:
+    """An aware datetime as Unix seconds."""
+    return time.timestamp()

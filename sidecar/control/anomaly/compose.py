@@ -1,0 +1,92 @@
+"""Puts the detection together for the control process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.control.anomaly.delivery import Delivery
+from sidecar.control.anomaly.engine import Engine
+from sidecar.control.anomaly.episodes import Episodes
+from sidecar.control.anomaly.geo import open_geo
+from sidecar.control.anomaly.networks import Networks
+from sidecar.control.anomaly.observer import Observer
+from sidecar.control.anomaly.outbox import new_secret, secret_bytes
+from sidecar.control.anomaly.queries import AnomalyService
+from sidecar.control.anomaly.responder import Responder
+from sidecar.control.anomaly.storage import Storage
+from sidecar.control.anomaly.thresholds import Thresholds
+from sidecar.control.audit import AuditLog
+from sidecar.keys.repository import KeyRepository
+from sidecar.settings import Settings
+from sidecar.store.client import Store
+
+SECRET_FILE = "webhook-secret"  # noqa: S105 - a file's name
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What runs (`engine.run`, `delivery.run`), what the fold feeds (`engine`), and what the admin API asks (`queries`)."""
+
+    engine: Engine
+    delivery: Delivery
+    queries: AnomalyService
+
+
+def compose(
+    settings: Settings,
+    store: Store,
+    keys: KeyRepository,
+    audit: AuditLog,
+    *,
+    instance: str,
+    salt: bytes,
+    in_flight: Callable[[], Mapping[str, int]],
+    clock: Callable[[], float],
+) -> Detection:
+    """Raises OSError and ValueError for files and settings that make no sense."""
+    anomaly, notifications = settings.anomaly, settings.notifications
+    networks = Networks(
+        salt,
+        names="hash" if settings.log.client_address == "hash" else "network",
+        geo=open_geo(anomaly.geo_file),
+        trusted=anomaly.known_networks,
+    )
+    names: dict[str, str] = {}
+    observer = Observer(
+        networks,
+        lambda key_id: names.get(key_id, ""),
+        thresholds=Thresholds(dormant_after=int(anomaly.dormant_after)),
+        episodes=Episodes(instance),
+    )
+    storage = Storage(store, instance)
+    secret = notifications.webhook_secret.reveal() or _secret(Path(settings.data_dir) / SECRET_FILE)
+    secret_bytes(secret)
+    delivery = Delivery(storage, secret, instance, clock)
+    engine = Engine(
+        observer,
+        storage,
+        Responder(keys, audit, anomaly, clock),
+        keys,
+        settings=anomaly,
+        notifications=notifications,
+        in_flight=in_flight,
+        names=names,
+        on_message=delivery.wake,
+        clock=clock,
+    )
+    return Detection(engine, delivery, AnomalyService(engine, clock))
+
+
+def _secret(path: Path) -> str:
+    """The signing secret of this data directory, made at the first start."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        secret = new_secret()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secret + "\n")
+        return secret

@@ -1,0 +1,94 @@
+"""Brings notifications to their receivers, with back-off, until each has answered 2xx or is given up.
+
+The queue is the store's: what waits there survives this process, and is taken over by another instance
+when its own has been gone for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from sidecar.control.anomaly.outbox import Message, headers
+from sidecar.control.anomaly.storage import Storage
+from sidecar.store.client import StoreUnavailable
+
+ATTEMPT_WITHIN = 10.0
+TAKE_OVER_AFTER = 300.0
+LOOK_EVERY = 1.0
+_AT_A_TIME = 8
+_GONE = 410
+
+_log = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Run `run` as a task; `clock` gives Unix seconds. Raises ValueError for a secret that is not base64."""
+
+    def __init__(self, storage: Storage, secret: str, instance: str, clock: Callable[[], float]) -> None:
+        self._storage = storage
+        self._secret = secret
+        self._instance = instance
+        self._clock = clock
+        self._more = asyncio.Event()
+        self.delivered = 0
+        self.failed = 0
+
+    def wake(self) -> None:
+        """There may be something new."""
+        self._more.set()
+
+    async def run(self) -> None:
+        """Deliver, for ever."""
+        async with ClientSession(timeout=ClientTimeout(total=ATTEMPT_WITHIN)) as session:
+            while True:
+                self._more.clear()
+                try:
+                    await self.deliver_due(session)
+                except StoreUnavailable as error:
+                    _log.debug("notifications wait for the store: %s", error)
+                try:
+                    await asyncio.wait_for(self._more.wait(), LOOK_EVERY)
+                except TimeoutError:
+                    continue
+
+    async def deliver_due(self, session: ClientSession) -> None:
+        """One attempt for each message that is due. Raises StoreUnavailable."""
+        now = self._clock()
+        due = [message for message in await self._storage.messages() if self._is_due(message, now)]
+        due.sort(key=lambda message: message.next_at)
+        for start in range(0, len(due), _AT_A_TIME):
+            await asyncio.gather(*(self._deliver(session, message) for message in due[start : start + _AT_A_TIME]))
+
+    def _is_due(self, message: Message, now: float) -> bool:
+        late = 0.0 if message.instance == self._instance else TAKE_OVER_AFTER
+        return message.next_at + late <= now
+
+    async def _deliver(self, session: ClientSession, message: Message) -> None:
+        failure = await self._attempt(session, message)
+        if not failure:
+            self.delivered += 1
+            await self._storage.drop_message(message)
+        elif failure != str(_GONE) and message.postpone(self._clock()):
+            self.failed += 1
+            _log.warning("notification %s was not accepted (%s); attempt %d failed", message.id, failure, message.attempts)
+            await self._storage.put_message(message)
+        else:
+            self.failed += 1
+            _log.error("notification %s is given up (%s)", message.id, failure)
+            await self._storage.drop_message(message)
+
+    async def _attempt(self, session: ClientSession, message: Message) -> str:
+        """Why the receiver did not take it; empty when it did. The URL may hold a secret and is never logged."""
+        try:
+            async with session.post(
+                message.url, data=message.body, headers=headers(message, self._secret, self._clock()), allow_redirects=False
+            ) as answer:
+                return "" if 200 <= answer.status < 300 else str(answer.status)
+        except TimeoutError:
+            return "no answer in time"
+        except (ClientError, OSError, ValueError) as error:
+            return type(error).__name__

@@ -1,0 +1,247 @@
+"""Runs the detectors in the control process: traffic in, memories kept, pages told and answered.
+
+A page is saved together with the memory that led to it and with its notifications; only then is anything
+done about it. So a crash at any moment neither loses a page nor tells it under two names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from sidecar.control.anomaly import verdicts
+from sidecar.control.anomaly.episodes import Change
+from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.observer import Observer
+from sidecar.control.anomaly.outbox import Message, messages
+from sidecar.control.anomaly.record import Anomaly
+from sidecar.control.anomaly.responder import Responder
+from sidecar.control.anomaly.signals import BY_NAME, LEVELS, TABLE, Level, level
+from sidecar.control.anomaly.storage import Storage
+from sidecar.control.sums import Pairs, Sums
+from sidecar.keys.record import Key
+from sidecar.settings import declaration
+from sidecar.store.client import StoreUnavailable
+
+TICK = 1.0
+SAVE_EVERY = 30.0
+DROP_EVERY = 3600.0
+FORGET_AFTER = 3600
+_ADMIT_AT_ONCE = 500
+_SHOWN = 2000
+
+_log = logging.getLogger(__name__)
+
+
+class KeyNames(Protocol):
+    """The part of the key repository that is used here."""
+
+    async def get_many(self, key_ids: list[str]) -> list[Key | None]:
+        """Each key, None for one that is not there."""
+        ...
+
+
+class Engine:
+    """One control process's detection. It is an observer of the fold, and what /metrics asks for signals."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        storage: Storage,
+        responder: Responder,
+        keys: KeyNames,
+        *,
+        settings: declaration.Anomaly,
+        notifications: declaration.Notifications,
+        in_flight: Callable[[], Mapping[str, int]],
+        names: dict[str, str],
+        on_message: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.observer = observer
+        self.storage = storage
+        self._responder = responder
+        self._keys = keys
+        self._settings = settings
+        self._notifications = notifications
+        self._in_flight = in_flight
+        self._names = names
+        self._on_message = on_message
+        self._clock = clock
+        self._restored = False
+        self._saved_at = clock()
+        self._dropped_at = 0.0
+        self._saving = asyncio.Lock()
+        self._unsaved: dict[str, Anomaly] = {}
+        self._risen: list[tuple[Anomaly, Level]] = []
+        self._known_active: dict[str, frozenset[str]] = {}
+        self._raised: dict[tuple[str, str], int] = {}
+
+    def observe(self, spool_id: str, events: Pairs, sums: Sums) -> None:
+        """Take in a stretch of events."""
+        del spool_id, events
+        count = self.observer.sums.count
+        for row in sums.rows:
+            count(row)
+
+    def retire(self, spool_id: str) -> None:
+        """Nothing is kept for a spool."""
+
+    def active(self) -> Iterable[tuple[str, str]]:
+        """(key id, signal) of every active signal, of 2,000 keys at most."""
+        shown = [anomaly for anomaly in self.observer.episodes.open.values() if anomaly.key_id and anomaly.active][:_SHOWN]
+        return [(anomaly.key_id, signal) for anomaly in shown for signal in anomaly.active]
+
+    def raised(self) -> Mapping[tuple[str, str], int]:
+        """How often each (key id, signal) was raised since the start."""
+        return self._raised
+
+    def weights(self) -> Mapping[str, float]:
+        """What each signal counts towards a key's risk."""
+        return {signal.name: signal.weight for signal in TABLE}
+
+    async def run(self) -> None:
+        """Look once a second, for ever; what the store cannot take now is kept and tried again."""
+        was_down = False
+        while True:
+            try:
+                await self.tick(self._clock())
+                was_down = False
+            except StoreUnavailable as error:
+                if not was_down:
+                    _log.warning("the anomaly detection waits for the store: %s", error)
+                was_down = True
+            await asyncio.sleep(TICK)
+
+    async def finish(self) -> None:
+        """Look at everything that is there and save it. Raises StoreUnavailable."""
+        now = self._clock()
+        if self._restored:
+            await self._admit(now)
+            self._note(self.observer.tick(int(now), force=True))
+            await self._save(now)
+
+    async def tick(self, now: float) -> None:
+        """One look. Raises StoreUnavailable; nothing is lost by it."""
+        if not self._restored:
+            await self._restore()
+        await self._admit(now)
+        self.observer.sums.in_flight(self._in_flight())
+        self._note(self.observer.tick(int(now)))
+        if self._unsaved or self._risen:
+            await self._save_episodes(now)
+        await self._respond(now)
+        if now - self._saved_at >= SAVE_EVERY:
+            await self._save(now)
+
+    def note(self, anomaly: Anomaly) -> None:
+        """An episode was changed by people and must be saved."""
+        self._unsaved[anomaly.id] = anomaly
+
+    async def save_now(self) -> None:
+        """Save what people changed. Raises StoreUnavailable."""
+        await self._save_episodes(self._clock())
+
+    async def _restore(self) -> None:
+        open_anomalies = await self.storage.open_anomalies()
+        sources = await self.storage.sources()
+        self.observer.sources.by_number.update(sources)
+        for anomaly in open_anomalies:
+            self.observer.episodes.open[anomaly.name_of_subject] = anomaly
+            self._known_active[anomaly.id] = frozenset(anomaly.active)
+        # Keys with an open episode come back at once: their signals run out even when the key is not used again.
+        await self._admit_these([anomaly.key_id for anomaly in open_anomalies if anomaly.key_id], self._clock())
+        self._restored = True
+
+    async def _admit(self, now: float) -> None:
+        await self._admit_these(self.observer.unknown()[:_ADMIT_AT_ONCE], now)
+
+    async def _admit_these(self, key_ids: list[str], now: float) -> None:
+        if not key_ids:
+            return
+        remembered = await self.storage.memories(key_ids)
+        for key_id, key, memory in zip(key_ids, await self._keys.get_many(key_ids), remembered, strict=True):
+            self._names[key_id] = key.name if key is not None else ""
+            self.observer.admit(key_id, memory or Memory(int(key.created_at if key is not None else now)))
+
+    def _note(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            anomaly = change.anomaly
+            self._unsaved[anomaly.id] = anomaly
+            if change.rose_to is not None:
+                self._risen.append((anomaly, change.rose_to))
+            before = self._known_active.get(anomaly.id, frozenset())
+            if anomaly.key_id:
+                for signal in set(anomaly.active) - before:
+                    self._raised[anomaly.key_id, signal] = self._raised.get((anomaly.key_id, signal), 0) + 1
+            self._known_active[anomaly.id] = frozenset(anomaly.active)
+            if anomaly.ended_at is not None:
+                self._known_active.pop(anomaly.id, None)
+
+    async def _save_episodes(self, now: float) -> None:
+        async with self._saving:
+            saved, self._unsaved = self._unsaved, {}
+            risen, self._risen = self._risen, []
+            try:
+                told = [message for anomaly, rose_to in risen for message in await self._tell(anomaly, rose_to, now)]
+                watches = self.observer.watches
+                states = [(one.key_id, watches[one.key_id].memory) for one in saved.values() if one.key_id in watches]
+                await self.storage.save(states, saved.values(), told)
+            except StoreUnavailable:
+                self._unsaved = saved | self._unsaved
+                self._risen = risen + self._risen
+                raise
+        if told:
+            self._on_message()
+
+    async def _tell(self, anomaly: Anomaly, rose_to: Level, now: float) -> list[Message]:
+        anomaly.policy, anomaly.key_name = await self._responder.policy(anomaly)
+        if anomaly.policy == "observe" or LEVELS.index(rose_to) < LEVELS.index(self._notifications.level):
+            return []
+        return messages(anomaly, rose_to, self._notifications.webhooks, now)
+
+    async def _respond(self, now: float) -> None:
+        for anomaly in list(self.observer.episodes.open.values()):
+            pages = level(BY_NAME[name] for name in anomaly.active if name in BY_NAME) == "page"
+            if self._responder.is_due(anomaly, now, pages=pages):
+                await self._responder.respond(anomaly)
+                self._unsaved[anomaly.id] = anomaly
+                await self._save_episodes(now)
+
+    async def _save(self, now: float) -> None:
+        observer = self.observer
+        changed, observer.changed = observer.changed, set()
+        try:
+            await self.storage.save([(key_id, observer.watches[key_id].memory) for key_id in changed if key_id in observer.watches])
+            await self.storage.save_sources(observer.sources.recent(int(now)))
+        except StoreUnavailable:
+            observer.changed |= changed
+            raise
+        await self._take_over()
+        await self._save_episodes(now)
+        idle = [key_id for key_id, watch in observer.watches.items() if self._is_idle(key_id, watch.memory, now)]
+        observer.forget(idle)
+        for key_id in idle:
+            self._names.pop(key_id, None)
+        if now - self._dropped_at >= DROP_EVERY:
+            await self.storage.drop_closed(now - self._settings.keep)
+            self._dropped_at = now
+        self._saved_at = now
+
+    async def _take_over(self) -> None:
+        """What people said about an episode to another instance."""
+        for stored in await self.storage.reread(list(self.observer.episodes.open.values())):
+            subject = stored.name_of_subject
+            mine = self.observer.episodes.open.get(subject)
+            if mine is None or mine.id != stored.id:
+                continue
+            if stored.muted_until is not None and stored.muted_until != mine.muted_until:
+                verdicts.mute(self.observer, mine, stored.muted_until, int(self._clock()))
+            if stored.state == "acknowledged":
+                verdicts.acknowledge(self.observer, mine, self._clock(), stored.acknowledged_by, stored.reason)
+
+    def _is_idle(self, key_id: str, memory: Memory, now: float) -> bool:
+        in_use = key_id in self.observer.changed or memory.raised or key_id in self.observer.episodes.open
+        return not in_use and memory.last_used < now - FORGET_AFTER

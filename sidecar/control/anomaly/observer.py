@@ -1,0 +1,130 @@
+"""The detectors over all keys: seconds go in, episodes come out. No store, no clock, no network.
+
+This is what the control process runs and what the benchmark replays in virtual time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sidecar.control.anomaly.episodes import Change, Episodes
+from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.networks import Networks
+from sidecar.control.anomaly.second import NO_KEY, Second, SecondSums
+from sidecar.control.anomaly.sources import Sources
+from sidecar.control.anomaly.thresholds import Thresholds
+from sidecar.control.anomaly.watch import Detectors, Watch
+from sidecar.control.anomaly.windows import STEP
+
+AT_ONCE = 500
+"""Keys that are looked at in one go at least; each costs some ten microseconds."""
+
+_LOWER_EVERY = 10
+_UNKNOWN_KEY = "invalid_api_key"
+
+
+NameOf = Callable[[str], str]
+"""The name of a key, "" when it is not known."""
+
+
+class Observer:
+    """Feeds each key's watch, and keeps episodes."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        name_of: NameOf,
+        *,
+        thresholds: Thresholds | None = None,
+        sources: Sources | None = None,
+        episodes: Episodes | None = None,
+    ) -> None:
+        self.thresholds = thresholds or Thresholds()
+        self.sources = sources or Sources(self.thresholds)
+        self.episodes = episodes or Episodes("")
+        self.watches: dict[str, Watch] = {}
+        self.changed: set[str] = set()
+        """Keys whose memory changed since somebody emptied this."""
+        self.sums = SecondSums()
+        """Where traffic goes in."""
+        self._networks = networks
+        self._name_of = name_of
+        self._detectors = Detectors(networks, self.thresholds, self._key_met_network)
+        self._lowered_at = 0
+
+    def tick(self, now: int, *, force: bool = False) -> list[Change]:
+        """Look at sums that are `STEP` seconds old, or at all when forced; returns what changed. Call it once a second or so.
+
+        A fifth of what waits is the most that is looked at in one go, so that nothing else in the process waits for long.
+        """
+        changes: list[Change] = []
+        waiting = len(self.sums)
+        begun_by = now if force else now - STEP
+        for second in self.sums.take(begun_by, waiting if force else max(AT_ONCE, waiting // 5)):
+            if second.key_id == NO_KEY:
+                self._count_failures(second)
+            elif second.key_id not in self.watches:
+                self.sums.add(second)
+            elif (change := self._step(second)) is not None:
+                changes.append(change)
+        if self.sources.changed:
+            changes += self._assess_sources(now)
+        if now - self._lowered_at >= _LOWER_EVERY:
+            self._lowered_at = now
+            changes += self._lower(now)
+        return changes
+
+    def unknown(self) -> list[str]:
+        """Keys that have traffic and no watch yet; it waits until `admit`."""
+        return [key_id for key_id in self.sums.key_ids() if key_id not in self.watches and key_id != NO_KEY]
+
+    def admit(self, key_id: str, memory: Memory) -> None:
+        """Begin to watch a key, from what is remembered of it."""
+        self.watches[key_id] = Watch(key_id, memory)
+
+    def assess(self, key_id: str, now: int) -> Change | None:
+        """Fit the key's signals into its episode again, after something other than traffic changed them."""
+        return self.episodes.assess("key", key_id, self._name_of(key_id), self.watches[key_id].memory.raised, now)
+
+    def forget(self, key_ids: Iterable[str]) -> None:
+        """Let go of watches; their memories must have been saved."""
+        for key_id in key_ids:
+            self.watches.pop(key_id, None)
+
+    def _step(self, second: Second) -> Change | None:
+        watch = self.watches[second.key_id]
+        memory = watch.memory
+        before = memory.changes
+        if memory.raised:
+            memory.lower(second.time)
+        episode = self.episodes.open.get(second.key_id)
+        watch.step(second, self._detectors, learn=episode is None or episode.level != "page" or episode.state != "open")
+        self.changed.add(second.key_id)
+        return self.assess(second.key_id, second.time) if memory.changes != before else None
+
+    def _count_failures(self, second: Second) -> None:
+        for (address, code, _), count in second.refusals.items():
+            if code == _UNKNOWN_KEY:
+                self.sources.failed(self._networks.of(address), count, second.time)
+
+    def _key_met_network(self, key_id: str, address: str, now: int) -> None:
+        self.sources.key_began(self._networks.of(address), key_id, now)
+
+    def _assess_sources(self, now: int) -> list[Change]:
+        changed, self.sources.changed = self.sources.changed, set()
+        found = []
+        for number in changed:
+            source = self.sources.by_number.get(number)
+            if source is not None:
+                found.append(self.episodes.assess("source", source.name, source.name, source.raised, now))
+        return [change for change in found if change is not None]
+
+    def _lower(self, now: int) -> list[Change]:
+        changes = []
+        for subject in list(self.episodes.open):
+            watch = self.watches.get(subject)
+            if watch is not None and watch.memory.lower(now) and (change := self.assess(subject, now)) is not None:
+                self.changed.add(subject)
+                changes.append(change)
+        self.sources.lower(now)
+        return changes + self._assess_sources(now) + self.episodes.end_quiet(now)

@@ -1,0 +1,87 @@
+"""Anomalies for the admin API and the console: pages of them, and what people say to one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sidecar.control.anomaly import verdicts
+from sidecar.control.anomaly.document import document
+from sidecar.control.anomaly.engine import Engine
+from sidecar.control.anomaly.record import Anomaly
+from sidecar.control.queries import Anomalies
+
+_CURSOR = re.compile(r"(\d+\.\d{6}):([A-Za-z0-9_]+)")
+_SPARE = 50
+_ROUNDS = 40
+_FOR_EVER = 1e12
+
+
+class AnomalyService:
+    """Answers from the store; what concerns an open episode goes to the detectors as well. `clock` gives Unix seconds."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._storage = engine.storage
+        self._clock = clock
+
+    async def anomalies(self, *, key_id: str | None, state: str | None, level: str | None, limit: int, cursor: str) -> Anomalies:
+        """One page, newest first. ValueError for a cursor of somebody else's; StoreUnavailable."""
+        until, last_id = _place(cursor)
+        found: list[Anomaly] = []
+        for _ in range(_ROUNDS):
+            batch = await self._storage.latest(until, limit + _SPARE)
+            # Each shard gave as many: beyond that many in all, a shard may have held more than it gave.
+            batch = [one for one in batch[: limit + _SPARE] if (-one.started_at, one.id) > (-until, last_id)]
+            found += [one for one in batch if _is_wanted(one, key_id, state, level)]
+            if not batch or len(found) > limit:
+                break
+            until, last_id = batch[-1].started_at, batch[-1].id
+        page = found[:limit]
+        more = f"{page[-1].started_at:.6f}:{page[-1].id}" if len(found) > limit else ""
+        return Anomalies([document(one) for one in page], more)
+
+    async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> dict[str, Any]:
+        """Close an anomaly; LookupError, StoreUnavailable."""
+        mine = self._mine(anomaly_id)
+        if mine is not None:
+            verdicts.acknowledge(self._engine.observer, mine, self._clock(), actor, reason)
+            self._engine.note(mine)
+            await self._engine.save_now()
+            return document(mine)
+        stored = await self._stored(anomaly_id)
+        verdicts.settle(stored, self._clock(), actor, reason)
+        await self._storage.save([], [stored])
+        return document(stored)
+
+    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> dict[str, Any]:
+        """Silence an anomaly's signals for its subject until a time; LookupError, StoreUnavailable."""
+        del reason, actor
+        anomaly = self._mine(anomaly_id) or await self._stored(anomaly_id)
+        verdicts.mute(self._engine.observer, anomaly, until, int(self._clock()))
+        self._engine.note(anomaly)
+        await self._engine.save_now()
+        return document(anomaly)
+
+    def _mine(self, anomaly_id: str) -> Anomaly | None:
+        return next((one for one in self._engine.observer.episodes.open.values() if one.id == anomaly_id), None)
+
+    async def _stored(self, anomaly_id: str) -> Anomaly:
+        stored = await self._storage.anomaly(anomaly_id)
+        if stored is None:
+            raise LookupError(anomaly_id)
+        return stored
+
+
+def _place(cursor: str) -> tuple[float, str]:
+    if not cursor:
+        return _FOR_EVER, ""
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise ValueError("not a cursor of this list")
+    return float(match[1]), match[2]
+
+
+def _is_wanted(anomaly: Anomaly, key_id: str | None, state: str | None, level: str | None) -> bool:
+    return key_id in (None, anomaly.key_id) and state in (None, anomaly.state) and level in (None, anomaly.level)

@@ -1,0 +1,96 @@
+"""What is done about a page: by the key's own policy, else by the configured one, which may be in shadow.
+
+Every act is an audit event of the actor `anomaly` and can be taken back by enabling the key.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from sidecar.control.anomaly.document import time
+from sidecar.control.anomaly.record import Anomaly, Response
+from sidecar.control.audit import AuditLog, Change, Party, draft
+from sidecar.keys.record import Key, OnAnomaly
+from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, RevisionConflict, UnknownKey
+from sidecar.settings import declaration
+
+ACTOR = Party("system", "anomaly", "anomaly detection")
+_log = logging.getLogger(__name__)
+
+
+class Keys(Protocol):
+    """The part of the key repository that is used."""
+
+    async def get(self, key_id: str) -> Key | None:
+        """The key, None when it is not there."""
+        ...
+
+    async def update(self, key_id: str, change: Callable[[Key], Key], expected_revision: int | None = None) -> Key:
+        """Apply a pure change."""
+        ...
+
+
+class Responder:
+    """Acts on keys; `clock` gives Unix seconds."""
+
+    def __init__(self, keys: Keys, audit: AuditLog, settings: declaration.Anomaly, clock: Callable[[], float]) -> None:
+        self._keys = keys
+        self._audit = audit
+        self._settings = settings
+        self._clock = clock
+
+    async def policy(self, anomaly: Anomaly) -> tuple[OnAnomaly, str]:
+        """What a page of this subject is to do, and the key's name as it is now. Raises StoreUnavailable."""
+        key = await self._keys.get(anomaly.key_id) if anomaly.key_id else None
+        if key is None:
+            return self._settings.on_anomaly, anomaly.key_name
+        return key.on_anomaly or self._settings.on_anomaly, key.name
+
+    def is_due(self, anomaly: Anomaly, now: float, *, pages: bool) -> bool:
+        """Whether something is to be done: nothing was yet, or a throttle is over and the signals still page."""
+        if anomaly.paged_at is None or anomaly.policy not in ("throttle", "disable") or not anomaly.key_id:
+            return False
+        if not anomaly.responses:
+            return True
+        until = anomaly.responses[-1].until
+        return pages and until is not None and until <= now
+
+    async def respond(self, anomaly: Anomaly) -> None:
+        """Do what the policy says, and note it in the anomaly. Raises StoreUnavailable."""
+        key = await self._keys.get(anomaly.key_id)
+        if key is None:
+            anomaly.responses = [*anomaly.responses, Response(_action(anomaly), False, self._clock(), failed="the key is gone")]
+            return
+        now = self._clock()
+        action = _action(anomaly)
+        until = now + self._settings.throttle_for if action == "throttle" else None
+        response = Response(action, key.on_anomaly is None and self._settings.shadow, now, until)
+        if not response.shadow:
+            try:
+                await self._act(key, anomaly, until)
+            except (UnknownKey, KeyIsRevoked, KeyIsNewer, RevisionConflict) as error:
+                response = replace(response, failed=str(error) or "the key is revoked or gone")
+        what = f"{'would ' if response.shadow else ''}{action} key {key.id} for anomaly {anomaly.id}"
+        _log.warning("%s: %s", what, response.failed or anomaly.summary)
+        anomaly.responses = [*anomaly.responses, response]
+
+    async def _act(self, key: Key, anomaly: Anomaly, until: float | None) -> None:
+        if until is not None:
+            action, changes = "api_key.throttled", {"throttled_until": Change(time(key.throttled_until), time(until))}
+        else:
+            action, changes = "api_key.disabled", {"disabled": Change(key.disabled, True)}
+        reason = f"{anomaly.id}: {anomaly.summary}"
+        event = draft(action, ACTOR, now=self._clock(), target=Party("api_key", key.id, key.name), changes=changes, reason=reason)
+        async with self._audit.act(event):
+            if until is not None:
+                await self._keys.update(key.id, lambda known: replace(known, throttled_until=until))
+            else:
+                await self._keys.update(key.id, lambda known: replace(known, disabled=True))
+
+
+def _action(anomaly: Anomaly) -> OnAnomaly:
+    return "throttle" if anomaly.policy == "throttle" else "disable"

@@ -1,0 +1,125 @@
+"""What the detectors see: one key's traffic, summed over a second. They never look at a single request.
+
+A caller is counted as one tuple of address, agent, model and route, so that a detector can tell
+whether the new model came from the new network or from the old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from sidecar.control.sums import Row
+
+Caller = tuple[str, str, str, str]
+"""Client address, User-Agent, model, route; each as the event has it, empty when unknown."""
+
+Refusal = tuple[str, str, str]
+"""Client address, refusal code, model that was asked for."""
+
+NO_KEY = ""
+"""`key_id` of requests whose credential names no key."""
+
+_SERVED = frozenset({"ok", "client_closed"})
+_REFUSED = frozenset({"denied", "rate_limited"})
+
+
+class Second(msgspec.Struct, gc=False):
+    """Sums of one key's finished requests; `time` is the last second they cover, Unix time."""
+
+    key_id: str
+    time: int
+    requests: int = 0
+    refused: int = 0
+    """Refused by the sidecar: outcomes `denied` and `rate_limited`."""
+    errors: int = 0
+    """Everything else that was not served: the client's mistakes, the hub's, the sidecar's."""
+    tokens: int = 0
+    """Input and output tokens together."""
+    in_flight: int = 0
+    """The most requests open at a time, over all workers; 0 when nobody looked."""
+    callers: dict[Caller, int] = {}
+    """Served requests by caller."""
+    refusals: dict[Refusal, int] = {}
+
+    def add(self, other: Second) -> None:
+        """Take a later second of the same key in."""
+        self.time = max(self.time, other.time)
+        self.requests += other.requests
+        self.refused += other.refused
+        self.errors += other.errors
+        self.tokens += other.tokens
+        self.in_flight = max(self.in_flight, other.in_flight)
+        for caller, count in other.callers.items():
+            self.callers[caller] = self.callers.get(caller, 0) + count
+        for refusal, count in other.refusals.items():
+            self.refusals[refusal] = self.refusals.get(refusal, 0) + count
+
+
+class SecondSums:
+    """Sums requests by key until they are taken."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[int, Second]] = {}
+
+    def count(self, row: Row) -> None:
+        """Count the finished requests of a row under its key, or under `NO_KEY`."""
+        sample = row.sample
+        time = int(row.last)
+        known = self._sums.get(sample.key_id)
+        if known is None:
+            sums = Second(sample.key_id, time, callers={}, refusals={})
+            self._sums[sample.key_id] = (time, sums)
+        else:
+            sums = known[1]
+            if time > sums.time:
+                sums.time = time
+        sums.requests += row.requests
+        outcome = sample.outcome
+        if outcome in _SERVED:
+            sums.tokens += row.input + row.output
+            callers = sums.callers
+            for (client, agent), requests in row.callers.items():
+                caller = (client, agent, sample.model, sample.route)
+                callers[caller] = callers.get(caller, 0) + requests
+        elif outcome in _REFUSED:
+            sums.refused += row.requests
+            for (client, _), requests in row.callers.items():
+                refusal = (client, sample.reason, sample.model)
+                sums.refusals[refusal] = sums.refusals.get(refusal, 0) + requests
+        else:
+            sums.errors += row.requests
+
+    def add(self, second: Second) -> None:
+        """Take in sums that somebody else made; they must not be changed by their giver any more."""
+        known = self._sums.get(second.key_id)
+        if known is None:
+            self._sums[second.key_id] = (second.time, second)
+        else:
+            known[1].add(second)
+
+    def in_flight(self, counts: Mapping[str, int]) -> None:
+        """Take in how many requests each key has open now, over all workers; only keys with traffic matter."""
+        for key_id, count in counts.items():
+            known = self._sums.get(key_id)
+            if known is not None and count > known[1].in_flight:
+                known[1].in_flight = count
+
+    def take(self, begun_by: int, at_most: int) -> list[Second]:
+        """Take out the sums that began at `begun_by` or before, oldest first."""
+        due: list[Second] = []
+        for begun, second in self._sums.values():
+            if begun > begun_by or len(due) >= at_most:
+                break
+            due.append(second)
+        for second in due:
+            del self._sums[second.key_id]
+        return due
+
+    def key_ids(self) -> Iterable[str]:
+        """Ids of the keys that have sums, `NO_KEY` included."""
+        return self._sums.keys()
+
+    def __len__(self) -> int:
+        return len(self._sums)

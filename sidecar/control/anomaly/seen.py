@@ -1,0 +1,50 @@
+"""What a key has been seen to use: a bounded map of salted numbers, oldest use forgotten first."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sidecar.control.anomaly.signals import DAY
+
+HABIT_WINDOW = 7 * DAY
+_RECENT = 8
+
+
+class Sighting(msgspec.Struct, array_like=True):
+    """One network, program, model or route of a key."""
+
+    first: int
+    last: int
+    new_until: int = 0
+    """Until then it counts as new; 0 for what was there while the key was learnt."""
+    stranger: bool = False
+    """Only new networks have used it so far; no known network vouches for it."""
+
+
+class Seen(msgspec.Struct, array_like=True):
+    """Up to `capacity` sightings by salted number, and when the last few began."""
+
+    capacity: int
+    sightings: dict[int, Sighting] = {}
+    beginnings: list[int] = []
+
+    def meet(self, number: int, now: int) -> Sighting:
+        """Add what was not there."""
+        if len(self.sightings) >= self.capacity:
+            oldest = min(self.sightings, key=lambda known: self.sightings[known].last)
+            del self.sightings[oldest]
+        sighting = self.sightings[number] = Sighting(now, now)
+        self.beginnings = [*self.beginnings[1 - _RECENT :], now]
+        return sighting
+
+    def begun_since(self, time: int) -> int:
+        """How many began after `time` (at most 8 are remembered)."""
+        return sum(1 for beginning in self.beginnings if beginning > time)
+
+    def is_habit(self, now: int, limit: int, ignoring: int = 0) -> bool:
+        """Whether more than `limit` began in the seven days before the last `ignoring` seconds."""
+        return sum(1 for beginning in self.beginnings if now - HABIT_WINDOW < beginning <= now - ignoring) > limit
+
+    def used_since(self, time: int) -> int:
+        """How many were used after `time`."""
+        return sum(1 for sighting in self.sightings.values() if sighting.last > time)

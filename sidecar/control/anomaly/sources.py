@@ -1,0 +1,118 @@
+"""What a network does across keys: beginning to use many of them, or presenting keys that do not exist.
+
+Only keys that never came from a network before count against it, so that a cluster behind one address,
+which uses all its keys from there every day, is nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from sidecar.control.anomaly.memory import Raised
+from sidecar.control.anomaly.networks import Network
+from sidecar.control.anomaly.signals import KEY_GUESSING, MANY_KEYS_ONE_SOURCE, Signal
+from sidecar.control.anomaly.thresholds import Thresholds
+
+CAPACITY = 10_000
+_KEYS = 32
+EVERYWHERE = Network(0, "all networks together")
+
+
+class Source(msgspec.Struct, array_like=True):
+    """One network: when which keys began to come from it, and its failed attempts by minute."""
+
+    name: str
+    last: int
+    keys: dict[str, int] = {}
+    failures: dict[int, int] = {}
+    raised: dict[str, Raised] = {}
+    muted_until: int = 0
+
+
+class Sources:
+    """At most `CAPACITY` networks, the longest silent forgotten first."""
+
+    def __init__(self, thresholds: Thresholds, known: dict[int, Source] | None = None) -> None:
+        self._thresholds = thresholds
+        self.by_number: dict[int, Source] = known or {}
+        self.changed: set[int] = set()
+        """Networks whose signals changed since somebody emptied this."""
+
+    def key_began(self, network: Network, key_id: str, now: int) -> None:
+        """A settled key was served from `network` for the first time."""
+        source = self._source(network, now)
+        since = now - self._thresholds.source_window
+        keys = {known: time for known, time in source.keys.items() if time > since}
+        keys[key_id] = now
+        source.keys = dict(list(keys.items())[-_KEYS:])
+        if len(source.keys) >= self._thresholds.source_keys:
+            self._raise(
+                network, source, MANY_KEYS_ONE_SOURCE, now, f"{len(source.keys)} keys first used from {network.name} within 30 minutes"
+            )
+
+    def failed(self, network: Network, count: int, now: int) -> None:
+        """`count` requests from `network` carried a key that does not exist."""
+        self._fail(network, count, now, self._thresholds.guesses, self._thresholds.guess_window)
+        if network is not EVERYWHERE:
+            self._fail(EVERYWHERE, count, now, self._thresholds.guesses_everywhere, 300)
+
+    def lower(self, now: int) -> None:
+        """Take down signals that have run out."""
+        for number, source in self.by_number.items():
+            over = [name for name, up in source.raised.items() if up.until <= now]
+            for name in over:
+                del source.raised[name]
+            if over:
+                self.changed.add(number)
+
+    def silence(self, name: str, until: int) -> None:
+        """Take a network's signals down, and raise none before `until`."""
+        for number, source in self.by_number.items():
+            if source.name == name:
+                source.raised, source.keys, source.failures = {}, {}, {}
+                source.muted_until = until
+                self.changed.add(number)
+
+    def recent(self, now: int) -> dict[int, Source]:
+        """The networks that are worth remembering over a restart."""
+        since = now - self._thresholds.source_window
+        return {
+            number: source for number, source in self.by_number.items() if source.raised or source.muted_until > now or source.last > since
+        }
+
+    def keys_of_many(self, now: int) -> int:
+        """How many networks use many keys just now, for `sidecar_sources_many_keys`."""
+        return sum(1 for source in self.by_number.values() if MANY_KEYS_ONE_SOURCE.name in source.raised and source.last > now - 600)
+
+    def _fail(self, network: Network, count: int, now: int, least: int, window: int) -> None:
+        source = self._source(network, now)
+        minute = now // 60
+        source.failures[minute] = source.failures.get(minute, 0) + count
+        if len(source.failures) > 10:
+            source.failures = {known: failures for known, failures in source.failures.items() if known > minute - 10}
+        recent = sum(failures for known, failures in source.failures.items() if known > minute - window // 60)
+        if recent >= least:
+            evidence = f"{recent} requests with unknown keys from {network.name} within {window // 60} minutes"
+            self._raise(network, source, KEY_GUESSING, now, evidence)
+
+    def _raise(self, network: Network, source: Source, signal: Signal, now: int, evidence: str) -> None:
+        if now < source.muted_until:
+            return
+        up = source.raised.get(signal.name)
+        if up is None:
+            source.raised[signal.name] = Raised(now, now + signal.hold, evidence)
+        else:
+            up.until, up.evidence = now + signal.hold, evidence
+        self.changed.add(network.number)
+
+    def _source(self, network: Network, now: int) -> Source:
+        source = self.by_number.pop(network.number, None)
+        if source is None:
+            if len(self.by_number) >= CAPACITY:
+                oldest = next((number for number, known in self.by_number.items() if not known.raised), None)
+                del self.by_number[next(iter(self.by_number)) if oldest is None else oldest]
+            source = Source(network.name, now)
+        source.last = now
+        # Put back at the end: the order of the map is the order of use.
+        self.by_number[network.number] = source
+        return source

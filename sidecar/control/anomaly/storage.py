@@ -1,0 +1,167 @@
+"""Where memories, anomalies and undelivered notifications are kept: by shard, each save in one step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from sidecar.control.anomaly import memory as memories
+from sidecar.control.anomaly import record
+from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.outbox import Message
+from sidecar.control.anomaly.record import Anomaly
+from sidecar.control.anomaly.sources import Source
+from sidecar.store import names
+from sidecar.store.client import Argument, Store
+from sidecar.store.script import load
+
+_SAVE = load("anomaly_save")
+RECORDS_KEPT = 2000
+"""In each shard; the oldest beyond that are dropped."""
+
+_SOURCES = "_sources"
+_SLICE = 200
+_source_encoder = msgspec.msgpack.Encoder()
+_source_decoder = msgspec.msgpack.Decoder(dict[int, Source])
+
+
+@dataclass
+class Part:
+    """What is to be saved in one shard."""
+
+    states: list[tuple[str, bytes]] = field(default_factory=list)
+    records: list[Anomaly] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+
+
+class Storage:
+    """The anomaly detection's place in the store, for one instance. Everything raises StoreUnavailable."""
+
+    def __init__(self, store: Store, instance: str) -> None:
+        self._store = store
+        self._instance = instance
+
+    async def memories(self, key_ids: Sequence[str]) -> list[Memory | None]:
+        """What is remembered of each key; None for one that is new, or whose memory cannot be read any more."""
+        commands = [("HGET", names.anomaly_state(names.shard_of(key_id), self._instance), key_id) for key_id in key_ids]
+        return [_memory(data) for data in await self._store.pipeline(commands)]
+
+    async def sources(self) -> dict[int, Source]:
+        """The networks of the last save."""
+        data = await self._store.call("HGET", names.anomaly_state(0, self._instance), _SOURCES)
+        try:
+            return _source_decoder.decode(data) if data else {}
+        except msgspec.MsgspecError:
+            return {}
+
+    async def save_sources(self, sources: dict[int, Source]) -> None:
+        """Keep the networks that matter still."""
+        await self._store.call("HSET", names.anomaly_state(0, self._instance), _SOURCES, _source_encoder.encode(sources))
+
+    async def save(self, states: Iterable[tuple[str, Memory]], anomalies: Iterable[Anomaly] = (), messages: Iterable[Message] = ()) -> None:
+        """Save, shard by shard, in slices that leave the event loop room."""
+        parts: dict[int, Part] = {}
+        for count, (key_id, memory) in enumerate(states, 1):
+            parts.setdefault(names.shard_of(key_id), Part()).states.append((key_id, memories.encode(memory)))
+            if count % _SLICE == 0:
+                await asyncio.sleep(0)
+        for anomaly in anomalies:
+            parts.setdefault(shard_of(anomaly), Part()).records.append(anomaly)
+        for message in messages:
+            parts.setdefault(message.shard, Part()).messages.append(message)
+        for shard, part in parts.items():
+            # Records and messages go with the first slice, which holds the states that they came from.
+            states_first = sorted(part.states, key=lambda state: state[0] not in {anomaly.key_id for anomaly in part.records})
+            await self._save(shard, Part(states_first[:_SLICE], part.records, part.messages))
+            for start in range(_SLICE, len(states_first), _SLICE):
+                await self._save(shard, Part(states_first[start : start + _SLICE]))
+
+    async def open_anomalies(self) -> list[Anomaly]:
+        """Those of this instance that are not over."""
+        found = [anomaly for shard in range(names.SHARDS) for anomaly in await self._all(shard)]
+        return [anomaly for anomaly in found if anomaly.instance == self._instance and anomaly.state == "open"]
+
+    async def latest(self, until: float, count: int) -> list[Anomaly]:
+        """Up to `count` of each shard that began at `until` or before, newest first over all shards."""
+        commands = [
+            ("ZRANGE", names.anomaly_index(shard), f"{until:.6f}", "-inf", "BYSCORE", "REV", "LIMIT", 0, count)
+            for shard in range(names.SHARDS)
+        ]
+        ids = await self._store.pipeline(commands)
+        wanted = [(shard, anomaly_id) for shard, found in enumerate(ids) for anomaly_id in found]
+        data = await self._store.pipeline([("HGET", names.anomalies(shard), anomaly_id) for shard, anomaly_id in wanted])
+        return sorted(_anomalies(data), key=lambda anomaly: (-anomaly.started_at, anomaly.id))
+
+    async def anomaly(self, anomaly_id: str) -> Anomaly | None:
+        """One, by id."""
+        data = await self._store.pipeline([("HGET", names.anomalies(shard), anomaly_id) for shard in range(names.SHARDS)])
+        return next(iter(_anomalies(data)), None)
+
+    async def reread(self, anomalies: Sequence[Anomaly]) -> list[Anomaly]:
+        """What the store says of these now; those that it does not have are left out."""
+        return _anomalies(await self._store.pipeline([("HGET", names.anomalies(shard_of(one)), one.id) for one in anomalies]))
+
+    async def drop_closed(self, before: float) -> None:
+        """Forget anomalies that began before `before` and are over."""
+        for shard in range(names.SHARDS):
+            ids = await self._store.call("ZRANGEBYSCORE", names.anomaly_index(shard), "-inf", f"{before:.6f}", "LIMIT", 0, _SLICE)
+            data = await self._store.pipeline([("HGET", names.anomalies(shard), anomaly_id) for anomaly_id in ids])
+            for one in _anomalies(data):
+                if one.state != "open":
+                    await self._store.pipeline([("HDEL", names.anomalies(shard), one.id), ("ZREM", names.anomaly_index(shard), one.id)])
+
+    async def messages(self) -> list[Message]:
+        """Every notification that is not delivered, of all instances."""
+        replies = await self._store.pipeline([("HVALS", names.outbox(shard)) for shard in range(names.SHARDS)])
+        return [message for values in replies for message in map(Message.decode, values) if message is not None]
+
+    async def put_message(self, message: Message) -> None:
+        """Note another attempt."""
+        await self._store.call("HSET", names.outbox(message.shard), message.name, message.encode())
+
+    async def drop_message(self, message: Message) -> None:
+        """Delivered, or given up."""
+        await self._store.call("HDEL", names.outbox(message.shard), message.name)
+
+    async def _all(self, shard: int) -> list[Anomaly]:
+        return _anomalies(await self._store.call("HVALS", names.anomalies(shard)))
+
+    async def _save(self, shard: int, part: Part) -> None:
+        args: list[Argument] = [len(part.states)]
+        for key_id, data in part.states:
+            args += [key_id, data]
+        args.append(len(part.records))
+        for anomaly in part.records:
+            args += [anomaly.id, f"{anomaly.started_at:.6f}", record.encode(anomaly)]
+        args.append(len(part.messages))
+        for message in part.messages:
+            args += [message.name, message.encode()]
+        args.append(RECORDS_KEPT)
+        keys = [names.anomaly_state(shard, self._instance), names.anomalies(shard), names.anomaly_index(shard), names.outbox(shard)]
+        await self._store.run(_SAVE, keys, args)
+
+
+def shard_of(anomaly: Anomaly) -> int:
+    """The shard of a key's anomalies is the key's; a source has one by its name."""
+    return names.shard_of(anomaly.key_id or anomaly.source)
+
+
+def _memory(data: bytes | None) -> Memory | None:
+    try:
+        return memories.decode(data) if data else None
+    except msgspec.MsgspecError:
+        return None
+
+
+def _anomalies(values: Iterable[bytes | None]) -> list[Anomaly]:
+    found = []
+    for data in values:
+        try:
+            if data:
+                found.append(record.decode(data))
+        except msgspec.MsgspecError:
+            continue
+    return found

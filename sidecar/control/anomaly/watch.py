@@ -1,0 +1,122 @@
+"""One key under watch: takes its traffic in, step by step, and keeps its memory and its signals.
+
+Time is what the traffic says; nothing here looks at a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sidecar.control.anomaly import conduct
+from sidecar.control.anomaly.identity import Identity, Met
+from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.networks import Networks
+from sidecar.control.anomaly.second import Caller, Second
+from sidecar.control.anomaly.signals import HOUR, MINUTE
+from sidecar.control.anomaly.thresholds import Thresholds
+from sidecar.control.anomaly.volume import Volume
+
+_FAMILIAR = 32
+_CONDUCT_EVERY = MINUTE
+
+OnNewNetwork = Callable[[str, str, int], None]
+"""Told the key, the address and the time when a settled key is served from a network for the first time."""
+
+
+class Detectors:
+    """What all keys share: thresholds and the look-up of networks."""
+
+    def __init__(self, networks: Networks, thresholds: Thresholds, on_new_network: OnNewNetwork) -> None:
+        self.networks = networks
+        self.thresholds = thresholds
+        self.identity = Identity(networks, thresholds)
+        self.volume = Volume(thresholds)
+        self.on_new_network = on_new_network
+
+
+class Watch:
+    """A key's memory and the callers that need no second look."""
+
+    __slots__ = ("_familiar", "_is_mature", "_looked_at", "key_id", "memory")
+
+    def __init__(self, key_id: str, memory: Memory) -> None:
+        self.key_id = key_id
+        self.memory = memory
+        self._familiar: dict[Caller, Met] = {}
+        self._is_mature = False
+        self._looked_at = 0
+
+    def step(self, second: Second, detectors: Detectors, *, learn: bool = True) -> None:
+        """Take in some seconds of traffic. Without `learn` they do not become what is usual."""
+        memory, now = self.memory, second.time
+        baseline = memory.baseline
+        if now // HOUR > baseline.hour:
+            baseline.advance(now, learn=learn)
+            self._familiar.clear()
+        served, strange = self._identify(second, detectors) if second.callers else (0, 0)
+        tokens = second.tokens
+        memory.window.add(now, served, second.refused, tokens, strange)
+        baseline.count(served, tokens, memory.window)
+        # Once mature a key stays it; until then it is asked each time.
+        if self._is_mature or memory.is_mature(now, detectors.thresholds):
+            self._is_mature = True
+            detectors.volume.judge(memory, now, tokens)
+        if second.refused or now - self._looked_at >= _CONDUCT_EVERY or second.in_flight > baseline.this_hour.in_flight:
+            self._look_at_conduct(second, detectors)
+
+    def reset(self) -> None:
+        """Look at every caller anew: what is known of them has changed."""
+        self._familiar.clear()
+
+    def _identify(self, second: Second, detectors: Detectors) -> tuple[int, int]:
+        """Served requests, and those of them from new networks."""
+        memory, now = self.memory, second.time
+        served = strange = unvouched = 0
+        met_network = False
+        if now - memory.last_used > detectors.thresholds.dormant_after:
+            conduct.dormant(memory, now, detectors.thresholds)
+        for caller, count in second.callers.items():
+            met = self._familiar.get(caller)
+            if met is None:
+                met, is_new = detectors.identity.meet(memory, caller, now)
+                met_network = True
+                if is_new:
+                    detectors.on_new_network(self.key_id, caller[0], now)
+                if met.network.new_until <= now and not met.is_stranger and len(self._familiar) < _FAMILIAR:
+                    self._familiar[caller] = met
+            else:
+                met.network.last = met.agent.last = met.model.last = met.route.last = now
+            served += count
+            if met.network.new_until > now:
+                strange += count
+                if met.is_stranger:
+                    unvouched += count
+        memory.requests += served
+        memory.last_used = now
+        if unvouched:
+            detectors.identity.count_stranger(memory, unvouched, now)
+        if met_network:
+            detectors.identity.fan_out(memory, now)
+        return served, strange
+
+    def _look_at_conduct(self, second: Second, detectors: Detectors) -> None:
+        memory, now, thresholds = self.memory, second.time, detectors.thresholds
+        self._looked_at = now
+        if second.refusals:
+            conduct.dead_secret(memory, second, detectors.networks)
+            conduct.refusals(memory, now, thresholds)
+            self._refused_models(second, detectors)
+        if memory.raised:
+            detectors.identity.settle(memory, now)
+        conduct.off_hours(memory, now, thresholds)
+        if second.in_flight:
+            conduct.concurrency(memory, second.in_flight, now, thresholds)
+
+    def _refused_models(self, second: Second, detectors: Detectors) -> None:
+        memory, now = self.memory, second.time
+        for _, code, model in second.refusals:
+            number = detectors.networks.number(model)
+            if code != "model_not_allowed" or number in memory.models.sightings or number in memory.refused_models.sightings:
+                continue
+            memory.refused_models.meet(number, now)
+            detectors.identity.enumeration(memory, now)

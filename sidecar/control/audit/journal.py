@@ -1,0 +1,66 @@
+"""What keeps an act from going unrecorded: one small file for each act whose record is not yet safe.
+
+The file is written before the act and removed when the store has the record durably, so whatever
+dies in between, the next start finds the file and completes the log.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from sidecar.control.audit.event import Event, canonical
+
+_SUFFIX = ".event"
+_HEAD = "head"
+
+
+class Journal:
+    """The files in `directory`; private, created when absent."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def write(self, event: Event) -> None:
+        """Keep `event`, or a later state of it; it is the kernel's when this returns. Raises OSError."""
+        self._put(self._path(event.id), canonical(event))
+
+    def drop(self, event_id: str) -> None:
+        """Forget an event: nothing happened, or the store has it."""
+        self._path(event_id).unlink(missing_ok=True)
+
+    def pending(self) -> list[Event]:
+        """Every kept event, oldest first; a file that cannot be read is left alone for a human to look at."""
+        found: list[Event] = []
+        for path in self._directory.glob(f"*{_SUFFIX}"):
+            try:
+                found.append(msgspec.json.decode(path.read_bytes(), type=Event))
+            except (OSError, msgspec.DecodeError):
+                continue
+        return sorted(found, key=lambda event: event.time)
+
+    def remember(self, sequence: int, hash_: str) -> None:
+        """Note the head of the log, so that a log that was cut short or rewritten can be told. Raises OSError."""
+        self._put(self._directory / _HEAD, msgspec.json.encode((sequence, hash_)))
+
+    def remembered(self) -> tuple[int, str]:
+        """The head last noted; (0, "") when none was."""
+        try:
+            return msgspec.json.decode((self._directory / _HEAD).read_bytes(), type=tuple[int, str])
+        except (OSError, msgspec.DecodeError):
+            return 0, ""
+
+    def _put(self, path: Path, data: bytes) -> None:
+        fresh = path.with_suffix(".new")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
+        fresh.replace(path)
+
+    def _path(self, event_id: str) -> Path:
+        return self._directory / f"{event_id}{_SUFFIX}"

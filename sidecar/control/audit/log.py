@@ -1,0 +1,163 @@
+"""The audit log in the store: an append-only stream whose events are chained by their hashes.
+
+No act without a record: before an act the journal keeps what is about to be done and the store must
+answer; afterwards the record is appended. If the store goes away in between the act stands and the
+journal completes the log later, with outcome `unknown` when nobody can say how it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from msgspec.structs import replace
+
+from sidecar.control.audit.event import GENESIS, Change, Event, Party, seal
+from sidecar.control.audit.journal import Journal
+from sidecar.control.audit.reading import SCAN_BOUND, AuditReader, Verdict
+from sidecar.store import names
+from sidecar.store.client import Store
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.script import load
+
+_APPEND = load("audit_append")
+_TRUST_AFTER = 3600.0
+"""A store without disk and replica never says that it has something for good; there an hour has to do."""
+
+Place = tuple[int, str]
+"""Sequence number and hash."""
+
+log = logging.getLogger(__name__)
+
+
+class Unchanged(Exception):
+    """Raised out of an act that was refused: nothing was changed, so nothing is recorded."""
+
+
+class Act:
+    """An act under way: its maker fills in what only the act itself reveals."""
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+
+    def on(self, target: Party, changes: dict[str, Change] | None = None) -> None:
+        """Say what was acted on and what changed in it."""
+        self.event = replace(self.event, target=target, changes=changes or {})
+
+
+class AuditLog(AuditReader):
+    """Reads and writes the log; `clock` gives Unix seconds."""
+
+    def __init__(self, store: Store, journal: Journal, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(store)
+        self._journal = journal
+        self._clock = clock
+        self._head: Place = (0, "")
+        self._turn = asyncio.Lock()
+        self._under_way: set[str] = set()
+        self._places: dict[str, Place] = {}
+        """Where the events of the journal are in the log, as far as this process knows."""
+        self.waiting = 0
+        """Events of the journal that are not safely in the log yet, when last looked at."""
+
+    @asynccontextmanager
+    async def act(self, event: Event) -> AsyncIterator[Act]:
+        """Surround an act with its record, unless the act raises Unchanged.
+
+        Raises StoreUnavailable before the act when no record could be written.
+        """
+        self._head = await self.head()
+        self._journal.write(replace(event, outcome="unknown", reason="interrupted before its result was known"))
+        self._under_way.add(event.id)
+        act = Act(event)
+        try:
+            yield act
+        except Unchanged:
+            self._journal.drop(event.id)
+            raise
+        else:
+            self._journal.write(act.event)
+            await self._append_or_leave(act.event)
+        finally:
+            # What neither was refused nor came through stays in the journal, and is recorded with outcome `unknown`.
+            self._under_way.discard(event.id)
+
+    async def append(self, event: Event) -> None:
+        """Record something that has happened: a failed authentication, an automatic act. Does not raise when the store is away."""
+        self._journal.write(event)
+        await self._append_or_leave(event)
+
+    async def verify(self) -> Verdict:
+        """Recompute the whole chain; it must hold the newest event that this instance saw safely stored."""
+        return await self.check(self._journal.remembered())
+
+    async def run(self, interval: float = 1.0) -> None:
+        """Bring the journal's events into the log, for ever."""
+        while True:
+            await self.settle()
+            await asyncio.sleep(interval)
+
+    async def settle(self) -> None:
+        """Bring the journal's events safely into the log, as far as the store allows."""
+        waiting = [event for event in self._journal.pending() if event.id not in self._under_way]
+        self.waiting = len(waiting)
+        if not waiting:
+            return
+        try:
+            await self._place(waiting)
+            durable = await self._store.durable()
+            safe = await self._still_there(waiting)
+        except StoreUnavailable:
+            return
+        if durable and safe:
+            self._journal.remember(*max(self._places[event.id] for event in safe))
+        for event in safe:
+            if durable or self._clock() - event.time.timestamp() > _TRUST_AFTER:
+                self._journal.drop(event.id)
+                self._places.pop(event.id, None)
+                self.waiting -= 1
+
+    async def _place(self, events: list[Event]) -> None:
+        """Append those that are not in the log."""
+        unknown = {event.id for event in events if event.id not in self._places}
+        if unknown:
+            async for sealed in self.latest(SCAN_BOUND):
+                if sealed.event.id in unknown:
+                    self._places[sealed.event.id] = (sealed.event.sequence, sealed.hash)
+        for event in events:
+            if event.id not in self._places:
+                await self._append(event)
+
+    async def _still_there(self, events: list[Event]) -> list[Event]:
+        """Those that the store still has: a crash may have cost it what it had not written to disk."""
+        numbers = [f"{self._places[event.id][0]}-0" for event in events]
+        replies = await self._store.pipeline([("XRANGE", names.AUDIT, number, number) for number in numbers])
+        safe = []
+        for event, entries in zip(events, replies, strict=True):
+            if entries and bytes(entries[0][1][3]).decode() == self._places[event.id][1]:
+                safe.append(event)
+            else:
+                del self._places[event.id]
+        return safe
+
+    async def _append_or_leave(self, event: Event) -> None:
+        try:
+            await self._append(event)
+        except StoreUnavailable as error:
+            log.warning("audit record %s waits in the journal: %s", event.id, error)
+
+    async def _append(self, event: Event) -> None:
+        async with self._turn:
+            while True:
+                sequence, hash_ = self._head
+                data, sealed = seal(event, sequence + 1, hash_ or GENESIS)
+                reply = await self._store.run(
+                    _APPEND, [names.AUDIT, names.AUDIT_HEAD], [str(sequence), hash_, data, sealed, str(sequence + 1)]
+                )
+                if not reply:
+                    self._head = self._places[event.id] = (sequence + 1, sealed)
+                    return
+                self._head = (int(reply[0]), bytes(reply[1]).decode())

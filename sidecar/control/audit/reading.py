@@ -1,0 +1,143 @@
+"""Reads the audit log: pages, export, and the check that nobody has changed it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import msgspec
+
+from sidecar.control.audit.event import GENESIS, Event, Filter, digest
+from sidecar.store import names
+from sidecar.store.client import Store
+
+READ = 500
+SCAN_BOUND = 20_000
+"""Events looked at for one page of a filtered listing; beyond that the page ends early with a cursor."""
+
+Entry = tuple[bytes, list[bytes]]
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """An event of the log with its hash."""
+
+    event: Event
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Newest first; `next_cursor` is empty at the end."""
+
+    events: tuple[Sealed, ...]
+    next_cursor: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What recomputing the chain found. Note `head_sequence` and `head_hash` elsewhere to notice a log that was rewritten as a whole."""
+
+    ok: bool
+    events: int
+    head_sequence: int
+    head_hash: str
+    broken_at: int | None = None
+    """Sequence number of the first event that is not as it was written."""
+    reason: str = ""
+
+
+class AuditReader:
+    """All that can be asked of the log. Everything raises StoreUnavailable."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def head(self) -> tuple[int, str]:
+        """Sequence number and hash of the newest event; (0, "") when there is none."""
+        sequence, hash_ = await self._store.call("HMGET", names.AUDIT_HEAD, "sequence", "hash")
+        return int(sequence or 0), (hash_ or b"").decode()
+
+    async def query(self, wanted: Filter, limit: int, cursor: str = "") -> Page:
+        """A page of the log, newest first; `cursor` is a sequence number."""
+        before = int(cursor) if cursor else None
+        if before is not None and before <= 1:
+            return Page((), "")
+        found: list[Sealed] = []
+        for _ in range(0, SCAN_BOUND, READ):
+            entries = await self._before(before)
+            for entry in entries:
+                sealed = decode(entry)
+                before = sealed.event.sequence
+                if wanted.accepts(sealed.event):
+                    found.append(sealed)
+                if len(found) == limit:
+                    return Page(tuple(found), str(before) if before > 1 else "")
+            if len(entries) < READ:
+                return Page(tuple(found), "")
+        return Page(tuple(found), str(before))
+
+    async def export(self, wanted: Filter) -> AsyncIterator[Sealed]:
+        """Every wanted event, oldest first."""
+        async for entry in self._entries():
+            sealed = decode(entry)
+            if wanted.accepts(sealed.event):
+                yield sealed
+
+    async def check(self, remembered: tuple[int, str]) -> Verdict:
+        """Recompute the whole chain; it must hold its own head and `remembered`, an earlier one."""
+        wanted = dict([await self.head(), remembered])
+        sequence, hash_ = 0, GENESIS
+        async for entry in self._entries():
+            reason, event, recorded = _check(entry, sequence, hash_)
+            if event is None:
+                return Verdict(False, sequence, sequence, hash_, sequence + 1, reason)
+            sequence, hash_ = event.sequence, recorded
+            if wanted.pop(sequence, hash_) != hash_:
+                return Verdict(False, sequence, sequence, hash_, sequence, "the log was rewritten, here or earlier")
+        wanted.pop(0, None)
+        if wanted:
+            return Verdict(False, sequence, sequence, hash_, sequence + 1, "events at the end are missing")
+        return Verdict(True, sequence, sequence, hash_)
+
+    async def latest(self, bound: int) -> AsyncIterator[Sealed]:
+        """The newest events, newest first."""
+        before: int | None = None
+        for _ in range(0, bound, READ):
+            entries = await self._before(before)
+            for entry in entries:
+                sealed = decode(entry)
+                before = sealed.event.sequence
+                yield sealed
+            if len(entries) < READ:
+                return
+
+    async def _before(self, sequence: int | None) -> list[Entry]:
+        newest = "+" if sequence is None else f"({sequence}-0"
+        entries: list[Entry] = await self._store.call("XREVRANGE", names.AUDIT, newest, "-", "COUNT", READ)
+        return entries
+
+    async def _entries(self) -> AsyncIterator[Entry]:
+        after = "-"
+        while entries := await self._store.call("XRANGE", names.AUDIT, after, "+", "COUNT", READ):
+            for entry in entries:
+                yield entry
+            after = "(" + bytes(entries[-1][0]).decode()
+
+
+def decode(entry: Entry) -> Sealed:
+    """An entry of the stream: fields `event` and `hash`, in this order."""
+    _, fields = entry
+    return Sealed(msgspec.json.decode(fields[1], type=Event), bytes(fields[3]).decode())
+
+
+def _check(entry: Entry, sequence: int, prev_hash: str) -> tuple[str, Event | None, str]:
+    _, fields = entry
+    data, recorded = fields[1], bytes(fields[3]).decode()
+    try:
+        event = msgspec.json.decode(data, type=Event)
+    except msgspec.DecodeError:
+        return "the event cannot be read", None, recorded
+    if event.sequence != sequence + 1 or event.prev_hash != prev_hash:
+        return "an event was removed or put in here", None, recorded
+    if digest(data) != recorded:
+        return "the event was changed", None, recorded
+    return "", event, recorded

@@ -1,0 +1,231 @@
+"""The call log: finds calls, newest first, and keeps the log within its bounds.
+
+Calls lie in blocks, by shard; a block's header says when its first and last call ended and, by one bit
+for each key, which keys it may hold. No block spans more than an hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import heapq
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from sidecar.control.blocks import key_mask, unpack
+from sidecar.control.queries import CallPage
+from sidecar.events.record import Request, decode
+from sidecar.store import names
+from sidecar.store.client import Store
+from sidecar.store.script import load
+
+LONGEST_BLOCK = 3600.0
+HEADERS = 256
+"""Block headers that are read at a time."""
+BLOCKS = 16
+
+_TRIM = load("trim_calls")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Header:
+    """One block; ordered by its last call."""
+
+    last: float
+    shard: int
+    number: int
+    calls: int
+    first: float
+    mask: int
+    member: bytes
+
+    @classmethod
+    def parse(cls, shard: int, member: bytes, score: float) -> Header:
+        """Read an index entry."""
+        number, calls, first, mask = member.split(b":")
+        return cls(score, shard, int(number), int(calls), float(first), int(mask), member)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A filter; `before` is (time, request id) of the last call that was given out."""
+
+    key_id: str | None = None
+    outcome: str | None = None
+    start: float | None = None
+    end: float | None = None
+    before: tuple[float, str] | None = None
+
+    def takes(self, event: Request) -> bool:
+        """Whether a call passes."""
+        return (
+            (self.key_id is None or event.key_id == self.key_id)
+            and (self.outcome is None or event.outcome == self.outcome)
+            and (self.start is None or event.time >= self.start)
+            and (self.end is None or event.time < self.end)
+            and (self.before is None or (event.time, event.request_id) < self.before)
+        )
+
+    def may_hold(self, header: Header) -> bool:
+        """Whether a block may have such a call."""
+        if self.key_id is not None and not header.mask & key_mask(self.key_id):
+            return False
+        if self.end is not None and header.first >= self.end:
+            return False
+        return self.before is None or header.first <= self.before[0]
+
+
+class Calls:
+    """Answers queries, newest first."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def calls(
+        self, *, key_id: str | None, outcome: str | None, start: float | None, end: float | None, limit: int, cursor: str
+    ) -> CallPage:
+        """One page; raises ValueError for a cursor that is not its own, StoreUnavailable."""
+        wanted = Wanted(key_id, outcome, start, end, _read_cursor(cursor) if cursor else None)
+        found: list[Request] = []
+        async for event in self.find(wanted):
+            if len(found) == limit:
+                return CallPage(found, _write_cursor(found[-1]))
+            found.append(event)
+        return CallPage(found)
+
+    async def find(self, wanted: Wanted) -> AsyncIterator[Request]:
+        """Every call that passes, newest first."""
+        waiting: list[tuple[float, str, Request]] = []
+        async for headers in self._batches(wanted):
+            for event in await self._read(headers, wanted):
+                heapq.heappush(waiting, (-event.time, _descending(event.request_id), event))
+            # Blocks to come end no later than the last one of this batch: what is newer than that is in order now.
+            while waiting and -waiting[0][0] > headers[-1].last:
+                yield heapq.heappop(waiting)[2]
+            await asyncio.sleep(0)
+        while waiting:
+            yield heapq.heappop(waiting)[2]
+
+    async def complete_since(self, key_id: str | None) -> float:
+        """From when on the log has every call that the store has been told of."""
+        trimmed = await self._store.pipeline([("HGET", names.call_blocks(shard), "trimmed") for shard in _shards(key_id)])
+        return max(float(time or 0) for time in trimmed)
+
+    async def _batches(self, wanted: Wanted) -> AsyncIterator[list[Header]]:
+        """Headers of blocks that may matter, by last call, latest first, over all shards."""
+        sources = {shard: _Source(self._store, shard, wanted) for shard in _shards(wanted.key_id)}
+        batch: list[Header] = []
+        while sources:
+            hungry = [source for source in sources.values() if not source.headers]
+            await asyncio.gather(*(source.fill() for source in hungry))
+            for source in hungry:
+                if not source.headers:
+                    del sources[source.shard]
+            if not sources:
+                break
+            newest = max(sources.values(), key=lambda source: source.headers[-1])
+            header = newest.headers.pop()
+            if wanted.may_hold(header):
+                batch.append(header)
+            if len(batch) >= BLOCKS:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    async def _read(self, headers: list[Header], wanted: Wanted) -> list[Request]:
+        blocks = await self._store.pipeline([("HGET", names.call_blocks(header.shard), header.number) for header in headers])
+        events = [decode(record) for block in blocks if block is not None for record in unpack(block)]
+        return [event for event in events if isinstance(event, Request) and wanted.takes(event)]
+
+
+class _Source:
+    """One shard's headers; `headers` ends with the latest."""
+
+    def __init__(self, store: Store, shard: int, wanted: Wanted) -> None:
+        self.shard = shard
+        self.headers: list[Header] = []
+        self._store = store
+        self._low = "-inf" if wanted.start is None else repr(wanted.start)
+        latest = min((time for time in (wanted.end, wanted.before[0] if wanted.before else None) if time is not None), default=None)
+        self._high = "+inf" if latest is None else repr(latest + LONGEST_BLOCK)
+        self._seen: set[bytes] = set()
+        self._over = False
+
+    async def fill(self) -> None:
+        """Read on, unless there is nothing more."""
+        while not self.headers and not self._over:
+            command = ("ZRANGE", names.calls(self.shard), self._high, self._low, "BYSCORE", "REV", "LIMIT", 0, HEADERS, "WITHSCORES")
+            found = [(member, float(score)) for member, score in await self._store.call(*command)]
+            # Blocks that end at the same time as the last one come again with the next page.
+            fresh = [Header.parse(self.shard, member, score) for member, score in found if member not in self._seen]
+            self._over = len(found) < HEADERS or not fresh
+            self._seen = {member for member, _ in found}
+            if found:
+                self._high = repr(found[-1][1])
+            self.headers = sorted(fresh)
+
+
+class CallLogBounds:
+    """Drops the oldest calls beyond `max_count`, and those older than `max_age` seconds."""
+
+    def __init__(self, store: Store, *, max_count: int, max_age: float, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._max_count = max_count
+        self._max_age = max_age
+        self._clock = clock
+
+    async def trim(self) -> int:
+        """Drop what is too much; returns how many calls went. Raises StoreUnavailable."""
+        dropped = 0
+        while True:
+            counts = await self._store.pipeline([("HGET", names.call_blocks(shard), "count") for shard in range(names.SHARDS)])
+            excess = sum(int(count or 0) for count in counts) - self._max_count
+            victims = await self._victims(excess)
+            if not victims:
+                return dropped
+            done = await self._store.run_many(
+                [(_TRIM, [names.calls(shard), names.call_blocks(shard)], members) for shard, members in victims.items()]
+            )
+            for one in done:
+                if isinstance(one, Exception):
+                    raise one
+                dropped += one
+
+    async def _victims(self, excess: int) -> dict[int, list[bytes]]:
+        oldest = await self._store.pipeline([("ZRANGE", names.calls(shard), 0, HEADERS - 1, "WITHSCORES") for shard in range(names.SHARDS)])
+        headers = sorted(Header.parse(shard, member, float(score)) for shard, found in enumerate(oldest) for member, score in found)
+        before = self._clock() - self._max_age
+        victims: dict[int, list[bytes]] = {}
+        for header in headers:
+            # A block goes when everything in it is too old, or when without it there are still enough calls.
+            if header.last >= before and excess < header.calls:
+                break
+            victims.setdefault(header.shard, []).append(header.member)
+            excess -= header.calls
+        return victims
+
+
+def _shards(key_id: str | None) -> list[int]:
+    return list(range(names.SHARDS)) if key_id is None else [names.shard_of(key_id)]
+
+
+def _descending(text: str) -> str:
+    """A text that sorts the other way round; request ids are ASCII."""
+    return "".join(chr(0x10FFFF - ord(character)) for character in text)
+
+
+def _write_cursor(event: Request) -> str:
+    return base64.urlsafe_b64encode(f"{event.time!r} {event.request_id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[float, str]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise ValueError("not a cursor of this log") from error
+    time, space, request_id = text.partition(" ")
+    if not space:
+        raise ValueError("not a cursor of this log")
+    return float(time), request_id

@@ -1,0 +1,84 @@
+"""Runs the fold: often when there is much to read, cheaply when there is nothing, and patiently while the store is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from sidecar.control.fold import Fold
+from sidecar.store.client import StoreUnavailable
+
+IDLE_PAUSE = 0.1
+BUSY_PAUSE = 0.5
+"""Under load fewer, longer stretches: the more requests share a row, the less each of them costs."""
+BUSY_EVENTS = 200
+RETRY_FIRST, RETRY_MOST = 0.2, 2.0
+VERIFY_EVERY = 5.0
+"""Seconds; a store that fell back must be noticed without traffic too."""
+
+_log = logging.getLogger(__name__)
+
+
+class FoldLoop:
+    """Run `run` as a task, then `finish` once the workers are gone."""
+
+    def __init__(self, fold: Fold) -> None:
+        self._fold = fold
+        self._verify_at = 0.0
+        self._retry_at = 0.0
+        self._delay = RETRY_FIRST
+        self.complaint = ""
+        """Why the store does not take what was used; empty while it does."""
+
+    async def run(self) -> None:
+        """Fold until cancelled."""
+        while True:
+            began = time.monotonic()
+            pause = await self.turn()
+            # At least one turn of the event loop for everybody else, however much there is to read.
+            await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
+
+    async def turn(self) -> float:
+        """One round; returns the seconds from its beginning to the next one's."""
+        if not self._fold.restored and not await self._try(self._fold.restore):
+            return IDLE_PAUSE
+        events = self._fold.count()
+        more = self._fold.uncounted() > 0
+        if time.monotonic() >= self._verify_at and await self._try(self._fold.verify):
+            self._verify_at = time.monotonic() + VERIFY_EVERY
+        if await self._try(self._fold.apply):
+            more = more or self._fold.backlog() > 0
+        if more:
+            return 0.0
+        return BUSY_PAUSE if events >= BUSY_EVENTS else IDLE_PAUSE
+
+    async def finish(self, within: float) -> bool:
+        """Read to the end and bring it into the store; False when that took longer than `within` seconds."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            self._retry_at = 0.0
+            await self.turn()
+            if self._fold.restored and not self.complaint and not self._fold.uncounted() and not self._fold.backlog():
+                return True
+            await asyncio.sleep(0.02)
+        return False
+
+    async def _try(self, act: Callable[[], Awaitable[object]]) -> bool:
+        if time.monotonic() < self._retry_at:
+            return False
+        try:
+            await act()
+        except StoreUnavailable as error:
+            if not self.complaint:
+                _log.warning("use is kept in the spool until the store takes it: %s", error)
+            self.complaint = str(error)
+            self._retry_at = time.monotonic() + self._delay
+            self._delay = min(RETRY_MOST, self._delay * 2)
+            self._verify_at = 0.0
+            return False
+        if self.complaint:
+            _log.info("the store takes use again")
+        self.complaint, self._delay = "", RETRY_FIRST
+        return True

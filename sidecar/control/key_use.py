@@ -1,0 +1,28 @@
+"""Notes for /metrics when and from which networks each key is used."""
+
+from __future__ import annotations
+
+from sidecar.control.metrics.keys import LabelledKeys
+from sidecar.control.networks import Networks
+from sidecar.control.sums import Pairs, Sums
+
+
+class KeyUse:
+    """An observer of the fold."""
+
+    def __init__(self, keys: LabelledKeys, networks: Networks) -> None:
+        self._keys = keys
+        self._networks = networks
+
+    def observe(self, spool_id: str, events: Pairs, sums: Sums) -> None:
+        """Take the rows in."""
+        del spool_id, events
+        for row in sums.rows:
+            key_id = row.sample.key_id
+            if key_id:
+                self._keys.used(key_id, row.last)
+                for client, _ in row.callers:
+                    self._networks.seen(key_id, client, int(row.last))
+
+    def retire(self, spool_id: str) -> None:
+        """Nothing is kept for a spool."""

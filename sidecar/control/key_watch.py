@@ -1,0 +1,128 @@
+"""Keeps what /metrics says of keys true: new keys, changed ones, and when each was last used.
+
+A connection reports changed keys; `sync` makes sure that every report of a change made before it has
+arrived, so a key has its rows from the first scrape after its creation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from sidecar.control.metrics.counts import OVERFLOW
+from sidecar.control.metrics.keys import LabelledKeys
+from sidecar.keys.adoption import Adoption
+from sidecar.keys.listing import Query
+from sidecar.keys.repository import KeyRepository
+from sidecar.store import names
+from sidecar.store.client import Store, StoreUnavailable, Tracking
+
+HEARTBEAT = 1.0
+PAGE = 200
+USES_EVERY = 30.0
+SYNC_WITHIN = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+class KeyWatch:
+    """Run `run` as a task; `clock` gives Unix seconds."""
+
+    def __init__(self, store: Store, adoption: Adoption, repository: KeyRepository, keys: LabelledKeys, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._adoption = adoption
+        self._repository = repository
+        self._keys = keys
+        self._clock = clock
+        self._tracking: Tracking | None = None
+        self._changed: set[str] = set()
+        self._everything = True
+        self._uses_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            try:
+                self._tracking = await self._store.track([names.KEY_PREFIX], self._note, self._adoption.question)
+                self._everything = True
+                while True:
+                    await self._sync(1.0)
+                    await asyncio.sleep(HEARTBEAT)
+            except StoreUnavailable as error:
+                _log.debug("keys cannot be watched: %s", error)
+            finally:
+                await self._close()
+            await asyncio.sleep(HEARTBEAT)
+
+    async def sync(self) -> None:
+        """Take in every change made before this call, as far as the store can be asked at once."""
+        try:
+            async with asyncio.timeout(SYNC_WITHIN):
+                await self._sync(SYNC_WITHIN)
+        except (StoreUnavailable, TimeoutError):
+            return
+
+    async def _sync(self, timeout: float) -> None:
+        async with self._lock:
+            if self._tracking is None:
+                return
+            self._adoption.check(await self._tracking.prove(timeout))
+            if self._everything:
+                await self._read_all()
+            changed = [key_id for key_id in self._changed | set(self._keys.unread()) if self._keys.label(key_id) != OVERFLOW]
+            for start in range(0, len(changed), PAGE):
+                await self._read(changed[start : start + PAGE])
+            now = self._clock()
+            if changed or now - self._uses_at >= USES_EVERY:
+                self._keys.retire(now)
+                self._keys.overflowing = max(0, await self._repository.count() - len(self._keys.records))
+            if now - self._uses_at >= USES_EVERY:
+                await self._read_uses()
+                self._uses_at = now
+
+    async def _read_all(self) -> None:
+        cursor: str | None = None
+        while True:
+            page = await self._repository.list(Query(limit=PAGE, cursor=cursor))
+            for key in page.keys:
+                self._keys.put(key, self._clock())
+            cursor = page.next_cursor
+            if cursor is None or len(self._keys.records) >= self._keys.limit:
+                break
+        self._changed |= set(self._keys.records)
+        self._everything = False
+        self._uses_at = 0.0
+
+    async def _read(self, key_ids: list[str]) -> None:
+        found = await self._repository.get_many(key_ids)
+        for key_id, key in zip(key_ids, found, strict=True):
+            if key is None:
+                self._keys.drop([key_id])
+            else:
+                self._keys.put(key, self._clock())
+        self._changed.difference_update(key_ids)
+
+    async def _read_uses(self) -> None:
+        key_ids = list(self._keys.records)
+        for start in range(0, len(key_ids), PAGE):
+            for key_id, use in (await self._repository.uses(key_ids[start : start + PAGE])).items():
+                if use.last_used_at is not None:
+                    self._keys.used(key_id, use.last_used_at)
+
+    def _note(self, changed: Sequence[bytes] | None) -> None:
+        if changed is None:
+            self._everything = True
+            return
+        prefix = len(names.KEY_PREFIX)
+        for name in changed:
+            key_id = name[prefix:].decode()
+            # Keys without a place need not be remembered: there may be a million of them.
+            if key_id in self._keys.records or len(self._keys.records) < self._keys.limit:
+                self._changed.add(key_id)
+
+    async def _close(self) -> None:
+        tracking, self._tracking = self._tracking, None
+        if tracking is not None:
+            await tracking.close()

@@ -1,0 +1,91 @@
+"""Writes what events add up to into the store, exactly once.
+
+Each shard knows up to where it has applied each spool, and position and sums move in one script. A
+reply that was lost, another control process, a store that fell back by a second: whatever happened,
+the position in the store says what is still to be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from sidecar.control.blocks import pack
+from sidecar.control.work import Work
+from sidecar.store import names
+from sidecar.store.client import Store, StoreUnavailable
+from sidecar.store.script import Script, load
+
+TOTALS_KEPT = 30 * 86_400
+"""Seconds that the totals of an instance outlive its last write."""
+
+_READ = load("ledger_read")
+_SCRIPT = Script("ledger", load("settle_quota").text + load("ledger").text)
+_encode = msgspec.msgpack.Encoder().encode
+
+Positions = list[dict[str, int]]
+"""By shard: spool id → offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One spool's stretch for one shard: from `expected`, where the shard must be, to `end`."""
+
+    shard: int
+    spool_id: str
+    expected: int
+    end: int
+    work: Work
+
+
+class Ledger:
+    """The store's side of the fold, for one instance."""
+
+    def __init__(self, store: Store, instance: str) -> None:
+        self._store = store
+        self._instance = instance
+
+    async def positions(self) -> Positions:
+        """Where every shard is; raises StoreUnavailable."""
+        found = await self._store.pipeline([("HGETALL", names.positions(shard)) for shard in range(names.SHARDS)])
+        return [{spool_id.decode(): int(offset) for spool_id, offset in one.items()} for one in found]
+
+    async def load(self) -> tuple[Positions, list[dict[bytes, bytes]]]:
+        """Positions, and by shard the totals that belong to exactly these positions; raises StoreUnavailable."""
+        replies = await self._store.run_many(
+            [(_READ, [names.positions(shard), names.totals(shard, self._instance)], []) for shard in range(names.SHARDS)]
+        )
+        failed = next((reply for reply in replies if isinstance(reply, StoreUnavailable)), None)
+        if failed is not None:
+            raise failed
+        positions = [{spool_id.decode(): int(offset) for spool_id, offset in _flat(one)} for one, _ in replies]
+        return positions, [dict(_flat(one)) for _, one in replies]
+
+    async def apply(self, entries: Sequence[Entry]) -> list[int | StoreUnavailable]:
+        """Apply `entries` in one trip; for each the position that its shard is at now, or why that is unknown."""
+        replies = await self._store.run_many([self._call(entry) for entry in entries])
+        return [reply if isinstance(reply, StoreUnavailable) else int(reply[1]) for reply in replies]
+
+    async def forget(self, spool_ids: Sequence[str]) -> None:
+        """Drop the positions of spools whose files are gone; raises StoreUnavailable."""
+        await self._store.pipeline([("HDEL", names.positions(shard), *spool_ids) for shard in range(names.SHARDS)])
+
+    async def forget_totals(self, fields: dict[int, list[str]]) -> None:
+        """Drop totals that are no longer exported; raises StoreUnavailable."""
+        await self._store.pipeline([("HDEL", names.totals(shard, self._instance), *names_) for shard, names_ in fields.items()])
+
+    def _call(self, entry: Entry) -> tuple[Script, list[str], list[str | bytes | int | float]]:
+        work = entry.work
+        shard = entry.shard
+        keys = [names.positions(shard), names.totals(shard, self._instance), names.calls(shard), names.call_blocks(shard), *work.keys]
+        args: list[str | bytes | int | float] = [entry.spool_id, entry.expected, entry.end, _encode(work.totals), TOTALS_KEPT]
+        args.append(_encode(work.plan))
+        for block in work.blocks:
+            args += [len(block.records), repr(block.first), repr(block.last), block.mask, pack(block.records)]
+        return _SCRIPT, keys, args
+
+
+def _flat(reply: list[bytes]) -> list[tuple[bytes, bytes]]:
+    return list(zip(reply[::2], reply[1::2], strict=True))

@@ -1,0 +1,1 @@
+"""What /metrics exports: the catalogue, the counts behind it, and the text."""

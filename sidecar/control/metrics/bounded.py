@@ -1,0 +1,28 @@
+"""Keeps a label's set of values small: the first `limit` values keep their names, later ones are `other`."""
+
+from __future__ import annotations
+
+OTHER = "other"
+_MAX_LENGTH = 128
+
+
+class Bounded:
+    """Sticky: a value that has a name keeps it. Of values that only a client vouches for, `unproven` have a place."""
+
+    def __init__(self, limit: int, *, unproven: int = 0) -> None:
+        self._limit = limit
+        self._unproven = unproven
+        self._known: set[str] = set()
+
+    def name(self, value: str, *, proven: bool = True) -> str:
+        """`value`, or `other` when there is no place for it."""
+        if value in self._known:
+            return value
+        if len(self._known) >= self._limit or len(value) > _MAX_LENGTH:
+            return OTHER
+        if not proven:
+            if self._unproven <= 0:
+                return OTHER
+            self._unproven -= 1
+        self._known.add(value)
+        return value

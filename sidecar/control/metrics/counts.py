@@ -1,0 +1,136 @@
+"""Turns sums of requests into what is added to this instance's counts, field by field and shard by shard.
+
+A count lives twice: in memory for /metrics, and in the store, where it moves together with the spool
+position, so that a restart goes on from exactly where it was. What belongs to a key lies in the key's
+shard; what belongs to none lies in shard 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sidecar.control.metrics.bounded import Bounded
+from sidecar.control.nested import Nested, add_list
+from sidecar.control.sums import Latency, Row, Sums
+from sidecar.events.record import Interim
+from sidecar.store.names import shard_of
+
+GLOBAL_SHARD = 0
+KEY_FIELD = "k:"
+OVERFLOW = "_overflow"
+SEPARATOR = "\x1f"
+"""Between label values that form one name."""
+
+Fields = dict[str, Nested]
+Delta = dict[int, Fields]
+"""Shard → field of the store's totals hash → what is added to it."""
+
+_UNKEYED_OUTCOMES = frozenset({"denied", "rate_limited", "client_error", "sidecar_error"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Counter:
+    """Makes deltas; keeps nothing of them. `label` gives the key_id under which a key is counted."""
+
+    def __init__(self, label: Callable[[str], str], *, routes: int = 200, models: int = 100) -> None:
+        self._label = label
+        self._routes = Bounded(routes)
+        self._models = Bounded(models)
+
+    def delta(self, sums: Sums) -> Delta:
+        """Everything that `sums` adds to the counts."""
+        delta: Delta = {}
+        self._learn(sums)
+        for row in sums.rows:
+            key_id = row.sample.key_id
+            if key_id:
+                _count_key(_field(delta, row.shard, KEY_FIELD + self._label(key_id)), row)
+            else:
+                _count_unkeyed(delta, row)
+            self._count_model(delta, row)
+        for like, latency in sums.latencies:
+            self._count_latency(delta, like, latency)
+        for interim in sums.interim:
+            self._count_interim(delta, interim)
+        return delta
+
+    def _learn(self, sums: Sums) -> None:
+        """Models get their names first, so that the order within a stretch does not matter."""
+        for row in sums.rows:
+            if row.sample.outcome == "ok":
+                self._models.name(row.sample.model_served or row.sample.model)
+
+    def _count_model(self, delta: Delta, row: Row) -> None:
+        event = row.sample
+        model = event.model_served or event.model
+        if model:
+            name = self._models.name(model, proven=event.outcome == "ok") + SEPARATOR + event.outcome
+            _increase(_field(delta, GLOBAL_SHARD, "models"), name, row.requests)
+
+    def _count_latency(self, delta: Delta, like: tuple[Any, ...], latency: Latency) -> None:
+        route, method, status_class, streaming, model = like
+        route = self._routes.name(route)
+        method = method if method in _METHODS else "other"
+        name = SEPARATOR.join((route, method, f"{status_class}xx"))
+        _histogram(delta, "duration", name, latency.total, latency.total_sum)
+        _histogram(delta, "overhead", "auth", latency.auth, latency.auth_sum)
+        if any(latency.first_byte):
+            _histogram(delta, "overhead", "proxy", latency.proxy, latency.proxy_sum)
+            name = route + SEPARATOR + ("true" if streaming else "false")
+            _histogram(delta, "first_byte", name, latency.first_byte, latency.first_byte_sum)
+        if any(latency.input):
+            model = self._models.name(model, proven=False)
+            _histogram(delta, "tokens", model + SEPARATOR + "input", latency.input, latency.input_sum)
+            _histogram(delta, "tokens", model + SEPARATOR + "output", latency.output, latency.output_sum)
+
+    def _count_interim(self, delta: Delta, interim: Interim) -> None:
+        if interim.key_id:
+            field = _field(delta, shard_of(interim.key_id), KEY_FIELD + self._label(interim.key_id))
+            add_list(field.setdefault("b", [0, 0]), [interim.bytes_in, interim.bytes_out])
+
+
+def _count_key(field: Nested, row: Row) -> None:
+    event = row.sample
+    _increase(field.setdefault("r", {}), event.outcome + SEPARATOR + event.reason, row.requests)
+    add_list(field.setdefault("b", [0, 0]), [row.bytes_in, row.bytes_out])
+    add_list(field.setdefault("d", [0.0, 0]), [row.duration, row.requests])
+    if row.input or row.output or row.cached_input or row.cache_creation:
+        add_list(field.setdefault("t", [0, 0, 0, 0]), [row.input, row.output, row.cached_input, row.cache_creation])
+    if event.usage_source == "none" and event.model and event.outcome == "ok":
+        _increase(field, "u", row.requests)
+    if event.secret_state:
+        _increase(field.setdefault("s", {}), event.secret_state, row.requests)
+    if event.shadow:
+        _increase(field.setdefault("h", {}), event.shadow, row.requests)
+
+
+def _count_unkeyed(delta: Delta, row: Row) -> None:
+    event = row.sample
+    if event.outcome in _UNKEYED_OUTCOMES:
+        _increase(_field(delta, GLOBAL_SHARD, "failures"), event.reason, row.requests)
+    if event.shadow:
+        _increase(_field(delta, GLOBAL_SHARD, "shadow"), event.shadow, row.requests)
+
+
+def _field(delta: Delta, shard: int, name: str) -> Nested:
+    fields = delta.get(shard)
+    if fields is None:
+        fields = delta[shard] = {}
+    field = fields.get(name)
+    if field is None:
+        field = fields[name] = {}
+    return field
+
+
+def _increase(into: Nested, name: str, by: int) -> None:
+    into[name] = into.get(name, 0) + by
+
+
+def _histogram(delta: Delta, family: str, name: str, counts: list[int], total: float) -> None:
+    field = _field(delta, GLOBAL_SHARD, family)
+    mine = field.get(name)
+    if mine is None:
+        field[name] = [*counts, total]
+    else:
+        add_list(mine, [*counts, total])

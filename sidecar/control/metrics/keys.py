@@ -1,0 +1,73 @@
+"""Which keys have series of their own: at most `metrics.max_keys`, the rest are counted together.
+
+A place is taken when a key is first seen and kept until the key has been revoked for a day, or, when
+others wait, until it was idle for 30 days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sidecar.control.metrics.counts import OVERFLOW
+from sidecar.keys.record import Key
+
+REVOKED_GRACE = 86_400.0
+IDLE = 30 * 86_400.0
+
+
+class LabelledKeys:
+    """The keys with series of their own, with what is known of each."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.records: dict[str, Key | None] = {}
+        """By id, in the order of admission; None while the record is still to be read."""
+        self.last_used: dict[str, float] = {}
+        self.overflowing = 0
+        """Keys that exist beyond the limit; set by whoever counts the keys of the store."""
+        self._waiting = False
+
+    def label(self, key_id: str) -> str:
+        """The key_id label under which a key is counted; takes a place when there is one."""
+        if key_id in self.records:
+            return key_id
+        if len(self.records) >= self.limit:
+            self._waiting = True
+            return OVERFLOW
+        self.records[key_id] = None
+        return key_id
+
+    def put(self, key: Key, now: float) -> None:
+        """Take note of a key's record, and give it a place when there is one."""
+        if key.revoked_at is not None and now - key.revoked_at >= REVOKED_GRACE and self.records.get(key.id) is None:
+            return
+        if self.label(key.id) != OVERFLOW:
+            self.records[key.id] = key
+
+    def used(self, key_id: str, time: float) -> None:
+        """Note a use."""
+        if time > self.last_used.get(key_id, 0.0) and key_id in self.records:
+            self.last_used[key_id] = time
+
+    def unread(self) -> list[str]:
+        """Keys that are counted but whose record is not known yet."""
+        return [key_id for key_id, key in self.records.items() if key is None]
+
+    def retire(self, now: float) -> list[str]:
+        """Give up the places that nobody needs any more; their ids."""
+        gone = [key_id for key_id, key in self.records.items() if key is not None and self._is_over(key, now)]
+        self.drop(gone)
+        self._waiting = False
+        return gone
+
+    def drop(self, key_ids: Iterable[str]) -> None:
+        """Give up places."""
+        for key_id in key_ids:
+            self.records.pop(key_id, None)
+            self.last_used.pop(key_id, None)
+
+    def _is_over(self, key: Key, now: float) -> bool:
+        if key.revoked_at is not None and now - key.revoked_at >= REVOKED_GRACE:
+            return True
+        idle_since = max(key.created_at, self.last_used.get(key.id, 0.0))
+        return (self._waiting or self.overflowing > 0) and now - idle_since >= IDLE

@@ -1,0 +1,64 @@
+"""The counts of this instance in memory, and how they come back from the store after a restart."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+
+import msgspec
+
+from sidecar.control.metrics.buckets import DURATION, FIRST_BYTE, PROPAGATION
+from sidecar.control.metrics.counts import KEY_FIELD, SEPARATOR, Delta
+from sidecar.control.metrics.text import Exemplar
+from sidecar.control.nested import Nested, add
+from sidecar.control.sums import Sums
+
+Exemplars = dict[tuple[tuple[str, ...], int], Exemplar]
+
+
+class Counts:
+    """Counts since ever: by key label, and by family."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Nested] = {}
+        self.families: dict[str, Nested] = {}
+        self.duration_exemplars: Exemplars = {}
+        self.first_byte_exemplars: Exemplars = {}
+        self.revocation: list[float] = [0] * (len(PROPAGATION) + 2)
+
+    def apply(self, delta: Delta) -> None:
+        """Add what a stretch of events counted."""
+        for fields in delta.values():
+            for name, nested in fields.items():
+                self._add(name, nested)
+
+    def restore(self, stored: Mapping[bytes, bytes]) -> None:
+        """Add one shard's totals hash, as the store holds it."""
+        for name, packed in stored.items():
+            self._add(name.decode(), msgspec.msgpack.decode(packed))
+
+    def _add(self, name: str, nested: Nested) -> None:
+        if name.startswith(KEY_FIELD):
+            add(self.keys.setdefault(name.removeprefix(KEY_FIELD), {}), nested)
+        else:
+            add(self.families.setdefault(name, {}), nested)
+
+    def observe(self, sums: Sums) -> None:
+        """Keep what is not a sum: exemplars, and the lags that workers report."""
+        for row in sums.rows:
+            event = row.sample
+            if event.trace_id:
+                labels: tuple[str, ...] = (event.route, event.method, f"{event.status // 100}xx")
+                bucket = bisect_left(DURATION, event.total)
+                self.duration_exemplars[labels, bucket] = Exemplar(event.trace_id, event.total, event.time)
+                if event.hub_status:
+                    labels, bucket = (event.route, "true" if event.streaming else "false"), bisect_left(FIRST_BYTE, event.first_byte)
+                    self.first_byte_exemplars[labels, bucket] = Exemplar(event.trace_id, event.first_byte, event.time)
+        for state in sums.states:
+            for lag in state.revocation_lags:
+                self.revocation[bisect_left(PROPAGATION, lag)] += 1
+                self.revocation[-1] += lag
+
+    def family(self, name: str) -> list[tuple[tuple[str, ...], list[float]]]:
+        """A histogram family's series by label values."""
+        return [(tuple(labels.split(SEPARATOR)), counts) for labels, counts in self.families.get(name, {}).items()]

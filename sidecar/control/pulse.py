@@ -1,0 +1,62 @@
+"""Asks twice a second whether the store answers and is the known one; readiness and every write rest on the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable
+
+from sidecar.control.metrics.buckets import STORE
+from sidecar.keys.adoption import Adoption
+from sidecar.store.client import Store, StoreUnavailable
+
+EVERY = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class Pulse:
+    """`first` is done once, when the store has answered for the first time."""
+
+    def __init__(self, store: Store, adoption: Adoption, first: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._adoption = adoption
+        self._first = first
+        self.failure = "the key store has not answered yet"
+        """Why the store cannot be used; empty when it can."""
+        self.began = asyncio.Event()
+        """Set when `first` is done."""
+        self.durations: list[float] = [0] * (len(STORE) + 2)
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            try:
+                if not self.began.is_set():
+                    await self._begin()
+                await self.check()
+            except StoreUnavailable as error:
+                if not self.failure or not self.began.is_set():
+                    _log.log(logging.WARNING if not self.failure else logging.DEBUG, "not ready: %s", error)
+                self.failure = str(error)
+            else:
+                if self.failure:
+                    _log.info("the key store answers")
+                self.failure = ""
+            await asyncio.sleep(EVERY)
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable when the store does not answer, StoreNotAdopted when it is not the known one."""
+        began = time.perf_counter()
+        answer = (await self._store.pipeline([self._adoption.question]))[0]
+        took = time.perf_counter() - began
+        self.durations[bisect_left(STORE, took)] += 1
+        self.durations[-1] += took
+        self._adoption.check(answer)
+
+    async def _begin(self) -> None:
+        await self._adoption.establish(self._store)
+        await self._first()
+        self.began.set()

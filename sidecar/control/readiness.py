@@ -1,0 +1,30 @@
+"""Whether the sidecar is ready: the store answers, and every worker has reported lately. The hub does not count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sidecar.control.workers import Workers
+
+
+class Readiness:
+    """Call it for the reason why the sidecar is not ready, empty when it is."""
+
+    def __init__(self, store_failure: Callable[[], str], restored: Callable[[], bool], workers: Workers, expected: int) -> None:
+        self._store_failure = store_failure
+        self._restored = restored
+        self._workers = workers
+        self._expected = expected
+        self.stopping = False
+
+    def __call__(self) -> str:
+        """One sentence, for people."""
+        if self.stopping:
+            return "shutting down"
+        failure = self._store_failure()
+        if failure:
+            return failure
+        if not self._restored():
+            return "the counts of earlier runs are being read"
+        missing = self._expected - len(self._workers.indexes())
+        return f"{missing} of {self._expected} workers have not reported" if missing > 0 else ""

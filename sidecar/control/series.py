@@ -1,0 +1,166 @@
+"""Usage series: what is summed, in which buckets, and under which names it is kept.
+
+A subject is a key, or all keys together (ALL, in shard 0). Three hashes are kept for each: minutes by the hour
+(`m`), the same by group (`g`, short-lived), and hours by the day with their groups (`h`). A field is
+`<bucket>` or `<bucket>|<dimension>|<value>`; a value is a MessagePack list in the order of MEASURES,
+without trailing zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sidecar.control.metrics.bounded import Bounded
+from sidecar.control.metrics.counts import GLOBAL_SHARD
+from sidecar.control.nested import add_list
+from sidecar.control.sums import Row, Sums
+from sidecar.events.record import NO_TOKENS, Request
+from sidecar.store import names
+
+ALL = "_all"
+MEASURES = (
+    "requests",
+    "duration_seconds",
+    "bytes_in",
+    "bytes_out",
+    "input_tokens",
+    "output_tokens",
+    "errors",
+    "denied",
+    "credits",
+    "images",
+    "cached_input_tokens",
+    "cache_creation_input_tokens",
+)
+DIMENSIONS = {"model": "m", "route": "r", "outcome": "o", "reason": "c"}
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+GROUP_MINUTES = 2 * DAY
+"""Seconds for which minutes are kept by group."""
+
+Values = list[float]
+_ERRORS = frozenset({"client_error", "hub_error", "sidecar_error"})
+_DENIED = frozenset({"denied", "rate_limited"})
+_Like = tuple[int, str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What is added to one hash."""
+
+    name: str
+    expires_at: int
+    fields: dict[str, Values]
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Seconds."""
+
+    minutes: float
+    hours: float
+
+
+class SeriesBuilder:
+    """Makes the sums of a stretch of requests; keeps nothing but the names of models."""
+
+    def __init__(self, retention: Retention, *, models: int = 1000) -> None:
+        self._retention = retention
+        self._models = Bounded(models, unproven=models // 10)
+
+    def build(self, sums: Sums) -> dict[int, tuple[list[Sum], dict[int, set[str]]]]:
+        """By shard: the sums to add, and the keys used by day."""
+        keys: dict[tuple[int, str], dict[_Like, Values]] = {}
+        together: dict[_Like, Values] = {}
+        for shard, key_id, like, values in self._cells(sums):
+            mine = keys.setdefault((shard, key_id), {})
+            known = mine.get(like)
+            if known is None:
+                mine[like] = values
+            else:
+                add_list(known, values)
+        built: dict[int, tuple[list[Sum], dict[int, set[str]]]] = {}
+        for (shard, key_id), cells in keys.items():
+            target, active = built.setdefault(shard, ([], {}))
+            target.extend(self._hashes(shard, key_id, cells))
+            for like, values in cells.items():
+                active.setdefault(like[0] * MINUTE // DAY, set()).add(key_id)
+                add_list(together.setdefault(like, []), values)
+        if together:
+            built.setdefault(GLOBAL_SHARD, ([], {}))[0].extend(self._hashes(GLOBAL_SHARD, ALL, together))
+        return built
+
+    def _cells(self, sums: Sums) -> Iterator[tuple[int, str, _Like, Values]]:
+        for row in sums.rows:
+            event = row.sample
+            if event.key_id:
+                model = event.model_served or event.model
+                name = self._models.name(model, proven=event.outcome == "ok") if model else ""
+                like = (int(row.sample.time) // MINUTE, name, event.route, event.outcome, event.reason)
+                yield row.shard, event.key_id, like, _values(row)
+        for interim in sums.interim:
+            if interim.key_id:
+                like = (int(interim.time) // MINUTE, "", "", "", "")
+                yield names.shard_of(interim.key_id), interim.key_id, like, [0, 0.0, interim.bytes_in, interim.bytes_out]
+
+    def _hashes(self, shard: int, subject: str, cells: dict[_Like, Values]) -> list[Sum]:
+        minutes: dict[int, dict[str, Values]] = {}
+        groups: dict[int, dict[str, Values]] = {}
+        hours: dict[int, dict[str, Values]] = {}
+        for (minute, model, route, outcome, reason), values in cells.items():
+            hour, in_hour = divmod(minute, 60)
+            day, in_day = divmod(hour, 24)
+            values = _trimmed(values)
+            _put(minutes.setdefault(hour, {}), str(in_hour), values)
+            by_minute, by_hour = groups.setdefault(hour, {}), hours.setdefault(day, {})
+            _put(by_hour, str(in_day), values)
+            for dimension, value in (("m", model), ("r", route), ("o", outcome), ("c", reason)):
+                if value:
+                    _put(by_minute, f"{in_hour}|{dimension}|{value}", values)
+                    _put(by_hour, f"{in_day}|{dimension}|{value}", values)
+        return [
+            Sum(names.series(shard, subject, step, bucket), (bucket + 1) * span + int(keep), fields)
+            for step, buckets, span, keep in (
+                ("m", minutes, HOUR, self._retention.minutes),
+                ("g", groups, HOUR, min(self._retention.minutes, GROUP_MINUTES)),
+                ("h", hours, DAY, self._retention.hours),
+            )
+            for bucket, fields in buckets.items()
+            if fields
+        ]
+
+
+def _values(row: Row) -> Values:
+    outcome = row.sample.outcome
+    return [
+        row.requests, row.duration, row.bytes_in, row.bytes_out, row.input, row.output,
+        row.requests if outcome in _ERRORS else 0, row.requests if outcome in _DENIED else 0,
+        row.credits, row.images, row.cached_input, row.cache_creation,
+    ]  # fmt: skip
+
+
+def _trimmed(values: Values) -> Values:
+    end = len(values)
+    while end > 1 and not values[end - 1]:
+        end -= 1
+    return values[:end]
+
+
+def _put(fields: dict[str, Values], name: str, values: Values) -> None:
+    mine = fields.get(name)
+    # Most keys do one kind of thing in a minute: then all their fields share one list, which is copied on the first addition.
+    if mine is None:
+        fields[name] = values
+    else:
+        fields[name] = mine = mine[:]
+        add_list(mine, values)
+
+
+def values_of(event: Request) -> Values:
+    """The measures of a single request; as those of its row, but for bytes that interim records brought earlier."""
+    tokens = event.tokens if event.usage_source != "none" else NO_TOKENS
+    return [
+        1, event.total, event.bytes_in, event.bytes_out, tokens.input, tokens.output,
+        int(event.outcome in _ERRORS), int(event.outcome in _DENIED),
+        tokens.credits, tokens.images, tokens.cached_input, tokens.cache_creation_input,
+    ]  # fmt: skip

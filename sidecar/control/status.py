@@ -1,0 +1,119 @@
+"""What `GET /admin/v1/status` says: the state of every part, also of those that are down."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sidecar import __version__
+from sidecar.control.fold import Fold
+from sidecar.control.metrics.keys import LabelledKeys
+from sidecar.control.readiness import Readiness
+from sidecar.control.spools import Spools
+from sidecar.control.workers import Workers
+from sidecar.settings import Settings
+from sidecar.store.client import Store, StoreUnavailable
+
+SUPERVISOR_FILE = "supervisor.json"
+
+
+class Status:
+    """Answers from what the control process holds; only the store's version is asked for."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        failure: Callable[[], str],
+        complaint: Callable[[], str],
+        readiness: Readiness,
+        workers: Workers,
+        spools: Spools,
+        fold: Fold,
+        keys: LabelledKeys,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._failure = failure
+        self._complaint = complaint
+        self._readiness = readiness
+        self._workers = workers
+        self._spools = spools
+        self._fold = fold
+        self._keys = keys
+        self._clock = clock
+
+    async def snapshot(self) -> dict[str, Any]:
+        """JSON-ready: `store`, `hub`, `workers`, `spool`, `versions`."""
+        reason = self._readiness()
+        return {
+            "store": await self._store_part(),
+            "hub": {"url": str(self._settings.hub.url), "profile": self._settings.hub.profile, "configured": True},
+            "workers": [self._worker(state) for state in self._workers.live()],
+            "spool": {
+                "spools": len(self._spools.ids),
+                "bytes": self._spools.size(),
+                "backlog_bytes": self._fold.backlog(),
+                "dropped": self._workers.counters().get("dropped", 0),
+                "corrupt": self._spools.corrupt,
+                "complaint": self._complaint(),
+            },
+            "versions": {"sidecar": __version__, "python": platform.python_version()},
+            "ready": not reason,
+            "not_ready_because": reason,
+            "metrics": {"tracked_keys": len(self._keys.records), "key_limit": self._keys.limit, "overflow_keys": self._keys.overflowing},
+            "reload": self._reload(),
+        }
+
+    async def _store_part(self) -> dict[str, Any]:
+        failure = self._failure()
+        part: dict[str, Any] = {
+            "kind": self._settings.store.url.reveal().partition(":")[0],
+            "up": not failure,
+            "failure": failure,
+            "on_unavailable": self._settings.store.on_unavailable,
+        }
+        if not failure:
+            try:
+                part["version"] = _server_version(await self._store.call("INFO", "server"))
+            except StoreUnavailable as error:
+                part.update(up=False, failure=str(error))
+        return part
+
+    def _worker(self, state: Any) -> dict[str, Any]:
+        return {
+            "worker": state.worker,
+            "pid": state.pid,
+            "age_seconds": round(max(0.0, self._clock() - state.time), 3),
+            "in_flight": sum(state.in_flight.values()),
+            "lease_age_seconds": round(state.lease_age, 3) if state.lease_age < float("inf") else None,
+            "loop_lag_seconds": round(state.loop_lag, 6),
+            "connections": state.connections,
+            "hub_connections": state.hub_connections,
+            "drains": state.draining,
+            "store_up": state.store_up,
+            "dropped_events": state.dropped,
+            "cache": state.cache,
+        }
+
+    def _reload(self) -> dict[str, Any] | None:
+        """What came of the last SIGHUP, as the supervisor has written it."""
+        try:
+            found = msgspec.json.decode((Path(self._settings.data_dir) / SUPERVISOR_FILE).read_bytes())
+        except (OSError, msgspec.MsgspecError):
+            return None
+        last = found.get("last_reload") if isinstance(found, dict) else None
+        return last if isinstance(last, dict) else None
+
+
+def _server_version(info: Any) -> str:
+    text = info.decode() if isinstance(info, bytes) else str(info)
+    fields = dict(row.partition(":")[::2] for row in text.splitlines() if ":" in row)
+    name, version = ("valkey", fields["valkey_version"]) if "valkey_version" in fields else ("redis", fields.get("redis_version", ""))
+    return f"{name} {version}".strip()

@@ -1,0 +1,84 @@
+"""Deletes spool segments that the store has for good: on its disk or on a replica, or, where there is neither, for an hour."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from sidecar.control.fold import Fold
+from sidecar.control.ledger import Ledger
+from sidecar.control.spools import Spools
+from sidecar.events.spool import Segment
+from sidecar.store.client import StoreUnavailable
+
+UNPROVEN_AGE = 3600.0
+"""Seconds that a segment is kept when the store cannot prove that it would survive a crash."""
+
+_log = logging.getLogger(__name__)
+
+
+class Durable(Protocol):
+    """The part of the store that is used."""
+
+    async def durable(self) -> bool:
+        """Whether everything written so far would survive the loss of a server."""
+
+
+class Sweep:
+    """One control process's clearing up; `clock` counts seconds."""
+
+    def __init__(self, spools: Spools, fold: Fold, ledger: Ledger, store: Durable, clock: Callable[[], float]) -> None:
+        self._spools = spools
+        self._fold = fold
+        self._ledger = ledger
+        self._store = store
+        self._clock = clock
+        self._waiting: dict[Path, float] = {}
+        self._forgotten: dict[str, float] = {}
+
+    async def sweep(self) -> int:
+        """Delete what may go; returns how many segments went. Raises StoreUnavailable."""
+        await self._forget()
+        now = self._clock()
+        ready = {segment.path: spool_id for spool_id in list(self._spools.ids) for segment in self._droppable(spool_id)}
+        self._waiting = {path: self._waiting.get(path, now) for path in ready}
+        if not ready:
+            return 0
+        if not await self._store.durable():
+            ready = {path: spool_id for path, spool_id in ready.items() if now - self._waiting[path] >= UNPROVEN_AGE}
+        # A store that was restarted in between has lost what was written last; its positions tell.
+        await self._fold.verify()
+        gone = 0
+        for spool_id in set(ready.values()) & set(self._spools.ids):
+            for segment in self._droppable(spool_id):
+                if segment.path in ready:
+                    segment.path.unlink(missing_ok=True)
+                    self._waiting.pop(segment.path, None)
+                    gone += 1
+        return gone
+
+    async def _forget(self) -> None:
+        # Late: a command of a control process that died may still be under way to the store.
+        now = self._clock()
+        for spool_id in self._fold.take_gone():
+            self._forgotten[spool_id] = now
+        old = [spool_id for spool_id, since in self._forgotten.items() if now - since >= UNPROVEN_AGE]
+        if old:
+            await self._ledger.forget(old)
+            for spool_id in old:
+                del self._forgotten[spool_id]
+
+    def _droppable(self, spool_id: str) -> list[Segment]:
+        return list(self._spools.droppable(spool_id, self._fold.applied(spool_id)))
+
+
+async def sweep_quietly(sweep: Sweep) -> None:
+    """`sweep`, where a store that cannot be asked only means later."""
+    try:
+        gone = await sweep.sweep()
+    except StoreUnavailable:
+        return
+    if gone:
+        _log.debug("deleted %d spool segments", gone)

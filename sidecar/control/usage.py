@@ -1,0 +1,152 @@
+"""Answers how much was used, by whom and for what, from the stored series and, for parts of a minute, the call log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from sidecar.control.calls import Calls, Wanted
+from sidecar.control.metrics.counts import GLOBAL_SHARD
+from sidecar.control.queries import GroupBy, Step, UsageReport
+from sidecar.control.series import ALL, DAY, DIMENSIONS, GROUP_MINUTES, HOUR, MINUTE, Retention, Values, values_of
+from sidecar.control.usage_span import STEPS, Cut, Range, cut, down, inside, minutes_kept_from, numbers, up
+from sidecar.control.usage_tally import Tally
+from sidecar.events.record import Request
+from sidecar.store import names
+from sidecar.store.client import Store
+
+BATCH = 200
+
+Owners = Callable[[list[str]], Awaitable[dict[str, str]]]
+"""Key ids → the owner of each."""
+
+_decode = msgspec.msgpack.Decoder(list[float | int]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Hash:
+    """A stored hash, when its first bucket begins, how long each is, and which of them are wanted."""
+
+    name: str
+    begins: int
+    size: int
+    wanted: tuple[Range, ...]
+    group: str | None
+    """What its sums are counted under when it is read for one key of many."""
+    totals: bool
+
+
+class Usage:
+    """Answers queries; `clock` gives Unix seconds."""
+
+    def __init__(self, store: Store, calls: Calls, owners: Owners, retention: Retention, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._calls = calls
+        self._owners = owners
+        self._retention = retention
+        self._clock = clock
+
+    async def usage(self, key_id: str | None, start: float | None, end: float | None, step: Step, group_by: GroupBy | None) -> UsageReport:
+        """The use of one key, or of all together; raises ValueError for a grouping that does not apply, StoreUnavailable."""
+        if key_id is not None and group_by in ("key", "owner"):
+            raise ValueError(f"the use of one key cannot be grouped by {group_by}")
+        dimension = DIMENSIONS.get(group_by or "", "")
+        plan = await self._plan(key_id, start, end, fine=step == "1m", grouped=bool(dimension))
+        tally = Tally(STEPS[step])
+        await self._read(tally, _hashes(key_id, plan, grouped=bool(dimension)), dimension)
+        events = [
+            event for first, last in plan.calls async for event in self._calls.find(Wanted(key_id, start=first, end=last)) if event.key_id
+        ]
+        owners: dict[str, str] = {}
+        if group_by in ("key", "owner"):
+            active = await self._active(plan)
+            if group_by == "owner":
+                owners = await self._owners(sorted({*active, *(event.key_id for event in events)}))
+            of_keys = (each for key, days in active.items() for each in _hashes(key, plan, days=days, group=owners.get(key, key)))
+            await self._read(tally, of_keys, "")
+        for event in events:
+            _add(tally, event, group_by, owners)
+        totals, series = tally.series()
+        return UsageReport(
+            None if start is None else plan.start,
+            None if end is None else end if end >= self._clock() else plan.end,
+            step,
+            totals,
+            series,
+            tally.groups() if group_by else None,
+        )
+
+    async def _plan(self, key_id: str | None, start: float | None, end: float | None, *, fine: bool, grouped: bool) -> Cut:
+        now = self._clock()
+        minutes = min(self._retention.minutes, GROUP_MINUTES) if grouped else self._retention.minutes
+        first = down(now - self._retention.hours, DAY) if start is None else start
+        # Nothing has ended after now: its minute need not be cut. Workers' clocks are this machine's.
+        last = up(now, DAY) + DAY if end is None else up(end, MINUTE) if end >= now else end
+        calls_from = float("inf")
+        if first % MINUTE or last % MINUTE:
+            calls_from = await self._calls.complete_since(key_id)
+        return cut(first, last, minutes_from=minutes_kept_from(now, minutes), calls_from=calls_from, fine=fine)
+
+    async def _active(self, plan: Cut) -> dict[str, set[int]]:
+        """The keys that were used, with the days on which they were."""
+        days = numbers((*plan.hours, *plan.minutes), DAY)
+        places = [(shard, day) for day in days for shard in range(names.SHARDS)]
+        found: dict[str, set[int]] = {}
+        async for (_, day), members in self._in_batches(places, lambda place: ("SMEMBERS", names.active(*place))):
+            for member in members:
+                found.setdefault(member.decode(), set()).add(day)
+        return found
+
+    async def _read(self, tally: Tally, hashes: Iterable[_Hash], dimension: str) -> None:
+        async for each, fields in self._in_batches(list(hashes), lambda each: ("HGETALL", each.name)):
+            for field, packed in fields.items():
+                bucket, _, group = field.partition(b"|")
+                time = each.begins + int(bucket) * each.size
+                if not inside(time, each.wanted):
+                    continue
+                if group:
+                    kind, _, value = group.decode().partition("|")
+                    if kind == dimension:
+                        tally.add(time, _decode(packed), value)
+                elif each.totals:
+                    tally.add(time, _decode(packed), each.group)
+
+    async def _in_batches(self, items: Sequence[Any], command: Callable[[Any], tuple[Any, ...]]) -> AsyncIterator[tuple[Any, Any]]:
+        for start in range(0, len(items), BATCH):
+            part = items[start : start + BATCH]
+            for item, reply in zip(part, await self._store.pipeline([command(item) for item in part]), strict=True):
+                yield item, reply
+            # Others want to be served too.
+            await asyncio.sleep(0)
+
+
+def _hashes(
+    key_id: str | None, plan: Cut, *, grouped: bool = False, days: set[int] | None = None, group: str | None = None
+) -> Iterable[_Hash]:
+    """The hashes that cover `plan` for a key, or for all together."""
+    subject, shard = (ALL, GLOBAL_SHARD) if key_id is None else (key_id, names.shard_of(key_id))
+    for day in numbers(plan.hours, DAY):
+        if days is None or day in days:
+            yield _Hash(names.series(shard, subject, "h", day), day * DAY, HOUR, plan.hours, group, totals=True)
+    for hour in numbers(plan.minutes, HOUR):
+        if days is None or hour * HOUR // DAY in days:
+            yield _Hash(names.series(shard, subject, "m", hour), hour * HOUR, MINUTE, plan.minutes, group, totals=True)
+            if grouped:
+                yield _Hash(names.series(shard, subject, "g", hour), hour * HOUR, MINUTE, plan.minutes, group, totals=False)
+
+
+def _add(tally: Tally, event: Request, group_by: GroupBy | None, owners: dict[str, str]) -> None:
+    values: Values = values_of(event)
+    tally.add(event.time, values)
+    if group_by == "key":
+        tally.add(event.time, values, event.key_id)
+    elif group_by == "owner":
+        tally.add(event.time, values, owners.get(event.key_id, event.key_id))
+    elif group_by is not None:
+        value = {"model": event.model_served or event.model, "route": event.route, "outcome": event.outcome}[group_by]
+        if value:
+            tally.add(event.time, values, value)

@@ -1,0 +1,105 @@
+"""Cuts a span of time into the stored buckets that cover it. Pure; all times are Unix seconds.
+
+Whole hours come from the hour series, whole minutes from the minute series, and what is left of a minute
+from the call log. Minutes are kept for less long than hours, and the log for less long still: where
+something is gone, the span is widened, so that what a report says and what its span says always agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.control.series import DAY, HOUR, MINUTE
+
+STEPS = {"1m": MINUTE, "1h": HOUR, "1d": DAY}
+
+Range = tuple[float, float]
+"""Half-open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What to read; the ranges do not overlap, and together they are [start, end)."""
+
+    start: float
+    end: float
+    hours: tuple[Range, ...]
+    minutes: tuple[Range, ...]
+    calls: tuple[Range, ...] = ()
+
+
+def cut(start: float, end: float, *, minutes_from: float, calls_from: float, fine: bool) -> Cut:
+    """Cover [start, end).
+
+    Minutes are kept from `minutes_from` on, a whole hour; every call that ended after `calls_from` is in the
+    log. `fine` asks for minutes wherever they are kept, not only where hours do not fit.
+    """
+    if start >= end:
+        return Cut(start, end, (), ())
+    calls: list[Range] = []
+    first, last = up(start, MINUTE), down(end, MINUTE)
+    if first > last and start > calls_from and down(start, MINUTE) >= minutes_from:
+        return Cut(start, end, (), (), ((start, end),))
+    if start < first:
+        if start > calls_from and first <= last:
+            calls.append((start, first))
+        else:
+            first = down(start, MINUTE)
+    if last < end:
+        if last > calls_from and first <= last:
+            calls.append((last, end))
+        else:
+            last = up(end, MINUTE)
+    hours, minutes = _buckets(first, last, minutes_from, fine)
+    whole = [*hours, *minutes]
+    if whole:
+        low, high = min(each[0] for each in whole), max(each[1] for each in whole)
+        # Widened to hours, the buckets may have swallowed the rest of a minute.
+        calls = [each for each in calls if each[1] <= low or each[0] >= high]
+    edges = [*whole, *calls]
+    return Cut(min(each[0] for each in edges), max(each[1] for each in edges), tuple(hours), tuple(minutes), tuple(calls))
+
+
+def _buckets(first: int, last: int, minutes_from: float, fine: bool) -> tuple[list[Range], list[Range]]:
+    if first >= last:
+        return [], []
+    if first < minutes_from:
+        first = down(first, HOUR)
+    if last < minutes_from:
+        last = up(last, HOUR)
+    if fine:
+        middle = min(max(first, int(minutes_from)), last)
+        return _ranges((first, middle)), _ranges((middle, last))
+    low, high = up(first, HOUR), down(last, HOUR)
+    if low > high:
+        return [], [(first, last)]
+    return _ranges((low, high)), _ranges((first, low), (high, last))
+
+
+def minutes_kept_from(now: float, kept: float) -> int:
+    """The first hour whose minutes are still kept `kept` seconds after its end: they go all together."""
+    return down(now - kept, HOUR)
+
+
+def numbers(ranges: tuple[Range, ...], size: int) -> list[int]:
+    """The buckets of `size` seconds that `ranges` touch."""
+    return sorted({number for first, last in ranges for number in range(int(first // size), int(-(-last // size)))})
+
+
+def inside(time: float, ranges: tuple[Range, ...]) -> bool:
+    """Whether `time` lies in one of `ranges`."""
+    return any(first <= time < last for first, last in ranges)
+
+
+def down(time: float, size: int) -> int:
+    """The last multiple of `size` that is not after `time`."""
+    return int(time // size) * size
+
+
+def up(time: float, size: int) -> int:
+    """The first multiple of `size` that is not before `time`."""
+    return int(-(-time // size)) * size
+
+
+def _ranges(*ranges: Range) -> list[Range]:
+    return [(first, last) for first, last in ranges if first < last]

@@ -1,0 +1,74 @@
+"""What the workers say of themselves, once a second each: who is there, and counters that outlive them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sidecar.control.sums import Pairs, Sums
+from sidecar.events.record import WorkerState
+
+FRESH = 3.0
+"""Seconds after which a silent worker counts as gone."""
+
+
+class Workers:
+    """The latest state of each worker, by its spool; `clock` gives Unix seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._states: dict[str, WorkerState] = {}
+        self._retired: dict[str, int] = {}
+
+    def observe(self, spool_id: str, events: Pairs, sums: Sums) -> None:
+        """Take the latest state in."""
+        del events
+        if sums.states:
+            self._states[spool_id] = sums.states[-1]
+
+    def retire(self, spool_id: str) -> None:
+        """The worker is gone: keep what it counted."""
+        state = self._states.pop(spool_id, None)
+        if state is not None:
+            _add(self._retired, _counters(state))
+
+    def live(self) -> list[WorkerState]:
+        """The workers that reported lately, in order; one that was replaced gives way to its successor."""
+        now = self._clock()
+        fresh = [state for state in self._states.values() if now - state.time < FRESH]
+        return sorted(fresh, key=lambda state: (state.worker, state.pid))
+
+    def in_flight(self) -> dict[str, int]:
+        """Requests under way by key, over all live workers."""
+        total: dict[str, int] = {}
+        for state in self.live():
+            _add(total, state.in_flight)
+        return total
+
+    def counters(self) -> dict[str, int]:
+        """Counters over all workers that this process has seen, living and dead; `cache:<result>`, `dropped` and those by metric name."""
+        total = dict(self._retired)
+        for state in self._states.values():
+            _add(total, _counters(state))
+        return total
+
+    def indexes(self) -> set[int]:
+        """The worker numbers that are there and take requests."""
+        return {state.worker for state in self.live()}
+
+    def gauge(self, field: str) -> Iterable[tuple[tuple[str], float]]:
+        """One field of the live workers by worker number; of two with one number (a replacement) the later one."""
+        values: dict[str, Any] = {str(state.worker): getattr(state, field) for state in sorted(self.live(), key=lambda state: state.time)}
+        return [((worker,), float(value)) for worker, value in sorted(values.items())]
+
+
+def _counters(state: WorkerState) -> dict[str, int]:
+    counters = {f"cache:{result}": count for result, count in state.cache.items()}
+    counters["dropped"] = state.dropped
+    counters.update(state.counters)
+    return counters
+
+
+def _add(into: dict[str, int], counts: dict[str, int]) -> None:
+    for name, count in counts.items():
+        into[name] = into.get(name, 0) + count

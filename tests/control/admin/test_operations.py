@@ -1,0 +1,97 @@
+"""Anomalies, the audit log, admin tokens and the sidecar's own state through the API."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from tests.control.admin.conftest import Api
+
+
+async def test_anomalies(api: Api) -> None:
+    _, body, _ = await api.call("GET", "/admin/v1/anomalies?state=open")
+    assert [one["id"] for one in body["data"]] == ["ano_1"]
+    status, body, _ = await api.call("POST", "/admin/v1/anomalies/ano_1/acknowledge", {"reason": "a deployment"})
+    assert (status, body["anomaly"]["state"]) == (200, "acknowledged")
+    status, body, _ = await api.call("POST", "/admin/v1/anomalies/ano_1/mute", {"duration": "1h"})
+    assert status == 200
+    assert (await api.call("POST", "/admin/v1/anomalies/ano_1/mute", {"duration": "1000d"}))[0] == 400
+    assert (await api.call("POST", "/admin/v1/anomalies/ano_2/mute"))[0] == 404
+    assert (await api.call("POST", "/admin/v1/anomalies/ano_2/acknowledge"))[0] == 404
+    assert (await api.call("GET", "/admin/v1/anomalies?cursor=x"))[0] == 400
+    events = await api.events("action=anomaly")
+    assert [(event["action"], event["target"]["id"]) for event in events] == [("anomaly.muted", "ano_1"), ("anomaly.acknowledged", "ano_1")]
+    assert events[1]["reason"] == "a deployment"
+
+
+async def test_every_act_is_recorded(api: Api) -> None:
+    key, secret = await api.key(name="App", limits={"rpm": 5})
+    path = f"/admin/v1/keys/{key['id']}"
+    await api.call("PATCH", path, {"limits": {"rpm": 6}, "owner": "ops"}, headers={"X-Request-Id": "trace-1", "User-Agent": "tester"})
+    await api.call("POST", f"{path}/rotate")
+    await api.call("POST", f"{path}/disable", {"reason": "holiday"})
+    await api.call("POST", f"{path}/enable")
+    await api.call("POST", "/admin/v1/keys/identify", {"token": secret})
+    await api.call("POST", f"{path}/revoke")
+    await api.call("POST", f"{path}/enable")
+    token = await api.admin_token("viewer")
+    events = await api.events(f"target={key['id']}")
+    assert [event["action"] for event in events] == [
+        "api_key.revoked", "api_key.identified", "api_key.enabled", "api_key.disabled", "api_key.rotated", "api_key.updated",
+        "api_key.created",
+    ]  # fmt: skip
+    updated = events[5]
+    assert updated["changes"] == {
+        "limits": {"old": {"rpm": 5}, "new": {"rpm": 6}},
+        "owner": {"old": None, "new": "ops"},
+    }
+    assert (updated["actor"]["type"], updated["actor"]["name"], updated["outcome"]) == ("admin_token", "first", "success")
+    assert (updated["source"], updated["request_id"]) == ({"address": "127.0.0.1", "agent": "tester"}, "trace-1")
+    assert events[3]["reason"] == "holiday"
+    assert events[0]["changes"]["revoked_at"]["old"] is None
+    everything = json.dumps(await api.events("limit=1000"))
+    stored = await api.services.keys.get(key["id"])
+    assert stored is not None
+    for hidden in (secret, token, api.token, *(one.digest for one in stored.secrets)):
+        assert hidden not in everything
+
+
+async def test_the_log_can_be_paged_verified_and_exported(api: Api) -> None:
+    for number in range(5):
+        await api.key(name=f"k{number}")
+    _, page, _ = await api.call("GET", "/admin/v1/audit-events?limit=3")
+    _, rest, _ = await api.call("GET", f"/admin/v1/audit-events?limit=3&cursor={page['next_cursor']}")
+    assert [event["sequence"] for event in page["data"] + rest["data"]] == [5, 4, 3, 2, 1]
+    assert rest["next_cursor"] is None
+    _, body, _ = await api.call("GET", "/admin/v1/audit-events/verify")
+    verdict = body["verdict"]
+    assert (verdict["ok"], verdict["events"]) == (True, 5)
+    status, text, response = await api.call("GET", "/admin/v1/audit-events", headers={"Accept": "application/x-ndjson"})
+    assert (status, response.content_type) == (200, "application/x-ndjson")
+    before = "0" * 64
+    for line in text.splitlines():
+        event = json.loads(line)
+        recorded = event.pop("hash")
+        assert event["prev_hash"] == before
+        before = hashlib.sha256(json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+        assert before == recorded
+    assert before == verdict["head_hash"]
+
+
+async def test_admin_tokens(api: Api) -> None:
+    status, body, _ = await api.call("POST", "/admin/v1/admin-tokens", {"name": "CI", "role": "operator"})
+    assert (status, body["admin_token"]["role"]) == (201, "operator")
+    assert body["token"].startswith("sat_")
+    _, me, _ = await api.call("GET", "/admin/v1/whoami", token=body["token"])
+    assert me["actor"] == {"type": "admin_token", "id": body["admin_token"]["id"], "name": "CI", "role": "operator"}
+    _, listed, _ = await api.call("GET", "/admin/v1/admin-tokens")
+    assert [one["name"] for one in listed["data"]] == ["first", "CI"]
+    assert body["token"] not in json.dumps(listed)
+    assert (await api.call("POST", "/admin/v1/admin-tokens", {"name": "x", "role": "root"}))[0] == 400
+    assert (await api.call("POST", "/admin/v1/admin-tokens", {"name": " "}))[0] == 400
+
+
+async def test_status(api: Api) -> None:
+    status, body, _ = await api.call("GET", "/admin/v1/status")
+    assert status == 200
+    assert {"store", "hub", "workers", "spool", "versions", "audit", "version", "time"} <= set(body)

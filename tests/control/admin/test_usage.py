@@ -1,0 +1,106 @@
+"""Use, the call log and the shadow report, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from tests.control.admin.conftest import Api, Recorded, call
+
+TOTALS = {"requests", "errors", "denied", "input_tokens", "output_tokens", "images", "credits", "bytes_in", "bytes_out"}
+
+
+@pytest.fixture
+def recorded(api: Api) -> Recorded:
+    assert isinstance(api.services.usage, Recorded)
+    return api.services.usage
+
+
+async def test_usage_of_all(api: Api, recorded: Recorded) -> None:
+    status, body, _ = await api.call("GET", "/admin/v1/usage")
+    assert status == 200
+    assert set(body) == {"from", "to", "step", "totals", "series"}
+    assert (body["from"], body["to"], body["step"]) == (None, None, "1h")
+    assert set(body["totals"]) == TOTALS
+    assert set(body["series"][0]) == TOTALS | {"time"}
+    assert body["series"][0]["time"] == "1970-01-01T00:01:00Z"
+    assert recorded.asked == [(None, None, None, "1h", None)]
+
+
+async def test_a_span_with_offsets(api: Api, recorded: Recorded) -> None:
+    query = "from=1970-01-01T01:00:00%2B01:00&to=1970-01-01T00:02:00Z&step=1m&group_by=model"
+    status, body, _ = await api.call("GET", f"/admin/v1/usage?{query}")
+    assert (status, body["from"], body["to"]) == (200, "1970-01-01T00:00:00Z", "1970-01-01T00:02:00Z")
+    assert [group["by"] for group in body["groups"]] == ["=model"]
+    assert recorded.asked == [(None, 0.0, 120.0, "1m", "model")]
+
+
+async def test_usage_of_a_key(api: Api, recorded: Recorded) -> None:
+    key, _ = await api.key(name="Named")
+    assert (await api.call("GET", f"/admin/v1/keys/{key['id']}/usage?step=1d"))[0] == 200
+    assert recorded.asked == [(key["id"], None, None, "1d", None)]
+    assert (await api.call("GET", f"/admin/v1/keys/{key['id']}/usage?group_by=owner"))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("from=yesterday", "from"),
+        ("from=2026-01-01T00:00:00", "from"),
+        ("to=2026-01-01", "to"),
+        ("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "to"),
+        ("step=5m", "step"),
+        ("group_by=colour", "group_by"),
+        ("form=2026-01-01T00:00:00Z", "form"),
+    ],
+)
+async def test_faults(api: Api, query: str, param: str) -> None:
+    status, body, _ = await api.call("GET", f"/admin/v1/usage?{query}")
+    assert (status, body["error"]["param"]) == (400, param)
+
+
+async def test_usage_as_csv(api: Api) -> None:
+    status, text, response = await api.call("GET", "/admin/v1/usage?group_by=model", headers={"Accept": "text/csv, */*"})
+    assert (status, response.content_type) == (200, "text/csv")
+    rows = list(csv.reader(io.StringIO(text)))
+    assert rows[0][:3] == ["by", "time", "requests"]
+    assert rows[1][:3] == ["'=model", "1970-01-01T00:01:00Z", "3"]
+
+
+async def test_the_call_log(api: Api, recorded: Recorded) -> None:
+    recorded.calls_kept = [call(number, outcome="denied" if number == 1 else "ok") for number in range(5)]
+    _, page, _ = await api.call("GET", "/admin/v1/requests?limit=2")
+    assert [one["request_id"] for one in page["data"]] == ["req_0", "req_1"]
+    assert (page["data"][0]["duration_ms"], page["data"][0]["overhead_ms"]) == (250.0, 50.0)
+    _, rest, _ = await api.call("GET", f"/admin/v1/requests?limit=9&cursor={page['next_cursor']}")
+    assert ([one["request_id"] for one in rest["data"]], rest["next_cursor"]) == (["req_2", "req_3", "req_4"], None)
+    _, denied, _ = await api.call("GET", "/admin/v1/requests?outcome=denied")
+    assert [one["request_id"] for one in denied["data"]] == ["req_1"]
+    assert (await api.call("GET", "/admin/v1/requests?cursor=x"))[0] == 400
+    assert (await api.call("GET", "/admin/v1/requests?key=nonsense"))[0] == 400
+
+
+async def test_the_call_log_as_csv_is_whole_and_harmless(api: Api, recorded: Recorded) -> None:
+    recorded.calls_kept = [call(number, agent="=cmd()") for number in range(2500)]
+    status, text, response = await api.call("GET", "/admin/v1/requests", headers={"Accept": "text/csv"})
+    assert (status, response.headers["Content-Disposition"]) == (200, 'attachment; filename="requests.csv"')
+    rows = list(csv.reader(io.StringIO(text)))
+    assert len(rows) == 2501
+    assert rows[1][rows[0].index("agent")] == "'=cmd()"
+
+
+async def test_who_would_break(api: Api, recorded: Recorded) -> None:
+    key, _ = await api.key(name="App", owner="team")
+    recorded.calls_kept = [
+        *(call(number, key["id"], shadow="model_not_allowed", model=f"m{number}") for number in range(20)),
+        call(30, key["id"]),
+        call(31, "key_gone", shadow="ip_not_allowed"),
+    ]
+    status, body, _ = await api.call("GET", "/admin/v1/shadow-report")
+    assert (status, body["calls"], body["complete"]) == (200, 22, True)
+    first, second = body["data"]
+    assert (first["name"], first["owner"], first["reason"], first["requests"]) == ("App", "team", "model_not_allowed", 20)
+    assert len(first["models"]) == 10
+    assert (second["key_id"], second["name"]) == ("key_gone", "")

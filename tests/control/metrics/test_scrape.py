@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from sidecar.control.key_use import KeyUse
+from sidecar.control.metrics import catalogue
+from sidecar.control.metrics.counts import Counter
+from sidecar.control.metrics.keys import LabelledKeys
+from sidecar.control.metrics.scrape import Gauges, Scrape
+from sidecar.control.metrics.state import Counts
+from sidecar.control.networks import Networks
+from sidecar.control.sums import Sums
+from sidecar.control.workers import Workers
+from sidecar.events.record import Event, Tokens
+from sidecar.keys.record import Key
+from tests.control.support.events import denied, key_id, request, state
+
+NOW = 1_700_000_000.0
+NASTY = 'a "quoted" \\ back\nslash ✓'
+
+
+class Page:
+    """A scrape's world."""
+
+    def __init__(self, *, limit: int = 100, key_info: bool = True, restored: bool = True) -> None:
+        self.keys = LabelledKeys(limit)
+        self.counts = Counts()
+        self.workers = Workers(lambda: NOW)
+        self.networks = Networks()
+        self.counter = Counter(self.keys.label)
+        self.scrape = Scrape(
+            counts=self.counts,
+            keys=self.keys,
+            workers=self.workers,
+            networks=self.networks,
+            gauges=Gauges(),
+            key_info=key_info,
+            restored=lambda: restored,
+            signals=Signals(),
+        )
+
+    def key(self, number: int, **changes: object) -> None:
+        self.keys.put(Key(id=key_id(number), name=f"n{number}", created_at=NOW - 100, **changes), NOW)  # type: ignore[arg-type]
+
+    def feed(self, *events: Event, spool: str = "s") -> None:
+        sums = Sums()
+        pairs = [(event, b"") for event in events]
+        sums.add(pairs)
+        self.counts.apply(self.counter.delta(sums))
+        self.counts.observe(sums)
+        self.workers.observe(spool, pairs, sums)
+        KeyUse(self.keys, self.networks).observe("s", pairs, sums)
+
+    def text(self, *, openmetrics: bool = False) -> str:
+        return self.scrape.render(NOW, openmetrics=openmetrics).decode()
+
+    def samples(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in parse_text(self.text())
+            for sample in family.samples
+        }
+
+    def value(self, name: str, /, **labels: str) -> float | None:
+        return self.samples().get((name, tuple(sorted(labels.items()))))
+
+
+class Signals:
+    def active(self) -> list[tuple[str, str]]:
+        return [(key_id(1), "new_network")]
+
+    def raised(self) -> dict[tuple[str, str], int]:
+        return {(key_id(1), "new_network"): 2}
+
+    def weights(self) -> dict[str, float]:
+        return {"new_network": 3}
+
+
+def busy_page() -> Page:
+    page = Page()
+    page.key(1, owner=NASTY, expires_at=NOW + 500)
+    page.key(2)
+    page.feed(
+        request(key_id(1), time=NOW - 5, trace_id="4bf92f3577b34da6a3ce929d0e0e4736", tokens=Tokens(10, 20, 5, 1, 0.5, 2)),
+        request(key_id(1), time=NOW - 4, client="198.51.100.3", outcome="hub_error", reason="5xx", status=502),
+        request(key_id(1), time=NOW - 3, usage_source="none"),
+        denied(key_id(1), "api_key_revoked", time=NOW - 2),
+        denied(time=NOW - 1),
+        denied(reason=NASTY, time=NOW - 1),
+        request(key_id(2), time=NOW - 1, shadow="rate_limit_exceeded", streaming=True, method=NASTY, route="r" * 500, model=NASTY),
+        state(0, time=NOW - 0.5, in_flight={key_id(1): 3}, revocation_lags=[0.003]),
+    )
+    page.feed(state(1, time=NOW - 60, in_flight={key_id(1): 9}), spool="t")
+    return page
+
+
+def test_both_parsers_read_the_same() -> None:
+    page = busy_page()
+    text = list(parse_text(page.text()))
+    strict = list(parse_openmetrics(page.text(openmetrics=True)))
+    assert {sample.name: None for family in text for sample in family.samples} == {
+        sample.name: None for family in strict for sample in family.samples
+    }
+    own = {family.name for family in catalogue.CATALOGUE}
+    for family in strict:
+        if family.name.startswith("sidecar_"):
+            assert family.name in own or family.name + "_total" in own
+
+
+def test_the_series_of_a_key() -> None:
+    page = busy_page()
+    key = key_id(1)
+    assert page.value("sidecar_key_requests_total", key_id=key, outcome="ok", reason="") == 2
+    assert page.value("sidecar_key_requests_total", key_id=key, outcome="hub_error", reason="5xx") == 1
+    assert page.value("sidecar_key_requests_total", key_id=key, outcome="denied", reason="api_key_revoked") == 1
+    assert page.value("sidecar_key_tokens_total", key_id=key, token_type="input") == 10 + 12
+    assert page.value("sidecar_key_tokens_total", key_id=key, token_type="cached_input") == 5
+    assert page.value("sidecar_key_usage_missing_total", key_id=key) == 1
+    assert page.value("sidecar_key_bytes_total", key_id=key, direction="request") == 1000
+    assert page.value("sidecar_key_request_duration_seconds_count", key_id=key) == 4
+    assert page.value("sidecar_key_in_flight", key_id=key) == 3, "a worker that fell silent drops out"
+    assert page.value("sidecar_key_last_used_timestamp_seconds", key_id=key) == NOW - 2
+    assert page.value("sidecar_key_expires_timestamp_seconds", key_id=key) == NOW + 500
+    assert page.value("sidecar_key_expires_timestamp_seconds", key_id=key_id(2)) is None
+    assert page.value("sidecar_key_source_networks", key_id=key) == 2
+    assert page.value("sidecar_key_info", key_id=key, name="n1", owner=NASTY) == 1
+    assert page.value("sidecar_key_signal_active", key_id=key, signal="new_network") == 1
+    assert page.value("sidecar_auth_failures_total", reason="invalid_api_key") == 1
+    assert page.value("sidecar_shadow_denied_total", key_id=key_id(2), reason="rate_limit_exceeded") == 1
+    assert page.value("sidecar_secret_requests_total", key_id=key, secret_state="current") == 4
+
+
+def test_each_request_counts_under_one_outcome() -> None:
+    page = Page()
+    page.key(1)
+    page.feed(*(request(key_id(1), time=NOW, outcome=outcome) for outcome in ("ok", "denied", "rate_limited", "client_closed")))
+    counted = [value for (name, _), value in page.samples().items() if name == "sidecar_key_requests_total"]
+    assert sum(counted) == 4
+
+
+def test_a_new_key_stands_at_zero() -> None:
+    page = Page()
+    page.key(7)
+    found = {name for (name, labels), value in page.samples().items() if dict(labels).get("key_id") == key_id(7) and value == 0}
+    assert {"sidecar_key_requests_total", "sidecar_key_tokens_total", "sidecar_key_bytes_total", "sidecar_key_in_flight"} <= found
+    assert page.value("sidecar_key_requests_total", key_id=key_id(7), outcome="ok", reason="") == 0
+
+
+def test_keys_beyond_the_limit_add_up() -> None:
+    page = Page(limit=3)
+    for number in range(5):
+        page.key(number)
+    page.feed(*(request(key_id(number), time=NOW) for number in range(5)))
+    page.feed(*(request(key_id(number), time=NOW) for number in range(5)))
+    assert page.value("sidecar_key_requests_total", key_id="_overflow", outcome="ok", reason="") == 4
+    counted = [value for (name, _), value in page.samples().items() if name == "sidecar_key_requests_total"]
+    assert sum(counted) == 10
+    assert page.value("sidecar_key_last_used_timestamp_seconds", key_id="_overflow") is None
+
+
+def test_histograms_are_cumulative_and_carry_exemplars() -> None:
+    page = Page()
+    page.feed(*(request(time=NOW, total=total, trace_id="ab" * 16) for total in (0.001, 0.005, 0.02, 400.0)))
+    labels = 'route="chat_completions",method="POST",status_class="2xx"'
+    text = page.text()
+    for bound, count in (("0.005", 2), ("0.01", 2), ("0.025", 3), ("300.0", 3), ("+Inf", 4)):
+        assert f'sidecar_http_request_duration_seconds_bucket{{{labels},le="{bound}"}} {count}\n' in text
+    assert "trace_id" not in text
+    assert f'le="0.005"}} 2 # {{trace_id="{"ab" * 16}"}} 0.001' in page.text(openmetrics=True)
+
+
+def test_names_and_owners_can_be_kept_out() -> None:
+    page = Page(key_info=False)
+    page.key(1, owner="secret-owner")
+    assert "secret-owner" not in page.text()
+
+
+def test_nothing_is_exported_before_the_counts_are_back() -> None:
+    page = Page(restored=False)
+    page.key(1)
+    assert "sidecar_key_" not in page.text()
+    assert "sidecar_http_request" not in page.text()
+
+
+def test_client_chosen_names_stay_bounded() -> None:
+    page = Page()
+    page.key(1)
+    page.feed(*(request(key_id(1), time=NOW, model=f"m{number}", outcome="client_error", reason="4xx") for number in range(500)))
+    page.feed(*(request(key_id(1), time=NOW, model=f"good{number}") for number in range(500)))
+    models = {dict(labels)["model"] for (name, labels), _ in page.samples().items() if name == "sidecar_model_requests_total"}
+    assert len(models) == 101
+    assert "other" in models
+    assert "m1" not in models
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_two_thousand_keys_take_less_than_150_ms(openmetrics: bool) -> None:
+    page = Page(limit=2000)
+    chance = random.Random(1)
+    for number in range(2000):
+        page.key(number, owner="team", expires_at=NOW)
+    page.feed(*(request(key_id(chance.randrange(2000)), time=NOW, total=chance.random()) for _ in range(6000)))
+    took = []
+    for _ in range(3):
+        began = time.process_time()
+        page.text(openmetrics=openmetrics)
+        took.append(time.process_time() - began)
+    assert min(took) < 0.15

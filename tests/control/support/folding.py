@@ -1,0 +1,76 @@
+"""A fold over a spool directory and a real store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sidecar.control.calls import Calls
+from sidecar.control.fold import Fold
+from sidecar.control.ledger import Ledger
+from sidecar.control.metrics.counts import Counter
+from sidecar.control.metrics.keys import LabelledKeys
+from sidecar.control.metrics.state import Counts
+from sidecar.control.networks import network_of
+from sidecar.control.series import Retention, SeriesBuilder
+from sidecar.control.spools import Spools
+from sidecar.control.usage import Usage
+from sidecar.control.work import Planner
+from sidecar.events.record import Event, encode
+from sidecar.events.spool import SpoolWriter
+from sidecar.store.client import Store
+
+RETENTION = Retention(minutes=14 * 86400, hours=400 * 86400)
+
+
+class Folding:
+    """One control process's fold, as `control.process` composes it."""
+
+    def __init__(self, directory: Path, store: Store, *, instance: str = "i1", max_keys: int = 100) -> None:
+        self.spools = Spools(directory)
+        self.ledger = Ledger(store, instance)
+        self.counts = Counts()
+        self.keys = LabelledKeys(max_keys)
+        self.fold = Fold(
+            self.spools,
+            self.ledger,
+            counter=Counter(self.keys.label),
+            counts=self.counts,
+            planner=Planner(SeriesBuilder(RETENTION), network=network_of, active_for=RETENTION.hours),
+            guard=_allow,
+        )
+
+    async def run(self) -> None:
+        """Read everything there is, and bring it into the store."""
+        if not self.fold.restored:
+            await self.fold.restore()
+        while True:
+            events = self.fold.count()
+            if not await self.fold.apply() and not events:
+                return
+
+    def requests(self, key_id: str) -> int:
+        """What /metrics has counted for a key."""
+        return sum(self.counts.keys.get(key_id, {}).get("r", {}).values())
+
+
+async def _allow() -> None:
+    return
+
+
+def writer(directory: Path, *, segment_bytes: int = 1 << 20) -> SpoolWriter:
+    directory.mkdir(exist_ok=True)
+    return SpoolWriter(directory, segment_bytes=segment_bytes, max_bytes=1 << 30)
+
+
+def write(spool: SpoolWriter, *events: Event) -> None:
+    for event in events:
+        assert spool.append(encode(event))
+
+
+def usage_of(store: Store, clock: Callable[[], float] = time.time) -> Usage:
+    async def owners(key_ids: list[str]) -> dict[str, str]:
+        return {key_id: "team-" + key_id[-1] for key_id in key_ids}
+
+    return Usage(store, Calls(store), owners, RETENTION, clock)

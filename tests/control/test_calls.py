@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from sidecar.control import calls as module
+from sidecar.control.blocks import pack, unpack
+from sidecar.control.calls import CallLogBounds, Calls
+from sidecar.events.record import Request
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.control.support.events import key_id, request
+from tests.control.support.folding import Folding, write, writer
+
+NOW = time.time()
+
+
+async def filled(directory: Path, store: Store, count: int, *, rounds: int = 10) -> list[Request]:
+    chance = random.Random(3)
+    made = [
+        request(
+            key_id(chance.randrange(6)),
+            time=NOW - 3 * 3600 * chance.random() ** 3,
+            outcome=chance.choice(["ok", "ok", "denied"]),
+        )
+        for _ in range(count)
+    ]
+    made[5:9] = [request(key_id(2), time=NOW - 60) for _ in range(4)]
+    spool = writer(directory)
+    folding = Folding(directory, store)
+    for number in range(rounds):
+        write(spool, *made[number::rounds])
+        await folding.run()
+    return made
+
+
+def newest_first(events: list[Request]) -> list[str]:
+    return [event.request_id for event in sorted(events, key=lambda event: (event.time, event.request_id), reverse=True)]
+
+
+async def pages(calls: Calls, limit: int, **filters: object) -> list[str]:
+    found: list[str] = []
+    cursor = ""
+    while True:
+        wanted = {"key_id": None, "outcome": None, "start": None, "end": None, **filters}
+        page = await calls.calls(**wanted, limit=limit, cursor=cursor)  # type: ignore[arg-type]
+        assert len(page.calls) <= limit
+        found += [event.request_id for event in page.calls]
+        cursor = page.next_cursor
+        if not cursor:
+            return found
+
+
+async def test_finds_what_was_written_newest_first(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEADERS", 8)
+    monkeypatch.setattr(module, "BLOCKS", 3)
+    made = await filled(tmp_path / "spool", store, 300)
+    calls = Calls(store)
+    assert await pages(calls, 1000) == newest_first(made)
+    assert await pages(calls, 7) == newest_first(made)
+    assert await pages(calls, 10, key_id=key_id(2)) == newest_first([event for event in made if event.key_id == key_id(2)])
+    assert await pages(calls, 10, outcome="denied") == newest_first([event for event in made if event.outcome == "denied"])
+    low, high = NOW - 5000, NOW - 100
+    assert await pages(calls, 10, start=low, end=high) == newest_first([event for event in made if low <= event.time < high])
+    assert await pages(calls, 10, key_id="key_unknown") == []
+
+
+async def test_a_page_goes_on_where_the_last_one_ended_though_calls_come_in(tmp_path: Path, store: Store) -> None:
+    made = await filled(tmp_path / "spool", store, 50)
+    calls = Calls(store)
+    first = await calls.calls(key_id=None, outcome=None, start=None, end=None, limit=20, cursor="")
+    spool = writer(tmp_path / "spool")
+    write(spool, *(request(key_id(1), time=NOW + 1) for _ in range(5)))
+    await Folding(tmp_path / "spool", store).run()
+    rest = await calls.calls(key_id=None, outcome=None, start=None, end=None, limit=100, cursor=first.next_cursor)
+    assert [event.request_id for event in first.calls + rest.calls] == newest_first(made)
+
+
+@pytest.mark.parametrize("cursor", ["x", "!!", "Zm9v", "é"])
+async def test_a_foreign_cursor_is_refused(store: Store, cursor: str) -> None:
+    with pytest.raises(ValueError, match="cursor"):
+        await Calls(store).calls(key_id=None, outcome=None, start=None, end=None, limit=10, cursor=cursor)
+
+
+async def test_the_log_keeps_the_newest(tmp_path: Path, store: Store) -> None:
+    made = await filled(tmp_path / "spool", store, 400, rounds=40)
+    calls = Calls(store)
+    assert await calls.complete_since(None) == 0
+    bounds = CallLogBounds(store, max_count=100, max_age=86_400, clock=lambda: NOW)
+    dropped = await bounds.trim()
+    kept = await pages(calls, 50)
+    assert 100 <= len(kept) <= 130
+    assert dropped == 400 - len(kept)
+    since = await calls.complete_since(None)
+    complete = newest_first([event for event in made if event.time > since])
+    assert kept[: len(complete)] == complete
+    assert await bounds.trim() == 0
+    count = sum(int(await store.call("HGET", names.call_blocks(shard), "count") or 0) for shard in range(names.SHARDS))
+    assert count == len(kept)
+
+
+async def test_old_calls_go(tmp_path: Path, store: Store) -> None:
+    made = await filled(tmp_path / "spool", store, 100, rounds=50)
+    await CallLogBounds(store, max_count=10_000, max_age=3600, clock=lambda: NOW).trim()
+    kept = await pages(Calls(store), 50)
+    young = newest_first([event for event in made if event.time >= NOW - 3600])
+    assert kept[: len(young)] == young
+    assert len(kept) < 100
+
+
+def test_blocks_come_back_as_they_were() -> None:
+    for records in ([b"a"], [b"x" * 600, b"", b"y"], [bytes(range(256))] * 40):
+        assert unpack(pack(records)) == records
+    assert len(pack([b"same" * 10] * 100)) < 500

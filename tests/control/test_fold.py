@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.events.record import Interim, Tokens
+from sidecar.store.client import Store, StoreUnavailable
+from sidecar.store.names import SHARDS
+from tests.control.support.events import denied, key_id, request
+from tests.control.support.folding import Folding, usage_of, write, writer
+from tests.support.store import Server
+
+A, B = key_id(1), key_id(2)
+
+
+async def stored(store: Store, key: str | None = None) -> int:
+    return (await usage_of(store).usage(key, None, None, "1h", None)).totals.requests
+
+
+async def test_counts_and_applies_the_same(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    write(spool, *(request(A) for _ in range(5)), request(B, tokens=Tokens(1, 2)), denied(A, "api_key_revoked"), denied())
+    folding = Folding(tmp_path / "spool", store)
+    await folding.run()
+    assert folding.counts.keys[A]["r"] == {"ok\x1f": 5, "denied\x1fapi_key_revoked": 1}
+    assert folding.counts.keys[A]["t"] == [60, 150, 0, 0]
+    assert folding.counts.families["failures"] == {"invalid_api_key": 1}
+    assert (await stored(store, A), await stored(store, B), await stored(store)) == (6, 1, 7)
+    assert folding.fold.backlog() == 0
+
+
+async def test_a_restart_goes_on_from_where_it_was(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    write(spool, *(request(A) for _ in range(5)))
+    await Folding(tmp_path / "spool", store).run()
+    write(spool, *(request(A) for _ in range(3)), denied())
+    second = Folding(tmp_path / "spool", store)
+    await second.run()
+    assert second.requests(A) == 8
+    assert second.counts.families["failures"] == {"invalid_api_key": 1}
+    assert second.counts.keys[A]["d"][1] == 8
+    assert await stored(store, A) == 8
+
+
+async def test_two_folds_over_one_spool_count_nothing_twice(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    folds = [Folding(tmp_path / "spool", store) for _ in range(2)]
+    for folding in folds:
+        await folding.fold.restore()
+    for round_ in range(10):
+        write(spool, *(request(key_id(number)) for number in range(round_ + 1)))
+        for folding in folds if round_ % 2 else reversed(folds):
+            folding.fold.count()
+            await folding.fold.apply()
+    for folding in folds:
+        await folding.run()
+        assert sum(folding.requests(key_id(number)) for number in range(10)) == 55
+    assert await stored(store) == 55
+
+
+async def test_a_lost_reply_is_not_applied_again(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    write(spool, *(request(key_id(number)) for number in range(40)))
+    folding = Folding(tmp_path / "spool", store)
+    await folding.fold.restore()
+    folding.fold.count()
+    apply = folding.ledger.apply
+
+    async def apply_and_lose(entries: list) -> list:
+        return [StoreUnavailable("lost") for _ in await apply(entries)]
+
+    folding.ledger.apply = apply_and_lose  # type: ignore[method-assign, assignment]
+    with pytest.raises(StoreUnavailable):
+        await folding.fold.apply()
+    folding.ledger.apply = apply  # type: ignore[method-assign]
+    write(spool, request(A))
+    await folding.run()
+    assert await stored(store) == 41
+    assert folding.requests(A) == 2
+
+
+async def test_a_store_that_fell_back_is_brought_up_to_date(tmp_path: Path, store: Store, valkey: Server) -> None:
+    spool = writer(tmp_path / "spool")
+    folding = Folding(tmp_path / "spool", store)
+    write(spool, *(request(key_id(number % 7)) for number in range(50)))
+    await folding.run()
+    # What an append-only file that is synced each second loses: the last writes, positions and sums together.
+    saved = {}
+    for name in await store.call("KEYS", "*"):
+        saved[name] = await store.call("DUMP", name)
+    write(spool, *(request(key_id(number % 7)) for number in range(30)))
+    await folding.run()
+    assert await stored(store) == 80
+    await store.call("FLUSHALL")
+    for name, dump in saved.items():
+        await store.call("RESTORE", name, 0, dump)
+    assert await stored(store) == 50
+    await folding.fold.verify()
+    await folding.run()
+    assert await stored(store) == 80
+    assert sum(folding.requests(key_id(number)) for number in range(7)) == 80
+    again = Folding(tmp_path / "spool", store)
+    await again.run()
+    assert sum(again.requests(key_id(number)) for number in range(7)) == 80
+
+
+async def test_metrics_go_on_while_the_store_is_away(tmp_path: Path, store: Store, valkey: Server) -> None:
+    spool = writer(tmp_path / "spool")
+    folding = Folding(tmp_path / "spool", store)
+    write(spool, request(A))
+    await folding.run()
+    valkey.kill()
+    for _ in range(3):
+        write(spool, request(A), request(B))
+        folding.fold.count()
+        with pytest.raises(StoreUnavailable):
+            await folding.fold.apply()
+    assert (folding.requests(A), folding.requests(B)) == (4, 3)
+    assert folding.fold.backlog() > 0
+
+
+async def test_interim_bytes_count_once(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    write(
+        spool,
+        Interim(time=request().time, request_id="r", key_id=A, bytes_in=100, bytes_out=1000),
+        request(A, request_id="r", bytes_in=150, bytes_out=2500, interim_in=100, interim_out=1000),
+    )
+    folding = Folding(tmp_path / "spool", store)
+    await folding.run()
+    assert folding.counts.keys[A]["b"] == [150, 2500]
+    report = await usage_of(store).usage(A, None, None, "1h", None)
+    assert (report.totals.requests, report.totals.bytes_in, report.totals.bytes_out) == (1, 150, 2500)
+
+
+async def test_an_idle_fold_sends_nothing(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    write(spool, request(A))
+    folding = Folding(tmp_path / "spool", store)
+    await folding.run()
+    sent = []
+    folding.ledger.apply = sent.append  # type: ignore[method-assign, assignment]
+    folding.fold.count()
+    await folding.fold.apply()
+    assert sent == []
+    assert len(await folding.ledger.positions()) == SHARDS

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from sidecar.events.record import encode
+from sidecar.events.spool import SpoolWriter
+from sidecar.settings.load import load, to_bytes
+from tests.control.support.events import denied, request, state
+from tests.support.store import Server, free_port
+
+CHILD = """
+import sys
+from sidecar.settings.load import from_bytes
+from sidecar.control.process import main
+sys.exit(main(from_bytes(sys.stdin.buffer.read()), ready=lambda: print("ready", flush=True)))
+"""
+
+
+class Control:
+    """A control process of one's own, and a stand-in for its workers."""
+
+    def __init__(self, data_dir: Path, store: str, **environment: str) -> None:
+        self.data_dir = data_dir
+        self.metrics_port, self.admin_port = free_port(), free_port()
+        self.settings = load(
+            None,
+            {
+                "SIDECAR_DATA_DIR": str(data_dir),
+                "SIDECAR_KEYS__PEPPER_FILE": str(data_dir / "pepper"),
+                "SIDECAR_STORE__URL": store,
+                "SIDECAR_METRICS__LISTEN": f"127.0.0.1:{self.metrics_port}",
+                "SIDECAR_ADMIN__LISTEN": f"127.0.0.1:{self.admin_port}",
+                **environment,
+            },
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdin is not None
+        self.process.stdin.write(to_bytes(self.settings))
+        self.process.stdin.close()
+
+    def spool(self, **bounds: int) -> SpoolWriter:
+        (self.data_dir / "spool").mkdir(parents=True, exist_ok=True)
+        return SpoolWriter(self.data_dir / "spool", **{"segment_bytes": 1 << 20, "max_bytes": 1 << 30, **bounds})
+
+    async def get(self, path: str, **headers: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.get(f"http://127.0.0.1:{self.metrics_port}{path}", headers=headers) as response:
+                    return response.status, await response.text()
+            except aiohttp.ClientConnectionError:
+                return 0, ""
+
+    async def admin(self, method: str, path: str, body: object = None) -> tuple[int, dict]:
+        token = (self.data_dir / "admin-token").read_text().strip()
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
+            session.request(method, f"http://127.0.0.1:{self.admin_port}/admin/v1{path}", json=body) as response,
+        ):
+            return response.status, json.loads(await response.text())
+
+    async def value(self, sample: str) -> float | None:
+        _, text = await self.get("/metrics")
+        return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(sample + " ")), None)
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGUSR2)
+        return self.process.wait(10)
+
+    def close(self) -> None:
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+async def until(condition: Callable[[], object], within: float = 10.0) -> None:
+    deadline = time.monotonic() + within
+    while not await condition():  # type: ignore[misc]
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def control(tmp_path: Path, valkey: Server) -> AsyncIterator[Control]:
+    control = Control(tmp_path / "data", valkey.url)
+    control.start()
+
+    async def alive() -> bool:
+        return (await control.get("/livez"))[0] == 200
+
+    await until(alive)
+    yield control
+    control.close()
+
+
+async def become_ready(control: Control, spool: SpoolWriter) -> None:
+    async def ready() -> bool:
+        spool.append(encode(state()))
+        return (await control.get("/readyz"))[0] == 200
+
+    await until(ready)
+
+
+async def test_health_and_nothing_else(control: Control) -> None:
+    assert (await control.get("/readyz"))[0] == 503
+    assert (await control.get("/admin/v1/keys"))[0] == 404
+    assert (await control.get("/"))[0] == 404
+    async with aiohttp.ClientSession() as session, session.post(f"http://127.0.0.1:{control.metrics_port}/metrics") as response:
+        assert response.status == 405
+    spool = control.spool()
+    await become_ready(control, spool)
+    assert control.process is not None
+    control.process.send_signal(signal.SIGTERM)
+
+    async def unready() -> bool:
+        return (await control.get("/readyz")) == (503, "shutting down\n")
+
+    await until(unready)
+    assert (await control.get("/livez"))[0] == 200
+    assert control.stop() == 0
+
+
+async def test_a_new_key_has_rows_at_zero_and_its_use_shows_within_a_second(control: Control) -> None:
+    spool = control.spool()
+    await become_ready(control, spool)
+    status, created = await control.admin("POST", "/keys", {"name": "app"})
+    assert status == 201
+    key_id = created["key"]["id"]
+    assert await control.value(f'sidecar_key_requests_total{{key_id="{key_id}",outcome="ok",reason=""}}') == 0
+    assert await control.value(f'sidecar_key_tokens_total{{key_id="{key_id}",token_type="input"}}') == 0
+    assert await control.value(f'sidecar_key_last_used_timestamp_seconds{{key_id="{key_id}"}}') == 0
+    began = time.monotonic()
+    for _ in range(3):
+        spool.append(encode(request(key_id)))
+    spool.append(encode(denied()))
+
+    async def shown() -> bool:
+        usage = (await control.admin("GET", f"/keys/{key_id}/usage?step=1h"))[1]
+        return (
+            usage["totals"]["requests"] == 3
+            and await control.value(f'sidecar_key_requests_total{{key_id="{key_id}",outcome="ok",reason=""}}') == 3
+        )
+
+    await until(shown, 2.0)
+    assert time.monotonic() - began < 1.0
+    assert await control.value('sidecar_auth_failures_total{reason="invalid_api_key"}') == 1
+    calls = (await control.admin("GET", f"/requests?key={key_id}"))[1]["data"]
+    assert len(calls) == 3
+    status, snapshot = await control.admin("GET", "/status")
+    assert status == 200
+    assert snapshot["store"]["up"]
+    assert snapshot["spool"]["backlog_bytes"] == 0
+    assert len(snapshot["workers"]) == 1
+
+
+async def test_kill_9_of_control_and_store_loses_nothing_and_counts_nothing_twice(control: Control, valkey: Server) -> None:
+    spool = control.spool()
+    await become_ready(control, spool)
+    key_id = (await control.admin("POST", "/keys", {"name": "app"}))[1]["key"]["id"]
+    sample = f'sidecar_key_requests_total{{key_id="{key_id}",outcome="ok",reason=""}}'
+    sent = 0
+    for round_ in range(6):
+        for _ in range(50):
+            spool.append(encode(request(key_id)))
+            sent += 1
+        if round_ % 2:
+            valkey.kill()
+            valkey.start()
+        else:
+            control.close()
+            control.start()
+        for _ in range(50):
+            spool.append(encode(request(key_id)))
+            sent += 1
+
+    async def settled() -> bool:
+        return await control.value(sample) == sent
+
+    await until(settled)
+
+    async def stored() -> bool:
+        spool.append(encode(state()))
+        try:
+            status, usage = await control.admin("GET", f"/keys/{key_id}/usage?step=1h")
+        except aiohttp.ClientConnectionError:
+            return False
+        return status == 200 and usage["totals"]["requests"] == sent
+
+    await until(stored)
+    assert control.stop() == 0
+
+
+async def test_a_store_that_is_down_at_the_start_is_waited_for(tmp_path: Path, valkey: Server) -> None:
+    valkey.kill()
+    control = Control(tmp_path / "data", valkey.url)
+    control.start()
+    try:
+
+        async def alive() -> bool:
+            return (await control.get("/livez"))[0] == 200
+
+        await until(alive)
+        spool = control.spool()
+        spool.append(encode(state()))
+        assert (await control.get("/readyz"))[0] == 503
+        _, text = await control.get("/metrics")
+        assert "sidecar_redis_up 0.0" in text
+        assert "sidecar_key_requests_total" not in text
+        valkey.start()
+        await become_ready(control, spool)
+        assert (control.data_dir / "admin-token").stat().st_mode & 0o777 == 0o600
+    finally:
+        control.close()
+
+
+async def test_what_waits_is_folded_at_the_end(control: Control, tmp_path: Path) -> None:
+    spool = control.spool()
+    await become_ready(control, spool)
+    key_id = (await control.admin("POST", "/keys", {"name": "app"}))[1]["key"]["id"]
+    for _ in range(2000):
+        spool.append(encode(request(key_id)))
+    spool.close()
+    for path in (control.data_dir / "spool").iterdir():
+        os.utime(path, (time.time() - 60, time.time() - 60))
+    assert control.stop() == 0
+    control.close()
+    control.start()
+
+    async def counted() -> bool:
+        return await control.value(f'sidecar_key_requests_total{{key_id="{key_id}",outcome="ok",reason=""}}') == 2000
+
+    await until(counted)
+
+    async def swept() -> bool:
+        return not list((control.data_dir / "spool").glob("*.spool"))
+
+    await until(swept)
+
+
+async def test_promtool_has_nothing_to_say(control: Control) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is missing: apt-get install prometheus")
+    spool = control.spool()
+    await become_ready(control, spool)
+    key_id = (await control.admin("POST", "/keys", {"name": 'quote " and \\ back', "owner": "größe ✓"}))[1]["key"]["id"]
+    spool.append(encode(request(key_id, trace_id="4bf92f3577b34da6a3ce929d0e0e4736", shadow="rate_limit_exceeded")))
+    spool.append(encode(denied()))
+
+    async def counted() -> bool:
+        return bool(await control.value(f'sidecar_key_requests_total{{key_id="{key_id}",outcome="ok",reason=""}}'))
+
+    await until(counted)
+    _, text = await control.get("/metrics")
+    checked = await asyncio.to_thread(subprocess.run, [promtool, "check", "metrics"], input=text.encode(), capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.control.queries import Use
+from sidecar.events.record import Request, Tokens
+from sidecar.store.client import Store
+from tests.control.support.events import key_id, request
+from tests.control.support.folding import Folding, usage_of, write, writer
+
+NOW = time.time()
+"""The store drops what has expired by its own clock, so these tests live in the present."""
+HOUR, DAY = 3600, 86_400
+
+
+def clock() -> float:
+    return NOW
+
+
+def some_requests(count: int, seed: int = 1) -> list[Request]:
+    chance = random.Random(seed)
+    outcomes = [
+        ("ok", ""),
+        ("denied", "ip_not_allowed"),
+        ("rate_limited", "rate_limit_exceeded"),
+        ("hub_error", "5xx"),
+        ("client_closed", ""),
+    ]
+    made = []
+    for _ in range(count):
+        outcome, reason = chance.choice(outcomes)
+        made.append(
+            request(
+                key_id(chance.randrange(4)),
+                time=NOW - chance.choice([90, 2 * HOUR, 1.9 * DAY]) * chance.random(),
+                outcome=outcome,
+                reason=reason,
+                model=chance.choice(["a/small", "b/large"]),
+                route=chance.choice(["chat", "image"]),
+                bytes_in=chance.randrange(1000),
+                tokens=Tokens(chance.randrange(100), chance.randrange(100), credits=chance.randrange(8) / 4, images=chance.randrange(2)),
+            )
+        )
+    return made
+
+
+def sum_up(events: list[Request]) -> Use:
+    use = Use()
+    for event in events:
+        use.requests += 1
+        use.errors += event.outcome in ("client_error", "hub_error", "sidecar_error")
+        use.denied += event.outcome in ("denied", "rate_limited")
+        use.input_tokens += event.tokens.input
+        use.output_tokens += event.tokens.output
+        use.images += event.tokens.images
+        use.credits += event.tokens.credits
+        use.bytes_in += event.bytes_in
+        use.bytes_out += event.bytes_out
+    return use
+
+
+def add(one: Use, other: Use) -> Use:
+    return Use(*(getattr(one, name) + getattr(other, name) for name in Use.__dataclass_fields__))
+
+
+@pytest.fixture
+async def events(tmp_path: Path, store: Store) -> list[Request]:
+    made = some_requests(400)
+    spool = writer(tmp_path / "spool")
+    write(spool, *made)
+    await Folding(tmp_path / "spool", store).run()
+    return made
+
+
+SPANS = [
+    (None, None),
+    (NOW - 3 * DAY, NOW),
+    (NOW - HOUR, NOW),
+    (NOW - 5000.25, NOW - 100.5),
+    (NOW - 45, NOW - 12),
+    (NOW - 7.3, NOW - 3.1),
+    (None, NOW - 30),
+    (NOW - DAY, None),
+    (NOW - 10, NOW - 10),
+    (float(int(NOW) // HOUR * HOUR), NOW + 50),
+]
+
+
+@pytest.mark.parametrize("step", ["1m", "1h", "1d"])
+async def test_any_span_is_exact(store: Store, events: list[Request], step: str) -> None:
+    usage = usage_of(store, clock)
+    for (start, end), key in itertools.product(SPANS, (None, key_id(1))):
+        report = await usage.usage(key, start, end, step, None)  # type: ignore[arg-type]
+        expected = [
+            event
+            for event in events
+            if (key is None or event.key_id == key) and (start is None or event.time >= start) and (end is None or event.time < end)
+        ]
+        assert report.totals == sum_up(expected)
+        total = Use()
+        for _, use in report.series:
+            total = add(total, use)
+        assert total == report.totals
+        assert (report.start, report.end) == (start, end) or start == end
+        size = {"1m": 60, "1h": HOUR, "1d": DAY}[step]
+        points: dict[float, list[Request]] = defaultdict(list)
+        for event in expected:
+            points[event.time // size * size].append(event)
+        assert [moment for moment, _ in report.series] == sorted(points)
+        assert {moment: use.requests for moment, use in report.series} == {moment: len(some) for moment, some in points.items()}
+
+
+@pytest.mark.parametrize("group_by", ["key", "owner", "model", "route", "outcome"])
+async def test_groups_add_up_to_the_whole(store: Store, events: list[Request], group_by: Any) -> None:
+    name = {"key": "key_id", "owner": "key_id"}.get(group_by, group_by)
+    for start, end in SPANS:
+        report = await usage_of(store, clock).usage(None, start, end, "1h", group_by)
+        total = Use()
+        for group in report.groups or []:
+            total = add(total, group.totals)
+        assert total == report.totals
+        named: dict[str, int] = defaultdict(int)
+        for event in events:
+            if (start is None or event.time >= start) and (end is None or event.time < end):
+                value = getattr(event, name)
+                named["team-" + value[-1] if group_by == "owner" else value] += 1
+        assert {group.by: group.totals.requests for group in report.groups or []} == dict(named)
+
+
+async def test_one_key_cannot_be_grouped_by_key(store: Store) -> None:
+    with pytest.raises(ValueError, match="cannot be grouped"):
+        await usage_of(store, clock).usage(key_id(1), None, None, "1h", "key")
+
+
+async def test_a_span_is_widened_where_details_are_gone(store: Store, tmp_path: Path) -> None:
+    spool = writer(tmp_path / "spool")
+    old = NOW - 30 * DAY
+    hour = old // HOUR * HOUR
+    write(spool, request(key_id(1), time=hour + 5), request(key_id(1), time=hour + 1800), request(key_id(1), time=hour + 3599))
+    folding = Folding(tmp_path / "spool", store)
+    await folding.run()
+    report = await usage_of(store, clock).usage(key_id(1), hour + 1000, hour + 2000, "1m", None)
+    assert (report.start, report.end) == (hour, hour + HOUR)
+    assert report.totals.requests == 3
+    assert [moment for moment, _ in report.series] == [hour]
+
+
+async def test_models_that_the_hub_never_served_take_few_places(store: Store, tmp_path: Path) -> None:
+    spool = writer(tmp_path / "spool")
+    write(spool, *(request(key_id(1), time=NOW, outcome="client_error", reason="4xx", model=f"made-up-{n}") for n in range(500)))
+    write(spool, request(key_id(1), time=NOW, model="real"))
+    await Folding(tmp_path / "spool", store).run()
+    report = await usage_of(store, clock).usage(None, None, None, "1h", "model")
+    groups = {group.by: group.totals.requests for group in report.groups or []}
+    assert len(groups) == 102
+    assert (groups["other"], groups["real"]) == (400, 1)

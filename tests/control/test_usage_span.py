@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.control.usage_span import cut, inside
+
+HOUR = 3600
+times = st.one_of(
+    st.integers(0, 20 * HOUR).map(float),
+    st.integers(0, 20 * 60).map(lambda minute: minute * 60.0),
+    st.floats(0, 20 * HOUR, allow_nan=False).map(lambda time: round(time, 3)),
+)
+
+
+@given(times, times, st.integers(0, 20).map(lambda hour: hour * HOUR), times, st.booleans())
+def test_ranges_are_disjoint_aligned_and_cover_the_span(start: float, end: float, minutes_from: int, calls_from: float, fine: bool) -> None:
+    made = cut(start, end, minutes_from=minutes_from, calls_from=calls_from, fine=fine)
+    if start >= end:
+        assert (made.hours, made.minutes, made.calls) == ((), (), ())
+        return
+    assert made.start <= start
+    assert made.end >= end
+    ranges = sorted([*made.hours, *made.minutes, *made.calls])
+    assert ranges[0][0] == made.start
+    assert ranges[-1][1] == made.end
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(ranges))
+    assert all(time % HOUR == 0 for each in made.hours for time in each)
+    assert all(time % 60 == 0 for each in made.minutes for time in each)
+    assert all(first >= minutes_from for first, _ in made.minutes)
+    assert all(first > calls_from - 60 for first, _ in made.calls)
+    assert inside(start, made.hours + made.minutes + made.calls)
+
+
+@given(times, times)
+def test_with_everything_kept_no_span_is_widened(start: float, end: float) -> None:
+    made = cut(start, end, minutes_from=0, calls_from=-1.0, fine=False)
+    assert (made.start, made.end) == (start, end)
