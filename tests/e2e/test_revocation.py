@@ -1,0 +1,130 @@
+"""A revoked key is dead everywhere: in milliseconds when all is well, within two seconds whatever breaks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.sidecar import Sidecar, wait_until
+
+STREAM = (
+    b'{"input":{"messages":[{"role":"user","content":"Hi"}],"modelOptions":{"model":"openai/gpt-5-mini"}},"options":{"streaming":true}}'
+)
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubProcess]:
+    with hub_process("--delay", "0.2") as hub:
+        yield hub
+
+
+@pytest.fixture
+def sidecar(hub: HubProcess, tmp_path: Path) -> Iterator[Sidecar]:
+    with Sidecar(tmp_path, hub.url, ACCESS_KEY, proxy__workers="4") as sidecar:
+        yield sidecar
+
+
+@contextmanager
+def connections_to_each_worker(sidecar: Sidecar, secret: str) -> Iterator[list[socket.socket]]:
+    """One kept connection to each worker, found by asking until every worker's socket has one of ours."""
+    host, port = sidecar.url.removeprefix("http://").split(":")
+    opened = [socket.create_connection((host, int(port))) for _ in range(24)]
+    try:
+        for connection in opened:
+            ask(connection, secret)
+        yield opened
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def ask(connection: socket.socket, secret: str) -> int:
+    """The status of a small request on a kept connection."""
+    connection.sendall(f"GET /api/v2/status HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {secret}\r\n\r\n".encode())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = connection.recv(65_536)
+        assert data, "the connection was closed"
+        head += data
+    head, _, body = head.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    while len(body) < length:
+        body += connection.recv(65_536)
+    return int(head[9:12])
+
+
+def open_stream(sidecar: Sidecar, secret: str) -> socket.socket:
+    """A stream that has begun and goes on for seconds."""
+    host, port = sidecar.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    head = f"POST /api/v2/chat HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\nContent-Length: {len(STREAM)}\r\n\r\n"
+    connection.sendall(head.encode() + STREAM)
+    connection.settimeout(5)
+    assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+    return connection
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    received = b""
+    try:
+        while data := connection.recv(65_536):
+            received += data
+            if received.endswith(b"0\r\n\r\n"):
+                break
+    except ConnectionResetError:
+        pass
+    connection.close()
+    return received
+
+
+def test_every_worker_refuses_and_an_open_stream_is_cut(sidecar: Sidecar) -> None:
+    key_id, secret = sidecar.create_key()
+    with connections_to_each_worker(sidecar, secret) as connections:
+        stream = open_stream(sidecar, secret)
+        assert sidecar.admin("POST", f"/keys/{key_id}/revoke").status == 200
+        # 50 ms is the promise; what is tested is that no connection of any worker is served after it.
+        time.sleep(0.05)
+        assert {ask(connection, secret) for connection in connections} == {401}
+        assert not read_to_the_end(stream).endswith(b"0\r\n\r\n")
+
+
+def test_a_frozen_store_answers_503_within_two_seconds_and_streams_go_on(sidecar: Sidecar) -> None:
+    _, secret = sidecar.create_key()
+    assert sidecar.ask(secret).status == 200
+    stream = open_stream(sidecar, secret)
+    (store,) = sidecar.children("store")
+    os.kill(store, signal.SIGSTOP)
+    try:
+        frozen = time.monotonic()
+        wait_until(lambda: sidecar.ask(secret).status == 503, within=5)
+        assert time.monotonic() - frozen < 2.5
+        assert sidecar.ask(secret).code == "key_store_unavailable"
+        assert read_to_the_end(stream).endswith(b"0\r\n\r\n")
+    finally:
+        os.kill(store, signal.SIGCONT)
+    wait_until(lambda: sidecar.ask(secret).status == 200, within=5)
+
+
+def test_deleting_the_store_is_503_and_never_401(sidecar: Sidecar) -> None:
+    _, secret = sidecar.create_key()
+    assert sidecar.ask(secret).status == 200
+    flush_all(sidecar)
+    statuses = {sidecar.ask(secret).status for _ in range(50)}
+    assert statuses == {503}
+    wait_until(lambda: not sidecar.is_ready(), within=5)
+    assert sidecar.log.read_text().count("key store is empty or another one") >= 1
+
+
+def flush_all(sidecar: Sidecar) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(next((sidecar.data_dir / "store").glob("*.sock"))))
+        connection.sendall(b"*1\r\n$8\r\nFLUSHALL\r\n")
+        assert connection.recv(100).startswith(b"+OK")
