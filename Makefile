@@ -47,9 +47,9 @@ docs: $(VENV)/.development
 dist: $(VENV)/.development
 	$(VENV)/bin/python -m build --no-isolation
 
-# Resolved for the oldest Python that is supported; the hashes are those of all wheels of a release.
+# What is pinned fits every supported Python; the hashes are those of all wheels of a release.
 lock: $(VENV)/.development
-	$(LOCK) --extra geo $(ARGS) -o requirements/runtime.txt pyproject.toml
+	$(LOCK) --extra geo $(ARGS) -o requirements/runtime.txt pyproject.toml requirements/runtime.in
 	$(LOCK) $(ARGS) -o requirements/build.txt requirements/build.in
 	$(LOCK) $(ARGS) -o requirements/dev.txt requirements/dev.in
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sidecar import refusals
+from sidecar.control.admin import reference as admin_api
+from sidecar.control.metrics import reference as metrics
 from sidecar.settings import reference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +49,9 @@ def refusals_page() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "config/sidecar.yaml": reference.example,
+    "docs/admin-api.md": admin_api.markdown,
     "docs/configuration.md": reference.markdown,
+    "docs/metrics.md": metrics.markdown,
     "docs/refusals.md": refusals_page,
 }
 """Each generated file and what makes its text."""

@@ -129,19 +129,21 @@ def test_all_that_the_image_copies_is_sent_to_the_engine() -> None:
 CONTAINER = """
 set -e
 mount --make-rprivate /
-mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount -t tmpfs -o mode=0755 tmpfs /mnt
 # An interpreter or a checkout inside a home directory would be out of reach for another user.
 number=0
 for place in $PLACES; do
-    number=$((number + 1)); mkdir /tmp/place$number; mount --bind "$place" /tmp/place$number
+    number=$((number + 1)); mkdir /mnt/place$number; mount --bind "$place" /mnt/place$number
 done
 [ -z "$PLACES" ] || mount -t tmpfs -o mode=0755 tmpfs "$HOME"
 number=0
 for place in $PLACES; do
-    number=$((number + 1)); mkdir -p "$place"; mount --move /tmp/place$number "$place"
+    number=$((number + 1)); mkdir -p "$place"; mount --move /mnt/place$number "$place"
 done
-mkdir /tmp/data
-mount -t tmpfs -o mode=0700,uid=65532,gid=65532 tmpfs /tmp/data
+mkdir /mnt/data /mnt/tmp
+mount -t tmpfs -o mode=0700,uid=65532,gid=65532 tmpfs /mnt/data
+mount -t tmpfs -o mode=1777 tmpfs /mnt/tmp
+mount -o remount,bind,ro /mnt
 mount -o remount,bind,ro /
 exec setpriv --reuid 65532 --regid 65532 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 """
@@ -168,9 +170,10 @@ def test_the_start_command_runs_on_a_read_only_root_as_nobody(image: Image, cont
     ports = dict(zip(image.ports, free_ports(3), strict=True))
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "TMPDIR": "/mnt/tmp",
         "SIDECAR_HUB__URL": "http://127.0.0.1:9/",
         "SIDECAR_PROXY__LISTEN": f"127.0.0.1:{ports['8080']}",
-        **{name: value.replace("/var/lib/sidecar", "/tmp/data") for name, value in image.environment.items() if name != "PATH"},
+        **{name: value.replace("/var/lib/sidecar", "/mnt/data") for name, value in image.environment.items() if name != "PATH"},
     }
     for name in ("SIDECAR_ADMIN__LISTEN", "SIDECAR_METRICS__LISTEN"):
         host, _, port = environment[name].rpartition(":")

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from sidecar.cli import configuration
+from sidecar.cli import config_file, configuration
 from sidecar.settings import SettingsError, reference, show
 from sidecar.settings.schema import schema
 
@@ -20,7 +20,7 @@ def add(subparsers: Any) -> None:
     checking = commands.add_parser("check", help="report every fault of the configuration at once")
     showing = commands.add_parser("show", help="print the configuration in force, secrets masked")
     for command in (checking, showing):
-        configuration.add_option(command)
+        config_file.add_option(command)
         command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     commands.add_parser("schema", help="print the JSON Schema of the configuration file")
     referring = commands.add_parser("reference", help="print every setting as a Markdown page")
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    file = configuration.find(args.config, os.environ)
+    file = config_file.find(args.config, os.environ)
     faults: list[str] = []
     try:
         configuration.read(args.config, os.environ)

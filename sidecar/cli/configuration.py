@@ -1,32 +1,16 @@
-"""Where the configuration file is, and whether all that it names can be used: profile, store address, certificates."""
+"""The settings in force, and whether all that they name can be used: profile, store address, certificates."""
 
 from __future__ import annotations
 
-import argparse
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from sidecar.cli.config_file import find
 from sidecar.hubs.load import load_profile
 from sidecar.settings import Settings, SettingsError, load
 from sidecar.settings.declaration import Tls
 from sidecar.store.address import resolve
-
-VARIABLE = "SIDECAR_CONFIG"
-PLACES = (Path("sidecar.yaml"), Path("/etc/sidecar/sidecar.yaml"))
-"""Looked at in this order when neither `-c` nor the variable names a file."""
-
-
-def add_option(parser: argparse.ArgumentParser) -> None:
-    """Add `-c FILE`."""
-    places = ", ".join(f"{place}" for place in PLACES)
-    parser.add_argument("-c", "--config", metavar="FILE", help=f"configuration file (default: ${VARIABLE}, else the first of {places})")
-
-
-def find(option: str | None, environment: Mapping[str, str]) -> Path | None:
-    """The file to read; None when there is none and the defaults hold."""
-    named = option or environment.get(VARIABLE)
-    return Path(named) if named else next((place for place in PLACES if place.is_file()), None)
 
 
 def read(option: str | None, environment: Mapping[str, str]) -> Settings:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar import log
-from sidecar.cli import configuration
+from sidecar.cli import config_file, configuration
 from sidecar.cli.errors import CommandError
 from sidecar.settings import Settings
 from sidecar.supervisor import data_dir, embedded_store, hardening, listeners
@@ -28,7 +28,7 @@ def add(subparsers: Any) -> None:
         help="run the sidecar",
         description="Run the sidecar until SIGTERM or SIGINT, which drain; a second one hurries. SIGHUP reloads the configuration.",
     )
-    configuration.add_option(parser)
+    config_file.add_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sidecar.cli import configuration
+from sidecar.cli import config_file, configuration
 from sidecar.cli.errors import CommandError
 from sidecar.keys import digest
 from sidecar.keys.adoption import Adoption
@@ -29,7 +29,7 @@ def add(subparsers: Any) -> None:
         description="Accept the key store as it is now, with the pepper as it is now. Keys that it does not hold are gone for good: "
         "if they are in a backup, restore that instead.",
     )
-    configuration.add_option(adopting)
+    config_file.add_option(adopting)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,21 +13,15 @@ def _zeros() -> list[int]:
 
 
 @dataclass(slots=True)
-class Cursor:
-    """Offsets in a spool.
+class Place:
+    """Where the store is with one lane of a spool.
 
-    `counted`: what /metrics has counted. `stored`: the position that the store gave last. `applied`: up to
-    where the store has everything; it runs ahead of `stored` over stretches that hold nothing for a shard.
+    `stored` is the position that the store gave last. `applied` is up to where it has everything; it runs
+    ahead of `stored` over stretches that hold nothing for a shard.
     """
 
-    counted: list[int] = field(default_factory=_zeros)
     stored: list[int] = field(default_factory=_zeros)
     applied: list[int] = field(default_factory=_zeros)
-
-    @classmethod
-    def at(cls, positions: list[int]) -> Cursor:
-        """A cursor that goes on from where the store is."""
-        return cls(positions[:], positions[:], positions[:])
 
     def correct(self, shard: int, position: int) -> bool:
         """The store is at `position`: read again from there when that is not where it was thought to be; whether so."""
@@ -39,6 +33,25 @@ class Cursor:
     def advance(self, shard: int, position: int) -> None:
         """The store has taken everything up to `position`."""
         self.stored[shard] = self.applied[shard] = position
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Offsets in a spool: what /metrics has counted, and where the store is, lane by lane."""
+
+    counted: list[int] = field(default_factory=_zeros)
+    lanes: dict[str, Place] = field(default_factory=dict)
+
+    def lane(self, name: str) -> Place:
+        """The place of a lane, its beginning when nothing is known."""
+        place = self.lanes.get(name)
+        if place is None:
+            place = self.lanes[name] = Place()
+        return place
+
+    def applied(self) -> int:
+        """Up to where the store has everything."""
+        return min((min(place.applied) for place in self.lanes.values()), default=0)
 
 
 def groups(positions: list[int], end: int) -> Iterator[tuple[int, list[int]]]:

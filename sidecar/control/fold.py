@@ -7,19 +7,22 @@ then decoded and summed once.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from sidecar.control.cursor import Cursor, groups
-from sidecar.control.ledger import Entry, Ledger
+from sidecar.control.cursor import Cursor, Place, groups
+from sidecar.control.ledger import LANES, NOW, Entry, Ledger
 from sidecar.control.metrics.counts import Counter, Delta
 from sidecar.control.metrics.state import Counts
-from sidecar.control.spools import READ_BYTES, Chunk, Spools
+from sidecar.control.spools import Chunk, Spools
 from sidecar.control.sums import Pairs, Sums, decode_all
 from sidecar.control.work import Planner, Work
 from sidecar.store.client import StoreUnavailable
 from sidecar.store.names import SHARDS
+
+DETAIL_CHUNKS = 16
 
 _log = logging.getLogger(__name__)
 
@@ -37,19 +40,20 @@ class Observer(Protocol):
 class _Stretch:
     """A chunk's events beyond an offset, summed; what is made of the sums is made once."""
 
-    def __init__(self, events: Pairs, counter: Counter, planner: Planner) -> None:
+    def __init__(self, events: Pairs, sums: Sums, counts: Delta, planner: Planner) -> None:
         self.events = events
-        self.sums = Sums()
-        self.sums.add(events)
-        self.counts: Delta = counter.delta(self.sums)
+        self.sums = sums
+        self.counts = counts
         self._planner = planner
-        self._works: dict[int, Work] | None = None
+        self._works: dict[str, dict[int, Work]] = {}
 
-    def works(self) -> dict[int, Work]:
-        """What the stretch changes in the store, by shard."""
-        if self._works is None:
-            self._works = self._planner.plan(self.sums, self.counts)
-        return self._works
+    def works(self, lane: str) -> dict[int, Work]:
+        """What the stretch changes in the store in a lane, by shard."""
+        works = self._works.get(lane)
+        if works is None:
+            works = self._planner.now(self.sums, self.counts) if lane == NOW else self._planner.details(self.sums)
+            self._works[lane] = works
+        return works
 
 
 class Fold:
@@ -79,8 +83,9 @@ class Fold:
         self._chunks: dict[str, Chunk] = {}
         self._stretches: dict[tuple[str, int, int, int], _Stretch] = {}
         self._gone: list[str] = []
-        self.restored = False
-        """Whether the counts of earlier runs are back; until then there is nothing to export."""
+        self._writing = asyncio.Lock()
+        self.restored = asyncio.Event()
+        """Set when the counts of earlier runs are back; until then there is nothing to export."""
 
     async def restore(self) -> None:
         """Take up the counts of earlier runs where they stopped; raises StoreUnavailable."""
@@ -88,9 +93,16 @@ class Fold:
         positions, totals = await self._ledger.load()
         for stored in totals:
             self._counts.restore(stored)
-        for spool_id in {spool_id for shard in positions for spool_id in shard}:
-            self._cursors[spool_id] = Cursor.at([shard.get(spool_id, 0) for shard in positions])
-        self.restored = True
+        for spool_id in {name.partition(":")[0] for shard in positions for name in shard}:
+            cursor = self._cursors[spool_id] = Cursor()
+            for lane in LANES:
+                offsets = [shard.get(spool_id + lane, 0) for shard in positions]
+                cursor.lanes[lane] = Place(offsets, offsets[:])
+            cursor.counted = cursor.lane(NOW).stored[:]
+        for key_id in self._counts.keys:
+            # Keys that were counted under their own names keep their places.
+            self._counter.label(key_id)
+        self.restored.set()
 
     def count(self) -> int:
         """Read on in every spool and count; returns the number of events. Never waits."""
@@ -106,41 +118,59 @@ class Fold:
                 events += len(chunk.records)
         return events
 
-    async def apply(self) -> bool:
-        """Bring one stretch of each spool into the store; whether there is more to do. Raises StoreUnavailable."""
-        entries = [entry for spool_id in self._spools.ids for entry in self._entries(spool_id)]
-        if entries:
-            await self._guard()
-            failure: StoreUnavailable | None = None
-            for entry, reply in zip(entries, await self._ledger.apply(entries), strict=True):
-                if isinstance(reply, StoreUnavailable):
-                    failure = reply
-                    continue
-                cursor = self._cursors[entry.spool_id]
-                if reply == entry.end:
-                    cursor.advance(entry.shard, reply)
-                elif cursor.correct(entry.shard, reply):
-                    _log.info("shard %d of the store is at %d of spool %s: reading on from there", entry.shard, reply, entry.spool_id)
-            if failure is not None:
-                raise failure
-        return self.backlog() > 0
+    async def apply(self, lane: str) -> None:
+        """Bring one stretch of each spool into the store. Raises StoreUnavailable."""
+        async with self._writing:
+            await self._apply(lane)
+
+    async def _apply(self, lane: str) -> None:
+        entries = []
+        for spool_id in list(self._spools.ids):
+            place = self._cursors.setdefault(spool_id, Cursor()).lane(lane)
+            chunk, stretch = await self._next(spool_id, place, lane)
+            entries += self._entries(chunk, stretch, place, lane)
+        if not entries:
+            return
+        await self._guard()
+        failure: StoreUnavailable | None = None
+        for entry, reply in zip(entries, await self._ledger.apply(entries), strict=True):
+            if isinstance(reply, StoreUnavailable):
+                failure = reply
+                continue
+            place = self._cursors[entry.spool_id].lane(lane)
+            if reply == entry.end:
+                place.advance(entry.shard, reply)
+            elif place.correct(entry.shard, reply):
+                _log.info("shard %d of the store is at %d of spool %s: reading on from there", entry.shard, reply, entry.spool_id)
+        if failure is not None:
+            raise failure
 
     async def verify(self) -> None:
         """Compare with the store's own positions: one that fell back is brought up to date again. Raises StoreUnavailable."""
-        positions = await self._ledger.positions()
+        async with self._writing:
+            positions = await self._ledger.positions()
         for spool_id, cursor in self._cursors.items():
-            corrected = [cursor.correct(shard, positions[shard].get(spool_id, 0)) for shard in range(SHARDS)]
+            places = [(shard, lane) for shard in range(SHARDS) for lane in LANES]
+            corrected = [cursor.lane(lane).correct(shard, positions[shard].get(spool_id + lane, 0)) for shard, lane in places]
             if any(corrected):
                 _log.warning("the store has other positions of spool %s than before: reading on from there", spool_id)
+
+    def rows(self) -> int:
+        """How many rows the stretches of this turn have: what it costs to bring them into the store."""
+        return sum(stretch.sums.size for stretch in self._stretches.values())
 
     def applied(self, spool_id: str) -> int:
         """Up to where the store has everything of a spool."""
         cursor = self._cursors.get(spool_id)
-        return min(cursor.applied) if cursor is not None else 0
+        return cursor.applied() if cursor is not None else 0
+
+    def lag(self, lane: str) -> int:
+        """Spooled bytes that the store does not have in a lane."""
+        return self._spools.backlog({spool_id: min(cursor.lane(lane).applied) for spool_id, cursor in self._cursors.items()})
 
     def backlog(self) -> int:
         """Spooled bytes that the store does not have."""
-        return self._spools.backlog({spool_id: min(cursor.applied) for spool_id, cursor in self._cursors.items()})
+        return self._spools.backlog({spool_id: cursor.applied() for spool_id, cursor in self._cursors.items()})
 
     def uncounted(self) -> int:
         """Spooled bytes that /metrics has not counted."""
@@ -174,20 +204,35 @@ class Fold:
             for shard in shards:
                 cursor.counted[shard] = chunk.end
 
-    def _entries(self, spool_id: str) -> list[Entry]:
-        cursor = self._cursors.setdefault(spool_id, Cursor())
-        start = min(cursor.applied)
+    async def _next(self, spool_id: str, place: Place, lane: str) -> tuple[Chunk, _Stretch | None]:
+        """What a lane has to do next: for the details, when they have fallen behind, as much as possible at once."""
+        start = max(min(place.applied), self._spools.base(spool_id))
         chunk = self._chunks.get(spool_id)
-        if chunk is None or chunk.start != max(start, self._spools.base(spool_id)):
-            chunk = self._spools.read(spool_id, start, READ_BYTES)
+        if chunk is not None and chunk.start == start:
+            return chunk, None
+        chunk = self._spools.read(spool_id, start)
+        if lane == NOW or max(place.applied) > start:
+            return chunk, None
+        sums = Sums()
+        sums.add(self._redact(decode_all(chunk.records)))
+        for _ in range(DETAIL_CHUNKS - 1):
+            await asyncio.sleep(0)
+            more = self._spools.read(spool_id, chunk.end)
+            if not more.records:
+                break
+            sums.add(self._redact(decode_all(more.records)))
+            chunk = Chunk(spool_id, chunk.start, more.end, [], [])
+        return chunk, _Stretch([], sums, {}, self._planner)
+
+    def _entries(self, chunk: Chunk, stretch: _Stretch | None, place: Place, lane: str) -> list[Entry]:
         entries = []
-        for after, shards in groups(cursor.applied, chunk.end):
-            works = self._stretch(chunk, after).works()
+        for after, shards in groups(place.applied, chunk.end):
+            works = (stretch or self._stretch(chunk, after)).works(lane)
             for shard in shards:
                 if shard in works:
-                    entries.append(Entry(shard, spool_id, cursor.stored[shard], chunk.end, works[shard]))
+                    entries.append(Entry(lane, shard, chunk.spool_id, place.stored[shard], chunk.end, works[shard]))
                 else:
-                    cursor.applied[shard] = chunk.end
+                    place.applied[shard] = chunk.end
         return entries
 
     def _stretch(self, chunk: Chunk, after: int) -> _Stretch:
@@ -195,5 +240,7 @@ class Fold:
         stretch = self._stretches.get(place)
         if stretch is None:
             events = self._redact(decode_all(chunk.after(after)))
-            stretch = self._stretches[place] = _Stretch(events, self._counter, self._planner)
+            sums = Sums()
+            sums.add(events)
+            stretch = self._stretches[place] = _Stretch(events, sums, self._counter.delta(sums), self._planner)
         return stretch

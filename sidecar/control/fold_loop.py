@@ -8,12 +8,16 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sidecar.control.fold import Fold
+from sidecar.control.ledger import DETAILS, NOW
 from sidecar.store.client import StoreUnavailable
 
 IDLE_PAUSE = 0.1
 BUSY_PAUSE = 0.5
 """Under load fewer, longer stretches: the more requests share a row, the less each of them costs."""
 BUSY_EVENTS = 200
+CHEAP_ROWS = 500
+"""Of a turn with more rows than this the details are brought into the store later, many turns at once."""
+DETAILS_EVERY = 5.0
 RETRY_FIRST, RETRY_MOST = 0.2, 2.0
 VERIFY_EVERY = 5.0
 """Seconds; a store that fell back must be noticed without traffic too."""
@@ -27,6 +31,7 @@ class FoldLoop:
     def __init__(self, fold: Fold) -> None:
         self._fold = fold
         self._verify_at = 0.0
+        self._details_at = 0.0
         self._retry_at = 0.0
         self._delay = RETRY_FIRST
         self.complaint = ""
@@ -42,14 +47,16 @@ class FoldLoop:
 
     async def turn(self) -> float:
         """One round; returns the seconds from its beginning to the next one's."""
-        if not self._fold.restored and not await self._try(self._fold.restore):
+        if not self._fold.restored.is_set() and not await self._try(self._fold.restore):
             return IDLE_PAUSE
         events = self._fold.count()
         more = self._fold.uncounted() > 0
         if time.monotonic() >= self._verify_at and await self._try(self._fold.verify):
             self._verify_at = time.monotonic() + VERIFY_EVERY
-        if await self._try(self._fold.apply):
-            more = more or self._fold.backlog() > 0
+        if await self._try(lambda: self._fold.apply(NOW)):
+            more = more or self._fold.lag(NOW) > 0
+        if self._fold.rows() <= CHEAP_ROWS or time.monotonic() >= self._details_at:
+            await self._bring_details()
         if more:
             return 0.0
         return BUSY_PAUSE if events >= BUSY_EVENTS else IDLE_PAUSE
@@ -58,12 +65,18 @@ class FoldLoop:
         """Read to the end and bring it into the store; False when that took longer than `within` seconds."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
-            self._retry_at = 0.0
+            self._retry_at = self._details_at = 0.0
             await self.turn()
-            if self._fold.restored and not self.complaint and not self._fold.uncounted() and not self._fold.backlog():
+            if self._fold.restored.is_set() and not self.complaint and not self._fold.uncounted() and not self._fold.backlog():
                 return True
             await asyncio.sleep(0.02)
         return False
+
+    async def _bring_details(self) -> None:
+        await self._try(lambda: self._fold.apply(DETAILS))
+        # A little at a time: the rest follows in the next turns, between which everybody else is served.
+        if self._fold.lag(DETAILS) <= self._fold.lag(NOW):
+            self._details_at = time.monotonic() + DETAILS_EVERY
 
     async def _try(self, act: Callable[[], Awaitable[object]]) -> bool:
         if time.monotonic() < self._retry_at:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sidecar.control.metrics.counts import OVERFLOW
 from sidecar.control.metrics.keys import LabelledKeys
@@ -27,13 +27,22 @@ _log = logging.getLogger(__name__)
 
 
 class KeyWatch:
-    """Run `run` as a task; `clock` gives Unix seconds."""
+    """Run `run` as a task; `forget` drops what is counted of keys that are over, `clock` gives Unix seconds."""
 
-    def __init__(self, store: Store, adoption: Adoption, repository: KeyRepository, keys: LabelledKeys, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        adoption: Adoption,
+        repository: KeyRepository,
+        keys: LabelledKeys,
+        forget: Callable[[Sequence[str]], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
         self._store = store
         self._adoption = adoption
         self._repository = repository
         self._keys = keys
+        self._forget = forget
         self._clock = clock
         self._tracking: Tracking | None = None
         self._changed: set[str] = set()
@@ -76,7 +85,9 @@ class KeyWatch:
                 await self._read(changed[start : start + PAGE])
             now = self._clock()
             if changed or now - self._uses_at >= USES_EVERY:
-                self._keys.retire(now)
+                gone = self._keys.retire(now)
+                if gone:
+                    await self._forget(gone)
                 self._keys.overflowing = max(0, await self._repository.count() - len(self._keys.records))
             if now - self._uses_at >= USES_EVERY:
                 await self._read_uses()

@@ -7,12 +7,13 @@ the position in the store says what is still to be done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from sidecar.control.blocks import pack
+from sidecar.control.metrics.counts import KEY_FIELD
 from sidecar.control.work import Work
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
@@ -25,14 +26,22 @@ _READ = load("ledger_read")
 _SCRIPT = Script("ledger", load("settle_quota").text + load("ledger").text)
 _encode = msgspec.msgpack.Encoder().encode
 
+NOW, DETAILS = "", ":details"
+"""The lanes. Each has positions of its own, so that what may wait can be brought into the store less often, in larger stretches."""
+LANES = (NOW, DETAILS)
+
 Positions = list[dict[str, int]]
-"""By shard: spool id → offset."""
+"""By shard: spool id and lane → offset."""
+
+STEPS_AT_ONCE = 400
+"""Steps of plans for one trip: the store serves nobody else meanwhile, and requests wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One spool's stretch for one shard: from `expected`, where the shard must be, to `end`."""
+    """One spool's stretch for one shard and lane: from `expected`, where the store must be, to `end`."""
 
+    lane: str
     shard: int
     spool_id: str
     expected: int
@@ -64,27 +73,46 @@ class Ledger:
         return positions, [dict(_flat(one)) for _, one in replies]
 
     async def apply(self, entries: Sequence[Entry]) -> list[int | StoreUnavailable]:
-        """Apply `entries` in one trip; for each the position that its shard is at now, or why that is unknown."""
-        replies = await self._store.run_many([self._call(entry) for entry in entries])
-        return [reply if isinstance(reply, StoreUnavailable) else int(reply[1]) for reply in replies]
+        """Apply `entries`; for each the position that the store is at now, or why that is unknown."""
+        positions: list[int | StoreUnavailable] = []
+        for trip in _trips(entries):
+            replies = await self._store.run_many([self._call(entry) for entry in trip])
+            positions += [reply if isinstance(reply, StoreUnavailable) else int(reply[1]) for reply in replies]
+        return positions
 
     async def forget(self, spool_ids: Sequence[str]) -> None:
         """Drop the positions of spools whose files are gone; raises StoreUnavailable."""
-        await self._store.pipeline([("HDEL", names.positions(shard), *spool_ids) for shard in range(names.SHARDS)])
+        fields = [spool_id + lane for spool_id in spool_ids for lane in LANES]
+        await self._store.pipeline([("HDEL", names.positions(shard), *fields) for shard in range(names.SHARDS)])
 
-    async def forget_totals(self, fields: dict[int, list[str]]) -> None:
-        """Drop totals that are no longer exported; raises StoreUnavailable."""
-        await self._store.pipeline([("HDEL", names.totals(shard, self._instance), *names_) for shard, names_ in fields.items()])
+    async def forget_keys(self, key_ids: Sequence[str]) -> None:
+        """Drop the totals of keys that are no longer exported; raises StoreUnavailable."""
+        await self._store.pipeline(
+            [("HDEL", names.totals(names.shard_of(key_id), self._instance), KEY_FIELD + key_id) for key_id in key_ids]
+        )
 
     def _call(self, entry: Entry) -> tuple[Script, list[str], list[str | bytes | int | float]]:
         work = entry.work
         shard = entry.shard
         keys = [names.positions(shard), names.totals(shard, self._instance), names.calls(shard), names.call_blocks(shard), *work.keys]
-        args: list[str | bytes | int | float] = [entry.spool_id, entry.expected, entry.end, _encode(work.totals), TOTALS_KEPT]
+        args: list[str | bytes | int | float] = [entry.spool_id + entry.lane, entry.expected, entry.end, _encode(work.totals), TOTALS_KEPT]
         args.append(_encode(work.plan))
         for block in work.blocks:
             args += [len(block.records), repr(block.first), repr(block.last), block.mask, pack(block.records)]
         return _SCRIPT, keys, args
+
+
+def _trips(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    trip: list[Entry] = []
+    steps = 0
+    for entry in entries:
+        trip.append(entry)
+        steps += len(entry.work.plan) + 1
+        if steps >= STEPS_AT_ONCE:
+            yield trip
+            trip, steps = [], 0
+    if trip:
+        yield trip
 
 
 def _flat(reply: list[bytes]) -> list[tuple[bytes, bytes]]:

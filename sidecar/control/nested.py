@@ -6,6 +6,7 @@ holds and what the store holds stay equal.
 
 from __future__ import annotations
 
+from operator import add as plus
 from typing import Any, TypeAlias
 
 Nested: TypeAlias = "dict[str, Any]"
@@ -33,6 +34,5 @@ def add_list(into: list[Any], delta: list[Any]) -> None:
     """Add `delta` to `into` place by place."""
     if len(into) < len(delta):
         into.extend([0] * (len(delta) - len(into)))
-    for index, value in enumerate(delta):
-        if value:
-            into[index] += value
+    # `map` ends with the shorter one.
+    into[: len(delta)] = map(plus, into, delta)

@@ -10,12 +10,12 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import uvloop
 
-from sidecar.control.anomaly.compose import Detection
 from sidecar.control.parts import Parts, compose
 from sidecar.control.serving import serve
 from sidecar.control.sweep import sweep_quietly
@@ -43,33 +43,28 @@ async def run(settings: Settings, *, ready: Callable[[], None]) -> int:
         await serve(parts.metrics, settings.metrics.listen),
         await serve(parts.admin, settings.admin.listen, settings.admin.tls),
     ]
-    tasks = [
-        asyncio.create_task(parts.pulse.run(), name="pulse"),
-        asyncio.create_task(parts.watch.run(), name="key watch"),
-        asyncio.create_task(_fold(parts), name="fold"),
-        asyncio.create_task(_sweep(parts), name="sweep"),
-        asyncio.create_task(_trim(parts), name="call log"),
-        asyncio.create_task(_announce(parts, ready), name="ready"),
-    ]
-    if parts.detection is not None:
-        tasks.append(asyncio.create_task(_detect(parts.detection, parts), name="anomaly detection"))
-        tasks.append(asyncio.create_task(parts.detection.delivery.run(), name="notifications"))
+    later = (*parts.background(), parts.metering.loop.run(), _sweep(parts), _trim(parts), _announce(ready))
+    tasks = [asyncio.create_task(each) for each in (parts.pulse.run(), *(_after(parts.pulse.began, work) for work in later))]
     await _until(finish, tasks)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    if not await parts.loop.finish(FINISH_WITHIN):
+    await _finish(parts)
+    for runner in runners:
+        await runner.cleanup()
+    for store in parts.stores:
+        await store.close()
+    return 0
+
+
+async def _finish(parts: Parts) -> None:
+    if not await parts.metering.loop.finish(FINISH_WITHIN):
         _log.warning("the store did not take everything in time; the rest waits in the spool for the next start")
     if parts.detection is not None:
         with suppress(StoreUnavailable):
             await parts.detection.engine.finish()
-    for runner in runners:
-        await runner.cleanup()
-    if parts.access_log is not None:
-        parts.access_log.close()
-    for store in parts.stores:
-        await store.close()
-    return 0
+    if parts.metering.access_log is not None:
+        parts.metering.access_log.close()
 
 
 async def _until(finish: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -82,30 +77,26 @@ async def _until(finish: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None
             task.result()
 
 
-async def _fold(parts: Parts) -> None:
-    await parts.pulse.began.wait()
-    await parts.loop.run()
+async def _after(began: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` when the store has answered for the first time: before, it cannot be told from a foreign one."""
+    try:
+        await began.wait()
+        await work
+    finally:
+        work.close()
 
 
-async def _detect(detection: Detection, parts: Parts) -> None:
-    await parts.pulse.began.wait()
-    await detection.engine.run()
-
-
-async def _announce(parts: Parts, ready: Callable[[], None]) -> None:
-    await parts.pulse.began.wait()
+async def _announce(ready: Callable[[], None]) -> None:
     ready()
 
 
 async def _sweep(parts: Parts) -> None:
-    await parts.pulse.began.wait()
     while True:
         await asyncio.sleep(SWEEP_EVERY)
-        await sweep_quietly(parts.sweep)
+        await sweep_quietly(parts.metering.sweep)
 
 
 async def _trim(parts: Parts) -> None:
-    await parts.pulse.began.wait()
     while True:
         with suppress(StoreUnavailable):
             await parts.call_log.trim()

@@ -8,7 +8,7 @@ without trailing zeros.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sidecar.control.metrics.bounded import Bounded
@@ -42,6 +42,10 @@ Values = list[float]
 _ERRORS = frozenset({"client_error", "hub_error", "sidecar_error"})
 _DENIED = frozenset({"denied", "rate_limited"})
 _Like = tuple[int, str, str, str, str]
+_Cells = dict[_Like, Values]
+"""Sums by minute, model, route, outcome and reason."""
+_Found = tuple[int, str, _Like, Values]
+"""Shard, key, cell, and what is to be added to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,66 +72,91 @@ class SeriesBuilder:
         self._retention = retention
         self._models = Bounded(models, unproven=models // 10)
 
-    def build(self, sums: Sums) -> dict[int, tuple[list[Sum], dict[int, set[str]]]]:
-        """By shard: the sums to add, and the keys used by day."""
-        keys: dict[tuple[int, str], dict[_Like, Values]] = {}
-        together: dict[_Like, Values] = {}
-        for shard, key_id, like, values in self._cells(sums):
-            mine = keys.setdefault((shard, key_id), {})
-            known = mine.get(like)
-            if known is None:
-                mine[like] = values
-            else:
-                add_list(known, values)
-        built: dict[int, tuple[list[Sum], dict[int, set[str]]]] = {}
+    def minutes(self, sums: Sums) -> dict[int, list[Sum]]:
+        """By shard, the minutes of every key and, in shard 0, of all together."""
+        return self._build(_by_minute(sums), self._minutes)
+
+    def details(self, sums: Sums) -> dict[int, list[Sum]]:
+        """By shard, minutes by group and hours with their groups."""
+        return self._build(self._by_result(sums), self._details)
+
+    def _build(self, found: Iterator[_Found], hashes: Callable[[int, str, _Cells], list[Sum]]) -> dict[int, list[Sum]]:
+        keys: dict[tuple[int, str], _Cells] = {}
+        together: _Cells = {}
+        for shard, key_id, like, values in found:
+            _add(keys.setdefault((shard, key_id), {}), like, values)
+        built: dict[int, list[Sum]] = {}
         for (shard, key_id), cells in keys.items():
-            target, active = built.setdefault(shard, ([], {}))
-            target.extend(self._hashes(shard, key_id, cells))
+            built.setdefault(shard, []).extend(hashes(shard, key_id, cells))
             for like, values in cells.items():
-                active.setdefault(like[0] * MINUTE // DAY, set()).add(key_id)
-                add_list(together.setdefault(like, []), values)
+                _add(together, like, values[:])
         if together:
-            built.setdefault(GLOBAL_SHARD, ([], {}))[0].extend(self._hashes(GLOBAL_SHARD, ALL, together))
+            built.setdefault(GLOBAL_SHARD, []).extend(hashes(GLOBAL_SHARD, ALL, together))
         return built
 
-    def _cells(self, sums: Sums) -> Iterator[tuple[int, str, _Like, Values]]:
+    def _by_result(self, sums: Sums) -> Iterator[_Found]:
         for row in sums.rows:
             event = row.sample
             if event.key_id:
                 model = event.model_served or event.model
                 name = self._models.name(model, proven=event.outcome == "ok") if model else ""
-                like = (int(row.sample.time) // MINUTE, name, event.route, event.outcome, event.reason)
-                yield row.shard, event.key_id, like, _values(row)
-        for interim in sums.interim:
-            if interim.key_id:
-                like = (int(interim.time) // MINUTE, "", "", "", "")
-                yield names.shard_of(interim.key_id), interim.key_id, like, [0, 0.0, interim.bytes_in, interim.bytes_out]
+                yield row.shard, event.key_id, (int(event.time) // MINUTE, name, event.route, event.outcome, event.reason), _values(row)
+        yield from _interim(sums)
 
-    def _hashes(self, shard: int, subject: str, cells: dict[_Like, Values]) -> list[Sum]:
-        minutes: dict[int, dict[str, Values]] = {}
-        groups: dict[int, dict[str, Values]] = {}
-        hours: dict[int, dict[str, Values]] = {}
+    def _minutes(self, shard: int, subject: str, cells: _Cells) -> list[Sum]:
+        by_hour: dict[int, dict[str, Values]] = {}
+        for (minute, *_), values in cells.items():
+            hour, in_hour = divmod(minute, 60)
+            _put(by_hour.setdefault(hour, {}), str(in_hour), _trimmed(values))
+        return _sums(shard, subject, "m", by_hour, HOUR, self._retention.minutes)
+
+    def _details(self, shard: int, subject: str, cells: _Cells) -> list[Sum]:
+        by_hour: dict[int, dict[str, Values]] = {}
+        by_day: dict[int, dict[str, Values]] = {}
         for (minute, model, route, outcome, reason), values in cells.items():
             hour, in_hour = divmod(minute, 60)
             day, in_day = divmod(hour, 24)
             values = _trimmed(values)
-            _put(minutes.setdefault(hour, {}), str(in_hour), values)
-            by_minute, by_hour = groups.setdefault(hour, {}), hours.setdefault(day, {})
-            _put(by_hour, str(in_day), values)
+            in_hours, in_days = by_hour.setdefault(hour, {}), by_day.setdefault(day, {})
+            _put(in_days, str(in_day), values)
             for dimension, value in (("m", model), ("r", route), ("o", outcome), ("c", reason)):
                 if value:
-                    _put(by_minute, f"{in_hour}|{dimension}|{value}", values)
-                    _put(by_hour, f"{in_day}|{dimension}|{value}", values)
-        return [
-            Sum(names.series(shard, subject, step, bucket), (bucket + 1) * span + int(keep), fields)
-            for step, buckets, span, keep in (
-                ("m", minutes, HOUR, self._retention.minutes),
-                ("g", groups, HOUR, min(self._retention.minutes, GROUP_MINUTES)),
-                ("h", hours, DAY, self._retention.hours),
-            )
-            for bucket, fields in buckets.items()
-            if fields
-        ]
+                    _put(in_hours, f"{in_hour}|{dimension}|{value}", values)
+                    _put(in_days, f"{in_day}|{dimension}|{value}", values)
+        groups = _sums(shard, subject, "g", by_hour, HOUR, min(self._retention.minutes, GROUP_MINUTES))
+        return groups + _sums(shard, subject, "h", by_day, DAY, self._retention.hours)
+
+
+def _by_minute(sums: Sums) -> Iterator[_Found]:
+    for row in sums.rows:
+        event = row.sample
+        if event.key_id:
+            yield row.shard, event.key_id, (int(event.time) // MINUTE, "", "", "", ""), _values(row)
+    yield from _interim(sums)
+
+
+def _interim(sums: Sums) -> Iterator[_Found]:
+    for interim in sums.interim:
+        if interim.key_id:
+            values: Values = [0, 0.0, interim.bytes_in, interim.bytes_out]
+            yield names.shard_of(interim.key_id), interim.key_id, (int(interim.time) // MINUTE, "", "", "", ""), values
+
+
+def _sums(shard: int, subject: str, step: str, buckets: dict[int, dict[str, Values]], span: int, keep: float) -> list[Sum]:
+    return [
+        Sum(names.series(shard, subject, step, bucket), (bucket + 1) * span + int(keep), fields)
+        for bucket, fields in buckets.items()
+        if fields
+    ]
+
+
+def _add(cells: _Cells, like: _Like, values: Values) -> None:
+    """Add to a cell; a new cell takes `values` itself over."""
+    known = cells.get(like)
+    if known is None:
+        cells[like] = values
+    else:
+        add_list(known, values)
 
 
 def _values(row: Row) -> Values:

@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 
 from sidecar import __version__
-from sidecar.control.fold import Fold
-from sidecar.control.metrics.keys import LabelledKeys
+from sidecar.control.metering import Metering
+from sidecar.control.pulse import Pulse
 from sidecar.control.readiness import Readiness
-from sidecar.control.spools import Spools
-from sidecar.control.workers import Workers
+from sidecar.events.record import WorkerState
 from sidecar.settings import Settings
 from sidecar.store.client import Store, StoreUnavailable
 
@@ -25,54 +24,44 @@ class Status:
     """Answers from what the control process holds; only the store's version is asked for."""
 
     def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        *,
-        failure: Callable[[], str],
-        complaint: Callable[[], str],
-        readiness: Readiness,
-        workers: Workers,
-        spools: Spools,
-        fold: Fold,
-        keys: LabelledKeys,
-        clock: Callable[[], float],
+        self, settings: Settings, store: Store, *, pulse: Pulse, readiness: Readiness, metering: Metering, clock: Callable[[], float]
     ) -> None:
         self._settings = settings
         self._store = store
-        self._failure = failure
-        self._complaint = complaint
+        self._pulse = pulse
         self._readiness = readiness
-        self._workers = workers
-        self._spools = spools
-        self._fold = fold
-        self._keys = keys
+        self._metering = metering
         self._clock = clock
 
     async def snapshot(self) -> dict[str, Any]:
         """JSON-ready: `store`, `hub`, `workers`, `spool`, `versions`."""
         reason = self._readiness()
+        metering = self._metering
         return {
             "store": await self._store_part(),
             "hub": {"url": str(self._settings.hub.url), "profile": self._settings.hub.profile, "configured": True},
-            "workers": [self._worker(state) for state in self._workers.live()],
+            "workers": [self._worker(state) for state in metering.workers.live()],
             "spool": {
-                "spools": len(self._spools.ids),
-                "bytes": self._spools.size(),
-                "backlog_bytes": self._fold.backlog(),
-                "dropped": self._workers.counters().get("dropped", 0),
-                "corrupt": self._spools.corrupt,
-                "complaint": self._complaint(),
+                "spools": len(metering.spools.ids),
+                "bytes": metering.spools.size(),
+                "backlog_bytes": metering.fold.backlog(),
+                "dropped": metering.workers.counters().get("dropped", 0),
+                "corrupt": metering.spools.corrupt,
+                "complaint": metering.loop.complaint,
             },
             "versions": {"sidecar": __version__, "python": platform.python_version()},
             "ready": not reason,
             "not_ready_because": reason,
-            "metrics": {"tracked_keys": len(self._keys.records), "key_limit": self._keys.limit, "overflow_keys": self._keys.overflowing},
+            "metrics": {
+                "tracked_keys": len(metering.keys.records),
+                "key_limit": metering.keys.limit,
+                "overflow_keys": metering.keys.overflowing,
+            },
             "reload": self._reload(),
         }
 
     async def _store_part(self) -> dict[str, Any]:
-        failure = self._failure()
+        failure = self._pulse.failure
         part: dict[str, Any] = {
             "kind": self._settings.store.url.reveal().partition(":")[0],
             "up": not failure,
@@ -86,7 +75,7 @@ class Status:
                 part.update(up=False, failure=str(error))
         return part
 
-    def _worker(self, state: Any) -> dict[str, Any]:
+    def _worker(self, state: WorkerState) -> dict[str, Any]:
         return {
             "worker": state.worker,
             "pid": state.pid,

@@ -105,6 +105,11 @@ class Sums:
         self.states: list[WorkerState] = []
 
     @property
+    def size(self) -> int:
+        """Number of rows."""
+        return len(self._rows)
+
+    @property
     def rows(self) -> Iterable[Row]:
         """All rows."""
         return self._rows.values()

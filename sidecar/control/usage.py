@@ -28,7 +28,7 @@ _decode = msgspec.msgpack.Decoder(list[float | int]).decode
 
 
 @dataclass(frozen=True, slots=True)
-class _Hash:
+class StoredHash:
     """A stored hash, when its first bucket begins, how long each is, and which of them are wanted."""
 
     name: str
@@ -55,9 +55,9 @@ class Usage:
         if key_id is not None and group_by in ("key", "owner"):
             raise ValueError(f"the use of one key cannot be grouped by {group_by}")
         dimension = DIMENSIONS.get(group_by or "", "")
-        plan = await self._plan(key_id, start, end, fine=step == "1m", grouped=bool(dimension))
+        plan = await self.plan(key_id, start, end, fine=step == "1m", grouped=bool(dimension))
         tally = Tally(STEPS[step])
-        await self._read(tally, _hashes(key_id, plan, grouped=bool(dimension)), dimension)
+        await self._read(tally, hashes(key_id, plan, grouped=bool(dimension)), dimension)
         events = [
             event for first, last in plan.calls async for event in self._calls.find(Wanted(key_id, start=first, end=last)) if event.key_id
         ]
@@ -66,7 +66,7 @@ class Usage:
             active = await self._active(plan)
             if group_by == "owner":
                 owners = await self._owners(sorted({*active, *(event.key_id for event in events)}))
-            of_keys = (each for key, days in active.items() for each in _hashes(key, plan, days=days, group=owners.get(key, key)))
+            of_keys = (each for key, days in active.items() for each in hashes(key, plan, days=days, group=owners.get(key, key)))
             await self._read(tally, of_keys, "")
         for event in events:
             _add(tally, event, group_by, owners)
@@ -80,7 +80,8 @@ class Usage:
             tally.groups() if group_by else None,
         )
 
-    async def _plan(self, key_id: str | None, start: float | None, end: float | None, *, fine: bool, grouped: bool) -> Cut:
+    async def plan(self, key_id: str | None, start: float | None, end: float | None, *, fine: bool, grouped: bool) -> Cut:
+        """What to read for a span; widened where what it asks for is no longer kept. `grouped`: by group, too."""
         now = self._clock()
         minutes = min(self._retention.minutes, GROUP_MINUTES) if grouped else self._retention.minutes
         first = down(now - self._retention.hours, DAY) if start is None else start
@@ -89,19 +90,27 @@ class Usage:
         calls_from = float("inf")
         if first % MINUTE or last % MINUTE:
             calls_from = await self._calls.complete_since(key_id)
-        return cut(first, last, minutes_from=minutes_kept_from(now, minutes), calls_from=calls_from, fine=fine)
+        return cut(
+            first,
+            last,
+            minutes_from=minutes_kept_from(now, minutes),
+            # Under load hours come into the store a little later than minutes.
+            hours_until=down(now - HOUR, HOUR),
+            calls_from=calls_from,
+            fine=fine,
+        )
 
     async def _active(self, plan: Cut) -> dict[str, set[int]]:
         """The keys that were used, with the days on which they were."""
         days = numbers((*plan.hours, *plan.minutes), DAY)
         places = [(shard, day) for day in days for shard in range(names.SHARDS)]
         found: dict[str, set[int]] = {}
-        async for (_, day), members in self._in_batches(places, lambda place: ("SMEMBERS", names.active(*place))):
+        async for (_, day), members in self._in_batches(places, lambda place: ("ZRANGE", names.active(*place), 0, -1)):
             for member in members:
                 found.setdefault(member.decode(), set()).add(day)
         return found
 
-    async def _read(self, tally: Tally, hashes: Iterable[_Hash], dimension: str) -> None:
+    async def _read(self, tally: Tally, hashes: Iterable[StoredHash], dimension: str) -> None:
         async for each, fields in self._in_batches(list(hashes), lambda each: ("HGETALL", each.name)):
             for field, packed in fields.items():
                 bucket, _, group = field.partition(b"|")
@@ -124,19 +133,19 @@ class Usage:
             await asyncio.sleep(0)
 
 
-def _hashes(
+def hashes(
     key_id: str | None, plan: Cut, *, grouped: bool = False, days: set[int] | None = None, group: str | None = None
-) -> Iterable[_Hash]:
+) -> Iterable[StoredHash]:
     """The hashes that cover `plan` for a key, or for all together."""
     subject, shard = (ALL, GLOBAL_SHARD) if key_id is None else (key_id, names.shard_of(key_id))
     for day in numbers(plan.hours, DAY):
         if days is None or day in days:
-            yield _Hash(names.series(shard, subject, "h", day), day * DAY, HOUR, plan.hours, group, totals=True)
+            yield StoredHash(names.series(shard, subject, "h", day), day * DAY, HOUR, plan.hours, group, totals=True)
     for hour in numbers(plan.minutes, HOUR):
         if days is None or hour * HOUR // DAY in days:
-            yield _Hash(names.series(shard, subject, "m", hour), hour * HOUR, MINUTE, plan.minutes, group, totals=True)
+            yield StoredHash(names.series(shard, subject, "m", hour), hour * HOUR, MINUTE, plan.minutes, group, totals=True)
             if grouped:
-                yield _Hash(names.series(shard, subject, "g", hour), hour * HOUR, MINUTE, plan.minutes, group, totals=False)
+                yield StoredHash(names.series(shard, subject, "g", hour), hour * HOUR, MINUTE, plan.minutes, group, totals=False)
 
 
 def _add(tally: Tally, event: Request, group_by: GroupBy | None, owners: dict[str, str]) -> None:

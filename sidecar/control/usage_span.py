@@ -28,11 +28,12 @@ class Cut:
     calls: tuple[Range, ...] = ()
 
 
-def cut(start: float, end: float, *, minutes_from: float, calls_from: float, fine: bool) -> Cut:
+def cut(start: float, end: float, *, minutes_from: float, hours_until: float, calls_from: float, fine: bool) -> Cut:
     """Cover [start, end).
 
     Minutes are kept from `minutes_from` on, a whole hour; every call that ended after `calls_from` is in the
-    log. `fine` asks for minutes wherever they are kept, not only where hours do not fit.
+    log; hours are complete up to `hours_until`, a whole hour. `fine` asks for minutes wherever they are kept,
+    not only where hours do not fit.
     """
     if start >= end:
         return Cut(start, end, (), ())
@@ -50,7 +51,7 @@ def cut(start: float, end: float, *, minutes_from: float, calls_from: float, fin
             calls.append((last, end))
         else:
             last = up(end, MINUTE)
-    hours, minutes = _buckets(first, last, minutes_from, fine)
+    hours, minutes = _buckets(first, last, minutes_from, hours_until if not fine else minutes_from)
     whole = [*hours, *minutes]
     if whole:
         low, high = min(each[0] for each in whole), max(each[1] for each in whole)
@@ -60,18 +61,15 @@ def cut(start: float, end: float, *, minutes_from: float, calls_from: float, fin
     return Cut(min(each[0] for each in edges), max(each[1] for each in edges), tuple(hours), tuple(minutes), tuple(calls))
 
 
-def _buckets(first: int, last: int, minutes_from: float, fine: bool) -> tuple[list[Range], list[Range]]:
+def _buckets(first: int, last: int, minutes_from: float, hours_until: float) -> tuple[list[Range], list[Range]]:
     if first >= last:
         return [], []
     if first < minutes_from:
         first = down(first, HOUR)
     if last < minutes_from:
         last = up(last, HOUR)
-    if fine:
-        middle = min(max(first, int(minutes_from)), last)
-        return _ranges((first, middle)), _ranges((middle, last))
-    low, high = up(first, HOUR), down(last, HOUR)
-    if low > high:
+    low, high = up(first, HOUR), min(down(last, HOUR), int(max(hours_until, minutes_from)))
+    if low >= high:
         return [], [(first, last)]
     return _ranges((low, high)), _ranges((first, low), (high, last))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sidecar.control.blocks import key_mask
 from sidecar.control.metrics.counts import Delta, Fields
-from sidecar.control.series import DAY, SeriesBuilder
+from sidecar.control.series import DAY, SeriesBuilder, Sum
 from sidecar.control.sums import Block, Row, Sums
 from sidecar.events.record import Request
 from sidecar.store import names
@@ -40,20 +40,16 @@ class Planner:
         self._network = network
         self._active_for = int(active_for)
 
-    def plan(self, sums: Sums, counts: Delta) -> dict[int, Work]:
-        """By shard. A shard that nothing touches has no entry."""
+    def now(self, sums: Sums, counts: Delta) -> dict[int, Work]:
+        """What must show at once, by shard: counts, minutes, settled quotas, calls. A shard that nothing touches has no entry."""
         works: dict[int, Work] = {}
         for shard, fields in counts.items():
             _work(works, shard).totals = fields
-        for shard, (series, active) in self._series.build(sums).items():
-            work = _work(works, shard)
-            for each in series:
-                work.step("sums", each.fields, each.name, expires_at=each.expires_at)
-            for day, keys in active.items():
-                for part in _parts(sorted(keys)):
-                    work.step("set", part, names.active(shard, day), expires_at=(day + 1) * DAY + self._active_for)
-        self._plan_use(works, sums)
+        for shard, series in self._series.minutes(sums).items():
+            _add_sums(_work(works, shard), series)
         for row in sums.rows:
+            if row.quota:
+                _settle(_work(works, row.shard), row)
             block = row.block
             block.mask |= key_mask(row.sample.key_id)
             block.first = min(block.first or row.first, row.first)
@@ -62,26 +58,26 @@ class Planner:
             _work(works, shard).blocks.append(block)
         return works
 
-    def _plan_use(self, works: dict[int, Work], sums: Sums) -> None:
-        uses: dict[str, tuple[int, list[Any]]] = {}
-        settled: dict[str, list[tuple[str, int]]] = {}
+    def details(self, sums: Sums) -> dict[int, Work]:
+        """What may wait while there is much to do: groups, hours, which keys were used and how."""
+        works: dict[int, Work] = {}
+        for shard, series in self._series.details(sums).items():
+            _add_sums(_work(works, shard), series)
+        uses: dict[tuple[int, str], list[Any]] = {}
+        active: dict[tuple[int, int], dict[str, int]] = {}
         for row in sums.rows:
             key_id = row.sample.key_id
-            if not key_id:
-                continue
-            use = uses.get(key_id)
-            if use is None:
-                use = uses[key_id] = (row.shard, [0.0, {}])
-            self._use(use[1], row)
-            if row.quota:
-                settled.setdefault(key_id, []).extend((event.quota_period, _total(event)) for event in row.quota)
-        for key_id, (shard, what) in uses.items():
-            for secret in what[1].values():
+            if key_id:
+                self._use(uses.setdefault((row.shard, key_id), [0.0, {}]), row)
+                used = active.setdefault((row.shard, int(row.last) // DAY), {})
+                used[key_id] = used.get(key_id, 0) + row.requests
+        for (shard, key_id), use in uses.items():
+            for secret in use[1].values():
                 secret[2:] = _newest_first(secret[2]), _newest_first(secret[3])
-            _work(works, shard).step("use", what, names.use(key_id))
-        for key_id, pairs in settled.items():
-            work = _work(works, names.shard_of(key_id))
-            work.step("quota", pairs, names.limit(key_id, "holds"), names.limit(key_id, "counts"))
+            _work(works, shard).step("use", use, names.use(key_id))
+        for (shard, day), used in active.items():
+            _work(works, shard).step("counts", used, names.active(shard, day), expires_at=(day + 1) * DAY + self._active_for)
+        return works
 
     def _use(self, use: list[Any], row: Row) -> None:
         event = row.sample
@@ -105,13 +101,20 @@ def _work(works: dict[int, Work], shard: int) -> Work:
     return work
 
 
+def _add_sums(work: Work, series: list[Sum]) -> None:
+    for each in series:
+        work.step("sums", each.fields, each.name, expires_at=each.expires_at)
+
+
+def _settle(work: Work, row: Row) -> None:
+    key_id = row.sample.key_id
+    pairs = [(event.quota_period, _total(event)) for event in row.quota]
+    work.step("quota", pairs, names.limit(key_id, "holds"), names.limit(key_id, "counts"))
+
+
 def _total(event: Request) -> int:
     return event.tokens.input + event.tokens.output
 
 
 def _newest_first(seen: dict[str, float]) -> list[str]:
     return sorted(seen, key=seen.__getitem__, reverse=True)[:_RECENT]
-
-
-def _parts(members: list[str], size: int = 1000) -> list[list[str]]:
-    return [members[start : start + size] for start in range(0, len(members), size)]

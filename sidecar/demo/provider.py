@@ -65,7 +65,7 @@ def plan(model: str, prompt: Any) -> Work:
     words = words_of(prompt)
     name, _, argument = model.partition(":")
     number = float(argument) if argument.replace(".", "", 1).isdigit() else None
-    said = (f"You said: {' '.join(words[:12])}." if words else "You said nothing.") + f" {_SENTENCE}"
+    said = (f'You said "{" ".join(words[:12])}".' if words else "You said nothing.") + f" {_SENTENCE}"
     spoken = tuple(said.split())
     if name == "demo/long":
         spoken = tuple((said.split() * 100)[: int(1000 if number is None else number)])

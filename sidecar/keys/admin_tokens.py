@@ -86,6 +86,11 @@ class AdminTokens:
             await self._store.call("HDEL", names.ADMIN_TOKENS, digest)
         return await self._note_use(record)
 
+    async def get(self, token_id: str) -> AdminToken | None:
+        """The token with this id; None when there is none, or when it is revoked."""
+        found = (await self._all()).values()
+        return next((record for record in found if record.id == token_id and record.revoked_at is None), None)
+
     async def list(self) -> tuple[AdminToken, ...]:
         """All tokens that are not revoked, oldest first."""
         records = (await self._all()).values()

@@ -199,8 +199,7 @@ class KeyRepository(KeyReader):
             if found is None:
                 raise UnknownKey(key_id) from None
             key = found
-        if self._tombstones is not None:
-            self._tombstones.add(key_id, now)
+        self._note_grave(key_id, now)
         return Revoked(key, await self._store.durable())
 
     async def disable(self, key_id: str, expected_revision: int | None = None) -> Key:
@@ -229,6 +228,13 @@ class KeyRepository(KeyReader):
     async def uses(self, key_ids: Sequence[str]) -> dict[str, Use]:
         """When, how often and from where the keys and their secrets were used; keys never used are absent."""
         return await read_uses(self._store, key_ids)
+
+    def _note_grave(self, key_id: str, now: float) -> None:
+        try:
+            if self._tombstones is not None:
+                self._tombstones.add(key_id, now)
+        except OSError as error:
+            log.error("%s is revoked, but that cannot be noted beside the store: %s", key_id, error)
 
     async def _current(self, key_id: str, expected_revision: int | None) -> tuple[Key, bytes]:
         identity, record = await self._store.pipeline([self._adoption.question, ("HGET", names.key(key_id), "record")])

@@ -26,6 +26,8 @@ class _Loader(yaml.SafeLoader):
         """Refuse a name that is there twice."""
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a name must be plain text", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"{key.value} is given twice", problem_mark=key.start_mark)
             seen.add(key.value)
@@ -49,13 +51,17 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.decimal)
 
 def parse(text: str) -> Any:
     """The value that YAML `text` holds; raises yaml.YAMLError."""
-    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # PyYAML lets through what `!!int x`, `!!bool x`, a timestamp without a day or endless nesting make of its constructors.
+        raise yaml.YAMLError(f"a value cannot be read ({type(error).__name__})") from error
 
 
 def problem(error: yaml.YAMLError) -> str:
     """What is wrong and where, without the line itself, which may hold a secret."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return type(error).__name__
+        return str(error) or type(error).__name__
     return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
 
 

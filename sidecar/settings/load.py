@@ -45,7 +45,10 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
     Raises SettingsError with every fault found.
     """
     faults: list[str] = []
-    tree = expand(read(file, faults), environment, "", faults)
+    try:
+        tree = expand(read(file, faults), environment, "", faults)
+    except RecursionError:
+        raise SettingsError([f"{file}: has an alias (*name) within its own anchor (&name); write the value out"]) from None
     origins = overlay(tree, environment, faults)
     _follow_data_dir(tree)
     settings = _section(Settings, tree, "", faults)

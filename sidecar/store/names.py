@@ -62,7 +62,7 @@ def use(key_id: str) -> str:
 
 
 def positions(shard: int) -> str:
-    """Hash: spool id to the offset up to which this shard has applied it."""
+    """Hash: spool id (and `:details` for that lane) to the offset up to which this shard has applied it."""
     return f"sidecar:{{u{shard}}}:positions"
 
 
@@ -82,7 +82,7 @@ def totals(shard: int, instance: str) -> str:
 
 
 def active(shard: int, day: int) -> str:
-    """Set: the keys that were used on a day (days since 1970, UTC)."""
+    """Sorted set: the requests of each key that was used on a day (days since 1970, UTC)."""
     return f"sidecar:{{u{shard}}}:active:{day}"
 
 

@@ -138,7 +138,9 @@ class Forwarder:
         record.answered(status)
         content_type, encoding, length = _described(hub.headers)
         record.streaming = content_type.startswith("text/event-stream")
-        job.reader = open_reader(job.route.usage, content_type, encoding)
+        # An answer that is no success, or has no body by its nature, tells nothing of use.
+        telling = 200 <= status < 300 and status != 204 and exchange.head.method != b"HEAD"
+        job.reader = open_reader(job.route.usage if telling else "none", content_type, encoding)
         head = self._answers.head(status, hub.headers, record.request_id, job.extra, limited=job.limited)
         data = hub.whole()
         if data is None:

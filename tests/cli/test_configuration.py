@@ -22,14 +22,6 @@ def faults(text: str) -> list[str]:
     return refused.value.faults
 
 
-def test_which_file_is_read() -> None:
-    assert configuration.find(None, {}) in (None, configuration.PLACES[1])
-    Path("sidecar.yaml").touch()
-    assert configuration.find(None, {}) == Path("sidecar.yaml")
-    assert configuration.find(None, {"SIDECAR_CONFIG": "/other"}) == Path("/other")
-    assert configuration.find("given", {"SIDECAR_CONFIG": "/other"}) == Path("given")
-
-
 def test_a_file_that_was_named_must_be_there() -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         configuration.read("absent.yaml", {})

@@ -98,8 +98,8 @@ async def test_the_log_keeps_the_newest(tmp_path: Path, store: Store) -> None:
     complete = newest_first([event for event in made if event.time > since])
     assert kept[: len(complete)] == complete
     assert await bounds.trim() == 0
-    count = sum(int(await store.call("HGET", names.call_blocks(shard), "count") or 0) for shard in range(names.SHARDS))
-    assert count == len(kept)
+    counts = await store.pipeline([("HGET", names.call_blocks(shard), "count") for shard in range(names.SHARDS)])
+    assert sum(int(count or 0) for count in counts) == len(kept)
 
 
 async def test_old_calls_go(tmp_path: Path, store: Store) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.control.ledger import DETAILS, NOW
 from sidecar.events.record import Interim, Tokens
 from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.names import SHARDS
@@ -52,7 +53,7 @@ async def test_two_folds_over_one_spool_count_nothing_twice(tmp_path: Path, stor
         write(spool, *(request(key_id(number)) for number in range(round_ + 1)))
         for folding in folds if round_ % 2 else reversed(folds):
             folding.fold.count()
-            await folding.fold.apply()
+            await folding.apply()
     for folding in folds:
         await folding.run()
         assert sum(folding.requests(key_id(number)) for number in range(10)) == 55
@@ -72,7 +73,7 @@ async def test_a_lost_reply_is_not_applied_again(tmp_path: Path, store: Store) -
 
     folding.ledger.apply = apply_and_lose  # type: ignore[method-assign, assignment]
     with pytest.raises(StoreUnavailable):
-        await folding.fold.apply()
+        await folding.apply()
     folding.ledger.apply = apply  # type: ignore[method-assign]
     write(spool, request(A))
     await folding.run()
@@ -115,7 +116,7 @@ async def test_metrics_go_on_while_the_store_is_away(tmp_path: Path, store: Stor
         write(spool, request(A), request(B))
         folding.fold.count()
         with pytest.raises(StoreUnavailable):
-            await folding.fold.apply()
+            await folding.apply()
     assert (folding.requests(A), folding.requests(B)) == (4, 3)
     assert folding.fold.backlog() > 0
 
@@ -142,6 +143,45 @@ async def test_an_idle_fold_sends_nothing(tmp_path: Path, store: Store) -> None:
     sent = []
     folding.ledger.apply = sent.append  # type: ignore[method-assign, assignment]
     folding.fold.count()
-    await folding.fold.apply()
+    await folding.apply()
     assert sent == []
     assert len(await folding.ledger.positions()) == SHARDS
+
+
+async def test_counted_keys_keep_their_places_over_a_restart(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    write(spool, *(request(key_id(number)) for number in range(5)))
+    first = Folding(tmp_path / "spool", store, max_keys=3)
+    await first.run()
+    assert sum(first.requests(key_id(number)) for number in range(5)) == 3
+    assert first.requests("_overflow") == 2
+    second = Folding(tmp_path / "spool", store, max_keys=3)
+    await second.fold.restore()
+    assert set(second.keys.records) == set(first.keys.records)
+    write(spool, *(request(key_id(number)) for number in range(5)))
+    await second.run()
+    assert second.requests("_overflow") == 4
+    await second.ledger.forget_keys(list(second.keys.records))
+    third = Folding(tmp_path / "spool", store, max_keys=3)
+    await third.fold.restore()
+    assert set(third.counts.keys) == {"_overflow"}
+
+
+async def test_details_that_fell_behind_come_in_large_stretches(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool", segment_bytes=4000)
+    folding = Folding(tmp_path / "spool", store)
+    await folding.fold.restore()
+    for _ in range(6):
+        write(spool, *(request(key_id(number % 5), model=f"m{number % 3}") for number in range(40)))
+        folding.fold.count()
+        while folding.fold.lag(NOW):
+            folding.fold.count()
+            await folding.fold.apply(NOW)
+    assert folding.fold.lag(DETAILS) > 0
+    report = await usage_of(store).usage(None, None, None, "1h", "model")
+    assert (report.totals.requests, report.groups) == (240, [])
+    folding.fold.count()
+    await folding.fold.apply(DETAILS)
+    assert folding.fold.lag(DETAILS) == folding.fold.backlog() == 0
+    report = await usage_of(store).usage(None, None, None, "1h", "model")
+    assert sum(group.totals.requests for group in report.groups or []) == 240

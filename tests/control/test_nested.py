@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.control.ledger import Entry, Ledger
+from sidecar.control.ledger import NOW, Entry, Ledger
 from sidecar.control.metrics.state import Counts
 from sidecar.control.nested import add
 from sidecar.control.work import Work
@@ -36,7 +36,7 @@ async def test_the_script_adds_as_python_does(store: Store, deltas: list[dict[st
     for position, delta in enumerate(deltas):
         add(expected, delta)
         counts.apply({3: delta})
-        assert await ledger.apply([Entry(3, "s", position, position + 1, Work(totals=delta))]) == [position + 1]
+        assert await ledger.apply([Entry(NOW, 3, "s", position, position + 1, Work(totals=delta))]) == [position + 1]
     stored = await store.call("HGETALL", names.totals(3, "i"))
     assert {field.decode(): msgspec.msgpack.decode(value) for field, value in stored.items()} == expected
     restored = Counts()

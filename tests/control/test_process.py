@@ -222,7 +222,7 @@ async def test_a_store_that_is_down_at_the_start_is_waited_for(tmp_path: Path, v
         spool.append(encode(state()))
         assert (await control.get("/readyz"))[0] == 503
         _, text = await control.get("/metrics")
-        assert "sidecar_redis_up 0.0" in text
+        assert "\nsidecar_redis_up 0\n" in text
         assert "sidecar_key_requests_total" not in text
         valkey.start()
         await become_ready(control, spool)

@@ -13,11 +13,20 @@ times = st.one_of(
     st.integers(0, 20 * 60).map(lambda minute: minute * 60.0),
     st.floats(0, 20 * HOUR, allow_nan=False).map(lambda time: round(time, 3)),
 )
+hours = st.integers(0, 20).map(lambda hour: hour * HOUR)
 
 
-@given(times, times, st.integers(0, 20).map(lambda hour: hour * HOUR), times, st.booleans())
-def test_ranges_are_disjoint_aligned_and_cover_the_span(start: float, end: float, minutes_from: int, calls_from: float, fine: bool) -> None:
-    made = cut(start, end, minutes_from=minutes_from, calls_from=calls_from, fine=fine)
+@given(times, times, hours, hours, times, st.booleans())
+def test_ranges_are_disjoint_aligned_and_cover_the_span(
+    start: float,
+    end: float,
+    minutes_from: int,
+    hours_until: int,
+    calls_from: float,
+    fine: bool,
+) -> None:
+    kept = {"minutes_from": minutes_from, "hours_until": hours_until, "calls_from": calls_from}
+    made = cut(start, end, **kept, fine=fine)
     if start >= end:
         assert (made.hours, made.minutes, made.calls) == ((), (), ())
         return
@@ -36,5 +45,5 @@ def test_ranges_are_disjoint_aligned_and_cover_the_span(start: float, end: float
 
 @given(times, times)
 def test_with_everything_kept_no_span_is_widened(start: float, end: float) -> None:
-    made = cut(start, end, minutes_from=0, calls_from=-1.0, fine=False)
+    made = cut(start, end, minutes_from=0, hours_until=1 << 30, calls_from=-1.0, fine=False)
     assert (made.start, made.end) == (start, end)

@@ -91,7 +91,7 @@ async def test_completions_decide_their_form_by_accept(hub, client):
     assert "[DONE]" not in text
     async with client.post("api/v2/chat/completions", json={**COMPLETION, "stream": True}, headers=KEY) as answer:
         assert "Content-Type" not in answer.headers
-        assert (await answer.text()).startswith("You said: one two three.")
+        assert (await answer.text()).startswith('You said "one two three".')
     async with client.post("api/v2/completions", json={"model": "m", "prompt": "hi"}, headers=KEY) as answer:
         assert set(await answer.json()) == {"role", "text", "content"}
 

@@ -26,13 +26,13 @@ async def hub() -> AsyncIterator[DemoHub]:
 async def test_the_official_client_is_content(hub):
     async with openai.AsyncOpenAI(api_key=ACCESS_KEY, base_url=f"{hub.url}v1", max_retries=0) as client:
         answer = await client.chat.completions.create(model="m", messages=MESSAGES)
-        assert answer.choices[0].message.content.startswith("You said: one two three.")
+        assert answer.choices[0].message.content.startswith('You said "one two three".')
         assert answer.usage.prompt_tokens == 3
         stream = await client.chat.completions.create(model="m", messages=MESSAGES, stream=True, stream_options={"include_usage": True})
         chunks = [chunk async for chunk in stream]
         assert chunks[-1].usage.completion_tokens == WORDS
         response = await client.responses.create(model="m", input="one two")
-        assert response.output_text.startswith("You said: one two.")
+        assert response.output_text.startswith('You said "one two".')
         assert len((await client.embeddings.create(model="m", input=["a", "b"])).data) == 2
         assert (await client.images.generate(model="m", prompt="a")).data[0].b64_json
         assert [model.id async for model in client.models.list()]

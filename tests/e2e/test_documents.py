@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.documents import Block, blocks
 from tests.support.hub import ACCESS_KEY, hub_process
-from tests.support.node import PROJECT, node
+from tests.support.node import HUB_CLIENT, node_with
 from tests.support.sidecar import Sidecar, wait_until
 from tests.support.source import ROOT
 from tests.support.tools import require
@@ -50,4 +50,5 @@ def test_python(sidecar: Sidecar, tmp_path: Path) -> None:
 
 
 def test_node(sidecar: Sidecar) -> None:
-    assert "Hello!" in _run(PROGRAMS["node"], [node(), "--input-type=module", "-e"], sidecar, PROJECT)
+    node, folder = node_with(HUB_CLIENT)
+    assert "Hello!" in _run(PROGRAMS["node"], [node, "--input-type=module", "-e"], sidecar, folder)

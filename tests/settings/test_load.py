@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sidecar.settings import Settings, SettingsError, load
@@ -95,6 +96,7 @@ def test_words_that_yaml_once_took_for_flags_are_words(tmp_path: Path, word: str
     assert from_text(tmp_path, f"enforcement: {word}").enforcement == word
 
 
+@hypothesis_settings(deadline=None)
 @given(
     seconds=st.floats(0.001, 1e6),
     size=st.integers(32 << 20, 1 << 40),

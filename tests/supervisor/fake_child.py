@@ -49,8 +49,8 @@ def main() -> int:
         listener.bind((settings.proxy.listen.host, settings.proxy.listen.port))
         listener.listen()
     if behaviour != "mute" or options.role != "worker":
+        note("ready")  # first, for what the supervisor does about it must come after it
         os.write(options.ready_fd, b"\n")
-        note("ready")
     while last not in told or (behaviour == "stubborn" and options.role == "worker"):
         time.sleep(0.005)
     note("end")

@@ -1,25 +1,28 @@
-"""The Node packages that the documentation names, installed once from a lock that names no registry."""
+"""Packages of the npm registry for tests that run a real client, installed once into build/."""
 
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
-from tests.support.source import ROOT
 from tests.support.tools import missing, require
 
-PROJECT = ROOT / "tests" / "e2e" / "node"
-INSTALL_WITHIN = 600
+ROOT = Path(__file__).resolve().parents[2]
+HUB_CLIENT = "@aigne/aigne-hub@0.10.16"
 
 
-def node() -> str:
-    """The interpreter, with the packages of `tests/e2e/node` in place for programs that lie there."""
-    program = require("node", install="apt-get install nodejs npm")
-    npm = require("npm", install="apt-get install npm")
-    installed = PROJECT / "node_modules" / ".package-lock.json"
-    if not installed.is_file() or installed.stat().st_mtime < (PROJECT / "package-lock.json").stat().st_mtime:
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=INSTALL_WITHIN, check=False)
-        if done.returncode:
-            missing("@aigne/aigne-hub", f"npm ci failed: {done.stderr.strip()[-500:]}")
-        installed.touch()
-    return program
+def node_with(package: str) -> tuple[str, Path]:
+    """The node program, and a folder in which `package` can be imported. Skips the test when there is neither."""
+    node = require("node", install="apt-get install nodejs npm")
+    npm = require("npm", install="apt-get install nodejs npm")
+    folder = ROOT / "build" / "node" / package.strip("@").replace("/", "-")
+    done = folder / ".installed"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_text('{"private": true}')
+        command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", package]
+        finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=420)
+        if finished.returncode:
+            missing(f"the npm package {package}", "give npm a registry that has it")
+        done.touch()
+    return node, folder

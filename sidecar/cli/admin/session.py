@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from sidecar.cli import configuration
+from sidecar.cli import config_file
 from sidecar.cli.admin import address
 from sidecar.cli.admin.api import AdminApi
 from sidecar.cli.admin.output import Column, document, table, terminal_width
@@ -84,6 +84,6 @@ def data_dir(environment: Mapping[str, str]) -> Path:
     environment, must not keep an operator from the admin API.
     """
     try:
-        return Path(environment.get(DATA_DIR_VARIABLE) or load(configuration.find(None, environment), environment).data_dir)
+        return Path(environment.get(DATA_DIR_VARIABLE) or load(config_file.find(None, environment), environment).data_dir)
     except SettingsError:
         return Path(Settings().data_dir)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.cli import configuration
+from sidecar.cli import config_file, configuration
 from sidecar.cli.doctor import hub, machine, store
 from sidecar.cli.doctor.check import Check, fail, failed, lines, ok
 from sidecar.settings import Settings, SettingsError
@@ -24,7 +24,7 @@ def add(subparsers: Any) -> None:
         help="probe hub, store, ports, clock and secrets",
         description="Look at everything that the sidecar needs and say what to do. Calls no model and changes nothing.",
     )
-    configuration.add_option(parser)
+    config_file.add_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
 
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     except SettingsError as error:
         checks = [fail("configuration", fault, "correct it; `sidecar config reference` lists every setting") for fault in error.faults]
     else:
-        file = configuration.find(args.config, os.environ)
+        file = config_file.find(args.config, os.environ)
         checks = [ok("configuration", f"{file} is valid" if file else "no file: the defaults hold"), *asyncio.run(examine(settings))]
     if args.json:
         print(msgspec.json.format(msgspec.json.encode({"ok": not failed(checks), "checks": checks}), indent=2).decode())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -33,8 +34,23 @@ from sidecar.settings.declaration import Admin
 from sidecar.throttle import Throttle
 
 
+@dataclass(frozen=True, slots=True)
+class AdminApi:
+    """Every call of the API, bound: `application` serves them over HTTP, the console calls them in process."""
+
+    dispatcher: Dispatcher
+    authenticator: Authenticator
+    routes: dict[str, Route]
+    """By operation id."""
+
+
 def build(services: AdminServices) -> web.Application:
-    """The application; its start and end also start and end the settling of the audit log."""
+    """The API alone as an application."""
+    return application(bind(services), services.audit)
+
+
+def bind(services: AdminServices) -> AdminApi:
+    """Bind every endpoint to its handler."""
     recorder = Recorder(services.audit, services.clock)
     authenticator = Authenticator(
         Holders(services.admin_tokens),
@@ -44,12 +60,17 @@ def build(services: AdminServices) -> web.Application:
         services.sessions,
     )
     dispatcher = Dispatcher(authenticator, allowed_hosts(services.settings.admin), recorder.forbidden)
+    return AdminApi(dispatcher, authenticator, {route.endpoint.name: route for route in _checked(_routes(services, recorder))})
+
+
+def application(api: AdminApi, audit: AuditLog) -> web.Application:
+    """The application; its start and end also start and end the settling of the audit log."""
     app = web.Application(middlewares=[as_json])
-    for route in _checked(_routes(services, recorder)):
-        path, handler = pattern(route.endpoint.path), dispatcher.handler(route)
+    for route in api.routes.values():
+        path, handler = pattern(route.endpoint.path), api.dispatcher.handler(route)
         for method in ("GET", "HEAD") if route.endpoint.method == "GET" else (route.endpoint.method,):
             app.router.add_route(method, path, handler)
-    app.cleanup_ctx.append(_settling(services.audit, dispatcher))
+    app.cleanup_ctx.append(_settling(audit, api.dispatcher))
     return app
 
 
@@ -78,7 +99,7 @@ def _routes(services: AdminServices, recorder: Recorder) -> list[Route]:
         *Keys(keys, Repeats(services.idempotency), recorder).routes(),
         *Imports(keys, recorder, accepted=services.settings.keys.accept_imported).routes(),
         *Secrets(keys, recorder).routes(),
-        *Usage(services.usage, services.calls, keys).routes(),
+        *Usage(services.usage, services.calls, keys, services.settings.usage.hours, services.clock).routes(),
         *Anomalies(services.anomalies, recorder).routes(),
         *AuditEvents(services.audit).routes(),
         *AdminTokenCalls(services.admin_tokens, recorder).routes(),

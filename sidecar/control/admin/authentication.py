@@ -91,14 +91,16 @@ class Authenticator:
         if len(headers) > 1:
             raise AdminError(INVALID_REQUEST, "Authorization: is given twice.", param="Authorization")
         scheme, _, token = headers[0].partition(" ")
-        return await self._holder(scheme, token.strip(), source_of(address), address)
+        return await self.holder(token.strip() if scheme.lower() == "bearer" else "", address)
 
-    async def _holder(self, scheme: str, token: str, source: str, address: str) -> Actor:
+    async def holder(self, token: str, address: str) -> Actor:
+        """The actor of an admin token that `address` has sent; AdminError 401 or 429, StoreUnavailable when it cannot be told."""
+        source = source_of(address)
         fingerprint = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         wait = self._throttle.wait(source)
         if wait and fingerprint not in self._seen:
             raise AdminError(TOO_MANY_FAILURES, retry_after=ceil(wait))
-        if scheme.lower() != "bearer" or not token.isascii() or not 0 < len(token) <= _MAX_TOKEN:
+        if not token.isascii() or not 0 < len(token) <= _MAX_TOKEN:
             return await self._refuse(AdminError(INVALID_ADMIN_TOKEN), source, address)
         if token_form.is_well_formed(token.encode(), self._key_prefix):
             return await self._refuse(AdminError(API_KEY_PRESENTED), source, address)

@@ -56,7 +56,7 @@ def _convert(tree: Any, message: type[T]) -> T:
 def faulty(found: list[tuple[str, str]]) -> AdminError:
     """One error out of `(path, sentence)` pairs."""
     text = "; ".join(f"{path}: {sentence}" if path else sentence for path, sentence in found)
-    return AdminError(INVALID_REQUEST, f"{text}.", param=found[0][0] or None)
+    return AdminError(INVALID_REQUEST, f"{text}.", param=found[0][0] or None, faults=tuple(found))
 
 
 def _faults(tree: Any, message: type[msgspec.Struct], path: str) -> list[tuple[str, str]]:

@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from sidecar.control.admin import errors
 from sidecar.control.admin.authentication import NOBODY, Actor, Authenticator, host_is_allowed
 from sidecar.control.admin.decoding import decode_body, decode_query
-from sidecar.control.admin.endpoint import Answer, Call, Endpoint, Handler, Nothing, Route
+from sidecar.control.admin.endpoint import Answer, Call, Endpoint, Handler, Media, Nothing, Route
 from sidecar.control.admin.errors import AdminError
+from sidecar.control.admin.origin import address, agent, request_id
 from sidecar.control.admin.rendering import error_response, negotiate, respond
+from sidecar.keys.admin_tokens import Role
 from sidecar.store.errors import StoreNotAdopted, StoreUnavailable
 
-REQUEST_ID = web.RequestKey("request_id", str)
-_REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _IDEMPOTENCY_KEY_FORM = re.compile(r"[!-~]{1,255}")
 _REVISION_FORM = re.compile(r'"?([1-9][0-9]{0,14})"?')
 _BODY_TIMEOUT = 30.0
@@ -33,19 +33,6 @@ ReportForbidden = Callable[[Actor, str, web.Request], Awaitable[None]]
 """Told who tried which operation without the role for it."""
 
 log = logging.getLogger(__name__)
-
-
-def request_id(request: web.Request) -> str:
-    """The client's X-Request-Id where it has a harmless form, else one of our own; the same all through a request."""
-    if REQUEST_ID not in request:
-        given = request.headers.get("X-Request-Id", "")
-        request[REQUEST_ID] = given if _REQUEST_ID_FORM.fullmatch(given) else f"req_{secrets.token_hex(12)}"
-    return request[REQUEST_ID]
-
-
-def address(request: web.Request) -> str:
-    """Where the connection comes from; `local` over a unix socket. Headers are not believed."""
-    return (request.remote or "local").partition("%")[0]
 
 
 @web.middleware
@@ -94,12 +81,45 @@ class Dispatcher:
         """An aiohttp handler for `route`."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            self._check_host(request)
+            self.check_host(request)
             call = await self._call(route.endpoint, request)
             answer = route.handler(call) if route.endpoint.method == "GET" else self._act(route, call)
             return await respond(request, await answer, call.request_id)
 
         return handle
+
+    async def invoke(
+        self,
+        route: Route,
+        request: web.Request,
+        actor: Actor,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        idempotency_key: str = "",
+        if_match: int | None = None,
+        media: Media | None = None,
+    ) -> Answer:
+        """The same call, made by `actor` through a page of the console; raises what a handler raises, and AdminError 403."""
+        endpoint = route.endpoint
+        await self.check_role(endpoint.role, endpoint.name, actor, request)
+        raw = msgspec.json.encode(body or {}, order="sorted")
+        call = Call(
+            operation=endpoint.name,
+            actor=actor,
+            request_id=request_id(request),
+            address=address(request),
+            agent=agent(request),
+            path=dict(path or {}),
+            query=decode_query((query or {}).items(), endpoint.query),
+            body=Nothing() if endpoint.body is Nothing else decode_body(raw, endpoint.body),
+            raw=raw,
+            idempotency_key=idempotency_key,
+            if_match=if_match,
+            media=media,
+        )
+        return await (route.handler(call) if endpoint.method == "GET" else self._act(route, call))
 
     async def finish(self, timeout: float = 5.0) -> None:
         """Wait for acts whose clients have gone."""
@@ -113,7 +133,8 @@ class Dispatcher:
         task.add_done_callback(self._acts.discard)
         return await asyncio.shield(task)
 
-    def _check_host(self, request: web.Request) -> None:
+    def check_host(self, request: web.Request) -> None:
+        """Refuse a Host that is not served here (DNS rebinding)."""
         if self._allowed_hosts is not None and not host_is_allowed(request.headers.get("Host", ""), self._allowed_hosts):
             raise AdminError(errors.MISDIRECTED)
 
@@ -127,7 +148,7 @@ class Dispatcher:
             actor=actor,
             request_id=request_id(request),
             address=address(request),
-            agent=request.headers.get("User-Agent", "")[:256],
+            agent=agent(request),
             path=dict(request.match_info),
             query=query,
             body=Nothing() if endpoint.body is Nothing else decode_body(raw, endpoint.body),
@@ -141,11 +162,14 @@ class Dispatcher:
         if endpoint.role is None:
             return NOBODY
         actor = await self._authenticator.actor(request, address(request))
-        if not actor.may(endpoint.role):
-            error = AdminError(errors.FORBIDDEN, f"This needs the role {endpoint.role}; yours is {actor.role}.")
-            await self._report_forbidden(actor, endpoint.name, request)
-            raise error
+        await self.check_role(endpoint.role, endpoint.name, actor, request)
         return actor
+
+    async def check_role(self, role: Role | None, operation: str, actor: Actor, request: web.Request) -> None:
+        """Refuse, and record, what the role of `actor` does not include; AdminError 403."""
+        if role is not None and not actor.may(role):
+            await self._report_forbidden(actor, operation, request)
+            raise AdminError(errors.FORBIDDEN, f"This needs the role {role}; yours is {actor.role}.")
 
 
 async def _body(request: web.Request, endpoint: Endpoint[Any, Any], actor: Actor, content_type: str) -> bytes:

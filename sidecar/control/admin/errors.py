@@ -26,13 +26,25 @@ class Problem:
 
 
 class AdminError(Unchanged):
-    """Ends a call before it has changed anything; `detail` replaces the row's sentence, `param` names the culprit."""
+    """Ends a call before it has changed anything; `detail` replaces the row's sentence, `param` names the culprit.
 
-    def __init__(self, problem: Problem, detail: str = "", *, param: str | None = None, retry_after: int = 0) -> None:
+    `faults` are `(path, sentence)` of every member at fault, where more than the first is known.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        detail: str = "",
+        *,
+        param: str | None = None,
+        retry_after: int = 0,
+        faults: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(problem.code)
         self.problem = replace(problem, retry_after=retry_after) if retry_after else problem
         self.detail = detail or problem.message
         self.param = param
+        self.faults = faults or ((param or "", self.detail),)
 
 
 class Fault(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from aiohttp import web
 from sidecar.control.admin.authentication import NOBODY, Actor
 from sidecar.control.admin.endpoint import Call
 from sidecar.control.admin.errors import AdminError
+from sidecar.control.admin.origin import address, agent, request_id
 from sidecar.control.audit import Act, AuditLog, Change, Party, Source, draft
 from sidecar.throttle import Throttle, source_of
 
@@ -52,14 +53,13 @@ class Recorder:
             )
         )
 
-    async def failed_authentication(self, error: AdminError, address: str) -> None:
-        """Record that somebody tried to get in."""
-        await self._failure("admin.authentication_failed", NOBODY, error.problem.code, Source(address), "")
+    async def failed_authentication(self, error: AdminError, source: str) -> None:
+        """Record that somebody tried to get in from `source`, an address."""
+        await self._failure("admin.authentication_failed", NOBODY, error.problem.code, Source(source), "")
 
     async def forbidden(self, actor: Actor, operation: str, request: web.Request) -> None:
         """Record that an actor tried what its role does not allow."""
-        source = Source((request.remote or "local").partition("%")[0], request.headers.get("User-Agent", "")[:256])
-        await self._failure("admin.forbidden", actor, operation, source, request.headers.get("X-Request-Id", "")[:64])
+        await self._failure("admin.forbidden", actor, operation, Source(address(request), agent(request)), request_id(request))
 
     async def _failure(self, action: str, actor: Actor, reason: str, source: Source, request_id: str) -> None:
         who = source_of(source.address)

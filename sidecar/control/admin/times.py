@@ -10,9 +10,13 @@ from msgspec import Meta
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, with an offset; answers are in UTC.")]
 
 
+_FIRST = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+
+
 def to_time(seconds: float) -> datetime:
-    """Unix seconds as an aware datetime in UTC, to the millisecond."""
-    return datetime.fromtimestamp(round(seconds * 1000) / 1000, UTC)
+    """Unix seconds as an aware datetime in UTC, to the millisecond; what lies beyond the calendar becomes its end."""
+    return datetime.fromtimestamp(round(min(max(seconds, _FIRST), _LAST) * 1000) / 1000, UTC)
 
 
 def to_time_or_none(seconds: float | None) -> datetime | None:

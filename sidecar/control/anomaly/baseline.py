@@ -13,6 +13,8 @@ from sidecar.control.anomaly.windows import SERVED, TOKENS, Window
 
 DAYS = 7
 WEEK_HOURS = 168
+WEEK_BOUND = 0xFFFF
+"""Requests of an hour beyond which it makes no difference; it also bounds what a memory takes."""
 
 
 class Peaks(msgspec.Struct, array_like=True, gc=False):
@@ -115,6 +117,7 @@ class Baseline(msgspec.Struct, array_like=True):
         if not self.week:
             self.week = [0] * WEEK_HOURS
         slot = self.hour % WEEK_HOURS
-        self.week[slot] = (self.week[slot] + self.this_hour.hour + 1) // 2 if self.week[slot] else self.this_hour.hour
-        for idle in range(self.hour + 1, min(next_hour, self.hour + WEEK_HOURS)):
+        count = (self.week[slot] + self.this_hour.hour + 1) // 2 if self.week[slot] else self.this_hour.hour
+        self.week[slot] = min(count, WEEK_BOUND)
+        for idle in range(self.hour + 1, min(next_hour, self.hour + WEEK_HOURS + 1)):
             self.week[idle % WEEK_HOURS] //= 2

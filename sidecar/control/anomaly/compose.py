@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def compose(
     instance: str,
     salt: bytes,
     in_flight: Callable[[], Mapping[str, int]],
+    guard: Callable[[], Awaitable[None]],
     clock: Callable[[], float],
 ) -> Detection:
     """Raises OSError and ValueError for files and settings that make no sense."""
@@ -75,6 +76,7 @@ def compose(
         in_flight=in_flight,
         names=names,
         on_message=delivery.wake,
+        guard=guard,
         clock=clock,
     )
     return Detection(engine, delivery, AnomalyService(engine, clock))

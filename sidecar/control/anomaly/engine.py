@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 from sidecar.control.anomaly import verdicts
@@ -44,7 +44,10 @@ class KeyNames(Protocol):
 
 
 class Engine:
-    """One control process's detection. It is an observer of the fold, and what /metrics asks for signals."""
+    """One control process's detection. It is an observer of the fold, and what /metrics asks for signals.
+
+    `guard` raises StoreUnavailable while the store must not be written; `clock` gives Unix seconds.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Engine:
         in_flight: Callable[[], Mapping[str, int]],
         names: dict[str, str],
         on_message: Callable[[], None],
+        guard: Callable[[], Awaitable[None]],
         clock: Callable[[], float],
     ) -> None:
         self.observer = observer
@@ -69,6 +73,7 @@ class Engine:
         self._in_flight = in_flight
         self._names = names
         self._on_message = on_message
+        self._guard = guard
         self._clock = clock
         self._restored = False
         self._saved_at = clock()
@@ -119,12 +124,14 @@ class Engine:
         """Look at everything that is there and save it. Raises StoreUnavailable."""
         now = self._clock()
         if self._restored:
+            await self._guard()
             await self._admit(now)
             self._note(self.observer.tick(int(now), force=True))
             await self._save(now)
 
     async def tick(self, now: float) -> None:
         """One look. Raises StoreUnavailable; nothing is lost by it."""
+        await self._guard()
         if not self._restored:
             await self._restore()
         await self._admit(now)

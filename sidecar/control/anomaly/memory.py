@@ -11,7 +11,7 @@ from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.anomaly.windows import Window
 
 FEEDBACK_FADES = 30 * DAY
-EVIDENCE_LENGTH = 100
+EVIDENCE_LENGTH = 84
 MAX_ENCODED = 4096
 
 
@@ -38,11 +38,11 @@ class Memory(msgspec.Struct, array_like=True):
     last_used: int = 0
     baseline: Baseline = msgspec.field(default_factory=Baseline)
     window: Window = msgspec.field(default_factory=Window)
-    networks: Seen = msgspec.field(default_factory=lambda: Seen(64))
+    networks: Seen = msgspec.field(default_factory=lambda: Seen(40))
     agents: Seen = msgspec.field(default_factory=lambda: Seen(8))
-    models: Seen = msgspec.field(default_factory=lambda: Seen(24))
+    models: Seen = msgspec.field(default_factory=lambda: Seen(16))
     routes: Seen = msgspec.field(default_factory=lambda: Seen(8))
-    refused_models: Seen = msgspec.field(default_factory=lambda: Seen(6))
+    refused_models: Seen = msgspec.field(default_factory=lambda: Seen(4))
     stranger_since: int = 0
     stranger_requests: int = 0
     raised: dict[str, Raised] = {}

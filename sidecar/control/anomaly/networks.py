@@ -15,7 +15,7 @@ from typing import Literal, Protocol, cast
 
 NameForm = Literal["full", "network", "hash"]
 NUMBER_BYTES = 4
-"""32 bits: a key remembers 64 networks, so a chance collision is a matter of one in 60 million."""
+"""32 bits: a key remembers 40 networks, so a new one is mistaken for one of them once in 100 million times."""
 
 _CACHE = 50_000
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"

@@ -30,11 +30,12 @@ class Source(msgspec.Struct, array_like=True):
 
 
 class Sources:
-    """At most `CAPACITY` networks, the longest silent forgotten first."""
+    """At most `capacity` networks, the longest silent forgotten first."""
 
-    def __init__(self, thresholds: Thresholds, known: dict[int, Source] | None = None) -> None:
+    def __init__(self, thresholds: Thresholds, *, capacity: int = CAPACITY) -> None:
         self._thresholds = thresholds
-        self.by_number: dict[int, Source] = known or {}
+        self._capacity = capacity
+        self.by_number: dict[int, Source] = {}
         self.changed: set[int] = set()
         """Networks whose signals changed since somebody emptied this."""
 
@@ -108,7 +109,7 @@ class Sources:
     def _source(self, network: Network, now: int) -> Source:
         source = self.by_number.pop(network.number, None)
         if source is None:
-            if len(self.by_number) >= CAPACITY:
+            if len(self.by_number) >= self._capacity:
                 oldest = next((number for number, known in self.by_number.items() if not known.raised), None)
                 del self.by_number[next(iter(self.by_number)) if oldest is None else oldest]
             source = Source(network.name, now)

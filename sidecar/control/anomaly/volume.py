@@ -74,12 +74,13 @@ class Volume:
         """Raise what the windows show; `tokens` are those of the newest step."""
         minute, five, usual = memory.window.minute, memory.window.five, memory.baseline.usual
         young = self._thresholds.young_baseline if len(memory.baseline.days) < DAYS else 1.0
-        if five[SERVED] >= self.least_requests:
+        # Every line is above the peak, so what stays below the peaks needs no measuring: that is nearly everything.
+        if five[SERVED] >= self.least_requests and (five[SERVED] > usual.five or minute[SERVED] > usual.minute):
             peaks = (usual.minute, usual.five, usual.hour)
             self._measure(self._requests, memory, now, minute, five, SERVED, peaks, young)
             if five[STRANGE]:
                 self._measure(self._alone, memory, now, minute, five, STRANGE, peaks, young)
-        if five[TOKENS] >= self.least_tokens:
+        if five[TOKENS] >= self.least_tokens and (five[TOKENS] > usual.tokens_five or minute[TOKENS] > usual.tokens_minute):
             token_peaks = (usual.tokens_minute, usual.tokens_five, usual.tokens_hour)
             self._measure(self._tokens, memory, now, minute, five, TOKENS, token_peaks, young)
         today = memory.baseline.tokens_today

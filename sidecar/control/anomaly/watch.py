@@ -85,7 +85,8 @@ class Watch:
                 if met.network.new_until <= now and not met.is_stranger and len(self._familiar) < _FAMILIAR:
                     self._familiar[caller] = met
             else:
-                met.network.last = met.agent.last = met.model.last = met.route.last = now
+                # The rest of the caller is refreshed once an hour, when everybody is looked at anew.
+                met.network.last = now
             served += count
             if met.network.new_until > now:
                 strange += count

@@ -36,12 +36,13 @@ class Window(msgspec.Struct, array_like=True, gc=False):
             row[STRANGE] += strange
         else:
             rows.append([served, refused, tokens, strange, index])
-        for sums in (minute, five):
-            sums[SERVED] += served
-            sums[TOKENS] += tokens
-            if refused:
+        minute[SERVED] += served
+        five[SERVED] += served
+        minute[TOKENS] += tokens
+        five[TOKENS] += tokens
+        if refused or strange:
+            for sums in (minute, five):
                 sums[REFUSED] += refused
-            if strange:
                 sums[STRANGE] += strange
         oldest = index - MINUTE_STEPS
         while rows[self.split][_INDEX] <= oldest:

@@ -62,6 +62,8 @@ class AuditLog(AuditReader):
         """Where the events of the journal are in the log, as far as this process knows."""
         self.waiting = 0
         """Events of the journal that are not safely in the log yet, when last looked at."""
+        self.recorded: dict[tuple[str, str], int] = {}
+        """Events by action and outcome since this process started, for /metrics."""
 
     @asynccontextmanager
     async def act(self, event: Event) -> AsyncIterator[Act]:
@@ -86,8 +88,11 @@ class AuditLog(AuditReader):
             self._under_way.discard(event.id)
 
     async def append(self, event: Event) -> None:
-        """Record something that has happened: a failed authentication, an automatic act. Does not raise when the store is away."""
-        self._journal.write(event)
+        """Record something that has happened: a failed authentication, an automatic act. What cannot be recorded is logged."""
+        try:
+            self._journal.write(event)
+        except OSError as error:
+            log.error("the audit journal in data_dir cannot be written (%s); audit record %s has only one chance", error.strerror, event.id)
         await self._append_or_leave(event)
 
     async def verify(self) -> Verdict:
@@ -144,6 +149,8 @@ class AuditLog(AuditReader):
         return safe
 
     async def _append_or_leave(self, event: Event) -> None:
+        kind = (event.action, event.outcome)
+        self.recorded[kind] = self.recorded.get(kind, 0) + 1
         try:
             await self._append(event)
         except StoreUnavailable as error:

@@ -90,7 +90,6 @@ SPOOL_BYTES = _gauge("sidecar_spool_bytes", (), "Disk that the spools take.")
 BACKLOG = _gauge("sidecar_metering_pending_bytes", (), "Spooled bytes that the store does not have yet.")
 CORRUPT = _counter("sidecar_spool_corrupt_total", (), "Damaged stretches of spools that were put aside.")
 LOG_DROPPED = _counter("sidecar_access_log_dropped_total", (), "Access log lines dropped because standard output did not take them.")
-RECONCILED = _counter("sidecar_metering_reconciled_total", (), "Calls whose use was filled in from the hub's own ledger.")
 
 WORKER_COUNTERS = (
     _counter("sidecar_requests_started_total", (), "Requests whose headers were read; what finished less than this is under way or lost."),

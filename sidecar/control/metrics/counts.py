@@ -34,7 +34,7 @@ class Counter:
     """Makes deltas; keeps nothing of them. `label` gives the key_id under which a key is counted."""
 
     def __init__(self, label: Callable[[str], str], *, routes: int = 200, models: int = 100) -> None:
-        self._label = label
+        self.label = label
         self._routes = Bounded(routes)
         self._models = Bounded(models)
 
@@ -45,7 +45,7 @@ class Counter:
         for row in sums.rows:
             key_id = row.sample.key_id
             if key_id:
-                _count_key(_field(delta, row.shard, KEY_FIELD + self._label(key_id)), row)
+                _count_key(_field(delta, row.shard, KEY_FIELD + self.label(key_id)), row)
             else:
                 _count_unkeyed(delta, row)
             self._count_model(delta, row)
@@ -86,7 +86,7 @@ class Counter:
 
     def _count_interim(self, delta: Delta, interim: Interim) -> None:
         if interim.key_id:
-            field = _field(delta, shard_of(interim.key_id), KEY_FIELD + self._label(interim.key_id))
+            field = _field(delta, shard_of(interim.key_id), KEY_FIELD + self.label(interim.key_id))
             add_list(field.setdefault("b", [0, 0]), [interim.bytes_in, interim.bytes_out])
 
 

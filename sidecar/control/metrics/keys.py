@@ -29,7 +29,7 @@ class LabelledKeys:
 
     def label(self, key_id: str) -> str:
         """The key_id label under which a key is counted; takes a place when there is one."""
-        if key_id in self.records:
+        if key_id in self.records or key_id == OVERFLOW:
             return key_id
         if len(self.records) >= self.limit:
             self._waiting = True

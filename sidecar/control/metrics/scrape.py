@@ -149,4 +149,4 @@ def _flat(counts: Mapping[str, Any]) -> Samples:
 def _labelled(family: Family, counters: Mapping[str, int]) -> Samples:
     """A worker names a counter by its family, and a label's value after a `:`."""
     found = [(name.partition(":")[2], count) for name, count in sorted(counters.items()) if name.partition(":")[0] == family.name]
-    return [((value,) if family.labels else (), count) for value, count in found] or ([] if family.labels else [((), 0)])
+    return [((value,) if family.labels else (), count) for value, count in found]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -42,6 +42,11 @@ class Counts:
             add(self.keys.setdefault(name.removeprefix(KEY_FIELD), {}), nested)
         else:
             add(self.families.setdefault(name, {}), nested)
+
+    def forget(self, key_ids: Iterable[str]) -> None:
+        """Drop the counts of keys that are no longer exported."""
+        for key_id in key_ids:
+            self.keys.pop(key_id, None)
 
     def observe(self, sums: Sums) -> None:
         """Keep what is not a sum: exemplars, and the lags that workers report."""

@@ -6,7 +6,7 @@
 -- ARGV[4] MessagePack: totals, field -> nested sums   ARGV[5] seconds that totals are kept
 -- ARGV[6] MessagePack: the plan, steps of {kind, expires at (0: never), what}; each takes one key, a quota two
 --   kind 'sums': a hash, field -> nested sums
---   kind 'set': members
+--   kind 'counts': a sorted set, member -> what its score grows by
 --   kind 'use': a key's use, {latest time, secret id -> {latest time, requests, networks, agents}}, newest first
 --   kind 'quota': holds and counts of a key, pairs of {quota_period, tokens}
 -- ARGV[7..] blocks of the call log, five each: number of calls, first and last time, key mask, block
@@ -121,7 +121,13 @@ end
 
 local KINDS = {
   sums = function(key, fields) return add_sums(KEYS[key], fields), 1 end,
-  set = function(key, members) return redis.call('SADD', KEYS[key], unpack(members)), 1 end,
+  counts = function(key, counts)
+    local created = 1 - redis.call('EXISTS', KEYS[key])
+    for member, count in pairs(counts) do
+      redis.call('ZINCRBY', KEYS[key], count, member)
+    end
+    return created, 1
+  end,
   use = function(key, use) return add_use(KEYS[key], use), 1 end,
   quota = function(key, uses)
     for _, use in ipairs(uses) do

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
+from sidecar.control.admin.authentication import Actor
 from sidecar.control.admin.endpoints import ENDPOINTS
 from sidecar.control.admin.openapi import problems
-from tests.control.admin.conftest import Api
+from sidecar.control.admin.services import AdminServices
+from tests.control.admin.conftest import Api, serve
 from tests.support.store import Server
 
 FORM = {"message", "type", "param", "code"}
@@ -134,6 +140,20 @@ async def test_request_ids(api: Api) -> None:
     assert response.headers["X-Request-Id"].startswith("req_")
 
 
+async def test_headers_that_are_no_text_do_no_harm(api: Api) -> None:
+    host, port = api.base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = b'{"name":"raw"}'
+    writer.write(
+        b"POST /admin/v1/keys HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nUser-Agent: \xff\xfe cafe\r\nX-Request-Id: \xff\r\n"
+        b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s" % (api.token.encode(), len(body), body)
+    )
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert (await api.events("action=api_key.created"))[0]["source"]["agent"] == "?? cafe"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
@@ -222,3 +242,27 @@ def test_every_refusal_is_declared() -> None:
         statuses = {problem.status for problem in problems(endpoint)}
         assert {400, 421, 500} <= statuses
         assert (401 in statuses) is (endpoint.role is not None)
+
+
+class Console:
+    """A session of an operator for every request with the cookie."""
+
+    async def actor(self, request: web.Request) -> Actor | None:
+        return Actor("session", "ses_1", "Olga", "operator") if "session" in request.cookies else None
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [("application/json", 201), ("text/plain", 415), ("application/x-www-form-urlencoded", 415), ("multipart/form-data; boundary=x", 415)],
+)
+async def test_a_page_of_another_site_cannot_use_the_console_s_session(services: AdminServices, content_type: str, status: int) -> None:
+    async with AsyncExitStack() as stack:
+        base = await serve(stack, replace(services, sessions=Console()))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        headers = {"Content-Type": content_type, "Cookie": "session=1"}
+        async with session.post(f"{base}/admin/v1/keys", data=b'{"name":"a"}', headers=headers) as response:
+            assert response.status == status
+        async with session.get(f"{base}/admin/v1/whoami", headers={"Cookie": "session=1"}) as response:
+            assert (await response.json())["actor"]["type"] == "session"
+        async with session.get(f"{base}/admin/v1/whoami") as response:
+            assert response.status == 401

@@ -91,12 +91,12 @@ async def test_schemathesis_finds_nothing(valkey: Server, tmp_path: Path) -> Non
         token = (data_dir / "admin-token").read_text().strip()
         process = await asyncio.create_subprocess_exec(
             program, "run", f"{base}/admin/v1/openapi.json", "-H", f"Authorization: Bearer {token}", "--checks", CHECKS,
-            "--max-examples", "8", "--no-color", "--suppress-health-check", "all", "--generation-database", "none", "--seed", "1",
+            "--max-examples", "4", "--no-color", "--suppress-health-check", "all", "--generation-database", "none", "--seed", "1",
             cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
-        output, _ = await asyncio.wait_for(process.communicate(), WITHIN)
-        text = output.decode()
-        assert process.returncode == 0, text[-20_000:]
-        assert "No issues found" in text or "passed" in text, text
-
-
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), WITHIN)
+        except TimeoutError:
+            process.kill()
+            raise
+        assert process.returncode == 0, output.decode()[-20_000:]

@@ -194,6 +194,14 @@ async def _settled(log: AuditLog) -> bool:
     return log.waiting == 0
 
 
+async def test_a_full_disk_does_not_turn_a_refusal_into_a_failure(log: AuditLog, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "audit").rmdir()
+    (tmp_path / "audit").write_text("no directory")
+    await log.append(event("admin.authentication_failed"))
+    assert len(await everything(log)) == 1
+    assert "cannot be written" in caplog.text
+
+
 async def test_a_store_without_disk_is_trusted_after_an_hour(tmp_path: Path, journal: Journal) -> None:
     server = Server(tmp_path / "plain", append_only=False)
     server.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sidecar.control.calls import Calls
 from sidecar.control.fold import Fold
-from sidecar.control.ledger import Ledger
+from sidecar.control.ledger import LANES, Ledger
 from sidecar.control.metrics.counts import Counter
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.state import Counts
@@ -43,12 +43,18 @@ class Folding:
 
     async def run(self) -> None:
         """Read everything there is, and bring it into the store."""
-        if not self.fold.restored:
+        if not self.fold.restored.is_set():
             await self.fold.restore()
         while True:
             events = self.fold.count()
-            if not await self.fold.apply() and not events:
+            await self.apply()
+            if not events and not self.fold.backlog():
                 return
+
+    async def apply(self) -> None:
+        """Bring a stretch into the store, in both lanes."""
+        for lane in LANES:
+            await self.fold.apply(lane)
 
     def requests(self, key_id: str) -> int:
         """What /metrics has counted for a key."""

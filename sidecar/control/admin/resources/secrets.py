@@ -41,12 +41,15 @@ class Secrets:
         before = await self._known(call.path["key_id"])
         secret = next((one for one in before.secrets if one.id == secret_id), None)
         if secret is None:
-            raise AdminError(NOT_FOUND, "The key has no secret with this id.", param="secret_id")
+            raise _unknown()
         if secret.state == "current":
             raise AdminError(CONFLICT, "This is the key's current secret: rotate the key, or revoke it.", param="secret_id")
         async with self._recorder.act(call, "api_key.secret_revoked", target(before), reason=call.body.reason) as act:
             with key_errors():
-                key = await self._keys.end_secret(before.id, secret_id)
+                try:
+                    key = await self._keys.end_secret(before.id, secret_id)
+                except KeyError:
+                    raise _unknown() from None
             act.on(target(key), changes(before, key))
         return Answer(200, messages.KeyAnswer(key=key_object(key, await self._use(key.id), self._recorder.now())))
 
@@ -58,3 +61,7 @@ class Secrets:
 
     async def _use(self, key_id: str) -> Use:
         return (await self._keys.uses([key_id])).get(key_id, Use())
+
+
+def _unknown() -> AdminError:
+    return AdminError(NOT_FOUND, "The key has no secret with this id.", param="secret_id")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
@@ -17,20 +17,23 @@ from sidecar.control.admin.errors import NOT_FOUND, AdminError
 from sidecar.control.admin.messages import usage as messages
 from sidecar.control.admin.shadow import Shadow
 from sidecar.control.admin.times import Time, to_seconds, to_time, to_time_or_none
-from sidecar.control.queries import CallQueries, UsageQueries, UsageReport, Use
+from sidecar.control.queries import CallQueries, GroupBy, Step, UsageQueries, UsageReport, Use
 from sidecar.events.record import Request
 from sidecar.keys.reader import KeyReader
 
 _PAGE = 1000
 _CSV_BOUND = 1_000_000
 _SHADOW_BOUND = 50_000
+_DAY = 86400.0
 
 
 class Usage:
-    """Serves `usage.*`, `requests.*` and `shadow.*`."""
+    """Serves `usage.*`, `requests.*` and `shadow.*`; `reach` is for how many seconds use is kept at most."""
 
-    def __init__(self, usage: UsageQueries, calls: CallQueries, keys: KeyReader) -> None:
+    def __init__(self, usage: UsageQueries, calls: CallQueries, keys: KeyReader, reach: float, clock: Callable[[], float]) -> None:
         self._usage = usage
+        self._reach = reach
+        self._clock = clock
         self._calls = calls
         self._keys = keys
 
@@ -47,7 +50,7 @@ class Usage:
         """The use of all keys together."""
         query = call.query
         start, end = span(query.from_, query.to)
-        report = await self._usage.usage(None, start, end, query.step, query.group_by)
+        report = await self._report(None, start, end, query.step, query.group_by)
         names: dict[str, str] = {}
         if query.group_by == "key" and report.groups:
             names = await self._names([group.by for group in report.groups])
@@ -60,8 +63,19 @@ class Usage:
         if await self._keys.get(key_id) is None:
             raise AdminError(NOT_FOUND, "There is no key with this id.", param="key_id")
         start, end = span(query.from_, query.to)
-        report = await self._usage.usage(key_id, start, end, query.step, query.group_by)
+        report = await self._report(key_id, start, end, query.step, query.group_by)
         return self._answer(call.media is not None, report, {})
+
+    async def _report(
+        self, key_id: str | None, start: float | None, end: float | None, step: Step, group_by: GroupBy | None
+    ) -> UsageReport:
+        """The report over what can be kept: a span of millennia is not walked through, and is answered as it was asked."""
+        now = self._clock()
+        oldest, latest = now - self._reach - _DAY, now + _DAY
+        first = None if start is None else min(max(start, oldest), latest)
+        last = None if end is None else max(min(end, latest), oldest)
+        report = await self._usage.usage(key_id, first, last, step, group_by)
+        return replace(report, start=report.start if first == start else start, end=report.end if last == end else end)
 
     def _answer(self, as_csv: bool, report: UsageReport, names: dict[str, str]) -> Answer:
         if as_csv:

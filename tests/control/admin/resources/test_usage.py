@@ -30,11 +30,20 @@ async def test_usage_of_all(api: Api, recorded: Recorded) -> None:
 
 
 async def test_a_span_with_offsets(api: Api, recorded: Recorded) -> None:
-    query = "from=1970-01-01T01:00:00%2B01:00&to=1970-01-01T00:02:00Z&step=1m&group_by=model"
+    api.clock.offset = 1_800_000_000 - api.clock()
+    query = "from=2027-01-15T09:00:00%2B01:00&to=2027-01-15T08:02:00Z&step=1m&group_by=model"
     status, body, _ = await api.call("GET", f"/admin/v1/usage?{query}")
-    assert (status, body["from"], body["to"]) == (200, "1970-01-01T00:00:00Z", "1970-01-01T00:02:00Z")
+    assert (status, body["from"], body["to"]) == (200, "2027-01-15T08:00:00Z", "2027-01-15T08:02:00Z")
     assert [group["by"] for group in body["groups"]] == ["=model"]
-    assert recorded.asked == [(None, 0.0, 120.0, "1m", "model")]
+    assert recorded.asked == [(None, 1_800_000_000.0, 1_800_000_120.0, "1m", "model")]
+
+
+async def test_a_span_of_millennia_is_not_walked_through(api: Api, recorded: Recorded) -> None:
+    query = "from=0001-01-01T00:00:00%2B10:00&to=9999-12-31T23:59:59-10:00"
+    status, body, _ = await api.call("GET", f"/admin/v1/usage?{query}")
+    assert (status, body["from"], body["to"]) == (200, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+    ((_, start, end, _, _),) = recorded.asked
+    assert end - start < 403 * 86400
 
 
 async def test_usage_of_a_key(api: Api, recorded: Recorded) -> None:

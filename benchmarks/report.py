@@ -1,0 +1,130 @@
+"""Results as a text for people and as a document for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.contest import Outcome
+from benchmarks.statistics import Spread
+from benchmarks.targets import TARGETS
+
+BUSY_LOAD = 0.93
+"""Beyond this share of its core, the load may have been what held a proxy back."""
+
+
+def text(outcomes: Mapping[str, Outcome], notes: Iterable[str]) -> str:
+    """Everything as tables."""
+    parts = [_outcome(outcome) for outcome in outcomes.values()]
+    parts.append(targets(outcomes))
+    parts += [f"- {note}" for note in notes]
+    return "\n".join(parts)
+
+
+def targets(outcomes: Mapping[str, Outcome]) -> str:
+    """What was to be reached, and what was."""
+    rows = [("target", "reached", "spread", "floor", "aim", "")]
+    for target in TARGETS:
+        reached = target.measure(outcomes)
+        if reached is not None:
+            bounds = tuple("" if bound is None else f"{bound:g}" for bound in (target.floor, target.aim))
+            rows.append((target.what, number(reached.median), _range(reached), *bounds, target.verdict(reached)))
+    return "Targets\n\n" + table(rows) if len(rows) > 1 else ""
+
+
+def document(outcomes: Mapping[str, Outcome], machine: Mapping[str, str], options: Mapping[str, object]) -> dict[str, Any]:
+    """JSON-ready: every sample, and what the targets made of them."""
+    judged = [(target, target.measure(outcomes)) for target in TARGETS]
+    return {
+        "machine": dict(machine),
+        "options": dict(options),
+        "contests": [_document(outcome) for outcome in outcomes.values()],
+        "targets": [
+            {
+                "what": target.what,
+                "floor": target.floor,
+                "aim": target.aim,
+                "reached": reached.median,
+                "low": reached.low,
+                "high": reached.high,
+                "verdict": target.verdict(reached),
+            }
+            for target, reached in judged
+            if reached is not None
+        ],
+    }
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as a Markdown table; the first is the head, and all columns but the first are numbers."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+
+    def line(row: Sequence[str]) -> str:
+        first, *others = (cell.ljust(width) if not at else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        return "| " + " | ".join([first, *others]) + " |"
+
+    rule = "| " + " | ".join("-" * width if not at else "-" * (width - 1) + ":" for at, width in enumerate(widths)) + " |"
+    head, *rest = rows
+    return "\n".join([line(head), rule, *map(line, rest)]) + "\n"
+
+
+def number(value: float) -> str:
+    """Three digits that mean something."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _outcome(outcome: Outcome) -> str:
+    contest = outcome.contest
+    figures = _figures(outcome)
+    rows = [["", f"{contest.unit}", "spread", f"ratio to {contest.baseline}", "spread", *(name for name in figures), "by process"]]
+    titles = {entry.label: entry.peer.title for entry in contest.entries if entry.label == entry.peer.name}
+    for label in outcome.samples:
+        main = outcome.spread(label, contest.figure)
+        ratio = ["", ""]
+        if contest.baseline in outcome.samples and min(outcome.figures(contest.baseline, contest.figure)) > 0:
+            times = outcome.ratio(label, contest.baseline, contest.figure)
+            ratio = [number(times.median), _range(times)]
+        more = [number(outcome.spread(label, name).median) for name in figures]
+        roles = ", ".join(f"{role} {number(cost)}" for role, cost in outcome.roles(label).items())
+        rows.append([titles.get(label, label), number(main.median) + _mark(outcome, label), _range(main), *ratio, *more, roles])
+    failed = "".join(f"- {label}: {why}\n" for label, why in outcome.failures.items())
+    return f"{contest.title} ({contest.name})\n\n{table(rows)}{failed}"
+
+
+def _figures(outcome: Outcome) -> list[str]:
+    """The further figures that a table shows."""
+    names = next((list(samples[0].figures) for samples in outcome.samples.values() if samples), [])
+    return [name for name in names if name != outcome.contest.figure]
+
+
+def _mark(outcome: Outcome, label: str) -> str:
+    if outcome.contest.figure != "rate":
+        return ""
+    return "*" if outcome.spread(label, "load").median > BUSY_LOAD else ""
+
+
+def _range(spread: Spread) -> str:
+    return f"{number(spread.low)}–{number(spread.high)}"
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    contest = outcome.contest
+    titles = {entry.label: entry.peer.title for entry in contest.entries}
+    return {
+        "name": contest.name,
+        "title": contest.title,
+        "figure": contest.figure,
+        "unit": contest.unit,
+        "baseline": contest.baseline,
+        "entries": [
+            {
+                "label": label,
+                "title": titles[label],
+                "samples": [{"figures": dict(sample.figures), "roles": dict(sample.roles)} for sample in samples],
+            }
+            for label, samples in outcome.samples.items()
+        ],
+        "failures": outcome.failures,
+    }

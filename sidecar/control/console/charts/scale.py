@@ -1,0 +1,32 @@
+"""Axes: round numbers that an axis may end in, and the names of moments."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import floor, log10
+
+_ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+DAY, HOUR = 86400, 3600
+
+
+def top(highest: float, *, whole: bool = True) -> float:
+    """The first round number that is not below `highest`; at least 1, or 2 for counts, so that the middle is one too."""
+    if highest <= 0:
+        return 2.0 if whole else 1.0
+    power = 10.0 ** floor(log10(highest))
+    found = next(step * power for step in _ROUND if step * power >= highest * 0.999999)
+    return max(found, 2.0) if whole else found
+
+
+def tick(time: float, step: float) -> str:
+    """A moment as an axis names it."""
+    moment = datetime.fromtimestamp(time, UTC)
+    if step >= DAY:
+        return f"{moment:%b} {moment.day}"
+    return f"{moment:%b} {moment.day} {moment:%H:%M}" if step > HOUR else f"{moment:%H:%M}"
+
+
+def bucket(time: float, step: float) -> str:
+    """The beginning of a bucket as a table names it."""
+    moment = datetime.fromtimestamp(time, UTC)
+    return f"{moment:%Y-%m-%d}" if step >= DAY else f"{moment:%Y-%m-%d %H:%M}"

@@ -1,0 +1,62 @@
+"""Alerts: what is suspected, why, and what an operator says to it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from sidecar.control.admin import endpoints
+from sidecar.control.admin.messages.operations import AnomalyList
+from sidecar.control.console.guard import local
+from sidecar.control.console.visit import Screen, Visit, see
+
+PAGE = 50
+STATES = (("open", "Open"), ("acknowledged", "Acknowledged"), ("closed", "Over"), ("all", "All"))
+MUTES = (("24h", "a day"), ("7d", "a week"), ("30d", "30 days"), ("0s", "no longer"))
+_ALERT = "/alerts/{anomaly_id}"
+
+
+class Alerts:
+    """Every act is a call of the API."""
+
+    def screens(self) -> list[Screen]:
+        """The list, and two acts."""
+        return [
+            Screen("GET", "/alerts", self.show),
+            Screen("POST", f"{_ALERT}/acknowledge", self.acknowledge, "operator"),
+            Screen("POST", f"{_ALERT}/mute", self.mute, "operator"),
+        ]
+
+    async def show(self, visit: Visit) -> web.StreamResponse:
+        """One page, newest first."""
+        state = visit.query.get("state", "open")
+        link = {name: visit.query[name] for name in ("state", "level", "key") if name in visit.query}
+        query = {**link, "limit": str(PAGE)}
+        query |= {"cursor": visit.query["cursor"]} if "cursor" in visit.query else {}
+        query.pop("state", None)
+        if state != "all":
+            query["state"] = state
+        answer = await visit.ask(endpoints.LIST_ANOMALIES, query=query)
+        assert isinstance(answer.document, AnomalyList)
+        return visit.page(
+            "alerts.html",
+            alerts=answer.document.data,
+            state=state,
+            states=STATES,
+            level=link.get("level", ""),
+            key=link.get("key", ""),
+            link=link,
+            cursor=visit.query.get("cursor", ""),
+            next_cursor=answer.document.next_cursor,
+            mutes=MUTES,
+        )
+
+    async def acknowledge(self, visit: Visit) -> web.StreamResponse:
+        """Say that it is dealt with."""
+        await visit.ask(endpoints.ACKNOWLEDGE, path=dict(visit.path), body={"reason": visit.form.get("reason", "")})
+        return see(local(visit.form.get("back", "/alerts")), "acknowledged")
+
+    async def mute(self, visit: Visit) -> web.StreamResponse:
+        """Silence its signals for its key."""
+        duration = visit.form.get("duration", "24h")
+        await visit.ask(endpoints.MUTE, path=dict(visit.path), body={"reason": visit.form.get("reason", ""), "duration": duration})
+        return see(local(visit.form.get("back", "/alerts")), "unmuted" if duration == "0s" else "muted")

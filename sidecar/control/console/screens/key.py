@@ -1,0 +1,69 @@
+"""One key: what it is, how it was used, who uses its secrets, what is suspected, what was done to it, its latest calls."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from sidecar.control.admin import endpoints
+from sidecar.control.admin.messages.operations import AnomalyList, AuditList
+from sidecar.control.admin.services import AdminServices
+from sidecar.control.console.charts import of_use
+from sidecar.control.console.guard import HOME
+from sidecar.control.console.sample import MOST, sample
+from sidecar.control.console.screens.key_acts import read_key, read_secrets
+from sidecar.control.console.spans import RANGES, chosen
+from sidecar.control.console.visit import Screen, Visit
+from sidecar.control.usage_overview import Overview
+
+CALLS = 15
+EVENTS = 10
+
+
+class KeyPage:
+    """Everything of a key on one page."""
+
+    def __init__(self, services: AdminServices, overview: Overview) -> None:
+        self._calls = services.calls
+        self._overview = overview
+
+    def screens(self) -> list[Screen]:
+        """One."""
+        return [Screen("GET", f"{HOME}/{{key_id}}", self.show)]
+
+    async def show(self, visit: Visit) -> web.StreamResponse:
+        """The page."""
+        key = await read_key(visit)
+        span = chosen(visit.query, visit.now)
+        use, secrets, calls, anomalies, events = await asyncio.gather(
+            self._overview.breakdown(key.id, span.start, span.end, span.step),
+            read_secrets(visit, key.id),
+            self._calls.calls(key_id=key.id, outcome=None, start=span.start, end=span.end, limit=MOST, cursor=""),
+            visit.ask(endpoints.LIST_ANOMALIES, query={"key": key.id, "limit": "20"}),
+            visit.ask(endpoints.AUDIT_EVENTS, query={"target": key.id, "limit": str(EVENTS)}),
+        )
+        assert isinstance(anomalies.document, AnomalyList)
+        assert isinstance(events.document, AuditList)
+        seen = sample(calls.calls, span)
+        return visit.page(
+            "key.html",
+            key=key,
+            span=span,
+            ranges=RANGES,
+            link={},
+            use=use,
+            charts=[
+                of_use.requests(use, span),
+                of_use.tokens(use, span),
+                of_use.errors(use, span),
+                of_use.latency(seen.middle, seen.slow, span, seen.calls),
+            ],
+            models=of_use.ranked(use.groups["model"]),
+            routes=of_use.ranked(use.groups["route"]),
+            seen=seen,
+            secrets=secrets,
+            alerts=anomalies.document.data,
+            events=events.document.data,
+            calls=calls.calls[:CALLS],
+        )

@@ -1,0 +1,142 @@
+"""What an operator does to one key. Each act asks first where it cannot be undone."""
+
+from __future__ import annotations
+
+import secrets
+
+from aiohttp import web
+
+from sidecar.control.admin import endpoints
+from sidecar.control.admin.errors import AdminError
+from sidecar.control.admin.messages.keys import KeyAnswer, KeyObject, SecretList
+from sidecar.control.admin.services import AdminServices
+from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field
+from sidecar.control.console.guard import HOME
+from sidecar.control.console.screens.new_key import reveal
+from sidecar.control.console.visit import Screen, Visit, see
+from sidecar.control.usage_overview import Overview
+from sidecar.settings.values import Duration
+
+_KEY = f"{HOME}/{{key_id}}"
+GRACES = (("24h", "24 hours"), ("7d", "7 days"), ("1h", "1 hour"), ("0s", "nothing: the old secret ends at once"))
+
+
+class KeyActs:
+    """Every act is a call of the API."""
+
+    def __init__(self, services: AdminServices, overview: Overview) -> None:
+        self._settings = services.settings
+        self._overview = overview
+
+    def screens(self) -> list[Screen]:
+        """All for operators."""
+        return [
+            Screen("GET", f"{_KEY}/edit", self.edit, "operator"),
+            Screen("POST", f"{_KEY}/edit", self.change, "operator"),
+            Screen("GET", f"{_KEY}/rotate", self.rotation, "operator"),
+            Screen("POST", f"{_KEY}/rotate", self.rotate, "operator"),
+            Screen("GET", f"{_KEY}/revoke", self.revocation, "operator"),
+            Screen("POST", f"{_KEY}/revoke", self.revoke, "operator"),
+            Screen("POST", f"{_KEY}/disable", self.disable, "operator"),
+            Screen("POST", f"{_KEY}/enable", self.enable, "operator"),
+            Screen("POST", f"{_KEY}/secrets/{{secret_id}}/end", self.end_secret, "operator"),
+        ]
+
+    async def edit(self, visit: Visit) -> web.StreamResponse:
+        """The form, filled in."""
+        key = await read_key(visit)
+        return _form(visit, key.id, KeyForm.of(key), str(key.revision))
+
+    async def change(self, visit: Visit) -> web.StreamResponse:
+        """Save the form, unless somebody else has changed the key since it was opened."""
+        key_id, form, revision = visit.path["key_id"], KeyForm(visit.form), visit.form.get("revision", "")
+        try:
+            await visit.ask(
+                endpoints.CHANGE_KEY,
+                path={"key_id": key_id},
+                body=form.body(visit.now),
+                if_match=int(revision) if revision.isdigit() else 0,
+            )
+        except AdminError as error:
+            if error.problem.status != 400:
+                raise
+            return _form(visit, key_id, form, revision, faults_by_field(error.faults))
+        return see(f"{HOME}/{key_id}", "changed")
+
+    async def rotation(self, visit: Visit) -> web.StreamResponse:
+        """Which overlap, and what an earlier rotation has left."""
+        key = await read_key(visit)
+        return visit.page(
+            "rotate.html", key=key, graces=GRACES, intent=secrets.token_urlsafe(16), secrets=await read_secrets(visit, key.id)
+        )
+
+    async def rotate(self, visit: Visit) -> web.StreamResponse:
+        """A new secret, shown once."""
+        grace = visit.form.get("grace_period", "24h")
+        answer = await visit.ask(
+            endpoints.ROTATE_KEY,
+            path=dict(visit.path),
+            body={"grace_period": grace},
+            idempotency_key=visit.form.get("intent", "")[:64],
+        )
+        return reveal(visit, self._settings, answer.document, "The new secret", grace=Duration.parse(grace))
+
+    async def revocation(self, visit: Visit, fault: str = "") -> web.StreamResponse:
+        """Name the key and what it did in the last 24 hours."""
+        key = await read_key(visit)
+        hours = (await self._overview.last_hours([key.id], visit.now))[key.id]
+        return visit.page("revoke.html", status=400 if fault else 200, key=key, requests=sum(hours), fault=fault)
+
+    async def revoke(self, visit: Visit) -> web.StreamResponse:
+        """For ever. Whoever revokes a key in use has to type its name."""
+        key = await read_key(visit)
+        hours = (await self._overview.last_hours([key.id], visit.now))[key.id]
+        if sum(hours) and visit.form.get("typed_name", "").strip() != key.name.strip():
+            return await self.revocation(visit, "Type the name exactly as it stands above.")
+        await visit.ask(endpoints.REVOKE_KEY, path={"key_id": key.id}, body={"reason": visit.form.get("reason", "")})
+        return see(f"{HOME}/{key.id}", "revoked")
+
+    async def disable(self, visit: Visit) -> web.StreamResponse:
+        """Refuse the key for now."""
+        await visit.ask(endpoints.DISABLE_KEY, path=dict(visit.path), body={})
+        return see(f"{HOME}/{visit.path['key_id']}", "disabled")
+
+    async def enable(self, visit: Visit) -> web.StreamResponse:
+        """Accept it again."""
+        await visit.ask(endpoints.ENABLE_KEY, path=dict(visit.path), body={})
+        return see(f"{HOME}/{visit.path['key_id']}", "enabled")
+
+    async def end_secret(self, visit: Visit) -> web.StreamResponse:
+        """End the overlap of a rotation."""
+        await visit.ask(endpoints.REVOKE_SECRET, path=dict(visit.path), body={})
+        return see(f"{HOME}/{visit.path['key_id']}", "secret-ended")
+
+
+async def read_key(visit: Visit) -> KeyObject:
+    """The key of the path; AdminError 404."""
+    answer = await visit.ask(endpoints.GET_KEY, path={"key_id": visit.path["key_id"]})
+    assert isinstance(answer.document, KeyAnswer)
+    return answer.document.key
+
+
+async def read_secrets(visit: Visit, key_id: str) -> SecretList:
+    """Its secrets with their use."""
+    answer = await visit.ask(endpoints.LIST_SECRETS, path={"key_id": key_id})
+    assert isinstance(answer.document, SecretList)
+    return answer.document
+
+
+def _form(visit: Visit, key_id: str, form: KeyForm, revision: str, faults: dict[str, str] | None = None) -> web.StreamResponse:
+    return visit.page(
+        "key_form.html",
+        status=400 if faults else 200,
+        heading="Edit key",
+        creating=False,
+        action=f"{HOME}/{key_id}/edit",
+        back=f"{HOME}/{key_id}",
+        back_name="Back to the key",
+        token=revision,
+        form=form,
+        faults=faults or {},
+        labels=LABELS,
+    )

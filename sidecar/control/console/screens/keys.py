@@ -1,0 +1,144 @@
+"""Settings › API Keys: the table, its export, and revoking several keys at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from aiohttp import web
+from markupsafe import Markup
+
+from sidecar.control.admin import endpoints
+from sidecar.control.admin.csv_export import stream
+from sidecar.control.admin.endpoint import Answer
+from sidecar.control.admin.messages.keys import KeyList, KeyObject
+from sidecar.control.admin.origin import request_id
+from sidecar.control.admin.presenting import key_object
+from sidecar.control.admin.rendering import respond
+from sidecar.control.admin.services import AdminServices
+from sidecar.control.console import snippets
+from sidecar.control.console.charts.spark import sparkline
+from sidecar.control.console.guard import HOME
+from sidecar.control.console.risks import Risk, open_risks
+from sidecar.control.console.visit import Screen, Visit, see
+from sidecar.control.usage_overview import Overview
+
+PAGE = 50
+EXPORT_PAGE = 500
+_FILTERS = ("q", "status", "owner", "risk", "sort")
+ORDERS = (("", "Newest first"),)
+_EXPORTED = ("id", "name", "owner", "status", "hint", "created_at", "expires_at", "last_used_at", "tags", "revision")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A key as the table shows it; `requests` are those of the last 24 hours."""
+
+    key: KeyObject
+    requests: int
+    spark: Markup
+    risk: Risk | None
+
+
+class KeyTable:
+    """Reads keys through the API's own calls; sparklines come with one trip for the whole page."""
+
+    def __init__(self, services: AdminServices, overview: Overview) -> None:
+        self._settings = services.settings
+        self._keys = services.keys
+        self._overview = overview
+
+    def screens(self) -> list[Screen]:
+        """The table is for everybody who is signed in, revoking is not."""
+        return [
+            Screen("GET", HOME, self.table),
+            Screen("GET", f"{HOME}/export.csv", self.export),
+            Screen("POST", f"{HOME}/revoke", self.revoke_selected, "operator"),
+        ]
+
+    async def table(self, visit: Visit) -> web.StreamResponse:
+        """One page of keys."""
+        query = {name: visit.query.get(name, "") for name in (*_FILTERS, "cursor")}
+        link = {name: query[name] for name in _FILTERS if query[name]}
+        risks = await open_risks(visit)
+        keys, next_cursor = await self._page(visit, query, risks)
+        return visit.page(
+            "keys.html",
+            rows=await self._rows(keys, risks, visit.now),
+            total=await self._keys.count(),
+            query=query,
+            link=link,
+            filtered=any(query[name] for name in ("q", "status", "owner", "risk")),
+            orders=ORDERS,
+            next_cursor=next_cursor,
+            curl=snippets.curl(
+                self._settings.hub.profile, snippets.proxy_address(self._settings, visit.request.host), snippets.PLACEHOLDER
+            ),
+        )
+
+    async def export(self, visit: Visit) -> web.StreamResponse:
+        """Every key that passes the filters, as CSV."""
+        pieces = stream(_EXPORTED, self._exported(visit))
+        return await respond(
+            visit.request, Answer(200, media="text/csv", stream=pieces, filename="api-keys.csv"), request_id(visit.request)
+        )
+
+    async def revoke_selected(self, visit: Visit) -> web.StreamResponse:
+        """Ask first, naming the keys and what they did lately; then revoke each."""
+        chosen = list(dict.fromkeys(visit.chosen))[:PAGE]
+        if not chosen:
+            return see(HOME)
+        found = [key for key in await self._keys.get_many(chosen) if key is not None]
+        if visit.form.get("confirmed") == "yes":
+            for key in found:
+                await visit.ask(endpoints.REVOKE_KEY, path={"key_id": key.id}, body={"reason": visit.form.get("reason", "")})
+            return see(HOME, "bulk-revoked")
+        uses = await self._keys.uses(chosen)
+        keys = [key_object(key, uses.get(key.id), visit.now) for key in found]
+        return visit.page("bulk_revoke.html", rows=await self._rows(keys, await open_risks(visit), visit.now), back=HOME)
+
+    async def _page(self, visit: Visit, query: dict[str, str], risks: dict[str, Risk]) -> tuple[list[KeyObject], str | None]:
+        asked = {name: query[name] for name in ("q", "status", "owner", "cursor") if query[name]}
+        if query["risk"]:
+            return await self._suspected(query, risks, visit.now), None
+        answer = await visit.ask(endpoints.LIST_KEYS, query={**asked, "limit": str(PAGE)})
+        assert isinstance(answer.document, KeyList)
+        return answer.document.data, answer.document.next_cursor
+
+    async def _suspected(self, query: dict[str, str], risks: dict[str, Risk], now: float) -> list[KeyObject]:
+        """Keys with open alerts are few: those are read, and the other filters applied to them."""
+        wanted = [risk.key_id for risk in risks.values() if query["risk"] in ("any", risk.level)]
+        uses = await self._keys.uses(wanted)
+        found = [key_object(key, uses.get(key.id), now) for key in await self._keys.get_many(wanted) if key is not None]
+        prefix = query["q"].casefold()
+        return [
+            key
+            for key in sorted(found, key=lambda key: -risks[key.id].score)
+            if query["status"] in ("", key.status)
+            and query["owner"] in ("", key.owner)
+            and any(text.casefold().startswith(prefix) for text in (key.name, key.owner, key.id, key.hint))
+        ]
+
+    async def _rows(self, keys: list[KeyObject], risks: dict[str, Risk], now: float) -> list[Row]:
+        hours = await self._overview.last_hours([key.id for key in keys], now)
+        return [Row(key, sum(hours[key.id]), _spark(hours[key.id]), risks.get(key.id)) for key in keys]
+
+    async def _exported(self, visit: Visit) -> AsyncIterator[list[list[object]]]:
+        asked: dict[str, str] = {name: visit.query[name] for name in ("q", "status", "owner") if name in visit.query}
+        cursor: str | None = ""
+        while cursor is not None:
+            answer = await visit.ask(
+                endpoints.LIST_KEYS, query={**asked, "limit": str(EXPORT_PAGE), **({"cursor": cursor} if cursor else {})}
+            )
+            assert isinstance(answer.document, KeyList)
+            yield [[_cell(getattr(key, name)) for name in _EXPORTED] for key in answer.document.data]
+            cursor = answer.document.next_cursor
+
+
+def _cell(value: object) -> object:
+    return " ".join(value) if isinstance(value, list) else value
+
+
+def _spark(hours: list[int]) -> Markup:
+    total = sum(hours)
+    return sparkline(hours, f"{total} request{'' if total == 1 else 's'} in the last 24 hours, by hour")

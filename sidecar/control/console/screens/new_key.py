@@ -1,0 +1,76 @@
+"""Generate New Key, and the one time that its secret is shown."""
+
+from __future__ import annotations
+
+import secrets
+
+from aiohttp import web
+
+from sidecar.control.admin import endpoints
+from sidecar.control.admin.errors import AdminError
+from sidecar.control.admin.messages.keys import KeyWithSecret
+from sidecar.control.admin.services import AdminServices
+from sidecar.control.console import snippets
+from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field
+from sidecar.control.console.guard import HOME
+from sidecar.control.console.text import span
+from sidecar.control.console.visit import Screen, Visit
+from sidecar.settings import Settings
+
+
+class NewKey:
+    """The form, and its answer."""
+
+    def __init__(self, services: AdminServices) -> None:
+        self._settings = services.settings
+
+    def screens(self) -> list[Screen]:
+        """The form can be opened by whoever may create keys."""
+        return [Screen("GET", f"{HOME}/new", self.form, "operator"), Screen("POST", f"{HOME}/new", self.create, "operator")]
+
+    async def form(self, visit: Visit) -> web.StreamResponse:
+        """An empty form."""
+        return _form(visit, KeyForm(), secrets.token_urlsafe(16))
+
+    async def create(self, visit: Visit) -> web.StreamResponse:
+        """Create the key and show its secret; sent twice, the same form makes one key."""
+        form = KeyForm(visit.form)
+        intent = visit.form.get("intent", "")[:64]
+        try:
+            answer = await visit.ask(endpoints.CREATE_KEY, body=form.body(visit.now), idempotency_key=intent)
+        except AdminError as error:
+            if error.problem.status != 400:
+                raise
+            return _form(visit, form, intent, faults_by_field(error.faults))
+        return reveal(visit, self._settings, answer.document, "Your new API key")
+
+
+def reveal(visit: Visit, settings: Settings, document: object, heading: str, *, grace: float = 0.0) -> web.StreamResponse:
+    """The page that shows a new secret; it is in this answer and nowhere else."""
+    assert isinstance(document, KeyWithSecret)
+    base = snippets.proxy_address(settings, visit.request.host)
+    return visit.page(
+        "reveal.html",
+        heading=heading if document.secret else "Nothing to show",
+        key=document.key,
+        secret=document.secret,
+        retiring=span(grace) if grace else "",
+        curl=snippets.curl(settings.hub.profile, base, document.secret or ""),
+        node=snippets.node(settings.hub.profile, base),
+    )
+
+
+def _form(visit: Visit, form: KeyForm, intent: str, faults: dict[str, str] | None = None) -> web.StreamResponse:
+    return visit.page(
+        "key_form.html",
+        status=400 if faults else 200,
+        heading="Generate New Key",
+        creating=True,
+        action=f"{HOME}/new",
+        back=HOME,
+        back_name="API Keys",
+        token=intent,
+        form=form,
+        faults=faults or {},
+        labels=LABELS,
+    )

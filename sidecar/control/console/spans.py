@@ -1,0 +1,78 @@
+"""The spans of time that a person may look at, and how finely each is drawn. Pure; times are Unix seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """[start, end); `start` is on a whole step, `end` is now or before."""
+
+    code: str
+    name: str
+    start: float
+    end: float
+    step: int
+    """Seconds of one bucket of a chart."""
+
+    @property
+    def times(self) -> list[float]:
+        """Where the buckets begin."""
+        return [float(time) for time in range(int(self.start), int(self.end), self.step)]
+
+    @property
+    def before(self) -> tuple[float, float]:
+        """The span of the same length that came before, for comparison."""
+        return 2 * self.start - self.end, self.start
+
+
+_RANGES = {
+    "1h": ("Last hour", HOUR, MINUTE),
+    "24h": ("Last 24 hours", DAY, HOUR),
+    "7d": ("Last 7 days", 7 * DAY, 6 * HOUR),
+    "30d": ("Last 30 days", 30 * DAY, DAY),
+    "90d": ("Last 90 days", 90 * DAY, DAY),
+}
+RANGES = tuple((code, name) for code, (name, _, _) in _RANGES.items())
+DEFAULT = "24h"
+MINUTES_KEPT = 47 * HOUR
+"""Minutes by group are kept for two days, a whole hour at a time."""
+_FINEST = ((3 * HOUR, MINUTE), (3 * DAY, HOUR), (14 * DAY, 6 * HOUR), (400 * DAY, DAY))
+
+
+def chosen(query: Mapping[str, str], now: float) -> Span:
+    """The span that `range`, or `from` and `to`, ask for; what cannot be read is the default."""
+    end = _up(now, MINUTE)
+    if "from" in query or "to" in query:
+        first, last = _moment(query.get("from", "")), _moment(query.get("to", ""))
+        last = min(last or end, end)
+        if first is not None and first < last:
+            step = next((step for length, step in _FINEST if last - first <= length), 7 * DAY)
+            if now - first > MINUTES_KEPT:
+                step = max(step, HOUR)
+            return Span("custom", "Chosen span", _down(first, step), _up(last, min(step, HOUR)), step)
+    code = query.get("range", DEFAULT)
+    name, length, step = _RANGES.get(code, _RANGES[DEFAULT])
+    # The bucket that has just begun is the last; before it the others are whole.
+    return Span(code if code in _RANGES else DEFAULT, name, _down(end - 1, step) - length + step, end, step)
+
+
+def _moment(text: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _down(time: float, step: int) -> float:
+    return time // step * step
+
+
+def _up(time: float, step: int) -> float:
+    return -(-time // step) * step

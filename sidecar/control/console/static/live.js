@@ -1,0 +1,47 @@
+// Brings the numbers of a page up to date without losing the place: only marked parts that changed are
+// replaced, and none in which somebody is reading, choosing or typing. It can be paused.
+const EVERY = 5000;
+const button = document.querySelector("[data-live-toggle]");
+let paused = false;
+
+function busy(part) {
+  return (
+    part.contains(document.activeElement) ||
+    part.matches(":hover") && part.matches("[data-chart]") ||
+    part.querySelector("details[open], input:checked") ||
+    !getSelection().isCollapsed && part.contains(getSelection().anchorNode)
+  );
+}
+
+async function refresh() {
+  const answer = await fetch(location.href, { headers: { "X-Sidecar-Live": "1" }, cache: "no-store" });
+  if (answer.status === 401) location.reload();
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of document.querySelectorAll("[data-live][id]")) {
+    const next = fresh.getElementById(part.id);
+    if (next && next.innerHTML !== part.dataset.seen && !busy(part)) {
+      const seen = next.innerHTML;
+      part.replaceWith(document.adoptNode(next));
+      next.dataset.seen = seen;
+    }
+  }
+  document.dispatchEvent(new Event("live"));
+}
+
+async function tick() {
+  try {
+    if (!paused && !document.hidden && !document.querySelector("dialog[open]")) await refresh();
+  } catch {
+    // The sidecar is away for a moment: the next turn tries again.
+  }
+  setTimeout(tick, EVERY);
+}
+
+if (button) {
+  button.addEventListener("click", () => {
+    paused = !paused;
+    button.setAttribute("aria-pressed", String(paused));
+  });
+  setTimeout(tick, EVERY);
+}

@@ -1,0 +1,20 @@
+// Single keys for what is done often. They can be turned off in the preferences.
+const list = document.getElementById("shortcut-list");
+const on = document.documentElement.dataset.shortcuts === "on";
+
+document.addEventListener("click", (event) => { if (event.target.closest("[data-shortcut-list]")) list.showModal(); });
+
+document.addEventListener("keydown", (event) => {
+  if (!on || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.target.closest("input, select, textarea, [contenteditable]")) return;
+  if (event.key === "?") {
+    event.preventDefault();
+    list.showModal();
+    return;
+  }
+  if (event.key !== "/" && event.key !== "n") return;
+  const target = document.querySelector(`[data-shortcut="${event.key}"]`);
+  event.preventDefault();
+  if (target) target.matches("input") ? target.focus() : target.click();
+  else location.assign(event.key === "n" ? "/settings/api-keys/new" : "/settings/api-keys");
+});

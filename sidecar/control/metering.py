@@ -1,0 +1,149 @@
+"""Composes what is about events: from the spools to the store, and what is counted on the way."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.control.access_log import AccessLog
+from sidecar.control.addresses import Addresses, load_salt
+from sidecar.control.audit import AuditLog
+from sidecar.control.fold import Fold, Observer
+from sidecar.control.fold_loop import FoldLoop
+from sidecar.control.key_use import KeyUse
+from sidecar.control.ledger import Ledger
+from sidecar.control.metrics import catalogue
+from sidecar.control.metrics.buckets import STORE
+from sidecar.control.metrics.counts import Counter
+from sidecar.control.metrics.keys import LabelledKeys
+from sidecar.control.metrics.scrape import Gauges, Scrape, Signals
+from sidecar.control.metrics.state import Counts
+from sidecar.control.networks import Networks
+from sidecar.control.pulse import Pulse
+from sidecar.control.readiness import Readiness
+from sidecar.control.series import Retention, SeriesBuilder
+from sidecar.control.spools import Spools
+from sidecar.control.sweep import Sweep
+from sidecar.control.work import Planner
+from sidecar.control.workers import Workers
+from sidecar.settings import Settings
+from sidecar.store.client import Store
+
+SPOOL_DIRECTORY = "spool"
+INSTANCE_FILE = "instance-id"
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """The parts that are about events."""
+
+    spools: Spools
+    workers: Workers
+    networks: Networks
+    keys: LabelledKeys
+    counts: Counts
+    ledger: Ledger
+    fold: Fold
+    loop: FoldLoop
+    sweep: Sweep
+    access_log: AccessLog | None
+
+    async def forget(self, key_ids: Sequence[str]) -> None:
+        """Drop the counts of keys that are no longer exported; raises StoreUnavailable."""
+        self.counts.forget(key_ids)
+        await self.ledger.forget_keys(key_ids)
+
+
+def compose(settings: Settings, store: Store, pulse: Pulse, workers: Workers, further: Sequence[Observer]) -> Metering:
+    """Put the fold together; `further` observers see the events too. Raises OSError."""
+    data_dir = Path(settings.data_dir)
+    addresses = Addresses(settings.log.client_address, load_salt(data_dir))
+    keys = LabelledKeys(settings.metrics.max_keys)
+    spools = Spools(data_dir / SPOOL_DIRECTORY)
+    ledger = Ledger(store, instance_of(data_dir))
+    networks = Networks()
+    counts = Counts()
+    access_log = _access_log(settings, addresses) if settings.log.access else None
+    fold = Fold(
+        spools,
+        ledger,
+        counter=Counter(keys.label),
+        counts=counts,
+        planner=Planner(
+            SeriesBuilder(Retention(settings.usage.minutes, settings.usage.hours)),
+            network=addresses.network,
+            active_for=settings.usage.hours,
+        ),
+        guard=pulse.check,
+        observers=[workers, KeyUse(keys, networks), *([access_log] if access_log else []), *further],
+        redact=addresses.redact,
+    )
+    return Metering(
+        spools=spools,
+        workers=workers,
+        networks=networks,
+        keys=keys,
+        counts=counts,
+        ledger=ledger,
+        fold=fold,
+        loop=FoldLoop(fold),
+        sweep=Sweep(spools, fold, ledger, store, time.monotonic),
+        access_log=access_log,
+    )
+
+
+def scrape_of(
+    settings: Settings, metering: Metering, pulse: Pulse, readiness: Readiness, *, audit: AuditLog, signals: Signals | None
+) -> Scrape:
+    """What answers /metrics."""
+    gauges = _gauges(metering, pulse, readiness)
+    gauges.many(catalogue.AUDIT, lambda: sorted(audit.recorded.items()))
+    return Scrape(
+        counts=metering.counts,
+        keys=metering.keys,
+        workers=metering.workers,
+        networks=metering.networks,
+        gauges=gauges,
+        key_info=settings.metrics.key_info,
+        restored=metering.fold.restored.is_set,
+        signals=signals,
+    )
+
+
+def instance_of(data_dir: Path) -> str:
+    """The name under which this data directory's counts are kept in the store; made at the first start."""
+    path = data_dir / INSTANCE_FILE
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        instance = secrets.token_hex(8)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(instance + "\n")
+        return instance
+
+
+def _access_log(settings: Settings, addresses: Addresses) -> AccessLog:
+    return AccessLog(sys.stdout.buffer, sample=settings.log.access_sample, client=addresses.client, network=addresses.network)
+
+
+def _gauges(metering: Metering, pulse: Pulse, readiness: Readiness) -> Gauges:
+    gauges = Gauges()
+    gauges.one(catalogue.STORE_UP, lambda: int(not pulse.failure))
+    gauges.one(catalogue.READY, lambda: int(not readiness()))
+    gauges.one(catalogue.TRACKED, lambda: len(metering.keys.records))
+    gauges.one(catalogue.KEY_LIMIT, lambda: metering.keys.limit)
+    gauges.one(catalogue.OVERFLOWN, lambda: metering.keys.overflowing)
+    gauges.one(catalogue.SPOOL_BYTES, metering.spools.size)
+    gauges.one(catalogue.BACKLOG, metering.fold.backlog)
+    gauges.one(catalogue.CORRUPT, lambda: metering.spools.corrupt)
+    access_log = metering.access_log
+    if access_log is not None:
+        gauges.one(catalogue.LOG_DROPPED, lambda: access_log.dropped)
+    gauges.histogram(catalogue.STORE_DURATION, STORE, lambda: [(("ping",), pulse.durations)])
+    return gauges

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli import config_file
+
+
+def test_which_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config_file.find(None, {}) in (None, config_file.PLACES[1])
+    Path("sidecar.yaml").touch()
+    assert config_file.find(None, {}) == Path("sidecar.yaml")
+    assert config_file.find(None, {"SIDECAR_CONFIG": "/other"}) == Path("/other")
+    assert config_file.find("given", {"SIDECAR_CONFIG": "/other"}) == Path("given")

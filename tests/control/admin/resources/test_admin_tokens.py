@@ -1,0 +1,20 @@
+"""Admin tokens through the API."""
+
+from __future__ import annotations
+
+import json
+
+from tests.control.admin.conftest import Api
+
+
+async def test_admin_tokens(api: Api) -> None:
+    status, body, _ = await api.call("POST", "/admin/v1/admin-tokens", {"name": "CI", "role": "operator"})
+    assert (status, body["admin_token"]["role"]) == (201, "operator")
+    assert body["token"].startswith("sat_")
+    _, me, _ = await api.call("GET", "/admin/v1/whoami", token=body["token"])
+    assert me["actor"] == {"type": "admin_token", "id": body["admin_token"]["id"], "name": "CI", "role": "operator"}
+    _, listed, _ = await api.call("GET", "/admin/v1/admin-tokens")
+    assert [one["name"] for one in listed["data"]] == ["first", "CI"]
+    assert body["token"] not in json.dumps(listed)
+    assert (await api.call("POST", "/admin/v1/admin-tokens", {"name": "x", "role": "root"}))[0] == 400
+    assert (await api.call("POST", "/admin/v1/admin-tokens", {"name": " "}))[0] == 400

@@ -1,0 +1,75 @@
+"""A key's life for tests: ordinary weeks in a few lines, and what comes after them."""
+
+from __future__ import annotations
+
+from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.networks import Networks
+from sidecar.control.anomaly.observer import Observer
+from sidecar.control.anomaly.second import Second
+from sidecar.control.anomaly.signals import BY_NAME, DAY, level
+from sidecar.control.anomaly.thresholds import Thresholds
+
+BORN = 1767571200
+"""Monday, 5 January 2026, UTC."""
+
+HOME, AWAY = "198.51.100.7", "203.0.113.9"
+AGENT, MODEL, ROUTE = "openai-python/1.40", "model-a", "chat"
+KEY = "key_0123456789abcdef"
+
+
+def served(
+    time: int, count: int = 1, *, client: str = HOME, agent: str = AGENT, model: str = MODEL, route: str = ROUTE, key: str = KEY
+) -> Second:
+    """Served requests of one caller."""
+    return Second(key, time, requests=count, tokens=100 * count, callers={(client, agent, model, route): count}, refusals={})
+
+
+def refused(time: int, code: str, count: int = 1, *, client: str = HOME, model: str = "", key: str = KEY) -> Second:
+    """Refused requests of one client."""
+    return Second(key, time, requests=count, refused=count, callers={}, refusals={(client, code, model): count})
+
+
+class Life:
+    """One observer with one key that was used every ten minutes for some days."""
+
+    def __init__(self, days: float = 15, *, every: int = 600, count: int = 10, thresholds: Thresholds | None = None) -> None:
+        self.observer = Observer(Networks(b"salt"), lambda key_id: f"name of {key_id}", thresholds=thresholds)
+        self.now = BORN
+        self.told: list[tuple[str, str]] = []
+        """(subject, level) of every rise."""
+        self.observer.admit(KEY, Memory(BORN))
+        for time in range(BORN + every, BORN + int(days * DAY), every):
+            self.see(served(time, count))
+
+    def see(self, *seconds: Second) -> None:
+        """Look at traffic at once."""
+        for second in seconds:
+            if second.key_id and second.key_id not in self.observer.watches:
+                self.observer.admit(second.key_id, Memory(BORN))
+            self.observer.sums.add(second)
+            self.now = max(self.now, second.time)
+            for change in self.observer.tick(second.time, force=True):
+                if change.rose_to is not None:
+                    self.told.append((change.anomaly.name_of_subject, change.rose_to))
+
+    def later(self, seconds: int) -> int:
+        """Move on in time; nothing happens."""
+        self.now += seconds
+        return self.now
+
+    def idle(self, seconds: int) -> None:
+        """Let the detectors see that time passes."""
+        for change in self.observer.tick(self.later(seconds), force=True):
+            assert change.rose_to is None
+
+    @property
+    def memory(self) -> Memory:
+        return self.observer.watches[KEY].memory
+
+    @property
+    def signals(self) -> set[str]:
+        return set(self.memory.raised)
+
+    @property
+    def level(self) -> str:
+        return level(BY_NAME[name] for name in self.signals)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from base64 import b64decode, b64encode
+
+import pytest
+
+from sidecar.control.anomaly.delivery import TAKE_OVER_AFTER
+from sidecar.control.anomaly.outbox import BACK_OFF, Message
+from tests.control.anomaly.conftest import SECRET, Bench, Receiver, until
+
+BODY = b'{"type":"anomaly.page"}'
+
+
+async def _queue(bench: Bench, receiver: Receiver, instance: str = "one", url: str = "") -> Message:
+    message = Message("msg_1", url or receiver.url, 3, instance, bench.now, bench.now, BODY)
+    await bench.detection.engine.storage.save([], [], [message])
+    return message
+
+
+async def test_a_receiver_can_check_what_it_gets(bench: Bench, receiver: Receiver) -> None:
+    await _queue(bench, receiver)
+    await bench.deliver()
+    (headers,) = receiver.headers
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + BODY
+    expected = b64encode(hmac.new(b64decode(SECRET.removeprefix("whsec_")), signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert await bench.detection.engine.storage.messages() == []
+
+
+async def test_it_is_tried_again_later_and_later_and_given_up_in_the_end(bench: Bench, receiver: Receiver) -> None:
+    receiver.status = 503
+    await _queue(bench, receiver)
+    await bench.deliver()
+    await bench.deliver()
+    assert len(receiver.bodies) == 1
+    for wait in BACK_OFF:
+        bench.keys.clock.now += wait
+        await bench.deliver()
+    assert len(receiver.bodies) == len(BACK_OFF) + 1
+    assert await bench.detection.engine.storage.messages() == []
+
+
+async def test_a_receiver_that_is_gone_for_good_is_not_asked_again(bench: Bench, receiver: Receiver) -> None:
+    receiver.status = 410
+    await _queue(bench, receiver)
+    await bench.deliver()
+    assert await bench.detection.engine.storage.messages() == []
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/hook", "no url"])
+async def test_what_cannot_be_reached_waits(bench: Bench, receiver: Receiver, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    await _queue(bench, receiver, url=url)
+    await bench.deliver()
+    (message,) = await bench.detection.engine.storage.messages()
+    assert message.attempts == 1
+    assert url not in caplog.text
+
+
+async def test_queueing_the_same_again_does_not_begin_anew(bench: Bench, receiver: Receiver) -> None:
+    receiver.status = 500
+    await _queue(bench, receiver)
+    await bench.deliver()
+    await _queue(bench, receiver)
+    (message,) = await bench.detection.engine.storage.messages()
+    assert message.attempts == 1
+
+
+async def test_another_instances_messages_are_taken_over_when_they_are_overdue(bench: Bench, receiver: Receiver) -> None:
+    await _queue(bench, receiver, "another")
+    bench.keys.clock.now += TAKE_OVER_AFTER - 1
+    await bench.deliver()
+    assert receiver.bodies == []
+    bench.keys.clock.now += 1
+    await bench.deliver()
+    assert len(receiver.bodies) == 1
+
+
+async def test_a_new_message_goes_out_at_once(bench: Bench, receiver: Receiver) -> None:
+    task = asyncio.create_task(bench.detection.delivery.run())
+    await asyncio.sleep(0)
+    await _queue(bench, receiver)
+    bench.detection.delivery.wake()
+    await until(lambda: receiver.bodies)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

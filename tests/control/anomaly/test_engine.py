@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sidecar.control.anomaly import engine as engine_module
+from sidecar.control.anomaly.signals import HOUR
+from sidecar.store.client import Store, StoreUnavailable
+from tests.control.anomaly.conftest import Bench, Receiver, until
+from tests.control.anomaly.life import AWAY, served
+from tests.support.store import Server
+
+
+async def _tell(bench: Bench) -> None:
+    await bench.create("notify")
+    await bench.theft()
+    await bench.deliver()
+
+
+async def test_a_page_arrives_with_name_and_evidence_and_once(bench: Bench, receiver: Receiver) -> None:
+    await _tell(bench)
+    await bench.theft()
+    await bench.deliver()
+    (body,) = receiver.bodies
+    assert body["type"] == "anomaly.page"
+    assert (body["data"]["key_name"], body["data"]["key_id"]) == ("billing", bench.key.id)
+    assert body["data"]["summary"].startswith("First use from 203.0.113.0/24; ")
+    assert receiver.headers[0]["webhook-signature"].startswith("v1,")
+
+
+async def test_a_key_that_observes_is_only_shown(bench: Bench, receiver: Receiver) -> None:
+    await bench.create(None)
+    await bench.theft()
+    await bench.deliver()
+    assert receiver.bodies == []
+    assert [document["level"] for document in await bench.documents()] == ["page"]
+
+
+@pytest.mark.parametrize("after", range(1, 7))
+async def test_a_restart_in_the_middle_of_an_attack_loses_no_page_and_repeats_none(bench: Bench, receiver: Receiver, after: int) -> None:
+    await bench.create("notify")
+    await bench.theft(after)
+    bench.start()
+    await bench.theft(6)
+    bench.start()
+    await bench.theft(6)
+    await bench.deliver()
+    assert [body["type"] for body in receiver.bodies] == ["anomaly.page"]
+
+
+async def test_a_repeat_carries_the_same_webhook_id(bench: Bench, receiver: Receiver) -> None:
+    receiver.status = 500
+    await _tell(bench)
+    bench.start()
+    receiver.status = 200
+    bench.keys.clock.now += 60
+    await bench.deliver()
+    await bench.deliver()
+    first, second = receiver.headers
+    assert first["webhook-id"] == second["webhook-id"]
+    assert first["webhook-timestamp"] != second["webhook-timestamp"]
+
+
+class _Broken:
+    """A store whose scripts fail."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def run(self, *args: Any) -> Any:
+        raise StoreUnavailable("gone")
+
+
+async def test_a_page_waits_for_the_store(bench: Bench, receiver: Receiver) -> None:
+    await bench.create("notify")
+    storage = bench.detection.engine.storage
+    storage._store = _Broken(bench.store)  # type: ignore[assignment]
+    for _ in range(6):
+        bench.detection.engine.observer.sums.add(served(bench.now + 1, 4, client=AWAY, agent="curl/8", key=bench.key.id))
+        bench.keys.clock.now += 11
+        with pytest.raises(StoreUnavailable):
+            await bench.detection.engine.tick(bench.keys.clock.now)
+    storage._store = bench.store
+    await bench.detection.engine.tick(bench.keys.clock.now)
+    await bench.deliver()
+    assert [body["type"] for body in receiver.bodies] == ["anomaly.page"]
+
+
+async def test_nothing_is_looked_at_while_the_store_is_not_the_known_one(bench: Bench) -> None:
+    await bench.create("notify")
+    await bench.store.call("FLUSHALL")
+    bench.start()
+    with pytest.raises(StoreUnavailable):
+        await bench.theft(1)
+    assert await bench.store.call("DBSIZE") == 0
+
+
+async def test_signals_are_exported_while_they_are_up(bench: Bench) -> None:
+    await _tell(bench)
+    engine = bench.detection.engine
+    assert {(bench.key.id, "new_network"), (bench.key.id, "stranger")} <= set(engine.active())
+    assert engine.raised()[bench.key.id, "stranger"] == 1
+    assert engine.weights()["network_fanout"] == 4
+    bench.keys.clock.now += 25 * HOUR
+    await engine.tick(bench.keys.clock.now)
+    assert list(engine.active()) == []
+
+
+async def test_idle_keys_leave_memory_and_come_back_as_they_were(bench: Bench) -> None:
+    await bench.create(None)
+    engine = bench.detection.engine
+    before = engine.observer.watches[bench.key.id].memory
+    bench.keys.clock.now += engine_module.FORGET_AFTER + 60
+    await engine.tick(bench.keys.clock.now)
+    assert engine.observer.watches == {}
+    await bench.see(served(bench.now, 10, key=bench.key.id))
+    after = engine.observer.watches[bench.key.id].memory
+    assert after.requests == before.requests + 10
+    assert after.networks.sightings.keys() == before.networks.sightings.keys()
+
+
+async def test_what_waits_at_the_end_is_looked_at_and_saved(bench: Bench) -> None:
+    await bench.create("notify")
+    bench.detection.engine.observer.sums.add(served(bench.now, 4, client=AWAY, key=bench.key.id))
+    await bench.detection.engine.finish()
+    bench.start()
+    await bench.see(served(bench.now, 1, client=AWAY, key=bench.key.id))
+    assert [document["level"] for document in await bench.documents()] == ["notice"]
+
+
+async def test_a_verdict_given_to_another_instance_is_taken_over(bench: Bench) -> None:
+    await _tell(bench)
+    first = bench.detection
+    (document,) = await bench.documents()
+    other = bench.start("other")
+    await other.queries.acknowledge(document["id"], "a deployment", "adm_1")
+    bench.keys.clock.now += 31
+    await first.engine.tick(bench.keys.clock.now)
+    assert bench.key.id not in first.engine.observer.episodes.open
+    (document,) = await bench.documents()
+    assert (document["state"], document["reason"]) == ("acknowledged", "a deployment")
+
+
+async def test_the_loop_goes_on_when_the_store_comes_back(bench: Bench, valkey: Server) -> None:
+    await bench.create(None)
+    valkey.kill()
+    with pytest.raises(StoreUnavailable):
+        await bench.detection.engine.tick(bench.keys.clock.now)
+    valkey.start()
+    await until(lambda: bench.store.failure is None)
+    await bench.detection.engine.tick(bench.keys.clock.now)

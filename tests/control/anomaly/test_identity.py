@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+
+from sidecar.control.anomaly.signals import DAY, HOUR
+from tests.control.anomaly.life import AWAY, KEY, Life, refused, served
+
+
+def test_the_usual_callers_raise_nothing() -> None:
+    assert Life().told == []
+
+
+def test_a_new_network_is_a_notice_with_its_name() -> None:
+    life = Life()
+    life.see(served(life.later(60), client=AWAY))
+    assert life.signals == {"new_network"}
+    assert life.memory.raised["new_network"].evidence == "first use from 203.0.113.0/24"
+    assert life.told == [(KEY, "notice")]
+
+
+@pytest.mark.parametrize(
+    ("change", "signal"),
+    [({"agent": "curl/8"}, "agent_change"), ({"model": "model-x"}, "new_model"), ({"route": "images"}, "new_route")],
+)
+def test_the_known_network_vouches_for_what_is_new(change: dict[str, str], signal: str) -> None:
+    life = Life()
+    for _ in range(20):
+        life.see(served(life.later(10), **change))
+    assert life.signals == {signal}
+    assert life.level == "notice"
+
+
+@pytest.mark.parametrize("change", [{"agent": "curl/8"}, {"model": "model-x"}, {"route": "images"}])
+def test_what_only_a_new_network_uses_makes_it_a_stranger_within_a_minute(change: dict[str, str]) -> None:
+    life = Life()
+    for _ in range(3):
+        life.see(served(life.later(10), client=AWAY, **change))
+    assert "stranger" not in life.signals
+    for _ in range(4):
+        life.see(served(life.later(10), 3, client=AWAY, **change))
+    assert {"new_network", "stranger"} <= life.signals
+    assert life.level == "page"
+    assert life.told[-1] == (KEY, "page")
+
+
+def test_a_new_version_is_not_a_new_program() -> None:
+    life = Life()
+    life.see(served(life.later(10), agent="openai-python/2.0"))
+    assert life.signals == set()
+
+
+def test_a_new_network_settles_when_it_behaves() -> None:
+    life = Life()
+    for _ in range(20):
+        life.see(served(life.later(600), 10, client=AWAY))
+    assert life.signals == set()
+    assert life.level == "notice"
+
+
+def test_a_stranger_does_not_settle() -> None:
+    life = Life()
+    for _ in range(20):
+        life.see(served(life.later(600), 10, client=AWAY, agent="curl/8"))
+    assert {"new_network", "stranger"} <= life.signals
+
+
+def test_a_roaming_key_says_nothing_of_one_more_network_unless_it_brings_another_program() -> None:
+    life = Life()
+    for index in range(6):
+        life.see(served(life.later(DAY // 2), client=f"192.0.{index}.1"))
+    life.idle(8 * HOUR)
+    life.idle(DAY)
+    life.see(served(life.later(60), client="192.0.100.1"))
+    assert "new_network" not in life.signals
+    life.see(served(life.later(60), client="192.0.101.1", agent="curl/8"))
+    assert {"new_network", "agent_change"} <= life.signals
+
+
+def test_many_new_networks_within_minutes_page() -> None:
+    life = Life()
+    for index in range(8):
+        life.see(served(life.later(20), client=f"192.0.{index}.1"))
+    assert {"new_network", "network_fanout"} <= life.signals
+    assert life.level == "page"
+
+
+def test_a_key_that_always_fans_out_does_not() -> None:
+    life = Life(days=1)
+    for _ in range(6 * 24):
+        for index in range(12):
+            life.see(served(life.later(50), client=f"192.0.{index}.1"))
+    life.later(DAY)
+    for index in range(12, 24):
+        life.see(served(life.later(50), client=f"192.0.{index}.1"))
+    assert "network_fanout" not in life.signals
+
+
+def test_models_tried_one_after_the_other_are_an_enumeration_also_when_refused() -> None:
+    life = Life()
+    life.see(served(life.later(10), model="model-b"), refused(life.later(10), "model_not_allowed", model="model-c"))
+    assert "enumeration" not in life.signals
+    life.see(refused(life.later(10), "model_not_allowed", model="model-d"))
+    assert "enumeration" in life.signals
+
+
+def test_a_key_that_is_being_built_raises_nothing() -> None:
+    life = Life(days=2)
+    for index in range(8):
+        life.see(served(life.later(10), client=f"192.0.{index}.1", agent=f"agent-{index}", model=f"model-{index}"))
+    assert life.signals == set()
+
+
+def test_after_an_acknowledgement_the_same_network_is_known_and_roaming_is_believed_sooner() -> None:
+    life = Life()
+    for _ in range(5):
+        life.see(served(life.later(10), 3, client=AWAY, agent="curl/8"))
+    assert life.level == "page"
+    life.memory.acknowledge(life.now)
+    for _ in range(5):
+        life.see(served(life.later(10), 3, client=AWAY, agent="curl/8"))
+    assert life.signals == set()

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from sidecar.control.anomaly.networks import Networks, agent_product, place_of, prefix_of
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.9", "203.0.113.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("::ffff:203.0.113.9", "203.0.113.0/24"),
+        ("unix", "unix"),
+        ("256.1.1.1", "256.1.1.1"),
+        ("", "an unknown address"),
+        ("x" * 200, "x" * 64),
+    ],
+)
+def test_a_network_is_a_24_or_a_48(address: str, network: str) -> None:
+    assert prefix_of(address) == network
+
+
+@pytest.mark.parametrize(
+    ("agent", "product"),
+    [
+        ("openai-python/1.40.1", "openai-python"),
+        ("Mozilla/5.0 (X11)", "mozilla"),
+        ("curl", "curl"),
+        ("my agent 2", "my"),
+        ("", ""),
+    ],
+)
+def test_a_program_has_no_version(agent: str, product: str) -> None:
+    assert agent_product(agent) == product
+
+
+def test_neighbours_are_one_network_and_the_salt_decides_its_number() -> None:
+    one, other = Networks(b"one"), Networks(b"other")
+    assert one.of("203.0.113.9") == one.of("203.0.113.200")
+    assert one.of("203.0.113.9").number != one.of("203.0.114.9").number
+    assert one.of("203.0.113.9").number != other.of("203.0.113.9").number
+
+
+def test_hashed_names_show_no_address() -> None:
+    network = Networks(b"salt", names="hash").of("203.0.113.9")
+    assert "203" not in network.name.replace(f"{network.number:08x}", "")
+
+
+def test_declared_networks_are_trusted() -> None:
+    networks = Networks(b"salt", trusted=["203.0.113.0/25", "2001:db8::/32"])
+    trusted = ["203.0.113.9", "2001:db8:9::1", "::ffff:203.0.113.9"]
+    assert all(networks.of(address).is_trusted for address in trusted)
+    assert not networks.of("198.51.100.1").is_trusted
+    with pytest.raises(ValueError, match="nonsense"):
+        Networks(b"salt", trusted=["nonsense"])
+
+
+class _Geo:
+    def get(self, address: str) -> object:
+        if address.startswith("198."):
+            raise ValueError(address)
+        return {"autonomous_system_number": 64500, "country": {"iso_code": "NL"}} if address.startswith("203.") else None
+
+
+def test_with_a_geo_file_networks_are_told_apart_by_what_it_says() -> None:
+    networks = Networks(b"salt", geo=_Geo())
+    assert networks.of("203.0.113.9").number == networks.of("203.0.200.9").number
+    assert networks.of("203.0.113.9").name == "203.0.113.0/24 (AS64500 NL)"
+    assert networks.of("192.0.2.1").name == "192.0.2.0/24"
+    assert networks.of("198.51.100.1").name == "198.51.100.0/24"
+    assert place_of({}) == ""

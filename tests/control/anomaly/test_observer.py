@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from sidecar.control.anomaly import memory as memories
+from sidecar.control.anomaly import record
+from sidecar.control.anomaly.episodes import Episodes
+from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.networks import Networks
+from sidecar.control.anomaly.observer import AT_ONCE, Observer
+from sidecar.control.anomaly.second import Second
+from sidecar.control.anomaly.signals import DAY, HOUR
+from tests.control.anomaly.life import AWAY, BORN, KEY, Life, served
+
+
+def _restart(life: Life) -> None:
+    """What a restart leaves: memories and open episodes in their stored form."""
+    old = life.observer
+    life.observer = Observer(Networks(b"salt"), lambda key_id: f"name of {key_id}")
+    for key_id, watch in old.watches.items():
+        life.observer.admit(key_id, memories.decode(memories.encode(watch.memory)))
+    opened = {subject: record.decode(record.encode(one)) for subject, one in old.episodes.open.items()}
+    life.observer.episodes = Episodes("", opened.items())
+
+
+def _theft(life: Life, restarts: set[int]) -> list[tuple[str, str]]:
+    generator = random.Random(7)
+    for step in range(30):
+        life.see(served(life.later(generator.randrange(1, 40)), 3, client=AWAY, agent="curl/8"), served(life.later(1), 2))
+        if step in restarts:
+            _restart(life)
+    return life.told
+
+
+@pytest.mark.parametrize("restarts", [{0}, {3}, {1, 2, 5, 20}])
+def test_a_restart_forgets_nothing_and_tells_nothing_twice(restarts: set[int]) -> None:
+    assert _theft(Life(), restarts) == _theft(Life(), set()) == [(KEY, "warn"), (KEY, "page")]
+
+
+def test_one_attack_is_one_page_and_a_new_one_after_hours_of_quiet_is_another() -> None:
+    life = Life()
+    for _ in range(20):
+        life.see(served(life.later(60), 3, client=AWAY, agent="curl/8"))
+    first = life.observer.episodes.open[KEY]
+    assert [level for _, level in life.told] == ["warn", "page"]
+    assert first.summary.startswith("First use from 203.0.113.0/24; ")
+    life.idle(25 * HOUR)
+    assert first.active == []
+    assert KEY in life.observer.episodes.open
+    life.idle(7 * HOUR)
+    assert KEY not in life.observer.episodes.open
+    assert first.state == "closed"
+    for _ in range(20):
+        life.see(served(life.later(60), 3, client="192.0.2.1", agent="wget/8"))
+    assert life.observer.episodes.open[KEY].id != first.id
+    assert [level for _, level in life.told] == ["warn", "page"] * 2
+
+
+def test_the_id_of_an_episode_follows_from_what_happened() -> None:
+    ids = set()
+    for _ in range(2):
+        life = Life()
+        life.see(served(life.later(60), 3, client=AWAY))
+        ids.add(life.observer.episodes.open[KEY].id)
+    assert len(ids) == 1
+
+
+def test_a_page_is_not_learnt_as_what_is_usual() -> None:
+    life = Life()
+    for _ in range(2 * 360):
+        life.see(served(life.later(10), 50, client=AWAY, agent="curl/8"))
+    life.idle(3 * HOUR)
+    life.see(served(life.later(1)))
+    assert life.memory.baseline.usual.minute < 50
+
+
+def test_traffic_of_a_key_that_is_not_known_yet_waits() -> None:
+    observer = Observer(Networks(b"salt"), str)
+    observer.sums.add(served(BORN, 3))
+    observer.tick(BORN + 20)
+    assert observer.unknown() == [KEY]
+    observer.admit(KEY, Memory(BORN))
+    observer.tick(BORN + 20)
+    assert observer.watches[KEY].memory.requests == 3
+    assert observer.unknown() == []
+
+
+def test_sums_are_looked_at_after_ten_seconds_and_only_some_at_a_time() -> None:
+    observer = Observer(Networks(b"salt"), str)
+    keys = [f"key_{index}" for index in range(2 * AT_ONCE)]
+    for key in keys:
+        observer.admit(key, Memory(BORN - DAY))
+        observer.sums.add(served(BORN, key=key))
+    observer.tick(BORN + 9)
+    assert len(observer.sums) == 2 * AT_ONCE
+    observer.tick(BORN + 10)
+    assert len(observer.sums) == AT_ONCE
+    observer.tick(BORN + 11)
+    assert len(observer.sums) == 0
+    observer.forget(keys)
+    assert not observer.watches
+
+
+def test_an_empty_second_is_harmless() -> None:
+    life = Life()
+    life.see(Second(KEY, life.later(60), requests=3, errors=3, callers={}, refusals={}))
+    assert life.told == []

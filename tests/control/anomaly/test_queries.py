@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+
+from sidecar.control.anomaly.record import Anomaly
+from tests.control.anomaly.conftest import Bench, Receiver
+from tests.control.anomaly.life import AWAY, refused, served
+
+
+def _anomaly(index: int) -> Anomaly:
+    return Anomaly(
+        id=f"anm_{index:04d}", subject="key", key_id=f"key_{index % 7}", key_name="k", source="",
+        level="page" if index % 3 == 0 else "warn", score=6, started_at=1000.0 + index // 2, updated_at=1000.0,
+        state="closed" if index % 2 else "open", instance="x",
+    )  # fmt: skip
+
+
+async def test_pages_are_complete_in_order_and_without_repeats(bench: Bench) -> None:
+    every = [_anomaly(index) for index in range(230)]
+    await bench.detection.engine.storage.save([], every)
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = await bench.detection.queries.anomalies(key_id=None, state=None, level=None, limit=20, cursor=cursor)
+        seen += [document["id"] for document in page.documents]
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    assert seen == [one.id for one in sorted(every, key=lambda one: (-one.started_at, one.id))]
+
+
+async def test_filters(bench: Bench) -> None:
+    every = [_anomaly(index) for index in range(60)]
+    await bench.detection.engine.storage.save([], every)
+    found = await bench.documents(key_id="key_3", state="open", level="page")
+    assert {document["id"] for document in found} == {
+        one.id for one in every if (one.key_id, one.state, one.level) == ("key_3", "open", "page")
+    }
+    with pytest.raises(ValueError, match="cursor"):
+        await bench.documents(cursor="nonsense")
+
+
+async def test_an_acknowledged_episode_is_over_and_the_network_is_known(bench: Bench, receiver: Receiver) -> None:
+    await bench.create("notify")
+    await bench.theft()
+    (document,) = await bench.documents()
+    after = await bench.detection.queries.acknowledge(document["id"], "new office", "adm_1")
+    assert (after["state"], after["acknowledged_by"], after["reason"]) == ("acknowledged", "adm_1", "new office")
+    bench.start()
+    await bench.theft()
+    await bench.deliver()
+    assert len(receiver.bodies) == 1
+    assert [one["state"] for one in await bench.documents()] == ["acknowledged"]
+
+
+async def test_what_is_over_can_still_be_acknowledged_and_what_never_was_cannot(bench: Bench) -> None:
+    await bench.detection.engine.storage.save([], [_anomaly(1)])
+    after = await bench.detection.queries.acknowledge("anm_0001", "seen", "adm_1")
+    assert after["state"] == "acknowledged"
+    with pytest.raises(LookupError):
+        await bench.detection.queries.acknowledge("anm_none", "", "adm_1")
+
+
+async def test_a_muted_signal_is_not_raised_again_until_then(bench: Bench) -> None:
+    await bench.create("notify")
+    await bench.see(served(bench.now + 1, client=AWAY, key=bench.key.id))
+    (document,) = await bench.documents()
+    muted = await bench.detection.queries.mute(document["id"], bench.now + 1000.0, "moving", "adm_1")
+    assert muted["muted_until"] is not None
+    assert list(bench.detection.engine.active()) == []
+    bench.start()
+    await bench.see(served(bench.now + 1, client="192.0.2.1", key=bench.key.id))
+    assert list(bench.detection.engine.active()) == []
+    bench.keys.clock.now += 1000
+    await bench.see(served(bench.now + 1, client="192.0.3.1", key=bench.key.id))
+    assert list(bench.detection.engine.active()) == [(bench.key.id, "new_network")]
+
+
+async def test_a_network_can_be_acknowledged_and_muted_too(bench: Bench) -> None:
+    await bench.create(None)
+    guesses = [refused(bench.now + step, "invalid_api_key", 10, client=AWAY, key="") for step in range(1, 100, 11)]
+    await bench.see(*guesses)
+    (document,) = await bench.documents()
+    assert (document["subject"], document["source"], document["level"]) == ("source", "203.0.113.0/24", "warn")
+    after = await bench.detection.queries.acknowledge(document["id"], "a scanner", "adm_1")
+    assert after["state"] == "acknowledged"
+    await bench.see(*(refused(bench.now + step, "invalid_api_key", 10, client=AWAY, key="") for step in range(1, 100, 11)))
+    (again, _) = await bench.documents()
+    await bench.detection.queries.mute(again["id"], bench.now + 5000.0, "known", "adm_1")
+    await bench.see(*(refused(bench.now + step, "invalid_api_key", 10, client=AWAY, key="") for step in range(1, 100, 11)))
+    assert bench.detection.engine.observer.episodes.open["203.0.113.0/24"].active == []

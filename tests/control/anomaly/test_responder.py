@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from sidecar.control.anomaly.record import Anomaly
+from sidecar.control.audit import Filter
+from sidecar.keys.record import Key
+from tests.control.anomaly.conftest import Bench, Receiver
+from tests.control.anomaly.life import AWAY, served
+
+
+async def test_a_key_is_disabled_by_its_own_policy_and_the_act_is_on_record(bench: Bench, receiver: Receiver) -> None:
+    await bench.create("disable")
+    await bench.theft()
+    await bench.deliver()
+    assert (await bench.read_key()).disabled
+    (document,) = await bench.documents()
+    (response,) = document["responses"]
+    assert (response["action"], response["shadow"]) == ("disable", False)
+    assert response["undo"]["path"] == f"/admin/v1/keys/{bench.key.id}/enable"
+    assert receiver.bodies[0]["data"]["policy"] == "disable"
+    events = [sealed.event async for sealed in bench.audit.latest(10)]
+    (event,) = [event for event in events if Filter(actor="anomaly").accepts(event)]
+    assert (event.action, event.target and event.target.id) == ("api_key.disabled", bench.key.id)
+    assert "203.0.113.0/24" in event.reason
+    assert event.changes["disabled"].new is True
+
+
+async def test_an_act_that_was_taken_back_is_not_repeated(bench: Bench) -> None:
+    await bench.create("disable")
+    await bench.theft()
+    await bench.keys.repository.enable(bench.key.id)
+    bench.start()
+    await bench.theft()
+    assert not (await bench.read_key()).disabled
+
+
+async def test_a_throttle_ends_and_comes_again_while_the_attack_lasts(bench: Bench) -> None:
+    await bench.create("throttle")
+    await bench.theft()
+    until = (await bench.read_key()).throttled_until
+    assert until is not None
+    assert 3500 < until - bench.now <= 3600
+    assert not (await bench.read_key()).disabled
+    bench.keys.clock.now = until + 5
+    await bench.theft(2)
+    again = (await bench.read_key()).throttled_until
+    assert again is not None
+    assert again > until
+
+
+async def test_what_is_configured_for_all_stays_a_shadow_until_it_is_told_otherwise(bench: Bench, receiver: Receiver) -> None:
+    bench.start(on_anomaly="disable")
+    await bench.create(None)
+    await bench.theft()
+    await bench.deliver()
+    assert not (await bench.read_key()).disabled
+    (document,) = await bench.documents()
+    assert [(response["action"], response["shadow"], response["undo"]) for response in document["responses"]] == [("disable", True, None)]
+    assert len(receiver.bodies) == 1
+
+
+async def test_without_shadow_it_is_done(bench: Bench) -> None:
+    bench.start(on_anomaly="disable", shadow=False)
+    await bench.create(None)
+    await bench.theft()
+    assert (await bench.read_key()).disabled
+
+
+async def test_a_key_that_is_revoked_meanwhile_is_said_to_be_beyond_reach(bench: Bench) -> None:
+    await bench.create("disable")
+    engine = bench.detection.engine
+    await bench.theft(2)
+    await bench.keys.repository.revoke(bench.key.id)
+    await bench.theft(4)
+    (document,) = await bench.documents()
+    assert [bool(response["failed"]) for response in document["responses"]] == [True]
+    assert bench.key.id in engine.observer.episodes.open
+
+
+@pytest.mark.parametrize("own", ["observe", "notify"])
+async def test_a_key_can_ask_for_less_than_the_rest(bench: Bench, own: str) -> None:
+    bench.start(on_anomaly="disable", shadow=False)
+    await bench.create(None)
+
+    def change(key: Key) -> Key:
+        return replace(key, on_anomaly="observe" if own == "observe" else "notify")
+
+    await bench.keys.repository.update(bench.key.id, change)
+    await bench.theft()
+    assert not (await bench.read_key()).disabled
+
+
+async def test_an_act_that_a_crash_prevented_is_done_after_the_restart(bench: Bench) -> None:
+    await bench.create("disable")
+
+    async def crash(anomaly: Anomaly) -> None:
+        raise RuntimeError("killed")
+
+    bench.detection.engine._responder.respond = crash  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError):
+        await bench.theft()
+    assert not (await bench.read_key()).disabled
+    bench.start()
+    await bench.see(served(bench.now, 1, client=AWAY, agent="curl/8", key=bench.key.id))
+    assert (await bench.read_key()).disabled

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.control.anomaly.signals import BY_NAME, LEVELS, PAGE_SCORE, TABLE, level, score
+
+SIGNALS = st.sets(st.sampled_from(sorted(BY_NAME)))
+
+
+@given(SIGNALS, st.sampled_from(sorted(BY_NAME)))
+def test_one_more_signal_never_lowers_anything(names: set[str], more: str) -> None:
+    before, after = [BY_NAME[name] for name in names], [BY_NAME[name] for name in names | {more}]
+    assert score(after) >= score(before)
+    assert LEVELS.index(level(after)) >= LEVELS.index(level(before))
+
+
+@given(SIGNALS)
+def test_nothing_pages_without_an_anchor_or_by_one_kind(names: set[str]) -> None:
+    active = [BY_NAME[name] for name in names]
+    if level(active) != "page":
+        return
+    assert any(signal.anchor for signal in active)
+    assert len({signal.kind for signal in active}) > 1 or any(signal.weight >= PAGE_SCORE for signal in active)
+
+
+def test_volume_alone_is_a_warning_however_it_is_measured() -> None:
+    volume = [signal for signal in TABLE if signal.kind == "volume"]
+    assert level(volume) == "warn"
+    assert score(volume) == max(signal.weight for signal in volume)
+
+
+def test_a_new_network_with_a_burst_pages_and_by_itself_is_a_notice() -> None:
+    assert level([BY_NAME["new_network"]]) == "notice"
+    assert level([BY_NAME["new_network"], BY_NAME["new_network_spike"]]) == "page"
+    assert level([BY_NAME["new_network"], BY_NAME["agent_change"], BY_NAME["stranger"]]) == "page"

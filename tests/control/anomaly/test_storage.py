@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.sources import Source
+from sidecar.control.anomaly.storage import Storage
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.control.anomaly.test_queries import _anomaly
+
+
+async def test_memories_are_each_instances_own(store: Store) -> None:
+    one, other = Storage(store, "one"), Storage(store, "other")
+    await one.save([(f"key_{index}", Memory(index)) for index in range(500)])
+    found = await one.memories(["key_3", "key_none", "key_499"])
+    assert [memory and memory.born for memory in found] == [3, None, 499]
+    assert await other.memories(["key_3"]) == [None]
+
+
+async def test_what_cannot_be_read_is_begun_anew(store: Store) -> None:
+    storage = Storage(store, "one")
+    await store.call("HSET", names.anomaly_state(names.shard_of("key_1"), "one"), "key_1", b"\x01")
+    await store.call("HSET", names.anomaly_state(0, "one"), "_sources", b"\x01")
+    assert await storage.memories(["key_1"]) == [None]
+    assert await storage.sources() == {}
+
+
+async def test_networks_come_back(store: Store) -> None:
+    storage = Storage(store, "one")
+    await storage.save_sources({7: Source("n", 1, {"key_1": 1})})
+    assert await storage.sources() == {7: Source("n", 1, {"key_1": 1})}
+
+
+async def test_an_acknowledged_anomaly_is_not_opened_again_by_a_late_writer(store: Store) -> None:
+    storage = Storage(store, "x")
+    late, settled = _anomaly(0), _anomaly(0)
+    settled.state, settled.reason = "acknowledged", 'said: "state":"open"'
+    await storage.save([], [late])
+    assert [one.id for one in await storage.open_anomalies()] == [late.id]
+    await storage.save([], [settled])
+    await storage.save([], [late])
+    assert (await storage.anomaly(late.id)) == settled
+    assert await storage.open_anomalies() == []
+
+
+async def test_old_anomalies_are_dropped_and_open_ones_kept(store: Store) -> None:
+    storage = Storage(store, "x")
+    await storage.save([], [_anomaly(index) for index in range(20)])
+    await storage.drop_closed(1005.0)
+    left = {one.id for one in await storage.latest(1e12, 100)}
+    assert left == {one.id for one in map(_anomaly, range(20)) if one.state == "open" or one.started_at > 1005.0}

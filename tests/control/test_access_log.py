@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import io
+import json
+import threading
+
+from sidecar.control.access_log import AccessLog, line
+from sidecar.control.addresses import Addresses
+from sidecar.control.sums import Sums
+from sidecar.events.record import Request, encode
+from sidecar.keys.token import generate
+from tests.control.support.events import denied, key_id, request, state
+
+FULL = Addresses("full", b"salt")
+
+
+def log_of(*events: Request, sample: float = 1.0, addresses: Addresses = FULL) -> list[dict[str, object]]:
+    stream = io.BytesIO()
+    log = AccessLog(stream, sample=sample, client=addresses.client, network=addresses.network)
+    log.observe("s", [(event, encode(event)) for event in (*events, state())], Sums())
+    log.close()
+    return [json.loads(text) for text in stream.getvalue().splitlines()]
+
+
+def test_a_line_names_what_happened() -> None:
+    (entry,) = log_of(request(key_id(1), time=1_700_000_000.5, total=0.25, hub_time=0.2, trace_id="ab" * 16))
+    assert entry["ts"] == "2023-11-14T22:13:20.500Z"
+    assert entry["event"] == "http.request"
+    assert entry["key.id"] == key_id(1)
+    assert entry["http.response.status_code"] == 200
+    assert entry["gen_ai.usage.input_tokens"] == 12
+    assert (entry["duration_ms"], entry["overhead_ms"]) == (250, 50)
+    assert entry["client.network"] == "192.0.2.0/24"
+
+
+def test_what_looks_like_a_credential_is_cut_out_wherever_it_is() -> None:
+    token = generate("ahk")
+    entries = log_of(request(path=f"/v1/{token}", model=token, agent=token, client=token))
+    assert token not in json.dumps(entries)
+
+
+def test_only_listed_fields_are_logged() -> None:
+    fields = set(line(request(), FULL.client, FULL.network))
+    assert not {name for name in fields if any(word in name for word in ("header", "cookie", "query", "body.content", "authorization"))}
+
+
+def test_sampling_keeps_every_failure() -> None:
+    entries = log_of(*(request(key_id(1)) for _ in range(400)), *(denied() for _ in range(10)), sample=0.1)
+    assert sum(entry["key.outcome"] == "denied" for entry in entries) == 10
+    assert 10 <= sum(entry["key.outcome"] == "ok" for entry in entries) <= 100
+
+
+def test_a_reader_that_never_reads_costs_lines_and_no_time() -> None:
+    gate = threading.Event()
+
+    class Stuck(io.BytesIO):
+        def write(self, data: object) -> int:
+            gate.wait(10)
+            return 0
+
+    log = AccessLog(Stuck(), sample=1.0, client=FULL.client, network=FULL.network)
+    event = request()
+    log.observe("s", [(event, b"")] * 11_000, Sums())
+    assert 990 <= log.dropped <= 1000
+    gate.set()
+    log.close()
+
+
+def test_a_closed_reader_is_survived() -> None:
+    stream = io.BytesIO()
+    log = AccessLog(stream, sample=1.0, client=FULL.client, network=FULL.network)
+    stream.close()
+    log.observe("s", [(request(), b"")] * 3, Sums())
+    log.close()
+    assert log.dropped == 3

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import random
+
+from sidecar.control.metrics.buckets import DURATION
+from sidecar.control.sums import Sums, decode_all
+from sidecar.events.record import Request, Tokens, encode
+from tests.control.support.events import key_id, request, state
+
+
+def some(count: int) -> list[Request]:
+    chance = random.Random(5)
+    return [
+        request(
+            key_id(chance.randrange(3)),
+            time=1_700_000_000 + chance.random() * 200,
+            client=f"10.0.0.{chance.randrange(4)}",
+            outcome=chance.choice(["ok", "hub_error"]),
+            total=chance.random() * 3,
+            tokens=Tokens(chance.randrange(50), chance.randrange(50)),
+            quota_period=chance.choice(["", "2026-11/req/10"]),
+        )
+        for _ in range(count)
+    ]
+
+
+def test_rows_hold_all_that_was_there() -> None:
+    events = some(500)
+    sums = Sums()
+    sums.add([(event, encode(event)) for event in events])
+    rows = list(sums.rows)
+    assert len(rows) < 50
+    assert sum(row.requests for row in rows) == 500
+    assert sum(row.input for row in rows) == sum(event.tokens.input for event in events)
+    assert sum(row.bytes_out for row in rows) == sum(event.bytes_out for event in events)
+    assert sum(sum(row.callers.values()) for row in rows) == 500
+    assert sorted(record for block in sums.blocks.values() for record in block.records) == sorted(map(encode, events))
+    assert sum(len(row.quota) for row in rows) == sum(bool(event.quota_period) for event in events)
+    for row in rows:
+        alike = [event for event in events if _like(event) == _like(row.sample)]
+        assert row.requests == len(alike)
+        assert (row.first, row.last) == (min(event.time for event in alike), max(event.time for event in alike))
+
+
+def test_histograms_count_each_request_once() -> None:
+    events = some(300)
+    sums = Sums()
+    sums.add([(event, b"") for event in events])
+    total = [0] * (len(DURATION) + 1)
+    for _, latency in sums.latencies:
+        total = [one + other for one, other in zip(total, latency.total, strict=True)]
+    bounds = [0.0, *DURATION, float("inf")]
+    for index, count in enumerate(total):
+        assert count == sum(bounds[index] < event.total <= bounds[index + 1] for event in events)
+
+
+def test_a_refused_request_settles_its_quota_too() -> None:
+    sums = Sums()
+    sums.add([(request(key_id(1), hub_status=0, quota_period="2026-11/r/5"), b"")])
+    assert [event.quota_period for row in sums.rows for event in row.quota] == ["2026-11/r/5"]
+
+
+def test_what_cannot_be_read_is_passed_over() -> None:
+    events = [request(), state()]
+    records = [encode(events[0]), b"\xc1", b"", encode(events[1]), b"\x92\xa1z\x01"]
+    assert [event for event, _ in decode_all(records)] == events
+
+
+def _like(event: Request) -> tuple[object, ...]:
+    return (event.time // 60, event.key_id, event.outcome)

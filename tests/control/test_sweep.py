@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.control.sweep import UNPROVEN_AGE, Sweep
+from sidecar.store.client import Store
+from tests.control.support.events import key_id, request
+from tests.control.support.folding import Folding, write, writer
+from tests.control.test_spools import age
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Disk:
+    def __init__(self, *, proves: bool) -> None:
+        self.proves = proves
+        self.asked = 0
+
+    async def durable(self) -> bool:
+        self.asked += 1
+        return self.proves
+
+
+def made(tmp_path: Path, store: Store, disk: Disk) -> tuple[Folding, Sweep, Clock]:
+    spool = writer(tmp_path / "spool", segment_bytes=2000)
+    write(spool, *(request(key_id(number % 3)) for number in range(50)))
+    folding = Folding(tmp_path / "spool", store)
+    clock = Clock()
+    return folding, Sweep(folding.spools, folding.fold, folding.ledger, disk, clock), clock
+
+
+def left(tmp_path: Path) -> int:
+    return len(list((tmp_path / "spool").glob("*.spool")))
+
+
+async def test_nothing_goes_before_the_store_has_it(tmp_path: Path, store: Store) -> None:
+    folding, sweep, _ = made(tmp_path, store, Disk(proves=True))
+    await folding.fold.restore()
+    folding.fold.count()
+    before = left(tmp_path)
+    assert await sweep.sweep() == 0
+    await folding.run()
+    assert await sweep.sweep() == before - 1, "all but the segment that is being written"
+    assert left(tmp_path) == 1
+
+
+async def test_without_proof_segments_stay_for_an_hour(tmp_path: Path, store: Store) -> None:
+    folding, sweep, clock = made(tmp_path, store, Disk(proves=False))
+    await folding.run()
+    before = left(tmp_path)
+    assert await sweep.sweep() == 0
+    clock.now += UNPROVEN_AGE - 1
+    assert await sweep.sweep() == 0
+    clock.now += 1
+    assert await sweep.sweep() == before - 1
+
+
+@pytest.mark.parametrize("proves", [True, False])
+async def test_what_a_store_lost_meanwhile_is_kept(tmp_path: Path, store: Store, proves: bool) -> None:
+    folding, sweep, clock = made(tmp_path, store, Disk(proves=proves))
+    await folding.run()
+    await sweep.sweep() if not proves else None
+    clock.now += UNPROVEN_AGE
+    before = left(tmp_path)
+    await store.call("FLUSHALL")
+    assert await sweep.sweep() == 0
+    assert left(tmp_path) == before
+    await folding.run()
+    assert await sweep.sweep() == before - 1
+
+
+async def test_a_finished_spool_goes_whole_and_its_positions_later(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool", segment_bytes=2000)
+    write(spool, *(request(key_id(number % 3)) for number in range(50)))
+    spool.close()
+    age(tmp_path / "spool")
+    folding = Folding(tmp_path / "spool", store)
+    clock = Clock()
+    sweep = Sweep(folding.spools, folding.fold, folding.ledger, Disk(proves=True), clock)
+    await folding.run()
+    await sweep.sweep()
+    assert left(tmp_path) == 0
+    folding.fold.count()
+    assert any(spool.spool_id in shard for shard in await folding.ledger.positions())
+    await sweep.sweep()
+    clock.now += UNPROVEN_AGE
+    await sweep.sweep()
+    assert not any(spool.spool_id in shard for shard in await folding.ledger.positions())

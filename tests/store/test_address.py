@@ -1,0 +1,79 @@
+"""`store.url` in all its forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+
+from sidecar.settings import declaration
+from sidecar.settings.values import Secret, StoreUrl
+from sidecar.store.address import Address, resolve
+from sidecar.store.embedded import embedded_socket
+
+
+def address(url: str, password: str = "") -> Address:
+    return resolve(declaration.Store(url=StoreUrl.parse(url), password=Secret(password)), Path("/data"))
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("embedded", {"path": "/data/store/store.sock", "connection_class": UnixDomainSocketConnection}),
+        ("unix:///run/a%20b.sock?db=2", {"path": "/run/a b.sock", "db": 2, "connection_class": UnixDomainSocketConnection}),
+        ("redis://host", {"host": "host", "port": 6379}),
+        ("redis://u:p%40ss@host:1/3", {"host": "host", "port": 1, "db": 3, "username": "u", "password": "p@ss"}),
+        ("redis://:p@[::1]:7", {"host": "::1", "port": 7, "password": "p"}),
+        ("rediss://host?ca_file=/ca.pem", {"host": "host", "port": 6379, "connection_class": SSLConnection, "ssl_ca_certs": "/ca.pem"}),
+    ],
+)
+def test_one_server(url: str, options: dict[str, Any]) -> None:
+    assert address(url) == Address("single", options)
+    assert not address(url).fails_over
+
+
+def test_several_servers() -> None:
+    found = address("redis+sentinel://u:p@a:1,b/keys/2?tls=true&sentinel_password=s")
+    assert found == Address(
+        "sentinel", {"username": "u", "password": "p", "ssl": True, "db": 2}, (("a", 1), ("b", 26379)), "keys", {"password": "s"}
+    )
+    assert found.patience > address("redis://a").patience
+    assert address("redis+cluster://:p@a:1,b") == Address("cluster", {"password": "p"}, (("a", 1), ("b", 6379)))
+    assert found.fails_over
+
+
+def test_the_password_of_its_own_setting_wins() -> None:
+    for url in ("embedded", "redis://u:p@h", "redis+sentinel://:p@h/keys", "redis+cluster://:p@h"):
+        assert address(url, "other").options["password"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis+sentinel://a:1", "names no service"),
+        ("redis+sentinel:///keys", "names no host"),
+        ("redis+cluster://", "names no host"),
+        ("redis://h/x", "a database is a number"),
+        ("redis://h?socket_timeout=5", "does not know"),
+    ],
+)
+def test_a_url_that_makes_no_sense(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        address(url)
+
+
+def test_no_password_shows_itself() -> None:
+    assert "hunter2" not in repr(address("redis+sentinel://:hunter2@a/keys?sentinel_password=hunter2"))
+
+
+def test_connections_have_no_timeout_of_their_own() -> None:
+    connection = address("redis://h").pool().make_connection()
+    assert type(connection) is Connection
+    assert connection.socket_timeout is None
+    assert connection.retry.get_retries() == 0
+
+
+def test_the_embedded_store_is_where_it_is_started() -> None:
+    assert address("embedded").options["path"] == str(embedded_socket(Path("/data")))

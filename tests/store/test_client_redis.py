@@ -1,0 +1,102 @@
+"""Redis 7.0, as Debian 12 ships it: older than WAITAOF, and over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.keys.cache import KeyCache
+from sidecar.keys.lease import Lease
+from sidecar.settings import declaration
+from sidecar.settings.values import Secret, StoreUrl
+from sidecar.store.client import StoreUnavailable, connect
+from tests.support.keys import open_keys, shape
+from tests.support.store import Server, free_port, open_store, until
+from tests.support.tools import require
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Server]:
+    require("redis-server", install="apt-get install redis-server")
+    server = Server(tmp_path / "redis", flavour="redis", arguments=["--requirepass", "s3cret"])
+    server.password = "s3cret"
+    server.start()
+    yield server
+    server.close()
+
+
+async def test_keys_live_on_redis_7_too(redis: Server, tmp_path: Path) -> None:
+    store = await open_store(redis, timeout=2.0)
+    keys = await open_keys(store, tmp_path)
+    changes: list[str | None] = []
+    lease = Lease(store, keys.adoption, KeyCache(100), changes.append)
+    task = asyncio.create_task(lease.run())
+    try:
+        await until(lambda: lease.fresh(time.monotonic()))
+        issued = await keys.repository.create(shape())
+        await until(lambda: issued.key.id in changes)
+        assert await keys.repository.identify(issued.token.encode()) is not None
+        assert not (await keys.repository.revoke(issued.key.id)).durable, "it cannot say so"
+        await store.call("CONFIG", "SET", "appendfsync", "always")
+        assert (await keys.repository.revoke(issued.key.id)).durable
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await store.close()
+
+
+async def test_a_wrong_password_is_an_outage_with_advice(redis: Server, tmp_path: Path) -> None:
+    settings = declaration.Store(url=StoreUrl.parse(redis.url), password=Secret("wrong"))
+    store = await connect(settings, tmp_path)
+    try:
+        await until(lambda: "set store.password" in str(store.failure))
+        with pytest.raises(StoreUnavailable, match="password") as caught:
+            await store.call("PING")
+        assert "wrong" not in str(caught.value)
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost and its key."""
+    openssl = require("openssl", install="apt-get install openssl")
+    made = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    algorithm = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run([openssl, "req", *algorithm, *subject, "-out", made[0], "-keyout", made[1]], check=True, capture_output=True)
+    return made
+
+
+async def test_tls_is_verified(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    require("redis-server", install="apt-get install redis-server")
+    port = free_port()
+    tls = [
+        "--tls-port",
+        str(port),
+        "--tls-cert-file",
+        str(certificate[0]),
+        "--tls-key-file",
+        str(certificate[1]),
+        "--tls-auth-clients",
+        "no",
+    ]
+    server = Server(tmp_path / "tls", flavour="redis", arguments=tls)
+    server.start()
+    try:
+        trusting = await connect(
+            declaration.Store(url=StoreUrl.parse(f"rediss://localhost:{port}?ca_file={certificate[0]}")), tmp_path, timeout=3.0
+        )
+        assert await trusting.call("PING") == b"PONG"
+        await trusting.close()
+        doubting = await connect(declaration.Store(url=StoreUrl.parse(f"rediss://localhost:{port}")), tmp_path)
+        with pytest.raises(StoreUnavailable):
+            await doubting.call("PING")
+        await doubting.close()
+    finally:
+        server.close()
