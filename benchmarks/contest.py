@@ -24,6 +24,8 @@ class Contest:
     """Of that figure."""
     baseline: str
     """The label of the entry that the others are compared with."""
+    warms_up: bool = True
+    """Whether a short turn goes before the first round."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ def play(contest: Contest, rounds: int, seconds: float, warm_up: float, say: Cal
     An entry that fails once is out: its samples would not be comparable any more.
     """
     outcome = Outcome(contest, {entry.label: [] for entry in contest.entries})
-    if warm_up:
+    if warm_up and contest.warms_up:
         for entry in contest.entries:
             _turn(outcome, entry, warm_up, counts=False)
     for number in range(rounds):

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks.cores import pinned
 from benchmarks.load import wrk
@@ -16,9 +17,12 @@ from benchmarks.load.request import Request
 from benchmarks.peers.peer import Peer
 from benchmarks.processes import cpu_seconds
 
-STREAM_CHUNKS_EACH = 0.01
-MEMORY_EVENT_EVERY = 1.0
+EVENT_EVERY = 0.01
+SLOW_EVENT_EVERY = 1.0
+OPENING = 5
+"""Seconds that hundreds of streams may take to open, before the first one ends."""
 PACE = 500
+FIRST_USES_A_SECOND = 3000
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,19 @@ def throughput(entry: Entry, seconds: float) -> Sample:
     return Sample(figures, roles)
 
 
+def use_every_key(entry: Entry) -> None:
+    """Send the request with each of its keys at least once: what a key's first use costs is another question."""
+    seconds = len(entry.request.keys) / FIRST_USES_A_SECOND
+    peer = entry.peer
+    while wrk.run(entry.request, peer.url, seconds, peer.site.cores.load, peer.directory / "load").requests < len(entry.request.keys):
+        seconds *= 2
+    peer.settle()
+
+
 def streams(entry: Entry, seconds: float) -> Sample:
     """Paced event streams: `cpu` in microseconds an event, `p50` and `p99` of the delay in milliseconds, `merged` as a share."""
-    chunks = max(20, round(seconds / STREAM_CHUNKS_EACH))
-    with _streams(entry, chunks, STREAM_CHUNKS_EACH) as client:
+    chunks = max(20, round(seconds / EVENT_EVERY))
+    with _streams(entry, chunks, EVENT_EVERY) as client:
         begin = _next(client, "open")
         before = entry.peer.processes.cpu()
         end = _next(client, "closing")
@@ -94,23 +107,26 @@ def streams(entry: Entry, seconds: float) -> Sample:
 
 
 def stream_memory(entry: Entry, seconds: float) -> Sample:
-    """Open streams that say little: `memory` in bytes for each of them."""
-    chunks = max(2, round(seconds / MEMORY_EVENT_EVERY))
-    before = sum(entry.peer.processes.resident().values())
-    with _streams(entry, chunks, MEMORY_EVENT_EVERY) as client:
+    """Open streams that say little: `memory` in bytes for each, beyond what the proxy had when it was started; `whole` with that."""
+    chunks = round((OPENING + seconds) / SLOW_EVENT_EVERY)
+    with _streams(entry, chunks, SLOW_EVENT_EVERY) as client:
         _next(client, "open")
-        during = sum(entry.peer.processes.resident().values())
+        during = sum(entry.peer.processes.anonymous().values())
+        _next(client, "closing")
         done = _next(client, "done")
     if done["broken"]:
         raise RuntimeError(f"{entry.label}: {done['broken']:.0f} streams broke off")
-    return Sample({"memory": (during - before) / entry.streams, "whole": during})
+    # Not what it had just before: memory of an earlier round is kept for the next one.
+    return Sample({"memory": (during - entry.peer.at_start) / entry.streams, "whole": during})
 
 
 def latency(entry: Entry, seconds: float) -> Sample:
     """At 500 requests a second: `p50` and `p99` in microseconds."""
     command = [sys.executable, "-m", "benchmarks.load.paced", entry.peer.url, entry.request.keys[0]]
     command += ["--rate", str(PACE), "--seconds", str(seconds)]
-    done = subprocess.run(pinned(entry.peer.site.cores.load, *command), stdout=subprocess.PIPE, text=True, check=False, timeout=seconds + 60)
+    done = subprocess.run(
+        pinned(entry.peer.site.cores.load, *command), stdout=subprocess.PIPE, text=True, check=False, timeout=seconds + 60
+    )
     if done.returncode:
         raise RuntimeError(f"{entry.label}: not every answer came")
     said = json.loads(done.stdout)
@@ -133,10 +149,10 @@ def _streams(entry: Entry, chunks: int, every: float) -> subprocess.Popen[str]:
     return subprocess.Popen(pinned(entry.peer.site.cores.load, *command), stdout=subprocess.PIPE, text=True)
 
 
-def _next(client: subprocess.Popen[str], what: str) -> dict[str, float]:
+def _next(client: subprocess.Popen[str], what: str) -> dict[str, Any]:
     assert client.stdout is not None
     line = client.stdout.readline()
-    said: dict[str, float] = json.loads(line or "{}")
+    said: dict[str, Any] = json.loads(line or "{}")
     if said.get("what") != what:
         raise RuntimeError(f"the streams' client said {line!r} instead of {what}")
     return said

@@ -14,7 +14,6 @@ from pathlib import Path
 from benchmarks.cores import pinned
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 END_WITHIN = 15.0
 
 Role = Callable[[str], str]
@@ -51,8 +50,11 @@ class Processes:
         """Raise RuntimeError when one of them has ended."""
         for process, _ in self._started:
             if process.poll() is not None:
-                logs = "\n".join(log.read_text(errors="replace")[-1000:] for log in sorted(self._directory.glob("*.log")))
-                raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {logs}")
+                raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {self.logs()}")
+
+    def logs(self) -> str:
+        """The ends of what they have written."""
+        return "\n".join(log.read_text(errors="replace")[-1000:] for log in sorted(self._directory.glob("*.log")))
 
     def pids(self) -> dict[int, str]:
         """All processes with their roles."""
@@ -65,6 +67,10 @@ class Processes:
     def resident(self) -> dict[str, float]:
         """Bytes of resident memory by role, pages shared among the processes counted once (proportional set size)."""
         return _sum(self.pids(), proportional_bytes)
+
+    def anonymous(self) -> dict[str, float]:
+        """Bytes of memory by role that no file stands behind: what grows with the work, and is shared with nobody."""
+        return _sum(self.pids(), anonymous_bytes)
 
     def stop(self) -> None:
         """End all, the last one first."""
@@ -86,12 +92,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 def proportional_bytes(pid: int) -> float:
-    """Proportional set size of a process; its resident size where the kernel does not tell."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return float(line.split()[1]) * 1024
-    return float(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+    """Proportional set size of a process."""
+    return _rollup(pid, "Pss:")
+
+
+def anonymous_bytes(pid: int) -> float:
+    """The anonymous part of it."""
+    return _rollup(pid, "Pss_Anon:")
 
 
 def wait_for(condition: Callable[[], object], what: str, within: float = 30.0, pause: float = 0.02) -> None:
@@ -112,6 +119,13 @@ def _sum(pids: Mapping[int, str], measure: Callable[[int], float]) -> dict[str, 
         with contextlib.suppress(OSError):
             total[role] += measure(pid)
     return dict(total)
+
+
+def _rollup(pid: int, name: str) -> float:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(name):
+            return float(line.split()[1]) * 1024
+    raise OSError(f"this kernel does not tell {name} of a process")
 
 
 def _tree(root: int) -> list[int]:

@@ -23,7 +23,16 @@ def install(environment: Path, requirements: str) -> str:
     environment.mkdir(parents=True, exist_ok=True)
     venv.create(environment, with_pip=False, clear=True)
     # pip of this environment fills the other one: a Debian python3 may come without ensurepip.
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--quiet", "--python", str(environment / "bin" / "python")]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--quiet",
+        "--quiet",
+        "--python",
+        str(environment / "bin" / "python"),
+    ]
     result = subprocess.run([*pip, "install", "-r", str(wanted)], capture_output=True, text=True, check=False)
     if result.returncode:
         return f"{requirements} could not be installed: {result.stderr.strip()[-300:]}"

@@ -13,28 +13,33 @@ BUSY_LOAD = 0.93
 """Beyond this share of its core, the load may have been what held a proxy back."""
 
 
-def text(outcomes: Mapping[str, Outcome], notes: Iterable[str]) -> str:
-    """Everything as tables."""
-    parts = [_outcome(outcome) for outcome in outcomes.values()]
-    parts.append(targets(outcomes))
+def text(outcomes: Mapping[str, Outcome], notes: Iterable[str], by: str = "rate") -> str:
+    """Everything as tables; `by` as in `Target.measure`."""
+    parts = [outcome(one) for one in outcomes.values()]
+    parts.append(targets(outcomes, by))
     parts += [f"- {note}" for note in notes]
     return "\n".join(parts)
 
 
-def targets(outcomes: Mapping[str, Outcome]) -> str:
+def targets(outcomes: Mapping[str, Outcome], by: str = "rate") -> str:
     """What was to be reached, and what was."""
-    rows = [("target", "reached", "spread", "floor", "aim", "")]
+    rows = [["target", "reached", "spread", "floor", "aim", ""]]
     for target in TARGETS:
-        reached = target.measure(outcomes)
+        reached = target.measure(outcomes, by)
         if reached is not None:
-            bounds = tuple("" if bound is None else f"{bound:g}" for bound in (target.floor, target.aim))
-            rows.append((target.what, number(reached.median), _range(reached), *bounds, target.verdict(reached)))
-    return "Targets\n\n" + table(rows) if len(rows) > 1 else ""
+            bounds = ["" if bound is None else f"{bound:g}" for bound in (target.floor, target.aim)]
+            rows.append([target.what, number(reached.median), _range(reached), *bounds, target.verdict(reached)])
+    if len(rows) == 1:
+        return ""
+    judged = "" if by == "rate" else ", where rates are by processor time"
+    return f"**Targets**{judged}\n\n{table(rows)}"
 
 
-def document(outcomes: Mapping[str, Outcome], machine: Mapping[str, str], options: Mapping[str, object]) -> dict[str, Any]:
+def document(
+    outcomes: Mapping[str, Outcome], machine: Mapping[str, str], options: Mapping[str, object], by: str = "rate"
+) -> dict[str, Any]:
     """JSON-ready: every sample, and what the targets made of them."""
-    judged = [(target, target.measure(outcomes)) for target in TARGETS]
+    judged = [(target, target.measure(outcomes, by)) for target in TARGETS]
     return {
         "machine": dict(machine),
         "options": dict(options),
@@ -60,7 +65,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
 
     def line(row: Sequence[str]) -> str:
-        first, *others = (cell.ljust(width) if not at else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        first, *others = (
+            cell.ljust(width) if not at else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         return "| " + " | ".join([first, *others]) + " |"
 
     rule = "| " + " | ".join("-" * width if not at else "-" * (width - 1) + ":" for at, width in enumerate(widths)) + " |"
@@ -75,22 +82,23 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def _outcome(outcome: Outcome) -> str:
-    contest = outcome.contest
-    figures = _figures(outcome)
-    rows = [["", f"{contest.unit}", "spread", f"ratio to {contest.baseline}", "spread", *(name for name in figures), "by process"]]
+def outcome(found: Outcome) -> str:
+    """One contest as a table."""
+    contest = found.contest
+    figures = _figures(found)
+    rows = [["", contest.unit, "spread", f"ratio to {contest.baseline}", "spread", *figures, "by process"]]
     titles = {entry.label: entry.peer.title for entry in contest.entries if entry.label == entry.peer.name}
-    for label in outcome.samples:
-        main = outcome.spread(label, contest.figure)
+    for label in found.samples:
+        main = found.spread(label, contest.figure)
         ratio = ["", ""]
-        if contest.baseline in outcome.samples and min(outcome.figures(contest.baseline, contest.figure)) > 0:
-            times = outcome.ratio(label, contest.baseline, contest.figure)
+        if contest.baseline in found.samples and min(found.figures(contest.baseline, contest.figure)) > 0:
+            times = found.ratio(label, contest.baseline, contest.figure)
             ratio = [number(times.median), _range(times)]
-        more = [number(outcome.spread(label, name).median) for name in figures]
-        roles = ", ".join(f"{role} {number(cost)}" for role, cost in outcome.roles(label).items())
-        rows.append([titles.get(label, label), number(main.median) + _mark(outcome, label), _range(main), *ratio, *more, roles])
-    failed = "".join(f"- {label}: {why}\n" for label, why in outcome.failures.items())
-    return f"{contest.title} ({contest.name})\n\n{table(rows)}{failed}"
+        more = [number(found.spread(label, name).median) for name in figures]
+        roles = ", ".join(f"{role} {number(cost)}" for role, cost in found.roles(label).items())
+        rows.append([titles.get(label, label), number(main.median) + _mark(found, label), _range(main), *ratio, *more, roles])
+    failed = "".join(f"- {label}: {why}\n" for label, why in found.failures.items())
+    return f"**{contest.name}**: {contest.title}\n\n{table(rows)}{failed}"
 
 
 def _figures(outcome: Outcome) -> list[str]:
@@ -102,7 +110,7 @@ def _figures(outcome: Outcome) -> list[str]:
 def _mark(outcome: Outcome, label: str) -> str:
     if outcome.contest.figure != "rate":
         return ""
-    return "*" if outcome.spread(label, "load").median > BUSY_LOAD else ""
+    return "†" if outcome.spread(label, "load").median > BUSY_LOAD else ""
 
 
 def _range(spread: Spread) -> str:

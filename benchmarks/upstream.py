@@ -26,7 +26,7 @@ EVENT_PADDING = "x" * 48
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: *(\d+)")
 _CHUNKED = re.compile(rb"\r\n[Tt]ransfer-[Ee]ncoding: *chunked")
 _USAGE = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21, "inputTokens": 9, "outputTokens": 12}
-_STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n"
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def json_answer(content: str) -> bytes:
@@ -125,7 +125,7 @@ class HubSide(asyncio.Protocol):
             self._transport.write(LARGE_ANSWER)
         else:
             asked = dict(parse_qsl(line.split()[1].partition(b"?")[2].decode()))
-            self._transport.write(_STREAM_HEAD)
+            self._transport.write(STREAM_HEAD)
             self._next_event(0, int(asked["chunks"]), float(asked["every"]), self._loop.time())
 
     def _next_event(self, number: int, count: int, every: float, due: float) -> None:

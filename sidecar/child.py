@@ -22,9 +22,12 @@ from sidecar.supervisor.lifeline import die_with_parent
 ROLES = {
     "control": "sidecar.control.process",
     "worker": "sidecar.worker.process",
+    "authz": "sidecar.worker.authz.process",
     "store": "sidecar.supervisor.embedded_store",
 }
 """Where each role's `main` is; only the one that is needed is imported, for a worker must stay small."""
+NUMBERED = {"worker", "authz"}
+"""Roles of which there may be several, each with its listener."""
 
 _logger = logging.getLogger("sidecar")
 
@@ -36,9 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     die_with_parent(options.parent, signal.SIGTERM if options.role == "store" else signal.SIGKILL)
     with os.fdopen(options.settings_fd, "rb") as stream:
         settings = from_bytes(stream.read())
-    log.setup(settings.log.level, options.role if options.role != "worker" else f"worker-{options.index}")
+    log.setup(settings.log.level, f"{options.role}-{options.index}" if options.role in NUMBERED else options.role)
     given: dict[str, Any] = {"ready": _ready(options.ready_fd)}
-    if options.role == "worker":
+    if options.role in NUMBERED:
         given.update(index=options.index, listen_fd=options.listen_fd)
     try:
         return int(importlib.import_module(ROLES[options.role]).main(settings, **given))

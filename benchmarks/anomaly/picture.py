@@ -31,8 +31,8 @@ def draw(summary: Summary) -> str:
         y += _LINE
     benign = summary.benign_days
     pages, warnings = per_100(summary.false_pages, benign), per_100(summary.false_warnings, benign)
-    foot = f"Precision of pages {summary.precision:.3f}; without an attack ({benign:.0f} key-days) {pages:.2f} pages and {warnings:.2f} warnings"
-    parts.append(f'<text x="16" y="{y + 32}">{foot} by 100 key-days.</text>')
+    foot = f"Precision of pages {summary.precision:.3f}; without an attack {pages:.2f} pages and {warnings:.2f} warnings by 100 key-days"
+    parts.append(f'<text x="16" y="{y + 32}">{foot} ({benign:.0f} in all).</text>')
     parts.append("</svg>\n")
     return "\n".join(parts)
 

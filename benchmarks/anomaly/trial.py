@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.anomaly.replay import EPOCH, Alarm, Learnt, Replay
 from benchmarks.anomaly.scenarios import DAY_STEPS, Case, Scenario
-from benchmarks.anomaly.traffic import DAY, STEP, Flow, seconds
+from benchmarks.anomaly.traffic import STEP, seconds
 from sidecar.control.anomaly.second import Second
 
 FIRST_DAY, LAST_DAY = 8, 13
@@ -83,6 +83,3 @@ def _result(scenario: Scenario, seed: int, alarms: list[Alarm], start: int) -> R
             level, signals = alarm.level, alarm.signals
     stray = () if scenario.attack else tuple(alarm for alarm in alarms if alarm.level != "notice")
     return Result(scenario.code, seed, level, delays, signals, stray)
-
-
-__all__ = ["DAY", "Flow", "Result", "play"]

@@ -12,23 +12,22 @@ import json
 import sys
 import time
 from typing import cast
-from urllib.parse import urlsplit
 
 from benchmarks.load.request import chat
-from benchmarks.load.wire import is_whole, raw_request
+from benchmarks.load.wire import host_and_port, is_whole, raw_request
 from benchmarks.statistics import percentile
 from sidecar import loop
 
 WARM_UP = 0.2
-"""Share of the time whose answers do not count: connections are being opened."""
+"""Share of the answers that do not count: connections are being opened."""
+LAST_WITHIN = 10.0
 
 
 class Client(asyncio.Protocol):
     """One connection, one request at a time."""
 
-    def __init__(self, free: list[Client], latencies: list[float]) -> None:
-        self._free = free
-        self._latencies = latencies
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
         self._answer = b""
         self._sent = 0.0
         self.lost = False
@@ -45,38 +44,60 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._answer += data
         if is_whole(self._answer):
-            self._latencies.append(time.perf_counter() - self._sent)
-            self._free.append(self)
+            self._pace.answered(self, time.perf_counter() - self._sent)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.lost = True
 
 
+class Pace:
+    """Keeps the pace, over as many connections as that takes."""
+
+    def __init__(self, url: str, count: int) -> None:
+        self.host, self.port = host_and_port(url)
+        self._count = count
+        self._free: list[Client] = []
+        self.latencies: list[float] = []
+        """In the order of answers."""
+        self.done = asyncio.Event()
+
+    async def run(self, request: bytes, rate: float) -> None:
+        """Send all requests."""
+        begin = time.perf_counter()
+        for number in range(self._count):
+            await asyncio.sleep(max(0.0, begin + number / rate - time.perf_counter()))
+            client = await self._connection()
+            client.send(request)
+
+    def answered(self, client: Client, latency: float) -> None:
+        """An answer is there."""
+        self.latencies.append(latency)
+        self._free.append(client)
+        if len(self.latencies) == self._count:
+            self.done.set()
+
+    async def _connection(self) -> Client:
+        while self._free:
+            client = self._free.pop()
+            if not client.lost:
+                return client
+        _, client = await asyncio.get_running_loop().create_connection(lambda: Client(self), self.host, self.port)
+        return client
+
+
 async def _run(url: str, key: str, rate: float, seconds: float) -> int:
-    parts = urlsplit(url)
-    request = raw_request(chat(), key, parts.netloc)
-    running = asyncio.get_running_loop()
-    free: list[Client] = []
-    latencies: list[float] = []
-    begin = time.perf_counter()
     count = round(rate * seconds)
-    skipped = 0
-    for number in range(count):
-        await asyncio.sleep(max(0.0, begin + number / rate - time.perf_counter()))
-        if number == round(count * WARM_UP):
-            skipped = len(latencies)
-        while free and free[-1].lost:
-            free.pop()
-        client = free.pop() if free else (await running.create_connection(lambda: Client(free, latencies), parts.hostname, parts.port))[1]
-        client.send(request)
-    deadline = time.perf_counter() + 10
-    while len(latencies) < count and time.perf_counter() < deadline:
-        await asyncio.sleep(0.01)
-    counted = sorted(latencies[skipped:])
-    if len(latencies) < count:
+    pace = Pace(url, count)
+    request = raw_request(chat(), key, f"{pace.host}:{pace.port}")
+    await pace.run(request, rate)
+    try:
+        async with asyncio.timeout(LAST_WITHIN):
+            await pace.done.wait()
+    except TimeoutError:
         return 1
+    counted = sorted(pace.latencies[round(count * WARM_UP) :])
     took = {name: 1e6 * percentile(counted, rank) for name, rank in (("p50", 50), ("p99", 99), ("longest", 100))}
-    print(json.dumps({"requests": count, "seconds": time.perf_counter() - begin, **took}), flush=True)
+    print(json.dumps({"requests": count, **took}), flush=True)
     return 0
 
 

@@ -14,10 +14,9 @@ import re
 import sys
 import time
 from typing import cast
-from urllib.parse import urlsplit
 
 from benchmarks.load.request import stream
-from benchmarks.load.wire import raw_request
+from benchmarks.load.wire import host_and_port, raw_request
 from benchmarks.statistics import percentile
 from sidecar import loop
 
@@ -84,6 +83,7 @@ class Tally:
     def end(self) -> None:
         """A stream has its last event, or broke off."""
         if not self._closing:
+            # An early end must not be taken for a steady state.
             self._closing = True
             self.say("closing")
         self._open -= 1
@@ -96,12 +96,12 @@ class Tally:
 
 
 async def _run(url: str, key: str, streams: int, chunks: int, every: float) -> int:
-    parts = urlsplit(url)
-    request = raw_request(stream(chunks, every), key, parts.netloc)
+    host, port = host_and_port(url)
+    request = raw_request(stream(chunks, every), key, f"{host}:{port}")
     tally = Tally(streams)
     running = asyncio.get_running_loop()
     for _ in range(streams):
-        await running.create_connection(lambda: Stream(tally, request), parts.hostname, parts.port)
+        await running.create_connection(lambda: Stream(tally, request), host, port)
         # So that they do not all speak at the same moment; thousands of slow ones are opened in a second.
         await asyncio.sleep(min(every / streams, 0.001))
     await tally.done.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from benchmarks.load.request import Request
 
@@ -14,6 +15,12 @@ def raw_request(request: Request, key: str, host: str) -> bytes:
     fields = {"Host": host, **request.headers(key)} | ({"Content-Length": str(len(request.body))} if request.body else {})
     head = f"{request.method} {request.target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"{head}\r\n".encode() + request.body
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Where a proxy's URL leads."""
+    parts = urlsplit(url)
+    return parts.hostname or "127.0.0.1", parts.port or 80
 
 
 def is_whole(answer: bytes) -> bool:

@@ -31,7 +31,17 @@ class LiteLlm(Peer):
         models = [{"model_name": MODEL, "litellm_params": parameters}]
         settings = {"model_list": models, "general_settings": {"master_key": self.key}, "litellm_settings": {"telemetry": False}}
         configuration.write_text(json.dumps(settings))
-        command = [str(self._program), "--config", str(configuration), "--host", "127.0.0.1", "--port", str(self.port), "--num_workers", "1"]
+        command = [
+            str(self._program),
+            "--config",
+            str(configuration),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--num_workers",
+            "1",
+        ]
         self.processes.start("litellm", command, {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"})
 
     def probe(self) -> Request:

@@ -100,7 +100,9 @@ class Nginx(Peer):
         user = f"user {Path.home().owner()};" if Path.home().owner() == "root" else ""
         parts = {"modules": "", "http": "", "check": "", "server": "", "user": user} | self.parts()
         configuration.write_text(_CONFIGURATION.format(**values, **parts))
-        self.processes.start("nginx", [program(), "-p", str(self.directory), "-c", str(configuration), "-e", str(self.directory / "error.log")])
+        self.processes.start(
+            "nginx", [program(), "-p", str(self.directory), "-c", str(configuration), "-e", str(self.directory / "error.log")]
+        )
 
     @abstractmethod
     def parts(self) -> dict[str, str]:

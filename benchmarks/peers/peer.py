@@ -44,6 +44,9 @@ class Peer(ABC):
         self.port = free_port()
         self.key = "benchkey" + secrets.token_hex(20)
         self.processes = Processes(site.cores.proxy, self.directory)
+        self._answered = 0
+        self.at_start = 0.0
+        """Bytes of anonymous memory of all its processes after its first answer."""
 
     @property
     def url(self) -> str:
@@ -67,20 +70,25 @@ class Peer(ABC):
         """Start, and see that it lets the key through and nobody else. Raises RuntimeError or TimeoutError."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self.launch()
-        wait_for(self._accepts, f"{self.title} at {self.url}")
+        try:
+            wait_for(self._accepts, f"a 200 from {self.url}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; the last answer was {self._answered}; its logs: {self.processes.logs()}") from None
         refused = ask(self.url, self.probe().with_keys("benchkey-of-nobody"))
         if not 400 <= refused <= 403:
             raise RuntimeError(f"{self.title} answers a wrong key with {refused}: it checks nothing")
+        self.at_start = sum(self.processes.anonymous().values())
 
     def _accepts(self) -> bool:
         self.processes.check()
-        return ask(self.url, self.probe().with_keys(self.key)) == 200
+        self._answered = ask(self.url, self.probe().with_keys(self.key))
+        return self._answered == 200
 
     def probe(self) -> Request:
         """A request that it must answer with 200."""
         return Request("POST", "/api/v2/chat/completions", b'{"model":"openai/gpt-5-mini","messages":[]}')
 
-    def settle(self) -> None:
+    def settle(self) -> None:  # noqa: B027  # most have nothing to wait for
         """Wait until all work that the requests so far have caused is done."""
 
     def stop(self) -> None:

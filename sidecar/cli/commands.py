@@ -15,6 +15,7 @@ from sidecar import __version__
 
 COMMANDS: dict[str, str] = {
     "serve": "sidecar.cli.serve",
+    "authz": "sidecar.cli.authz",
     "demo": "sidecar.cli.demo",
     "doctor": "sidecar.cli.doctor",
     "config": "sidecar.cli.config",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from sidecar.cli import config_file, configuration
 from sidecar.cli.errors import CommandError
 from sidecar.settings import Settings
 from sidecar.supervisor import data_dir, embedded_store, hardening, listeners
-from sidecar.supervisor.process import PythonLauncher
+from sidecar.supervisor.process import Launcher, PythonLauncher
 from sidecar.supervisor.run import Supervisor
 
 CHILD = (sys.executable, "-P", "-m", "sidecar.child")
@@ -33,16 +33,22 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve; returns 0 after an orderly stop."""
-    settings = configuration.read(args.config, os.environ)
+    return supervise(lambda: configuration.read(args.config, os.environ), PythonLauncher(CHILD, os.environ))
+
+
+def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "proxy.listen") -> int:
+    """Run what `launch` starts with the settings that `read` brings, now and at each reload.
+
+    `listening` is the setting that `proxy.listen` of these settings comes from.
+    """
+    settings = read()
     log.setup(settings.log.level, "supervisor")
     hardening.apply()
     try:
-        fds = claim(settings)
+        fds = claim(settings, listening)
     except (data_dir.DataDirError, listeners.ListenError, embedded_store.NoServerError) as error:
         raise CommandError(str(error)) from None
-    supervisor = Supervisor(
-        settings, PythonLauncher(CHILD, os.environ), reload=lambda: configuration.read(args.config, os.environ), fds=fds
-    )
+    supervisor = Supervisor(settings, launch, reload=read, fds=fds)
     try:
         return supervisor.run()
     finally:
@@ -50,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             Path(settings.proxy.listen.path).unlink(missing_ok=True)
 
 
-def claim(settings: Settings) -> Mapping[str, Mapping[str, int]]:
+def claim(settings: Settings, listening: str = "proxy.listen") -> Mapping[str, Mapping[str, int]]:
     """Take what the sidecar needs for itself; returns the descriptors that children of each role inherit.
 
     Raises DataDirError, ListenError and NoServerError.
@@ -58,8 +64,9 @@ def claim(settings: Settings) -> Mapping[str, Mapping[str, int]]:
     directory = Path(settings.data_dir)
     data_dir.prepare(directory)
     lock = data_dir.lock(directory)
-    for name, listen in (("proxy", settings.proxy.listen), ("admin", settings.admin.listen), ("metrics", settings.metrics.listen)):
-        listeners.check(f"{name}.listen", listen)
+    places = {listening: settings.proxy.listen, "admin.listen": settings.admin.listen, "metrics.listen": settings.metrics.listen}
+    for name, listen in places.items():
+        listeners.check(name, listen)
     if settings.store.url == "embedded":
         embedded_store.find_server()
     # The store holds the lock too: after a kill of the supervisor it may live a moment longer, with its file open.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -39,7 +38,6 @@ class Listener:
         response = web.Response(body=body, headers={**_HEADERS, "Content-Type": OPENMETRICS if openmetrics else TEXT})
         if "gzip" in request.headers.get("Accept-Encoding", ""):
             response.enable_compression(web.ContentCoding.gzip)
-        await asyncio.sleep(0)
         return response
 
     async def _livez(self, _request: web.Request) -> web.Response:

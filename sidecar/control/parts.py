@@ -33,6 +33,7 @@ from sidecar.keys import setup
 from sidecar.keys.admin_tokens import AdminTokens
 from sidecar.keys.idempotency import Idempotency
 from sidecar.keys.repository import KeyRepository
+from sidecar.keys.tombstones import TombstoneFile, reapply
 from sidecar.settings import Settings
 from sidecar.store.client import Store, connect
 
@@ -40,6 +41,7 @@ QUICK, PATIENT = 1.0, 2.0
 """Seconds that an answer of the store may take: to a person or a probe, and to the fold with its long scripts."""
 ADMIN_FILE = "admin-token"
 JOURNAL_DIRECTORY = "audit-journal"
+TOMBSTONE_FILE = "revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,15 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
     store, patient = await asyncio.gather(
         connect(settings.store, data_dir, timeout=QUICK), connect(settings.store, data_dir, timeout=PATIENT)
     )
-    repository = KeyRepository(store, made.adoption, made.digester)
+    tombstones = TombstoneFile(data_dir / TOMBSTONE_FILE, time.time())
+    repository = KeyRepository(store, made.adoption, made.digester, tombstones=tombstones)
     admin_tokens = AdminTokens(store, made.adoption, made.digester)
-    pulse = Pulse(store, made.adoption, lambda: admin_tokens.ensure_first(data_dir / ADMIN_FILE))
+    pulse = Pulse(
+        store,
+        made.adoption,
+        first=lambda: admin_tokens.ensure_first(data_dir / ADMIN_FILE),
+        again=lambda: reapply(tombstones, repository, time.time()),
+    )
     audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY))
     reported = Workers(time.time)
     detection = _detection(settings, store, repository, audit, reported, pulse)

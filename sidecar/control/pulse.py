@@ -13,17 +13,22 @@ from sidecar.keys.adoption import Adoption
 from sidecar.store.client import Store, StoreUnavailable
 
 EVERY = 0.5
+REPEATED_EVERY = 60.0
 
 _log = logging.getLogger(__name__)
 
 
 class Pulse:
-    """`first` is done once, when the store has answered for the first time."""
+    """`first` is done once, when the store has answered for the first time; `again` whenever it may have become another server."""
 
-    def __init__(self, store: Store, adoption: Adoption, first: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, store: Store, adoption: Adoption, first: Callable[[], Awaitable[object]], again: Callable[[], Awaitable[object]]
+    ) -> None:
         self._store = store
         self._adoption = adoption
         self._first = first
+        self._again = again
+        self._repeat_at = 0.0
         self.failure = "the key store has not answered yet"
         """Why the store cannot be used; empty when it can."""
         self.began = asyncio.Event()
@@ -37,6 +42,10 @@ class Pulse:
                 if not self.began.is_set():
                     await self._begin()
                 await self.check()
+                # A failover between two looks goes unseen, so this is also done from time to time.
+                if self.failure or time.monotonic() >= self._repeat_at:
+                    await self._again()
+                    self._repeat_at = time.monotonic() + REPEATED_EVERY
             except StoreUnavailable as error:
                 if not self.failure or not self.began.is_set():
                     _log.log(logging.WARNING if not self.failure else logging.DEBUG, "not ready: %s", error)

@@ -37,7 +37,7 @@ class Breakdown:
 
 
 class Overview:
-    """Everything raises StoreUnavailable."""
+    """Everything raises StoreUnavailable. Spans begin and end with whole minutes: the call log is not read."""
 
     def __init__(self, store: Store, usage: Usage) -> None:
         self._store = store
@@ -87,7 +87,11 @@ class Overview:
         return total.series()[0]
 
     async def top_keys(self, start: float, end: float, count: int) -> list[tuple[str, Use]]:
-        """The keys with most requests in [start, end), and their use; found among those that were busiest in their shard on one of the days."""
+        """The keys with most requests in [start, end), and their use.
+
+        They are sought among those that were busiest in their shard on one of the days: the use that is
+        told is exact, but a key that is never among the first of any day is not found.
+        """
         days = numbers(((start, end),), DAY)
         busiest = await self._store.pipeline(
             [("ZRANGE", names.active(shard, day), 0, CANDIDATES - 1, "REV", "WITHSCORES") for day in days for shard in range(names.SHARDS)]
@@ -97,7 +101,6 @@ class Overview:
             for member, requests in found:
                 key_id = member.decode()
                 upper[key_id] = upper.get(key_id, 0.0) + float(requests)
-        # Whole days bound what a key used in a part of them, so whoever is far down cannot come out on top.
         candidates = sorted(upper, key=upper.__getitem__, reverse=True)[: count * 3]
         uses = await asyncio.gather(*(self.totals(key_id, start, end) for key_id in candidates))
         ranked = sorted(zip(candidates, uses, strict=True), key=lambda pair: (-pair[1].requests, pair[0]))

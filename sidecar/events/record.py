@@ -16,7 +16,8 @@ VERSION = 1
 UsageSource = Literal["none", "hub", "partial", "ledger"]
 """Where token counts come from: nowhere, the hub's answer, an answer that broke off, the hub's own ledger."""
 
-Ending = Literal["complete", "refused", "client_closed", "drained", "hub_aborted", "timeout", "revoked", "shutdown"]
+Ending = Literal["complete", "refused", "client_closed", "drained", "hub_aborted", "timeout", "revoked", "shutdown", "checked"]
+"""`checked`: another proxy was told to forward the request; how that ended is not known here."""
 
 
 class Tokens(msgspec.Struct, array_like=True, frozen=True, gc=False):

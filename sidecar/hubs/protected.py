@@ -61,6 +61,7 @@ IDENTITY = (
     "x-ms-client-principal*",
     "x-proxy-user",
     "x-sidecar-*",
+    "x-aigne-hub-*",
 )
 """What hubs and the proxies before them read as: who is asking, from where, for which address."""
 

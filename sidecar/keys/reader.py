@@ -1,4 +1,4 @@
-"""Reads keys from the store. This is all that the data plane can do with keys: it cannot change one."""
+"""Reads keys from the store: all that the data plane does with keys, but for moving a secret to another pepper (rehash.py)."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ the one change that a worker may make to a key.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from sidecar.keys import issue
@@ -19,11 +20,24 @@ log = logging.getLogger(__name__)
 
 
 class Rehasher:
-    """Call `rehash` in the background after a successful use of a secret for which `is_due`."""
+    """Offer it every key that was looked up and accepted; what is due it does in the background."""
 
     def __init__(self, repository: KeyRepository, digester: Digester) -> None:
         self._repository = repository
         self._digester = digester
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def offer(self, found: Found, token: bytes) -> None:
+        """`token` has opened `found`: move its secret if that is due and not under way. Never waits."""
+        secret_id = found.secret.id
+        if not self.is_due(found) or secret_id in self._running:
+            return
+        task = self._running[secret_id] = asyncio.create_task(self.rehash(found, token))
+        task.add_done_callback(lambda _: self._running.pop(secret_id))
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     def is_due(self, found: Found) -> bool:
         """Whether the presented secret is kept under another pepper than the current one."""

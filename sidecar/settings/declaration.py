@@ -82,6 +82,15 @@ class Proxy(Section, frozen=True):
     tls: Annotated[Tls | None, Meta(description="Serve HTTPS.")] = None
 
 
+class Authz(Section, frozen=True):
+    """The authorizer: `sidecar authz` answers the questions of another proxy on `listen`, and nothing listens on proxy.listen."""
+
+    listen: Annotated[Listen, Meta(description="host:port or unix:///path; only the proxy may reach it.")] = Listen.parse("127.0.0.1:9191")
+    grpc_listen: Annotated[
+        Listen | None, Meta(description="host:port for Envoy's ext_authz over gRPC, beside HTTP; needs the extra `grpc`.")
+    ] = None
+
+
 class Admin(Section, frozen=True):
     """The console and the admin API."""
 
@@ -198,6 +207,7 @@ class Settings(Section, frozen=True):
 
     hub: Hub = Hub()
     proxy: Proxy = Proxy()
+    authz: Authz = Authz()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
     store: Store = Store()

@@ -20,9 +20,12 @@ class Accept:
         self._via = via.encode()
         self._request_ids = request_ids
         self._clock = clock
+        self.started = 0
+        """Requests whose head was read, since the worker began."""
 
     def request(self, exchange: Exchange) -> Record:
         """The record of a request that has just arrived."""
+        self.started += 1
         head = exchange.head
         record = Record(self._request_ids(), exchange.started)
         record.queue = self._clock() - exchange.started

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import math
 import re
+from email.utils import formatdate
 from http import HTTPStatus
 
 import msgspec
 
+from sidecar.keys.record import Secret
 from sidecar.refusals import BAD_CREDENTIAL, RETRY_AFTER, Refused
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CORS = "access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
 _HEADER_LIST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z, \t-]{1,1024}")
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+def deprecation(secret: Secret) -> bytes:
+    """What answers to a retiring secret say: it is deprecated (RFC 9745), and when it stops working (RFC 8594)."""
+    lines = f"deprecation: @{int(secret.retired_at or secret.created_at)}\r\n"
+    if secret.expires_at is not None:
+        lines += f"sunset: {formatdate(secret.expires_at, usegmt=True)}\r\n"
+    return lines.encode()
 
 
 class ErrorBody(msgspec.Struct, kw_only=True):

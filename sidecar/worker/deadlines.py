@@ -36,6 +36,15 @@ class DeadlineQueue(Generic[Item]):
         """Forget the item."""
         self._armed.pop(item, None)
 
+    def take_oldest(self, waited: float = 0.0) -> Item | None:
+        """Disarm and return the item that has waited for longest, if that is at least `waited` seconds."""
+        for item, deadline in self._armed.items():
+            if self._clock() - (deadline - self._patience) < waited:
+                break
+            del self._armed[item]
+            return item
+        return None
+
     def tick(self, now: float) -> None:
         """Expire what is due at `now`."""
         due: list[Item] = []

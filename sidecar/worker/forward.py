@@ -74,6 +74,8 @@ class Forwarder:
         self._drains = drains
         self._clock = clock
         self._maps_unauthorized = maps_unauthorized
+        self.truncated = 0
+        """Answers that broke off, since the worker began."""
 
     async def forward(self, job: Job) -> None:
         """Send the request, pass the answer on. Raises Refused while nothing of an answer was sent."""
@@ -150,13 +152,14 @@ class Forwarder:
         record.bytes_out = 0 if exchange.gone else len(data)
         bodiless = status in (204, 304) or (exchange.head.method == b"HEAD" and length is None)
         head += b"" if bodiless else b"content-length: %d\r\n" % (len(data) if exchange.head.method != b"HEAD" else length or 0)
-        self._finish(job, head + _connection(exchange, exchange.head.keep_alive) + data, exchange.head.keep_alive)
+        keep_alive = _keeps_alive(exchange)
+        self._finish(job, head + _connection(exchange, keep_alive) + data, keep_alive)
 
     async def _stream(self, job: Job, hub: HubConnection, head: bytes, length: int | None) -> None:
         exchange, record, connection, reader = job.exchange, job.record, job.exchange.connection, job.reader
         assert reader is not None
         chunked = length is None and exchange.head.minor_version == 1
-        keep_alive = exchange.head.keep_alive and (chunked or length is not None)
+        keep_alive = _keeps_alive(exchange) and (chunked or length is not None)
         head += b"transfer-encoding: chunked\r\n" if chunked else b"" if length is None else b"content-length: %d\r\n" % length
         exchange.answered = True
         connection.write(head + _connection(exchange, keep_alive))
@@ -204,6 +207,7 @@ class Forwarder:
             cause = exchange.body.error
             raise cause if isinstance(cause, Refused) else Refused(_FAULTS.get(fault.reason, HUB_UNAVAILABLE))
         else:
+            self.truncated += 1
             record.outcome, record.ending = "hub_error", "timeout" if fault.reason == "timeout" else "hub_aborted"
             record.reason, record.error = "hub_timeout" if fault.reason == "timeout" else "hub_unavailable", fault.reason
         self._meter.finish(record)
@@ -222,9 +226,14 @@ def _read_usage(record: Record, reader: UsageReader | None, *, complete: bool) -
         record.outcome, record.reason, record.error = "hub_error", f"{record.status // 100}xx", usage.error
 
 
+def _keeps_alive(exchange: Exchange) -> bool:
+    """Whether the connection may serve another request after the answer that begins now."""
+    return exchange.head.keep_alive and exchange.body.complete and not exchange.connection.draining
+
+
 def _connection(exchange: Exchange, keep_alive: bool) -> bytes:
     """The Connection field of an answer and the blank line that ends its head."""
-    if not keep_alive or exchange.connection.draining or not exchange.body.complete:
+    if not keep_alive:
         return b"connection: close\r\n\r\n"
     return b"\r\n" if exchange.head.minor_version else b"connection: keep-alive\r\n\r\n"
 

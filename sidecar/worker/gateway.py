@@ -9,26 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from email.utils import formatdate
 
 from sidecar.hubs.blocklet import blocklet_answer
 from sidecar.hubs.profile import Route
 from sidecar.hubs.routing import Matched, Router
 from sidecar.keys.reader import Found
-from sidecar.keys.record import Secret
 from sidecar.limits.decision import Admission
-from sidecar.refusals import INTERNAL_ERROR, KEY_STORE_UNAVAILABLE, OVERLOADED, Refused
-from sidecar.settings.declaration import Enforcement
+from sidecar.refusals import INTERNAL_ERROR, KEY_STORE_UNAVAILABLE, Refused
 from sidecar.store.errors import StoreUnavailable
 from sidecar.worker.accept import Accept
-from sidecar.worker.answer import Answers
-from sidecar.worker.authorize import check_use
+from sidecar.worker.answer import Answers, deprecation
 from sidecar.worker.client.body import ClientGone
 from sidecar.worker.client.exchange import Connection, Exchange
 from sidecar.worker.dispatch import BodyInspector
+from sidecar.worker.enforce import Enforcer
 from sidecar.worker.forward import Forwarder, Job
-from sidecar.worker.identify import Identifier, credential, judge
 from sidecar.worker.limit import Limit, header_lines
 from sidecar.worker.meter import Meter, Record
 from sidecar.worker.open_requests import OpenRequests
@@ -44,10 +39,8 @@ class Gateway:
     def __init__(
         self,
         *,
-        enforcement: Enforcement,
-        capacity: int,
         accept: Accept,
-        identifier: Identifier,
+        enforcer: Enforcer,
         router: Router,
         inspector: BodyInspector,
         limit: Limit,
@@ -56,13 +49,9 @@ class Gateway:
         meter: Meter,
         answers: Answers,
         open_requests: OpenRequests,
-        wall_clock: Callable[[], float],
-        loop_clock: Callable[[], float],
     ) -> None:
-        self._enforcement = enforcement
-        self._capacity = capacity
         self._accept = accept
-        self._identifier = identifier
+        self._enforcer = enforcer
         self._router = router
         self._inspector = inspector
         self._limit = limit
@@ -71,8 +60,6 @@ class Gateway:
         self._meter = meter
         self._answers = answers
         self._open = open_requests
-        self._wall_clock = wall_clock
-        self._loop_clock = loop_clock
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request. Whatever happens, it is answered or broken off, and counted once."""
@@ -106,34 +93,31 @@ class Gateway:
             requested = head.first(b"access-control-request-headers")
             self._finish(exchange, record, 204, self._answers.preflight(requested, record.request_id, keep_alive=keep_alive))
             return
+        self._open.require_place()
+        self._accept.refuse_loops(head)
         websocket = check_handshake(head)
         matched, no_route = self._match(record)
         # identify
-        if matched is not None and matched.route.public:
-            found = None
-        else:
-            found = await self._identify(exchange, record)
+        public = matched is not None and matched.route.public
+        found = None if public else await self._enforcer.identify(head, record)
+        self._open.add(record, exchange)
         if matched is None:
             raise no_route
         record.route = matched.route.name
         # authorize
-        mode = self._mode(found)
         if found is not None:
-            try:
-                check_use(found.key, record.method, record.path, matched.route, record.client, self._wall_clock())
-            except Refused as refused:
-                self._tolerate(record, refused, mode)
+            self._enforcer.check_use(found, record, matched.route)
         if matched.route.answer == "blocklet":
             self._blocklet(exchange, record)
             return
-        body = await self._inspect(exchange, record, matched, found, mode)
+        body = await self._enforcer.inspect(exchange, record, matched.route, found)
         # limit
         admission = await self._admit(exchange, record, matched.route, found, body)
         try:
             # rewrite, forward, meter
             extra = header_lines(admission) if admission is not None else b""
             if found is not None and found.secret.state == "retiring":
-                extra += _deprecation(found.secret)
+                extra += deprecation(found.secret)
             job = self._job(exchange, record, matched, body, extra, limited=admission is not None)
             await (self._tunneler if websocket and matched.route.websocket else self._forwarder).forward(job)
         finally:
@@ -148,59 +132,6 @@ class Gateway:
         except Refused as refused:
             # Told only after the key was seen: without one, every path answers alike.
             return None, refused
-
-    # identify
-
-    async def _identify(self, exchange: Exchange, record: Record) -> Found | None:
-        if len(self._open) >= self._capacity:
-            raise Refused(OVERLOADED)
-        self._accept.refuse_loops(exchange.head)
-        begun = self._loop_clock()
-        try:
-            token = credential(exchange.head)
-            found = self._identifier.known(token) or await self._identifier.find(token)
-        except Refused as refused:
-            self._tolerate(record, self._identifier.failure(refused, record.client), self._enforcement)
-            return None
-        except StoreUnavailable:
-            if self._enforcement == "enforce":
-                raise
-            record.shadow = KEY_STORE_UNAVAILABLE.code
-            return None
-        finally:
-            record.auth = self._loop_clock() - begun
-        secret = found.secret
-        record.key_id, record.secret_id, record.secret_state = found.key.id, secret.id, secret.state
-        self._open.add(record, exchange)
-        try:
-            judge(found.key, found.secret, self._wall_clock())
-        except Refused as refused:
-            self._tolerate(record, refused, self._mode(found))
-        return found
-
-    # authorize
-
-    def _mode(self, found: Found | None) -> Enforcement:
-        return (found.key.enforcement if found is not None else None) or self._enforcement
-
-    def _tolerate(self, record: Record, refused: Refused, mode: Enforcement) -> None:
-        """Raise `refused`, unless the mode lets such requests through; shadow remembers the first reason."""
-        if mode == "enforce" or not refused.refusal.shadows:
-            raise refused
-        if mode == "shadow" and not record.shadow:
-            record.shadow = refused.refusal.code
-
-    async def _inspect(self, exchange: Exchange, record: Record, matched: Matched, found: Found | None, mode: Enforcement) -> bytes | None:
-        key = found.key if found is not None else None
-        try:
-            inspected = await self._inspector.inspect(exchange, matched.route, key)
-        except Refused as refused:
-            self._tolerate(record, refused, mode)
-            return exchange.body.whole()
-        record.model = inspected.model
-        if inspected.refused is not None:
-            self._tolerate(record, inspected.refused, mode)
-        return inspected.body
 
     # limit
 
@@ -248,11 +179,3 @@ class Gateway:
         self._meter.finish(record)
         answer = self._answers.refusal(refused, record.request_id, keep_alive=keep_alive, head_only=head_only)
         connection.finish(answer, keep_alive)
-
-
-def _deprecation(secret: Secret) -> bytes:
-    """What answers to a retiring secret say: it is deprecated (RFC 9745), and when it stops working (RFC 8594)."""
-    lines = f"deprecation: @{int(secret.retired_at or secret.created_at)}\r\n"
-    if secret.expires_at is not None:
-        lines += f"sunset: {formatdate(secret.expires_at, usegmt=True)}\r\n"
-    return lines.encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -94,9 +95,11 @@ def judge(key: Key, secret: Secret, now: float) -> None:
 class Identifier:
     """Turns a request's credential into a key."""
 
-    def __init__(self, verifier: Verifier, attempts: Attempts) -> None:
+    def __init__(self, verifier: Verifier, attempts: Attempts, accepted: Callable[[Found, bytes], None]) -> None:
+        """`accepted` gets each key that was asked from the store and is live, with its token; it must not wait."""
         self._verifier = verifier
         self._attempts = attempts
+        self.accepted = accepted
 
     def known(self, token: bytes) -> Found | None:
         """The key, when the cache may answer. Never waits. Raises Refused for a token that is known to be nobody's."""
@@ -124,9 +127,7 @@ class Identifier:
 
 
 def _has_parameter(query: bytes | None, name: bytes) -> bool:
-    if not query or (b"=" not in query and name not in query):
-        return False
-    return any(parameter_name(pair) == name for pair in query.split(b"&"))
+    return query is not None and any(parameter_name(pair) == name for pair in query.split(b"&"))
 
 
 def parameter_name(pair: bytes) -> bytes:

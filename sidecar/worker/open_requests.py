@@ -1,4 +1,7 @@
-"""The requests under way, by key: how many, and which of them must be cut when a key dies."""
+"""The requests under way, by key: how many, whether one more may begin, and which must be cut when a key dies.
+
+Requests without a key (public routes, or let through by the mode) share places as if they were one key's.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from sidecar.keys.record import Key, Secret
-from sidecar.refusals import API_KEY_REVOKED, Refusal, Refused
+from sidecar.refusals import API_KEY_REVOKED, OVERLOADED, Refusal, Refused
 from sidecar.store.errors import StoreUnavailable
 from sidecar.worker.client.exchange import Exchange
+from sidecar.worker.fair_share import has_place
 from sidecar.worker.identify import judge
 from sidecar.worker.meter import Record
 
 log = logging.getLogger(__name__)
+
+NO_KEY = ""
 
 
 class KeySource(Protocol):
@@ -25,12 +31,13 @@ class KeySource(Protocol):
 
 
 class OpenRequests:
-    """Registry of one worker."""
+    """Registry of one worker, which has `places` for requests."""
 
-    def __init__(self, keys: KeySource, wall_clock: Callable[[], float], enforced: Callable[[Key | None], bool]) -> None:
+    def __init__(self, keys: KeySource, wall_clock: Callable[[], float], enforced: Callable[[Key | None], bool], places: int) -> None:
         self._keys = keys
         self._wall_clock = wall_clock
         self._enforced = enforced
+        self._places = places
         self._by_key: dict[str, dict[Record, Exchange]] = {}
         self._count = 0
         self._checks: set[asyncio.Task[None]] = set()
@@ -38,9 +45,19 @@ class OpenRequests:
     def __len__(self) -> int:
         return self._count
 
+    def require_place(self) -> None:
+        """Raise Refused(overloaded) when there is no place for anybody."""
+        if self._count >= self._places:
+            raise Refused(OVERLOADED)
+
     def add(self, record: Record, exchange: Exchange) -> None:
-        """A request of a known key begins."""
-        self._by_key.setdefault(record.key_id, {})[record] = exchange
+        """A request of `record.key_id` begins. Raises Refused(overloaded) when its key has its share of the places."""
+        requests = self._by_key.get(record.key_id)
+        if not has_place(len(requests) if requests is not None else 0, self._count, self._places):
+            raise Refused(OVERLOADED)
+        if requests is None:
+            requests = self._by_key[record.key_id] = {}
+        requests[record] = exchange
         self._count += 1
 
     def remove(self, record: Record) -> None:
@@ -53,11 +70,11 @@ class OpenRequests:
 
     def in_flight(self) -> dict[str, int]:
         """Number of open requests by key id."""
-        return {key_id: len(requests) for key_id, requests in self._by_key.items()}
+        return {key_id: len(requests) for key_id, requests in self._by_key.items() if key_id != NO_KEY}
 
     def key_changed(self, key_id: str | None) -> None:
         """A key, or with None any key, was changed: look again at what is open."""
-        affected = [key_id] if key_id is not None else list(self._by_key)
+        affected = [key_id] if key_id is not None else [key_id for key_id in self._by_key if key_id != NO_KEY]
         for affected_id in affected:
             if affected_id in self._by_key:
                 task = asyncio.get_running_loop().create_task(self._check(affected_id))

@@ -7,10 +7,11 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from sidecar.hubs.profile import Profile
 from sidecar.hubs.routing import Router
+from sidecar.keys.reader import Found
 from sidecar.refusals import SHUTTING_DOWN
 from sidecar.settings.declaration import Settings
 from sidecar.throttle import Throttle
@@ -18,9 +19,10 @@ from sidecar.worker.accept import Accept
 from sidecar.worker.answer import Answers
 from sidecar.worker.client.address import ClientAddress
 from sidecar.worker.client.connection import ClientConnection
-from sidecar.worker.client.front import Front
+from sidecar.worker.client.front import Front, Serving
 from sidecar.worker.deadlines import Ticker
 from sidecar.worker.dispatch import BodyInspector
+from sidecar.worker.enforce import Enforcer
 from sidecar.worker.forward import Forwarder
 from sidecar.worker.gateway import Gateway
 from sidecar.worker.identify import Identifier, Verifier
@@ -41,8 +43,25 @@ class KeyLookup(Verifier, KeySource, Protocol):
     """What the data plane may ask of the keys."""
 
 
+class Parts(NamedTuple):
+    """The stages that every way of serving has in common."""
+
+    settings: Settings
+    profile: Profile
+    enforcer: Enforcer
+    router: Router
+    inspector: BodyInspector
+    limit: Limit
+    requests: RequestRewriter
+    meter: Meter
+    answers: Answers
+
+
 class DataPlane:
     """Accepts connections and serves them, until it is drained."""
+
+    behind_proxy: ClassVar[bool] = False
+    """Whether only a proxy connects, whose word on the client's address counts."""
 
     def __init__(
         self,
@@ -54,46 +73,85 @@ class DataPlane:
         loop: asyncio.AbstractEventLoop,
         *,
         instance: str,
+        accepted: Callable[[Found, bytes], None],
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """`accepted` gets each live key that was asked from the store, with its token; it must not wait."""
         proxy = settings.proxy
         via = f"sidecar-{instance}"
         self._loop = loop
         self.ticker = Ticker(loop)
         self.pool = HubPool(settings.hub, proxy.timeouts, loop, self.ticker)
         self.drains = Drains(profile.client_gone, loop)
-        self.open = OpenRequests(keys, wall_clock, lambda key: ((key and key.enforcement) or settings.enforcement) == "enforce")
-        meter = Meter(spool, wall_clock, loop.time)
-        requests = RequestRewriter(profile, settings.hub, via)
-        answers = AnswerRewriter(profile)
-        forwarder = Forwarder(self.pool, requests, answers, meter, self.drains, loop.time, maps_unauthorized=bool(settings.hub.access_key))
-        self.gateway = Gateway(
-            enforcement=settings.enforcement,
-            capacity=proxy.bounds.requests,
-            accept=Accept(ClientAddress(proxy.trusted_proxies), via, _request_ids(), loop.time),
-            identifier=Identifier(keys, Throttle(burst=FAILURES_AT_ONCE, interval=FAILURE_INTERVAL)),
+        # Every request that is under way holds a hub connection, so there is no place for more of them.
+        places = min(proxy.bounds.requests, settings.hub.max_connections)
+        self.open = OpenRequests(keys, wall_clock, lambda key: ((key and key.enforcement) or settings.enforcement) == "enforce", places)
+        addresses = ClientAddress(proxy.trusted_proxies, behind_proxy=self.behind_proxy)
+        self._accept = Accept(addresses, via, _request_ids(), loop.time)
+        identifier = Identifier(keys, Throttle(burst=FAILURES_AT_ONCE, interval=FAILURE_INTERVAL), accepted)
+        inspector = BodyInspector(profile, proxy.bounds)
+        parts = Parts(
+            settings=settings,
+            profile=profile,
+            enforcer=Enforcer(settings.enforcement, identifier, inspector, wall_clock=wall_clock, loop_clock=loop.time),
             router=Router(profile),
-            inspector=BodyInspector(profile, proxy.bounds),
+            inspector=inspector,
             limit=Limit(limiter),
-            forwarder=forwarder,
-            tunneler=Tunneler(self.pool, requests, answers, meter, forwarder, loop.time),
-            meter=meter,
+            requests=RequestRewriter(profile, settings.hub, via),
+            meter=Meter(spool, wall_clock, loop.time),
             answers=Answers(proxy.realm),
-            open_requests=self.open,
-            wall_clock=wall_clock,
-            loop_clock=loop.time,
         )
-        self.front = Front(proxy, loop, self.ticker, self.gateway, "http" if proxy.tls is None else "https")
+        self._forwarder = Forwarder(
+            self.pool,
+            parts.requests,
+            AnswerRewriter(profile),
+            parts.meter,
+            self.drains,
+            loop.time,
+            maps_unauthorized=bool(settings.hub.access_key),
+        )
+        self.front = Front(proxy, loop, self.ticker, self._serving(parts), "http" if proxy.tls is None else "https")
+
+    def _serving(self, parts: Parts) -> Serving:
+        """What answers requests."""
+        requests, meter = parts.requests, parts.meter
+        return Gateway(
+            accept=self._accept,
+            enforcer=parts.enforcer,
+            router=parts.router,
+            inspector=parts.inspector,
+            limit=parts.limit,
+            forwarder=self._forwarder,
+            tunneler=Tunneler(self.pool, requests, AnswerRewriter(parts.profile), meter, self._forwarder, self._loop.time),
+            meter=meter,
+            answers=parts.answers,
+            open_requests=self.open,
+        )
+
+    async def start(self) -> None:
+        """Begin to keep deadlines; call it before the first connection."""
+        self.ticker.start()
 
     def connection(self) -> ClientConnection:
         """The protocol of a new client connection."""
         return ClientConnection(self.front)
 
+    def counters(self) -> dict[str, int]:
+        """What was counted since the worker began, by metric name; a label's value follows a colon."""
+        counted = {
+            "sidecar_requests_started_total": self._accept.started,
+            "sidecar_connections_total": self.front.accepted,
+            "sidecar_upstream_truncated_total": self._forwarder.truncated,
+        }
+        return counted | {f"sidecar_drained_total:{result}": count for result, count in self.drains.ended.items()}
+
     async def drain(self, timeout: float) -> None:
         """Let open requests end for `timeout` seconds, then break them off so that none looks complete."""
+        end = self._loop.time() + timeout
         self.front.drain()
         if self.front.tasks:
             await asyncio.wait(self.front.tasks, timeout=timeout)
+        await self.front.sent(end - self._loop.time())
         self.open.cut_all(SHUTTING_DOWN)
         for connection in list(self.front.connections):
             connection.abort()

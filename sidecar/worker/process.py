@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -25,10 +26,14 @@ from sidecar.keys.digest import Digester, load
 from sidecar.keys.lease import Lease
 from sidecar.keys.lookup import Lookup
 from sidecar.keys.reader import KeyReader
+from sidecar.keys.rehash import Rehasher
+from sidecar.keys.repository import KeyRepository
 from sidecar.limits.admission import Limiter
 from sidecar.settings.declaration import Settings, Tls
 from sidecar.store.client import Store, connect
+from sidecar.worker.descriptors import fit
 from sidecar.worker.plane import DataPlane
+from sidecar.worker.propagation import Propagation
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +43,27 @@ BACKLOG = 4096
 
 def main(settings: Settings, *, index: int, listen_fd: int | None, ready: Callable[[], None]) -> int:
     """Be worker number `index`. `listen_fd` is a listening socket that is shared, or None to bind one of our own."""
-    uvloop.run(_run(settings, index, listen_fd, ready))
+    return run(settings, index, listen_fd, ready, DataPlane)
+
+
+def run(settings: Settings, index: int, listen_fd: int | None, ready: Callable[[], None], plane: type[DataPlane]) -> int:
+    """As `main`, for a data plane of any kind."""
+    uvloop.run(_run(settings, index, listen_fd, ready, plane))
     return 0
 
 
-async def _run(settings: Settings, index: int, listen_fd: int | None, ready: Callable[[], None]) -> None:
+async def _run(settings: Settings, index: int, listen_fd: int | None, ready: Callable[[], None], plane: type[DataPlane]) -> None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fitting = fit(settings, limit)
+    if fitting != settings:
+        connections, hubs = fitting.proxy.bounds.connections, fitting.hub.max_connections
+        log.warning("only %d file descriptors: %d client and %d hub connections; raise `ulimit -n`", limit, connections, hubs)
+    settings = fitting
     async with contextlib.AsyncExitStack() as stack:
         data_dir = Path(settings.data_dir)
         store = await connect(settings.store, data_dir)
         stack.push_async_callback(store.close)
-        worker = Worker(settings, index, store, asyncio.get_running_loop())
+        worker = Worker(settings, index, store, asyncio.get_running_loop(), plane)
         listener = _listener(settings, listen_fd)
         await worker.serve(listener, ready)
 
@@ -55,7 +71,9 @@ async def _run(settings: Settings, index: int, listen_fd: int | None, ready: Cal
 class Worker:
     """One worker: the data plane, the lease on its key cache, its spool, its state reports."""
 
-    def __init__(self, settings: Settings, index: int, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, settings: Settings, index: int, store: Store, loop: asyncio.AbstractEventLoop, plane: type[DataPlane] = DataPlane
+    ) -> None:
         data_dir = Path(settings.data_dir)
         keys = settings.keys
         pepper = load(Path(keys.pepper_file))
@@ -73,9 +91,13 @@ class Worker:
         self._lease = Lease(store, adoption, self._cache, self._key_changed)
         stale = settings.store.max_stale if settings.store.on_unavailable == "serve_cached" else 0.0
         lookup = Lookup(KeyReader(store, adoption), self._cache, self._lease, digester, max_stale=stale)
+        self._propagation = Propagation(lookup, time.time)
         self._limiter = Limiter(store, settings.enforcement)
         profile = load_profile(settings.hub.profile)
-        self._plane = DataPlane(settings, profile, lookup, self._limiter, self._spool, loop, instance=instance_name(data_dir))
+        self._rehasher = Rehasher(KeyRepository(store, adoption, digester), digester)
+        self._plane = plane(
+            settings, profile, lookup, self._limiter, self._spool, loop, instance=instance_name(data_dir), accepted=self._rehasher.offer
+        )
         self._stopping = asyncio.Event()
 
     async def serve(self, listener: socket.socket, ready: Callable[[], None]) -> None:
@@ -84,7 +106,7 @@ class Worker:
             self._loop.add_signal_handler(number, self._stopping.set)
         background = [asyncio.create_task(work) for work in (self._lease.run(), self._limiter.run(), self._report())]
         server = await self._listen(listener)
-        self._plane.ticker.start()
+        await self._plane.start()
         ready()
         log.info("worker %d serves on %s", self._index, self._settings.proxy.listen)
         ending = asyncio.create_task(self._stopping.wait())
@@ -92,6 +114,7 @@ class Worker:
         server.close()
         await self._plane.drain(self._settings.proxy.drain_timeout)
         await self._limiter.close()
+        await self._rehasher.close()
         for task in background:
             task.cancel()
         failures = [result for result in await asyncio.gather(*background, return_exceptions=True) if isinstance(result, Exception)]
@@ -102,12 +125,15 @@ class Worker:
 
     async def _listen(self, listener: socket.socket) -> asyncio.AbstractServer:
         context = tls_context(self._settings.proxy.tls)
-        if listener.family == socket.AF_UNIX:
-            return await self._loop.create_unix_server(self._plane.connection, sock=listener, ssl=context, backlog=BACKLOG)
-        return await self._loop.create_server(self._plane.connection, sock=listener, ssl=context, backlog=BACKLOG)
+        # A connection counts only once its handshake is done, so a dripping one must not last longer than a dripping head.
+        patience = self._settings.proxy.timeouts.header if context is not None else None
+        create = self._loop.create_unix_server if listener.family == socket.AF_UNIX else self._loop.create_server
+        return await create(self._plane.connection, sock=listener, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=patience)
 
     def _key_changed(self, key_id: str | None) -> None:
         self._plane.open.key_changed(key_id)
+        if key_id is not None:
+            self._propagation.key_changed(key_id)
 
     async def _report(self) -> None:
         while True:
@@ -130,6 +156,8 @@ class Worker:
             cache=dict(self._cache.counters),
             store_up=self._store.failure is None,
             dropped=self._spool.dropped,
+            counters=plane.counters(),
+            revocation_lags=self._propagation.take(),
         )
         self._spool.append(encode(state))
 

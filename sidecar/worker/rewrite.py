@@ -21,6 +21,7 @@ _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _IDENTITY_PLACES = ("{key_id}", "{client}")
 """What makes an injected field one that says who is asking."""
 _ANSWER_DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | {b"content-length", b"x-request-id"}
+_OF_THE_MESSAGE = frozenset(name.encode() for name in HOP_BY_HOP) | {b"host", b"content-length", b"expect"}
 _COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
 
 
@@ -60,24 +61,14 @@ class RequestRewriter:
         access_key = hub.access_key.reveal()
         inject = {name: text for name, text in headers.inject.items() if access_key or "{access_key}" not in text}
         anonymous = {name: text for name, text in inject.items() if not any(place in text for place in _IDENTITY_PLACES)}
-        self._with_identity = fixed + _template(inject, access_key)
-        self._anonymous = fixed + _template(anonymous, access_key)
+        self._with_identity = _Injection(inject, access_key, fixed)
+        self._anonymous = _Injection(anonymous, access_key, fixed)
 
     def head(self, head: RequestHead, hub_path: bytes, route: Route, caller: Caller, framing: Framing, *, upgrade: bool = False) -> bytes:
         """The request head for the hub, with the blank line behind it."""
-        query = head.target.query
-        if query is not None and self._dropped_parameters:
-            query = self._strip(query)
-        target = self._mount + hub_path if query is None else b"%b%b?%b" % (self._mount, hub_path, query)
-        passes = self._policy.passes
-        nominated = head.nominated
-        parts = [b"%b %b HTTP/1.1\r\n" % (head.method, target), self._line]
-        if nominated:
-            parts += [field.line for field in head.fields if passes(field.name) and field.name not in nominated]
-        else:
-            parts += [field.line for field in head.fields if passes(field.name)]
-        template = self._with_identity if route.identity and caller.key_id else self._anonymous
-        parts.append(template.format_map(caller._asdict()).encode("latin-1", "replace"))
+        parts = [b"%b %b HTTP/1.1\r\n" % (head.method, self.target(head, hub_path)), self._line]
+        parts += self.passed(head)
+        parts.append(self.injected(route, caller))
         if framing.chunked:
             parts.append(b"transfer-encoding: chunked\r\n")
         elif framing.length is not None:
@@ -86,6 +77,34 @@ class RequestRewriter:
             parts.append(b"connection: upgrade\r\nupgrade: websocket\r\n")
         parts.append(b"\r\n")
         return b"".join(parts)
+
+    def target(self, head: RequestHead, hub_path: bytes) -> bytes:
+        """What the hub is asked for: mount, path, and the query without credentials."""
+        query = head.target.query
+        if query is not None and self._dropped_parameters:
+            query = self._strip(query)
+        return self._mount + hub_path if query is None else b"%b%b?%b" % (self._mount, hub_path, query)
+
+    def passed(self, head: RequestHead) -> list[bytes]:
+        """The lines of the client's fields that reach the hub."""
+        passes = self._policy.passes
+        nominated = head.nominated
+        if nominated:
+            return [field.line for field in head.fields if passes(field.name) and field.name not in nominated]
+        return [field.line for field in head.fields if passes(field.name)]
+
+    def injected(self, route: Route, caller: Caller) -> bytes:
+        """The lines of our own fields."""
+        return self._injection(route, caller).template.format_map(caller._asdict()).encode("latin-1", "replace")
+
+    def dropped(self, head: RequestHead, route: Route, caller: Caller) -> tuple[bytes, ...]:
+        """Names of the client's fields that do not reach the hub: not ours, which replace them, nor those of one hop."""
+        ours = self._injection(route, caller).names
+        names = {field.name for field in head.fields if not self._policy.passes(field.name) or field.name in head.nominated}
+        return tuple(sorted(names - ours - _OF_THE_MESSAGE))
+
+    def _injection(self, route: Route, caller: Caller) -> _Injection:
+        return self._with_identity if route.identity and caller.key_id else self._anonymous
 
     def _strip(self, query: bytes) -> bytes | None:
         """Drop credential parameters; all else stays byte for byte."""
@@ -133,6 +152,10 @@ def _nominated(headers: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
     return frozenset()
 
 
-def _template(inject: dict[str, str], access_key: str) -> str:
-    lines = "".join(f"{name}: {text}\r\n" for name, text in inject.items())
-    return lines.replace("{access_key}", access_key.replace("{", "{{").replace("}", "}}"))
+class _Injection:
+    """Fields of ours: the lines with places for the caller, and their names."""
+
+    def __init__(self, inject: dict[str, str], access_key: str, fixed: str) -> None:
+        lines = "".join(f"{name}: {text}\r\n" for name, text in inject.items())
+        self.template = fixed + lines.replace("{access_key}", access_key.replace("{", "{{").replace("}", "}}"))
+        self.names = frozenset(line.partition(":")[0].lower().encode() for line in self.template.split("\r\n") if line)

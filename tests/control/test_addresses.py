@@ -23,7 +23,7 @@ def test_a_hash_says_nothing_but_tells_apart() -> None:
     addresses = Addresses("hash", b"s")
     made = {addresses.client(f"203.0.113.{number}") for number in range(50)}
     assert len(made) == 50
-    assert "203" not in "".join(made).replace("hash:", "")[:0] + addresses.client(CLIENT)[:5]
+    assert "113.77" not in addresses.client(CLIENT)
     assert len({addresses.network(f"203.0.113.{number}") for number in range(50)}) == 1
     assert addresses.client(CLIENT) != Addresses("hash", b"t").client(CLIENT)
     assert addresses.client("") == ""

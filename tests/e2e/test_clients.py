@@ -66,7 +66,10 @@ def test_the_openai_client_through_the_openai_profile(tmp_path: Path) -> None:
             assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
             assert client.embeddings.create(model="text-embedding-3-small", input="hi").data[0].embedding
             assert client.models.list().data
-        with openai.OpenAI(base_url=f"{sidecar.url}/v1", api_key=secret + "x") as stranger, pytest.raises(openai.AuthenticationError) as refused:
+        with (
+            openai.OpenAI(base_url=f"{sidecar.url}/v1", api_key=secret + "x") as stranger,
+            pytest.raises(openai.AuthenticationError) as refused,
+        ):
             stranger.models.list()
         assert refused.value.code == "invalid_api_key" and refused.value.type == "authentication_error"
         wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok") == 4, within=3)

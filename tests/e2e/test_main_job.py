@@ -82,15 +82,22 @@ def test_nothing_that_speaks_of_identity_reaches_the_hub(sidecar: Sidecar, hub: 
     assert answer.status == 200, answer.body
     (seen,) = hub.requests()
     head = seen["head"].lower()
-    assert "admin" not in head and "6.6.6.6" not in head and "cookie" not in head and "_" not in head.replace("req_", "").replace("key_", "")
+    assert (
+        "admin" not in head and "6.6.6.6" not in head and "cookie" not in head and "_" not in head.replace("req_", "").replace("key_", "")
+    )
     assert "?a=1 http/1.1" in head and "authorization: bearer" in head
 
 
 def test_streams_image_and_embeddings_are_metered(sidecar: Sidecar) -> None:
     key_id, secret = sidecar.create_key()
-    chat = {"input": {"messages": [{"role": "user", "content": "Hi"}], "modelOptions": {"model": "openai/gpt-5-mini"}}, "options": {"streaming": True}}
+    chat = {
+        "input": {"messages": [{"role": "user", "content": "Hi"}], "modelOptions": {"model": "openai/gpt-5-mini"}},
+        "options": {"streaming": True},
+    }
     assert b"data:" in sidecar.ask(secret, body=chat).body
-    assert sidecar.ask(secret, "/api/v2/image", {"input": {"prompt": "a cat", "modelOptions": {"model": "openai/gpt-image-1"}}}).status == 200
+    assert (
+        sidecar.ask(secret, "/api/v2/image", {"input": {"prompt": "a cat", "modelOptions": {"model": "openai/gpt-image-1"}}}).status == 200
+    )
     embeddings = {"input": {"input": "hi", "modelOptions": {"model": "openai/text-embedding-3-small"}}}
     assert sidecar.ask(secret, "/api/v2/embeddings", embeddings).status == 200
 

@@ -61,7 +61,9 @@ def test_memory_stays_flat_over_200_mib_each_way(hub: HubProcess, tmp_path: Path
         headers = {"Authorization": f"Bearer {secret}"}
         with Peak(worker) as peak:
             connection = connect(sidecar)
-            connection.request("POST", "/api/v2/audio/speech", '{"model":"demo/large:200","input":"x"}', headers | {"Content-Type": "application/json"})
+            connection.request(
+                "POST", "/api/v2/audio/speech", '{"model":"demo/large:200","input":"x"}', headers | {"Content-Type": "application/json"}
+            )
             answer = connection.getresponse()
             assert answer.status == 200
             size = 0
@@ -70,7 +72,7 @@ def test_memory_stays_flat_over_200_mib_each_way(hub: HubProcess, tmp_path: Path
             assert size == LARGE
             connection.close()
         assert peak.largest - peak.before < ROOM
-        boundary = b"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n"
+        boundary = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
         end = b"\r\n--b--\r\n"
 
         def body() -> Iterator[bytes]:

@@ -67,6 +67,8 @@ def wait_until(condition: Callable[[], Any], *, within: float = 10.0, what: str 
 class Sidecar:
     """`sidecar serve` as a child process. Use as a context manager."""
 
+    command = "serve"
+
     def __init__(self, directory: Path, hub_url: str, access_key: str, **environment: str) -> None:
         """`environment` has further settings, as `proxy__workers="2"`."""
         proxy, admin, metrics = free_ports(3)
@@ -100,7 +102,7 @@ class Sidecar:
     def start(self, *, wait: bool = True) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sidecar", "serve"], env=self.environment, stdout=log, stderr=log, cwd=self.data_dir.parent
+                [sys.executable, "-m", "sidecar", self.command], env=self.environment, stdout=log, stderr=log, cwd=self.data_dir.parent
             )
         if wait:
             wait_until(self.is_ready, within=START_WITHIN, what=f"readiness ({self.log})")

@@ -161,9 +161,11 @@ class Link:
 
     async def close(self) -> None:
         self._listener.close()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -173,13 +175,15 @@ class Link:
         pumps = [asyncio.create_task(self._pump(reader, upstream_writer)), asyncio.create_task(self._pump(upstream_reader, writer))]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            pass  # by `close`; the stream's own callback would report it as an error
         finally:
+            writer.transport.abort()
+            upstream_writer.transport.abort()
+            self._tasks.discard(task)
             for pump in pumps:
                 pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            writer.close()
-            upstream_writer.close()
-            self._tasks.discard(task)
+            await asyncio.wait(pumps)
 
     async def _server_connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._server.port:

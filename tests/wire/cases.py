@@ -28,7 +28,9 @@ class Case:
     closes: bool = True
 
 
-def _get(target: bytes = b"/v1/models", *, version: bytes = b"HTTP/1.1", method: bytes = b"GET", fields: bytes = b"", auth: bytes = AUTH) -> bytes:
+def _get(
+    target: bytes = b"/v1/models", *, version: bytes = b"HTTP/1.1", method: bytes = b"GET", fields: bytes = b"", auth: bytes = AUTH
+) -> bytes:
     return method + b" " + target + b" " + version + b"\r\n" + auth + fields + b"\r\n"
 
 
@@ -103,13 +105,21 @@ def headers() -> Iterator[Case]:
 
 def framing() -> Iterator[Case]:
     chunks = b"5\r\nhello\r\n0\r\n\r\n"
-    yield Case("length and coding", _post(b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n" + SMUGGLED), "reject", (400,))
-    yield Case("coding and length", _post(b"Transfer-Encoding: chunked\r\nContent-Length: 6\r\n", b"0\r\n\r\n" + SMUGGLED), "reject", (400,))
+    yield Case(
+        "length and coding", _post(b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n" + SMUGGLED), "reject", (400,)
+    )
+    yield Case(
+        "coding and length", _post(b"Transfer-Encoding: chunked\r\nContent-Length: 6\r\n", b"0\r\n\r\n" + SMUGGLED), "reject", (400,)
+    )
     for length in (
         b"+5", b"-5", b"5 5", b"1_0", b"5.0", b"0x5", b"abc", b"", b"5,5", b"5, 5", b"5;", b"\xef\xbc\x95", b'"5"', b"5\x0b", b"9" * 40, b"1e3", b"5 \t6",
     ):  # fmt: skip
         yield Case(f"length {_label(length)}", _post(b"Content-Length: " + length + b"\r\n", b"hello" + SMUGGLED), "reject", (400, 413))
-    for pair in (b"Content-Length: 5\r\nContent-Length: 5", b"Content-Length: 5\r\nContent-Length: 6", b"Content-Length: 0\r\ncontent-length: 40"):
+    for pair in (
+        b"Content-Length: 5\r\nContent-Length: 5",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Content-Length: 0\r\ncontent-length: 40",
+    ):
         yield Case(f"lengths {_label(pair)}", _post(pair + b"\r\n", b"hello" + SMUGGLED), "reject", (400,))
     for coding in (
         b"xchunked", b"chunkedx", b"chunk", b"chunked, identity", b"identity, chunked", b"identity", b"chunked, chunked", b"gzip, chunked", b"gzip",
@@ -121,7 +131,9 @@ def framing() -> Iterator[Case]:
             raw = _post(b"Transfer-Encoding: " + coding + b"\r\n" + extra, body + SMUGGLED)
             yield Case(f"coding {_label(coding)}{' and length' if extra else ''}", raw, "reject", (400, 501))
     for name in (b"Transfer-Encoding ", b"Transfer\r-Encoding", b" Transfer-Encoding", b"Transfer Encoding", b"Transfer-\x00Encoding"):
-        yield Case(f"coding name {_label(name)}", _post(name + b": chunked\r\nContent-Length: 5\r\n", b"hello" + SMUGGLED), "reject", (400,))
+        yield Case(
+            f"coding name {_label(name)}", _post(name + b": chunked\r\nContent-Length: 5\r\n", b"hello" + SMUGGLED), "reject", (400,)
+        )
     yield Case("chunked in 1.0", _post(b"Transfer-Encoding: chunked\r\n", chunks + SMUGGLED, b"HTTP/1.0"), "reject", (400,))
     yield Case("too much announced", _post(b"Content-Length: 1099511627776\r\n", b""), "reject", (413,))
 
@@ -152,7 +164,9 @@ def credentials() -> Iterator[Case]:
     ):  # fmt: skip
         yield Case(f"credential {_label(fields)}", _get(auth=b"Host: gw.test\r\n", fields=fields), "reject", statuses, closes=False)
     yield Case("credential in the query too", _get(b"/v1?access_token=x"), "reject", (400,), closes=False)
-    yield Case("upload without a key", b"POST /v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 70_000, "reject", (401,))
+    yield Case(
+        "upload without a key", b"POST /v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 70_000, "reject", (401,)
+    )
 
 
 def websockets() -> Iterator[Case]:
@@ -178,7 +192,10 @@ def cleaned() -> Iterator[Case]:
     for fields, absent in (
         (b"Connection: keep-alive, X-Secret\r\nX-Secret: 7\r\n", (b"x-secret", b"X-Secret")),
         (b"Connection: x-request-id, via, authorization, content-length\r\n", (KEY,)),
-        (b"Keep-Alive: timeout=5\r\nTE: trailers\r\nTrailer: X\r\nProxy-Connection: keep-alive\r\n", (b"Keep-Alive", b"TE:", b"Trailer", b"Proxy-")),
+        (
+            b"Keep-Alive: timeout=5\r\nTE: trailers\r\nTrailer: X\r\nProxy-Connection: keep-alive\r\n",
+            (b"Keep-Alive", b"TE:", b"Trailer", b"Proxy-"),
+        ),
         (b"Upgrade: h2c\r\nHTTP2-Settings: AAA\r\nConnection: upgrade, http2-settings\r\n", (b"h2c", b"AAA")),
         (b"X_Forwarded_User: admin\r\nx_user_did: a\r\nTransfer_Encoding: chunked\r\n", (b"admin", b"X_", b"x_user", b"r_Encoding")),
         (b"X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n", (b"6.6.6.6",)),
@@ -186,8 +203,22 @@ def cleaned() -> Iterator[Case]:
         (b"Cookie: a=secret\r\nProxy-Authorization: Basic secret\r\n", (b"secret",)),
     ):
         yield Case(f"clean {_label(fields)}", _get(fields=fields), "clean", (200,), absent=absent, closes=False)
-    yield Case("chunk extension", _post(b"Transfer-Encoding: chunked\r\n", b"5;evil=1\r\nhello\r\n0\r\n\r\n"), "clean", (200,), (b"evil",), closes=False)
-    yield Case("trailer", _post(b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\nX-Evil: 1\r\n\r\n"), "clean", (200,), (b"vil",), closes=False)
+    yield Case(
+        "chunk extension",
+        _post(b"Transfer-Encoding: chunked\r\n", b"5;evil=1\r\nhello\r\n0\r\n\r\n"),
+        "clean",
+        (200,),
+        (b"evil",),
+        closes=False,
+    )
+    yield Case(
+        "trailer",
+        _post(b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\nX-Evil: 1\r\n\r\n"),
+        "clean",
+        (200,),
+        (b"vil",),
+        closes=False,
+    )
     yield Case("zeros before the length", _post(b"Content-Length: 005\r\n", b"hello"), "clean", (200,), (b"005",), closes=False)
 
 

@@ -109,7 +109,9 @@ async def test_pipelined_requests_are_each_judged() -> None:
         assert received.count(b"HTTP/1.1 200") == 5
 
 
-@pytest.mark.parametrize("target", [b"/v1/a%2Fb;x=1?q=%2F&r[]=~%7e&&", b"/v1/caf%C3%A9?x=a+b%20c", b"/v1/models/openai%2fgpt-5?", b"/a/b/", b"/%41"])
+@pytest.mark.parametrize(
+    "target", [b"/v1/a%2Fb;x=1?q=%2F&r[]=~%7e&&", b"/v1/caf%C3%A9?x=a+b%20c", b"/v1/models/openai%2fgpt-5?", b"/a/b/", b"/%41"]
+)
 async def test_good_targets_arrive_byte_for_byte(target: bytes) -> None:
     async with running() as plane:
         await plane.exchange(plane.get(target.decode()))

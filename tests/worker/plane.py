@@ -248,7 +248,7 @@ async def running(
     defaults = {"SIDECAR_HUB__URL": f"http://127.0.0.1:{hub.port}/", "SIDECAR_HUB__ACCESS_KEY": "blocklet-hub-key"}
     settings = settings or load(None, defaults | (environment or {}))
     loop = asyncio.get_running_loop()
-    plane = DataPlane(settings, load_profile(profile), keys, limiter, events, loop, instance="test")
+    plane = DataPlane(settings, load_profile(profile), keys, limiter, events, loop, instance="test", accepted=lambda found, token: None)
     plane.ticker.start()
     if unix is not None:
         server: asyncio.AbstractServer = await loop.create_unix_server(plane.connection, str(unix))

@@ -362,3 +362,18 @@ async def test_a_slow_hub_holds_the_client_back() -> None:
         task.cancel()
         writer.transport.abort()
         release.set()
+
+
+async def test_a_broken_answer_without_a_length_is_a_reset_for_an_old_client() -> None:
+    async def cut(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        await asyncio.sleep(0.05)
+        side.writer.transport.abort()
+
+    async with running() as plane:
+        plane.hub.answer = cut
+        reader, writer = await plane.open()
+        writer.write(plane.get().replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        assert b"hello" in await reader.readuntil(b"hello")
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(-1), 5)

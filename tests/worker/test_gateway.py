@@ -183,7 +183,7 @@ async def test_a_limited_key_is_admitted_and_released_and_told_its_limits() -> N
 
     async with running() as plane:
         two = Two()
-        plane.plane.gateway._limit._limiter = two
+        plane.plane.front.serving._limit._limiter = two
         plane.keys.change(plane.key, limits=Limits(rpm=1))
 
         async def with_limits(side: HubSide) -> None:

@@ -59,8 +59,12 @@ class Episodes:
 
     def end_quiet(self, now: int) -> list[Change]:
         """Close the episodes in which nothing has been up for long enough."""
-        over = [subject for subject, known in self.open.items() if known.quiet_since is not None and now - known.quiet_since >= QUIET_ENDS]
-        return [Change(self.close(subject, now)) for subject in over]
+        return [Change(self.close(subject, now)) for subject in list(self.open) if self.is_over(subject, now)]
+
+    def is_over(self, subject: str, now: int) -> bool:
+        """Whether the subject's episode has been quiet for long enough."""
+        episode = self.open.get(subject)
+        return episode is not None and episode.quiet_since is not None and now - episode.quiet_since >= QUIET_ENDS
 
     def close(self, subject: str, now: float) -> Anomaly:
         """End the subject's episode; KeyError when there is none."""

@@ -71,12 +71,12 @@ class Memory(msgspec.Struct, array_like=True):
         self.changes += 1
         return True
 
-    def lower(self, now: int) -> bool:
-        """Take down what has run out; True when something was."""
-        over = [name for name, up in self.raised.items() if up.until <= now]
+    def lower(self, now: int) -> int:
+        """Take down what has run out; when the last of it did, 0 when nothing has."""
+        over = {name: up.until for name, up in self.raised.items() if up.until <= now}
         for name in over:
             self.lower_signal(name)
-        return bool(over)
+        return max(over.values(), default=0)
 
     def lower_signal(self, name: str) -> None:
         """Take one signal down, if it is up."""

@@ -65,8 +65,8 @@ class Observer:
                 self._count_failures(second)
             elif second.key_id not in self.watches:
                 self.sums.add(second)
-            elif (change := self._step(second)) is not None:
-                changes.append(change)
+            else:
+                changes += self._step(second)
         if self.sources.changed:
             changes += self._assess_sources(now)
         if now - self._lowered_at >= _LOWER_EVERY:
@@ -91,16 +91,28 @@ class Observer:
         for key_id in key_ids:
             self.watches.pop(key_id, None)
 
-    def _step(self, second: Second) -> Change | None:
+    def _step(self, second: Second) -> list[Change]:
         watch = self.watches[second.key_id]
         memory = watch.memory
+        changes = self._run_out(second.key_id, second.time) if memory.raised else []
+        if self.episodes.is_over(second.key_id, second.time):
+            changes.append(Change(self.episodes.close(second.key_id, second.time)))
         before = memory.changes
-        if memory.raised:
-            memory.lower(second.time)
         episode = self.episodes.open.get(second.key_id)
         watch.step(second, self._detectors, learn=episode is None or episode.level != "page" or episode.state != "open")
         self.changed.add(second.key_id)
-        return self.assess(second.key_id, second.time) if memory.changes != before else None
+        if memory.changes != before and (change := self.assess(second.key_id, second.time)) is not None:
+            changes.append(change)
+        return changes
+
+    def _run_out(self, key_id: str, now: int) -> list[Change]:
+        """Take down the key's signals that have run out; the episode is quiet from then on, however late this is noticed."""
+        when = self.watches[key_id].memory.lower(now)
+        if not when:
+            return []
+        self.changed.add(key_id)
+        change = self.assess(key_id, when)
+        return [] if change is None else [change]
 
     def _count_failures(self, second: Second) -> None:
         for (address, code, _), count in second.refusals.items():
@@ -120,11 +132,9 @@ class Observer:
         return [change for change in found if change is not None]
 
     def _lower(self, now: int) -> list[Change]:
-        changes = []
+        changes: list[Change] = []
         for subject in list(self.episodes.open):
-            watch = self.watches.get(subject)
-            if watch is not None and watch.memory.lower(now) and (change := self.assess(subject, now)) is not None:
-                self.changed.add(subject)
-                changes.append(change)
+            if subject in self.watches:
+                changes += self._run_out(subject, now)
         self.sources.lower(now)
         return changes + self._assess_sources(now) + self.episodes.end_quiet(now)

@@ -81,10 +81,6 @@ class Sources:
             number: source for number, source in self.by_number.items() if source.raised or source.muted_until > now or source.last > since
         }
 
-    def keys_of_many(self, now: int) -> int:
-        """How many networks use many keys just now, for `sidecar_sources_many_keys`."""
-        return sum(1 for source in self.by_number.values() if MANY_KEYS_ONE_SOURCE.name in source.raised and source.last > now - 600)
-
     def _fail(self, network: Network, count: int, now: int, least: int, window: int) -> None:
         source = self._source(network, now)
         minute = now // 60

@@ -14,10 +14,18 @@ from sidecar.control.console.assets import PREFIX, Assets
 from sidecar.control.console.door import SIGN_IN, Door
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.rendering import Pages
+from sidecar.control.console.screens.admin_tokens import AdminTokens
+from sidecar.control.console.screens.alerts import Alerts
+from sidecar.control.console.screens.analytics import Analytics
+from sidecar.control.console.screens.audit_log import AuditLog
+from sidecar.control.console.screens.calls import CallLog
+from sidecar.control.console.screens.key import KeyPage
 from sidecar.control.console.screens.key_acts import KeyActs
 from sidecar.control.console.screens.keys import KeyTable
 from sidecar.control.console.screens.new_key import NewKey
+from sidecar.control.console.screens.preferences import Choices
 from sidecar.control.console.screens.sign_in import SignIn
+from sidecar.control.console.screens.system import System
 from sidecar.control.console.sessions import Sessions
 from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
@@ -55,6 +63,14 @@ def _screens(services: AdminServices, overview: Overview) -> list[Screen]:
         *KeyTable(services, overview).screens(),
         *NewKey(services).screens(),
         *KeyActs(services, overview).screens(),
+        *KeyPage(services, overview).screens(),
+        *Analytics(services, overview).screens(),
+        *CallLog(services).screens(),
+        *Alerts().screens(),
+        *AuditLog().screens(),
+        *System(services).screens(),
+        *AdminTokens().screens(),
+        *Choices().screens(),
     ]
 
 

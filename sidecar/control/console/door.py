@@ -71,6 +71,10 @@ class Door:
                 return self._refused(request, AdminError(errors.KEY_STORE_UNAVAILABLE))
             except web.HTTPRequestEntityTooLarge:
                 return self._refused(request, AdminError(errors.REQUEST_TOO_LARGE))
+            except Exception:
+                # The outermost frame of a page: whatever it is, the person gets a page and the log gets the reason.
+                log.exception("%s %s failed", request.method, request.path)
+                return self._refused(request, AdminError(errors.INTERNAL_ERROR))
 
         return handle
 

@@ -26,6 +26,16 @@ class Span:
         return [float(time) for time in range(int(self.start), int(self.end), self.step)]
 
     @property
+    def form_start(self) -> str:
+        """`start` as a form writes it."""
+        return datetime.fromtimestamp(self.start, UTC).strftime("%Y-%m-%dT%H:%M")
+
+    @property
+    def form_end(self) -> str:
+        """`end` as a form writes it."""
+        return datetime.fromtimestamp(self.end, UTC).strftime("%Y-%m-%dT%H:%M")
+
+    @property
     def before(self) -> tuple[float, float]:
         """The span of the same length that came before, for comparison."""
         return 2 * self.start - self.end, self.start

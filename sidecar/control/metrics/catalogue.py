@@ -93,7 +93,6 @@ LOG_DROPPED = _counter("sidecar_access_log_dropped_total", (), "Access log lines
 
 WORKER_COUNTERS = (
     _counter("sidecar_requests_started_total", (), "Requests whose headers were read; what finished less than this is under way or lost."),
-    _counter("sidecar_rejected_offline_total", ("reason",), "Requests refused without asking the store."),
     _counter("sidecar_upstream_truncated_total", (), "Hub answers that broke off."),
     _counter("sidecar_connections_total", (), "Client connections accepted."),
     _counter("sidecar_drained_total", ("result",), "Hub answers that were read on for their use after the client had gone."),

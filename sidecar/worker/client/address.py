@@ -6,19 +6,23 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 
 class ClientAddress:
-    """Finds the client's address behind `trusted` networks (CIDR)."""
+    """Finds the client's address behind `trusted` networks (CIDR).
 
-    def __init__(self, trusted: tuple[str, ...]) -> None:
+    With `behind_proxy` whoever connects is a proxy that is believed, wherever it connects from.
+    """
+
+    def __init__(self, trusted: tuple[str, ...], *, behind_proxy: bool = False) -> None:
         self._trusted = tuple(ip_network(network, strict=False) for network in trusted)
+        self._behind_proxy = behind_proxy
 
     def of(self, peer: str, forwarded_for: list[bytes]) -> str:
         """The address: `peer`, or the last one of X-Forwarded-For that no trusted proxy of ours wrote.
 
         `peer` is empty on a unix socket, which counts as trusted when any network is.
         """
-        if not self._trusted or not forwarded_for:
+        if not forwarded_for or not (self._trusted or self._behind_proxy):
             return peer
-        if peer and not self._is_trusted(peer):
+        if peer and not self._behind_proxy and not self._is_trusted(peer):
             return peer
         client = peer
         entries = [entry.strip() for value in forwarded_for for entry in value.decode("latin-1").split(",")]

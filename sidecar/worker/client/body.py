@@ -52,6 +52,9 @@ class RequestBody:
         A fault in the framing is raised by the next `read`, as Refused.
         """
         rest: bytes | None = None
+        if self._error is not None:
+            # What follows a fault in the framing could be read as anything, also as the end of the body.
+            return None
         try:
             rest = self._feed_chunked(data) if self._decoder is not None else self._feed_counted(data)
         except Refused as error:

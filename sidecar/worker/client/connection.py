@@ -12,8 +12,9 @@ from typing import cast
 from sidecar.refusals import OVERLOADED, REQUEST_TIMEOUT, SHUTTING_DOWN, Refused
 from sidecar.worker.client.body import ClientGone, RequestBody
 from sidecar.worker.client.exchange import Exchange
-from sidecar.worker.client.front import Front
+from sidecar.worker.client.front import OVERSHOOT, Front
 from sidecar.worker.client.head import RequestHead, skip_blank_lines
+from sidecar.worker.client.reset import reset
 
 PIPELINED = 64 << 10
 """Bytes of further requests that wait while one is served; beyond it the client is held back."""
@@ -34,6 +35,8 @@ class ClientConnection(asyncio.Protocol):
         self._held = 0
         self._writing_paused = False
         self._writable: asyncio.Future[None] | None = None
+        self._unread = False
+        self._lost = False
         self._discarding = False
         self._discarded = 0
         self.peer = ""
@@ -46,8 +49,11 @@ class ClientConnection(asyncio.Protocol):
         front = self._front
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
+        front.accepted += 1
         front.connections.add(self)
-        if len(front.connections) > front.bounds.connections:
+        if front.surplus > OVERSHOOT:
+            self.abort()
+        elif not front.has_room():
             front.serving.reject(self, Refused(OVERLOADED))
         elif front.draining:
             front.serving.reject(self, Refused(SHUTTING_DOWN))
@@ -82,6 +88,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         front = self._front
+        self._lost = True
         front.connections.discard(self)
         for queue in (front.header_deadline, front.idle_deadline, front.body_deadline, front.write_deadline, front.linger_deadline):
             queue.disarm(self)
@@ -101,6 +108,9 @@ class ClientConnection(asyncio.Protocol):
         self._writing_paused = False
         self._front.write_deadline.disarm(self)
         self._wake_writer()
+        if self._unread:
+            self._unread = False
+            self._conclude(keep_alive=True)
 
     # What the gateway calls
 
@@ -115,8 +125,9 @@ class ClientConnection(asyncio.Protocol):
         return self._front.draining
 
     def write(self, data: bytes) -> None:
-        """Send bytes of an answer."""
-        self._transport.write(data)
+        """Send bytes of an answer; nothing when the client has left."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     async def writable(self) -> None:
         """Wait until the client has read enough; returns at once when it has left."""
@@ -126,11 +137,17 @@ class ClientConnection(asyncio.Protocol):
 
     def finish(self, data: bytes, keep_alive: bool) -> None:
         """Send the last bytes of an answer; serve the next request or close."""
-        exchange = self._exchange
-        transport = self._transport
-        if transport.is_closing():
+        if self._transport.is_closing():
             return
-        transport.write(data)
+        self._transport.write(data)
+        if self._writing_paused and keep_alive:
+            # A client that sends requests and reads no answers must not make us gather them: the next request waits.
+            self._unread = True
+        else:
+            self._conclude(keep_alive)
+
+    def _conclude(self, keep_alive: bool) -> None:
+        exchange = self._exchange
         if exchange is not None and exchange.body.complete and keep_alive and not self._front.draining:
             self._exchange = None
             self._next()
@@ -139,12 +156,18 @@ class ClientConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Break off: what was sent never looks complete."""
-        self._transport.abort()
+        if not self._lost:
+            reset(self._transport)
 
     def close_if_idle(self) -> None:
         """Close when no request is under way."""
         if self._exchange is None and not self._buffer:
-            self._transport.close()
+            self._close()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of answers that the client has not taken yet."""
+        return 0 if self._lost else self._transport.get_write_buffer_size()
 
     def tunnel(self, receiver: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
         """Hand the transport to `receiver` after an upgrade; returns it and the bytes already read."""
@@ -172,7 +195,7 @@ class ClientConnection(asyncio.Protocol):
 
     def send_continue(self) -> None:
         """Ask for the body."""
-        self._transport.write(CONTINUE)
+        self.write(CONTINUE)
         self._front.body_deadline.arm(self)
 
     # Deadlines
@@ -182,11 +205,11 @@ class ClientConnection(asyncio.Protocol):
         if self._buffer or self._blank_lines:
             self._front.serving.reject(self, Refused(REQUEST_TIMEOUT))
         else:
-            self._transport.close()
+            self._close()
 
     def idle_expired(self) -> None:
         """Nobody needs this connection."""
-        self._transport.close()
+        self._close()
 
     def body_expired(self) -> None:
         """The body stopped arriving."""
@@ -253,10 +276,10 @@ class ClientConnection(asyncio.Protocol):
         self._discarding = True
         front.header_deadline.disarm(self)
         front.body_deadline.disarm(self)
-        complete = self._exchange is None or self._exchange.body.complete
+        complete = self._exchange is not None and self._exchange.body.complete
         self._exchange = None
-        if complete and not self._buffer and not self._held and not self._blank_lines:
-            self._transport.close()
+        if complete and not self._buffer and not self._held:
+            self._close()
             return
         self._buffer.clear()
         while self._held:
@@ -264,6 +287,12 @@ class ClientConnection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         front.linger_deadline.arm(self)
+
+    def _close(self) -> None:
+        """Close when what was written has gone out, for which the client has as long as for any other bytes."""
+        self._transport.close()
+        if self.unsent:
+            self._front.write_deadline.arm(self)
 
     def _wake_writer(self) -> None:
         waiter, self._writable = self._writable, None

@@ -13,6 +13,10 @@ from sidecar.worker.client.head import HeadReader
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
 
 LINGER_SECONDS = 1.0
+OVERSHOOT = 512
+"""Connections beyond the bound that are told so; further ones are closed without a word."""
+UNFINISHED_SECONDS = 1.0
+"""How long an incomplete request keeps its connection from being given up for a new one."""
 
 
 class Timed(Connection, Protocol):
@@ -29,6 +33,10 @@ class Timed(Connection, Protocol):
 
     def close_if_idle(self) -> None:
         """Close when no request is under way."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of answers that the client has not taken yet."""
 
     def __hash__(self) -> int: ...
 
@@ -54,6 +62,8 @@ class Front:
         self.scheme = scheme
         self.heads = HeadReader(settings.bounds)
         self.connections: set[Timed] = set()
+        self.accepted = 0
+        """Connections since the worker began."""
         self.draining = False
         self.header_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.header, lambda connection: connection.header_expired())
         self.idle_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.keep_alive, lambda connection: connection.idle_expired())
@@ -61,6 +71,33 @@ class Front:
         self.write_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.write_idle, lambda connection: connection.abort())
         self.linger_deadline: DeadlineQueue[Timed] = ticker.queue(LINGER_SECONDS, lambda connection: connection.idle_expired())
         self.tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def surplus(self) -> int:
+        """Connections beyond the bound."""
+        return len(self.connections) - self.bounds.connections
+
+    def has_room(self) -> bool:
+        """Whether the newest connection may stay, if need be in place of the one that has been of no use for longest.
+
+        Otherwise one address could hold all places by doing nothing.
+        """
+        if self.surplus <= 0:
+            return True
+        if (idle := self.idle_deadline.take_oldest()) is not None:
+            idle.idle_expired()
+            return True
+        if (unfinished := self.header_deadline.take_oldest(UNFINISHED_SECONDS)) is not None:
+            unfinished.abort()
+            return True
+        return False
+
+    async def sent(self, timeout: float) -> None:
+        """Wait until every client has taken its answer, at most `timeout` seconds."""
+        end = self.loop.time() + timeout
+        # A transport tells nobody when its last byte has gone.
+        while self.loop.time() < end and any(connection.unsent for connection in self.connections):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
     def drain(self) -> None:
         """Close idle connections now and the others after their answer."""

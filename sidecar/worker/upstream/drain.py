@@ -16,6 +16,8 @@ class Drains:
         self._loop = loop
         self._active: dict[HubConnection, asyncio.TimerHandle] = {}
         self._read: dict[HubConnection, int] = {}
+        self.ended = {"complete": 0, "cut": 0}
+        """How drains ended, since the worker began."""
 
     def __len__(self) -> int:
         return len(self._active)
@@ -42,4 +44,5 @@ class Drains:
         timer = self._active.pop(hub, None)
         if timer is not None:
             timer.cancel()
+            self.ended["complete" if hub.complete else "cut"] += 1
             del self._read[hub]

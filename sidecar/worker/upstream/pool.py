@@ -69,6 +69,9 @@ class HubPool:
     def give_back(self, connection: HubConnection) -> None:
         """End an exchange; keep the connection if it can serve another."""
         connection.finish()
+        if connection.upgraded is not None:
+            # Its transport has another protocol now, which does not tell the pool of its end.
+            self._open.discard(connection)
         if connection.reusable:
             connection.idle_since = self._loop.time()
             self._idle.append(connection)

@@ -82,6 +82,8 @@ class Tunneler:
             to_hub.join(client_transport, hub_transport)
             to_client.join(hub_transport, client_transport)
             exchange.cut = client_transport.abort
+            to_client.ended_early()
+            to_hub.ended_early()
             to_hub.data_received(rest)
             await asyncio.gather(to_hub.ended, to_client.ended)
             record.bytes_in, record.bytes_out = to_hub.moved, to_client.moved + len(hub.upgraded)
@@ -104,8 +106,13 @@ class _Pipe(asyncio.Protocol):
     def join(self, source: asyncio.Transport, sink: asyncio.Transport) -> None:
         self._source, self._sink = source, sink
 
+    def ended_early(self) -> None:
+        """End this direction if its source was lost before it was handed over: nobody will say so any more."""
+        if self._source.is_closing():
+            self.connection_lost(None)
+
     def data_received(self, data: bytes) -> None:
-        if data:
+        if data and not self._sink.is_closing():
             self.moved += len(data)
             self._sink.write(data)
 

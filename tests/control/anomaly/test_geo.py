@@ -12,6 +12,7 @@ def test_no_file_is_no_reader() -> None:
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("maxminddb")
     file = tmp_path / "x.mmdb"
     file.write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match="is not a MaxMind file"):

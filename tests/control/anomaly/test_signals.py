@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,3 +36,11 @@ def test_a_new_network_with_a_burst_pages_and_by_itself_is_a_notice() -> None:
     assert level([BY_NAME["new_network"]]) == "notice"
     assert level([BY_NAME["new_network"], BY_NAME["new_network_spike"]]) == "page"
     assert level([BY_NAME["new_network"], BY_NAME["agent_change"], BY_NAME["stranger"]]) == "page"
+
+
+def test_the_manual_has_each_signal_as_it_is() -> None:
+    manual = (Path(__file__).resolve().parents[3] / "docs/anomaly-detection.md").read_text()
+    for signal in TABLE:
+        anchor, warns = ("yes" if flag else "" for flag in (signal.anchor, signal.warns))
+        assert f"| `{signal.name}` | {signal.weight} | {signal.kind} | {anchor} | {warns} |" in manual
+        assert signal.meaning in manual

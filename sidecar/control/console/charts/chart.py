@@ -99,7 +99,7 @@ class Chart:
             '<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" aria-labelledby="{id}-t {id}-d">'
             '<title id="{id}-t">{title}</title><desc id="{id}-d">{about}</desc>'
             '<path class="grid" d="M0 0H{width}M0 {middle}H{width}M0 {height}H{width}"/>'
-            '<rect class="cursor" x="-{slot}" y="0" width="{slot}" height="{height}"/>{drawn}</svg>'
+            '<rect class="cursor" visibility="hidden" width="{slot}" height="{height}"/>{drawn}</svg>'
         ).format(
             id=self.id,
             title=self.title,

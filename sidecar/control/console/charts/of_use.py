@@ -72,16 +72,16 @@ def models(use: Breakdown, span: Span) -> Chart:
 def credits_used(use: Breakdown, span: Span) -> Chart:
     """What the hub charged."""
     values = _values(list(use.series.items()), span, lambda point: point.credits)
-    return Chart("credits", "Credits", "What the hub says that calls cost.", span.times, span.step, [Series("credits", "s4", values)], exact=_exact)
+    return Chart(
+        "credits", "Credits", "What the hub says that calls cost.", span.times, span.step, [Series("credits", "s4", values)], exact=_exact
+    )
 
 
 def latency(middle: Sequence[float | None], slow: Sequence[float | None], span: Span, calls: int) -> Chart:
     """Median and 95th percentile, in milliseconds, of the calls that were looked at."""
     about = f"From first to last byte, of the latest {calls} calls in this time."
     series = [Series("median", "s1", middle), Series("95 of 100", "s2", slow)]
-    return Chart(
-        "latency", "Latency", about, span.times, span.step, series, "lines", text.milliseconds, text.milliseconds, total=False
-    )
+    return Chart("latency", "Latency", about, span.times, span.step, series, "lines", text.milliseconds, text.milliseconds, total=False)
 
 
 def ranked(groups: Sequence[UsageGroup], most: int = 8) -> list[dict[str, object]]:

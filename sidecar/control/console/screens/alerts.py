@@ -29,10 +29,10 @@ class Alerts:
     async def show(self, visit: Visit) -> web.StreamResponse:
         """One page, newest first."""
         state = visit.query.get("state", "open")
-        link = {name: visit.query[name] for name in ("state", "level", "key") if name in visit.query}
-        query = {**link, "limit": str(PAGE)}
-        query |= {"cursor": visit.query["cursor"]} if "cursor" in visit.query else {}
-        query.pop("state", None)
+        link: dict[str, str] = {name: visit.query[name] for name in ("state", "level", "key") if name in visit.query}
+        query: dict[str, str] = {name: visit.query[name] for name in ("level", "key", "cursor") if name in visit.query} | {
+            "limit": str(PAGE)
+        }
         if state != "all":
             query["state"] = state
         answer = await visit.ask(endpoints.LIST_ANOMALIES, query=query)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.messages.operations import AnomalyList, AuditList
+from sidecar.control.admin.resources.usage import call_object
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.console.charts import of_use
 from sidecar.control.console.guard import HOME
@@ -65,5 +66,5 @@ class KeyPage:
             secrets=secrets,
             alerts=anomalies.document.data,
             events=events.document.data,
-            calls=calls.calls[:CALLS],
+            calls=[call_object(call) for call in calls.calls[:CALLS]],
         )

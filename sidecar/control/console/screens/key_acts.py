@@ -17,6 +17,7 @@ from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
 from sidecar.settings.values import Duration
 
+MINUTE, DAY = 60, 86400
 _KEY = f"{HOME}/{{key_id}}"
 GRACES = (("24h", "24 hours"), ("7d", "7 days"), ("1h", "1 hour"), ("0s", "nothing: the old secret ends at once"))
 
@@ -84,14 +85,12 @@ class KeyActs:
     async def revocation(self, visit: Visit, fault: str = "") -> web.StreamResponse:
         """Name the key and what it did in the last 24 hours."""
         key = await read_key(visit)
-        hours = (await self._overview.last_hours([key.id], visit.now))[key.id]
-        return visit.page("revoke.html", status=400 if fault else 200, key=key, requests=sum(hours), fault=fault)
+        return visit.page("revoke.html", status=400 if fault else 200, key=key, requests=await self._lately(key.id, visit.now), fault=fault)
 
     async def revoke(self, visit: Visit) -> web.StreamResponse:
         """For ever. Whoever revokes a key in use has to type its name."""
         key = await read_key(visit)
-        hours = (await self._overview.last_hours([key.id], visit.now))[key.id]
-        if sum(hours) and visit.form.get("typed_name", "").strip() != key.name.strip():
+        if await self._lately(key.id, visit.now) and visit.form.get("typed_name", "").strip() != key.name.strip():
             return await self.revocation(visit, "Type the name exactly as it stands above.")
         await visit.ask(endpoints.REVOKE_KEY, path={"key_id": key.id}, body={"reason": visit.form.get("reason", "")})
         return see(f"{HOME}/{key.id}", "revoked")
@@ -110,6 +109,10 @@ class KeyActs:
         """End the overlap of a rotation."""
         await visit.ask(endpoints.REVOKE_SECRET, path=dict(visit.path), body={})
         return see(f"{HOME}/{visit.path['key_id']}", "secret-ended")
+
+    async def _lately(self, key_id: str, now: float) -> int:
+        end = (now // MINUTE + 1) * MINUTE
+        return (await self._overview.totals(key_id, end - DAY, end)).requests
 
 
 async def read_key(visit: Visit) -> KeyObject:

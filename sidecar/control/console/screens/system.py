@@ -25,4 +25,4 @@ class System:
         """The page; it also opens while parts are down."""
         answer = await visit.ask(endpoints.STATUS)
         assert isinstance(answer.document, StatusAnswer)
-        return visit.page("system.html", status=answer.document, configuration=self._configuration)
+        return visit.page("system.html", state=answer.document, configuration=self._configuration)

@@ -10,14 +10,16 @@ function read(figure) {
 function show(figure, plot, index) {
   const rows = read(figure);
   const at = Math.max(0, Math.min(rows.length - 1, index));
-  plot.querySelector(".cursor").setAttribute("x", String(at * 10));
+  const cursor = plot.querySelector(".cursor");
+  cursor.setAttribute("x", String(at * 10));
+  cursor.setAttribute("visibility", "visible");
   plot.setAttribute("aria-valuenow", String(at));
   plot.setAttribute("aria-valuetext", rows[at]);
   figure.querySelector("[data-readout]").textContent = rows[at];
 }
 
 function hide(figure, plot) {
-  plot.querySelector(".cursor").setAttribute("x", "-10");
+  plot.querySelector(".cursor").setAttribute("visibility", "hidden");
   figure.querySelector("[data-readout]").textContent = "";
 }
 

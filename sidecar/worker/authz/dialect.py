@@ -1,0 +1,88 @@
+"""How each proxy words its question, and what it can do with the answer. Pure.
+
+The first segment of the path says which proxy asks: `/envoy/…` carries the request's own path behind it,
+the others tell the request in header fields. Only the proxy reaches this listener, and its configuration
+sets those fields, so that a client's copies never arrive (see deploy/).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from sidecar.refusals import INVALID_REQUEST, METHOD_REFUSED, TARGET_TOO_LONG, UNKNOWN_ROUTE, Refused
+from sidecar.worker.client.head import METHODS, RequestHead
+from sidecar.worker.client.target import Target, parse_target
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A proxy. Without `target_field` the question has the method and, behind the first segment, the path of the request itself."""
+
+    name: str
+    method_field: bytes = b""
+    target_field: bytes = b""
+    takes_target: bool = False
+    """It asks the hub for the target that the answer names; the others send the client's own on."""
+    carries_refusals: bool = True
+    """It hands status, fields and body of a refusal to the client; nginx knows only 401 and 403, without a body."""
+    gives_pages: bool = False
+    """It can give the client an answer of ours that is no refusal; the others must send such requests to `/own`."""
+    forwards: bool = True
+    takes_removals: bool = False
+    """It removes the fields that the answer names."""
+    takes_fields: bool = False
+    """It sends the hub no field of the client's but those that the answer repeats."""
+
+
+ENVOY = Dialect("envoy", takes_removals=True)
+NGINX = Dialect("nginx", b"x-original-method", b"x-original-uri", takes_target=True, carries_refusals=False, gives_pages=True)
+TRAEFIK = Dialect("traefik", b"x-forwarded-method", b"x-forwarded-uri", takes_fields=True)
+CADDY = Dialect("caddy", b"x-forwarded-method", b"x-forwarded-uri", takes_target=True)
+OWN = Dialect("own", gives_pages=True, forwards=False)
+"""A proxy that hands over, as to a hub, what the sidecar answers itself: preflights and the pages of a profile."""
+
+DIALECTS = {dialect.name.encode(): dialect for dialect in (ENVOY, NGINX, TRAEFIK, CADDY, OWN)}
+
+
+class Question(NamedTuple):
+    """What is asked: `head` is the client's request as the proxy tells it."""
+
+    dialect: Dialect
+    head: RequestHead
+
+
+def question_of(head: RequestHead, longest_target: int) -> Question:
+    """Read a question. Raises Refused: unknown_route for a path of no dialect, the rest for what the data plane would refuse too."""
+    name, slash, rest = head.target.path[1:].partition(b"/")
+    dialect = DIALECTS.get(name)
+    if dialect is None:
+        raise Refused(UNKNOWN_ROUTE, "Ask at /envoy, /nginx, /traefik or /caddy.")
+    if not dialect.target_field:
+        target = Target(slash + rest or b"/", head.target.query)
+        return Question(dialect, replace(head, target=target))
+    method = _told(head, dialect.method_field)
+    if method not in METHODS:
+        raise Refused(METHOD_REFUSED)
+    raw = _told(head, dialect.target_field)
+    if len(raw) > longest_target:
+        raise Refused(TARGET_TOO_LONG)
+    host = _told_or(head, b"x-forwarded-host", head.host)
+    return Question(dialect, replace(head, method=method, target=parse_target(method, raw, host), host=host))
+
+
+def scheme_of(head: RequestHead) -> str:
+    """Which scheme the client used, by the proxy's word."""
+    return "https" if _told_or(head, b"x-forwarded-proto", b"http").lower() == b"https" else "http"
+
+
+def _told(head: RequestHead, name: bytes) -> bytes:
+    values = head.all(name)
+    if len(values) != 1 or not values[0]:
+        raise Refused(INVALID_REQUEST, f"The proxy must set {name.decode()}, once; its configuration lacks that.")
+    return values[0]
+
+
+def _told_or(head: RequestHead, name: bytes, default: bytes) -> bytes:
+    values = head.all(name)
+    return values[0] if len(values) == 1 else default

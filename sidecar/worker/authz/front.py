@@ -1,0 +1,80 @@
+"""Serves the questions that come over HTTP: reads the question and its body, and words the verdict for the proxy."""
+
+from __future__ import annotations
+
+from sidecar.refusals import Refused
+from sidecar.settings.declaration import Bounds
+from sidecar.worker.authz.dialect import ENVOY, NGINX, Question, question_of
+from sidecar.worker.authz.line import Line
+from sidecar.worker.authz.replies import ANSWER, reply, unpack
+from sidecar.worker.client.body import ClientGone, RequestBody
+from sidecar.worker.client.exchange import Connection, Exchange
+
+ANSWER_PATH = b"/nginx/answer"
+PARTIAL = b"x-envoy-auth-partial-body"
+
+
+class Authorizer:
+    """What the connections of the authorizer hand their requests to."""
+
+    def __init__(self, line: Line, bounds: Bounds) -> None:
+        self._line = line
+        self._bounds = bounds
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one question."""
+        head = exchange.head
+        try:
+            if head.target.path == ANSWER_PATH:
+                _finish(exchange, unpack(head.first(ANSWER) or b"", head_only=head.method == b"HEAD"))
+                return
+            question = question_of(head, self._bounds.target)
+            body = await self._body(exchange, question)
+        except Refused as refused:
+            self._reject(exchange, refused)
+            return
+        except ClientGone:
+            return
+        asked = Exchange(exchange.connection, question.head, body, exchange.started)
+        verdict = await self._line.check(asked, question.dialect)
+        _finish(exchange, reply(verdict, question.dialect))
+
+    def reject(self, connection: Connection, refused: Refused) -> None:
+        """Answer bytes that are no request."""
+        connection.finish(self._line.reject(connection.peer, refused).answer, False)
+
+    def _reject(self, exchange: Exchange, refused: Refused) -> None:
+        dialect = NGINX if exchange.head.target.path.startswith(b"/nginx/") else ENVOY
+        _finish(exchange, reply(self._line.reject(exchange.connection.peer, refused), dialect))
+
+    async def _body(self, exchange: Exchange, question: Question) -> RequestBody:
+        """The request's body as far as the proxy shows it whole; an empty one otherwise. Raises Refused and ClientGone."""
+        shown = await exchange.body.read_all(self._bounds.inspected_body) if exchange.head.has_body else b""
+        if question.dialect is ENVOY and (exchange.head.first(PARTIAL) or b"false").lower() != b"false":
+            shown = b""
+        return complete_body(shown)
+
+
+def complete_body(data: bytes) -> RequestBody:
+    """A body of which everything is here."""
+    body = RequestBody(_Still(), len(data), False, len(data), False)
+    if data:
+        body.feed(data)
+    return body
+
+
+class _Still:
+    """Nobody sends more."""
+
+    def hold(self) -> None:
+        """Nothing flows."""
+
+    def release(self) -> None:
+        """Nothing flows."""
+
+    def send_continue(self) -> None:
+        """Nobody waits."""
+
+
+def _finish(exchange: Exchange, answer: bytes) -> None:
+    exchange.connection.finish(answer, exchange.head.keep_alive and exchange.body.complete)

@@ -1,0 +1,183 @@
+"""The line of a question: accept → identify → authorize → limit → answer.
+
+The stages are the data plane's own. What follows there, the hub's answer, is not seen here: the event says
+that a request was let through, not what came of it (`ending` is `checked`, no hub status, no tokens).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from sidecar.hubs.blocklet import blocklet_answer
+from sidecar.hubs.profile import Route
+from sidecar.hubs.routing import Matched
+from sidecar.keys.reader import Found
+from sidecar.limits.decision import Admission
+from sidecar.refusals import INTERNAL_ERROR, INVALID_REQUEST, KEY_STORE_UNAVAILABLE, MODEL_NOT_ALLOWED, OVERLOADED, UNKNOWN_ROUTE, Refused
+from sidecar.store.errors import StoreUnavailable
+from sidecar.worker.accept import Accept
+from sidecar.worker.answer import deprecation
+from sidecar.worker.authz.countable import Countable
+from sidecar.worker.authz.dialect import Dialect, scheme_of
+from sidecar.worker.authz.verdict import Denied, Granted, Verdict
+from sidecar.worker.client.exchange import Exchange
+from sidecar.worker.identify import parameter_name
+from sidecar.worker.limit import header_lines
+from sidecar.worker.meter import Record
+from sidecar.worker.plane import Parts
+from sidecar.worker.rewrite import Caller
+
+log = logging.getLogger(__name__)
+
+_SEEN_WITHOUT_BODY = ("query:", "path:")
+
+
+class Line:
+    """Judges questions of one worker."""
+
+    def __init__(self, parts: Parts, accept: Accept, loop_clock: Callable[[], float]) -> None:
+        self._parts = parts
+        self._accept = accept
+        self._loop_clock = loop_clock
+        self._countable = Countable()
+        self._capacity = parts.settings.proxy.bounds.requests
+        self._credentials = frozenset(name.encode() for name in parts.profile.credential_parameters)
+        self._open = 0
+
+    async def check(self, asked: Exchange, dialect: Dialect) -> Verdict:
+        """Judge the request `asked`, whose body is complete. Whatever happens there is a verdict, and one event."""
+        record = self._accept.request(asked)
+        self._open += 1
+        try:
+            verdict = await self._line(asked, record, dialect)
+        except Refused as refused:
+            verdict = self._denied(asked, record, refused)
+        except StoreUnavailable:
+            verdict = self._denied(asked, record, Refused(KEY_STORE_UNAVAILABLE))
+        except asyncio.CancelledError:
+            record.outcome, record.ending = "sidecar_error", "shutdown"
+            raise
+        except Exception:
+            log.exception("question %s failed", record.request_id)
+            verdict = self._denied(asked, record, Refused(INTERNAL_ERROR))
+        finally:
+            self._open -= 1
+            self._parts.meter.finish(record)
+        return verdict
+
+    def reject(self, peer: str, refused: Refused) -> Denied:
+        """The verdict on a question that cannot be read."""
+        record = self._accept.nonsense(peer)
+        verdict = self._denied(None, record, refused)
+        self._parts.meter.finish(record)
+        return verdict
+
+    async def _line(self, asked: Exchange, record: Record, dialect: Dialect) -> Verdict:
+        head = asked.head
+        if head.method == b"OPTIONS":
+            requested = head.first(b"access-control-request-headers")
+            return self._own(record, 204, self._parts.answers.preflight(requested, record.request_id, keep_alive=True), dialect)
+        matched, no_route = self._match(record)
+        # identify
+        if matched is not None and matched.route.public:
+            found = None
+        else:
+            if self._open > self._capacity:
+                raise Refused(OVERLOADED)
+            found = await self._parts.enforcer.identify(head, record)
+        if matched is None:
+            raise no_route
+        route = matched.route
+        record.route = route.name
+        # authorize
+        if found is not None:
+            self._parts.enforcer.check_use(found, record, route)
+        if route.answer == "blocklet":
+            content_type, page = blocklet_answer((head.target.query or b"").decode())
+            page = self._parts.answers.page(content_type, page, record.request_id, keep_alive=True, head_only=head.method == b"HEAD")
+            return self._own(record, 200, page, dialect)
+        if not dialect.forwards:
+            raise Refused(UNKNOWN_ROUTE)
+        if not dialect.takes_target:
+            self._refuse_credentials(head.target.query)
+        await self._check_model(asked, record, route, found)
+        # limit
+        admission = await self._admit(asked, record, route, found)
+        # answer
+        record.status, record.ending = 200, "checked"
+        if admission is not None:
+            self._parts.limit.release(admission, record)
+        return self._granted(asked, record, matched, found, admission, dialect)
+
+    # accept
+
+    def _match(self, record: Record) -> tuple[Matched | None, Refused]:
+        try:
+            return self._parts.router.match(record.method, record.path), Refused(INTERNAL_ERROR)
+        except Refused as refused:
+            # Told only after the key was seen: without one, every path answers alike.
+            return None, refused
+
+    # authorize
+
+    def _refuse_credentials(self, query: bytes | None) -> None:
+        """Where the client's own query goes on, what the data plane would cut out of it is refused."""
+        if query and any(parameter_name(pair) in self._credentials for pair in query.split(b"&")):
+            raise Refused(INVALID_REQUEST, "Send no credential in the query, only Authorization: Bearer <key>.")
+
+    async def _check_model(self, asked: Exchange, record: Record, route: Route, found: Found | None) -> None:
+        has_list = found is not None and found.key.allowed_models is not None
+        if asked.body.received:
+            await self._parts.enforcer.inspect(asked, record, route, found)
+        elif has_list and any(not place.startswith(_SEEN_WITHOUT_BODY) for place in route.model):
+            # What stands in the query may be overruled by a body that was not shown.
+            refused = Refused(
+                MODEL_NOT_ALLOWED, "The proxy does not show the request's body, so its model cannot be checked.", param="model"
+            )
+            self._parts.enforcer.tolerate(record, refused, self._parts.enforcer.mode(found))
+        elif has_list:
+            await self._parts.enforcer.inspect(asked, record, route, found)
+
+    # limit
+
+    async def _admit(self, asked: Exchange, record: Record, route: Route, found: Found | None) -> Admission | None:
+        if found is None or not found.key.is_limited:
+            return None
+        key = self._countable.of(found.key)
+        if not key.is_limited:
+            return None
+        tokens = self._parts.inspector.estimate(route, asked.body.received, None)
+        return await self._parts.limit.admit(key, record, tokens)
+
+    # answer
+
+    def _granted(
+        self, asked: Exchange, record: Record, matched: Matched, found: Found | None, admission: Admission | None, dialect: Dialect
+    ) -> Granted:
+        head, requests = asked.head, self._parts.requests
+        client = header_lines(admission) if admission is not None else b""
+        if found is not None and found.secret.state == "retiring":
+            client += deprecation(found.secret)
+        caller = Caller(record.key_id, record.request_id, record.client, scheme_of(head), head.host.decode(), record.traceparent)
+        return Granted(
+            requests.injected(matched.route, caller),
+            requests.passed(head),
+            requests.dropped(head, matched.route, caller) if dialect.takes_removals else (),
+            requests.target(head, matched.hub_path.encode()),
+            client,
+            b"x-request-id: %b\r\n" % record.request_id.encode(),
+        )
+
+    def _own(self, record: Record, status: int, answer: bytes, dialect: Dialect) -> Denied:
+        """An answer of the sidecar's own; only some proxies can be told to give a success instead of forwarding."""
+        if not dialect.gives_pages:
+            raise Refused(UNKNOWN_ROUTE, "The proxy must send this request to /own of the authorizer; its configuration lacks that.")
+        record.status = status
+        return Denied(status, answer)
+
+    def _denied(self, asked: Exchange | None, record: Record, refused: Refused) -> Denied:
+        record.refused(refused.refusal)
+        head_only = asked is not None and asked.head.method == b"HEAD"
+        return Denied(refused.refusal.status, self._parts.answers.refusal(refused, record.request_id, keep_alive=True, head_only=head_only))

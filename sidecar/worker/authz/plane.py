@@ -1,0 +1,19 @@
+"""The authorizer of one worker, put together."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sidecar.worker.authz.front import Authorizer
+from sidecar.worker.authz.line import Line
+from sidecar.worker.client.front import Serving
+from sidecar.worker.plane import DataPlane, Parts
+
+
+class AuthzPlane(DataPlane):
+    """Answers questions where the data plane would forward."""
+
+    behind_proxy: ClassVar[bool] = True
+
+    def _serving(self, parts: Parts) -> Serving:
+        return Authorizer(Line(parts, self._accept, self._loop.time), parts.settings.proxy.bounds)

@@ -1,0 +1,32 @@
+"""What the line answers, before it is worded for a proxy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Granted(NamedTuple):
+    """The proxy may forward. Fields are header lines, each with its end."""
+
+    injected: bytes
+    """What the hub gets from us, in place of anything of that name."""
+    passed: list[bytes]
+    """What the hub gets from the client."""
+    dropped: tuple[bytes, ...]
+    """Names of the client's fields that must not reach the hub."""
+    target: bytes
+    """What the hub is asked for."""
+    client: bytes
+    """What the client's answer gets, beside the next."""
+    request_id: bytes
+    """What the hub and the client are told that the request is called."""
+
+
+class Denied(NamedTuple):
+    """The client gets `answer`, a whole HTTP/1.1 message, instead of the hub's."""
+
+    status: int
+    answer: bytes
+
+
+Verdict = Granted | Denied

@@ -1,0 +1,101 @@
+"""Identify and authorize in the mode that is in force: `enforce` refuses, `shadow` remembers, `off` lets through.
+
+What the data plane and the authorizer have in common, so that both judge alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sidecar.hubs.profile import Route
+from sidecar.keys.reader import Found
+from sidecar.refusals import KEY_STORE_UNAVAILABLE, Refused
+from sidecar.settings.declaration import Enforcement
+from sidecar.store.errors import StoreUnavailable
+from sidecar.worker.authorize import check_use
+from sidecar.worker.client.exchange import Exchange
+from sidecar.worker.client.head import RequestHead
+from sidecar.worker.dispatch import BodyInspector
+from sidecar.worker.identify import Identifier, credential, judge
+from sidecar.worker.meter import Record
+
+
+class Enforcer:
+    """Judges requests; every verdict that a mode lets through is noted in the request's record."""
+
+    def __init__(
+        self,
+        enforcement: Enforcement,
+        identifier: Identifier,
+        inspector: BodyInspector,
+        *,
+        wall_clock: Callable[[], float],
+        loop_clock: Callable[[], float],
+    ) -> None:
+        self._enforcement = enforcement
+        self._identifier = identifier
+        self._inspector = inspector
+        self._wall_clock = wall_clock
+        self._loop_clock = loop_clock
+
+    def mode(self, found: Found | None) -> Enforcement:
+        """The mode for a request of this key: the key's own, else the sidecar's."""
+        return (found.key.enforcement if found is not None else None) or self._enforcement
+
+    def tolerate(self, record: Record, refused: Refused, mode: Enforcement) -> None:
+        """Raise `refused`, unless the mode lets such requests through; shadow remembers the first reason."""
+        if mode == "enforce" or not refused.refusal.shadows:
+            raise refused
+        if mode == "shadow" and not record.shadow:
+            record.shadow = refused.refusal.code
+
+    async def identify(self, head: RequestHead, record: Record) -> Found | None:
+        """The live key that the request carries; None when a mode lets through a request without one.
+
+        Raises Refused and StoreUnavailable.
+        """
+        begun = self._loop_clock()
+        try:
+            token = credential(head)
+            known = self._identifier.known(token)
+            found = known or await self._identifier.find(token)
+        except Refused as refused:
+            self.tolerate(record, self._identifier.failure(refused, record.client), self._enforcement)
+            return None
+        except StoreUnavailable:
+            if self._enforcement == "enforce":
+                raise
+            record.shadow = KEY_STORE_UNAVAILABLE.code
+            return None
+        finally:
+            record.auth = self._loop_clock() - begun
+        record.key_id, record.secret_id, record.secret_state = found.key.id, found.secret.id, found.secret.state
+        try:
+            judge(found.key, found.secret, self._wall_clock())
+        except Refused as refused:
+            self.tolerate(record, refused, self.mode(found))
+        else:
+            if known is None:
+                self._identifier.accepted(found, token)
+        return found
+
+    def check_use(self, found: Found, record: Record, route: Route) -> None:
+        """Raise Refused when the key may not call `route`."""
+        try:
+            check_use(found.key, record.method, record.path, route, record.client, self._wall_clock())
+        except Refused as refused:
+            self.tolerate(record, refused, self.mode(found))
+
+    async def inspect(self, exchange: Exchange, record: Record, route: Route, found: Found | None) -> bytes | None:
+        """Find and judge the model; returns the body to forward, None when it streams. Raises Refused and ClientGone."""
+        key = found.key if found is not None else None
+        mode = self.mode(found)
+        try:
+            inspected = await self._inspector.inspect(exchange, route, key)
+        except Refused as refused:
+            self.tolerate(record, refused, mode)
+            return exchange.body.whole()
+        record.model = inspected.model
+        if inspected.refused is not None:
+            self.tolerate(record, inspected.refused, mode)
+        return inspected.body

@@ -1,0 +1,38 @@
+"""One short run of everything: the hub, the sidecar, a peer, the load, the report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import main
+from tests.support.source import ROOT
+from tests.support.tools import require
+
+
+def test_a_short_run_measures_both_and_writes_its_results(tmp_path: Path) -> None:
+    require("wrk", install="apt-get install wrk")
+    require("taskset", install="apt-get install util-linux")
+    results, picture = tmp_path / "results.json", tmp_path / "picture.svg"
+    command = [sys.executable, "-m", "benchmarks", "--contests", "post", "stream", "--peers", "clientsession"]
+    command += ["--rounds", "1", "--seconds", "1", "--warm-up", "0", "--json", str(results), "--picture", str(picture)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    post, stream = json.loads(results.read_text())["contests"]
+    assert not post["failures"] and not stream["failures"]
+    figures = {entry["label"]: entry["samples"][0]["figures"] for entry in post["entries"]}
+    assert set(figures) == {"sidecar", "clientsession"} and all(one["rate"] > 0 for one in figures.values())
+    roles = next(entry["samples"][0]["roles"] for entry in post["entries"] if entry["label"] == "sidecar")
+    assert set(roles) == {"supervisor", "control", "worker", "store"}
+    assert "times clientsession" in done.stdout and picture.exists()
+
+
+@pytest.mark.parametrize("arguments", [["--contests", "no-such"], ["--peers", "no-such"], ["--quick", "--full"]])
+def test_unknown_names_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2 and "error" in capsys.readouterr().err

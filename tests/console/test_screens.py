@@ -1,0 +1,46 @@
+"""Every screen, in both colour schemes and three widths: axe finds nothing, nothing runs over the edge, targets are large enough."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.console.conftest import Console
+from tests.console.screens import SCHEMES, WIDTHS, leave_reveal, reveal, screens
+from tests.support.browser import page_of
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+SMALL_TARGETS = """() => [...document.querySelectorAll('a, button, input, select, textarea, summary')].filter((each) => {
+    const box = each.getBoundingClientRect();
+    const inline = each.matches('p a, li a, td a, th a, dd a, h2 a, .alarm a') && getComputedStyle(each).display === 'inline';
+    return box.width > 1 && box.height > 1 && !inline && (box.width < 24 || box.height < 24) && !each.closest('.crumbs');
+}).map((each) => each.outerHTML.slice(0, 120))"""
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def faults(page: Page, name: str, axe: Axe) -> list[str]:
+    found = axe.run(page, options=RULES)
+    told = [f"{name}: {each['id']}: {node['html'][:200]}" for each in found.response["violations"] for node in each["nodes"][:3]]
+    if page.evaluate(OVERFLOW) > 0:
+        told.append(f"{name}: runs over the edge")
+    return told + [f"{name}: small target {target}" for target in page.evaluate(SMALL_TARGETS)]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_screen(console: Console, scheme: str, width: int) -> None:
+    axe = Axe()
+    options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    found: list[str] = []
+    with page_of(console.browser, console.base, **options) as page:
+        page.goto("/sign-in")
+        found += faults(page, "sign-in", axe)
+    with page_of(console.browser, console.base, console.token, **options) as page:
+        for name, path in screens(console.keys).items():
+            page.goto(path)
+            found += faults(page, name, axe)
+        reveal(page)
+        found += faults(page, "reveal", axe)
+        leave_reveal(page)
+    assert not found, "\n".join(found)

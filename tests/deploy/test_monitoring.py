@@ -1,0 +1,110 @@
+"""The rules and routes that are shipped: checked by their own tools, and against the program that they speak of."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sidecar.control.anomaly.signals import TABLE
+from sidecar.control.metrics.catalogue import CATALOGUE
+from tests.support.tools import require
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
+RULE_TESTS = sorted((ROOT / "deploy/prometheus/tests").glob("*.yml"))
+ALERTMANAGER = ROOT / "deploy/alertmanager/alertmanager.yml"
+PROMETHEUS, AMTOOL = "apt-get install prometheus", "apt-get install prometheus-alertmanager"
+
+
+def _rules() -> list[dict[str, Any]]:
+    return [rule for file in RULES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+
+
+def _alerts() -> list[dict[str, Any]]:
+    return [rule for rule in _rules() if "alert" in rule]
+
+
+def _run(*command: str | Path) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_promtool_accepts_the_rules() -> None:
+    _run(require("promtool", install=PROMETHEUS), "check", "rules", *RULES)
+
+
+@pytest.mark.parametrize("file", RULE_TESTS, ids=lambda file: file.stem)
+def test_promtool_runs_the_rules(file: Path) -> None:
+    _run(require("promtool", install=PROMETHEUS), "test", "rules", file)
+
+
+def test_every_alert_is_played_by_a_rule_test() -> None:
+    fired = {
+        alert["alertname"]
+        for file in RULE_TESTS
+        for test in yaml.safe_load(file.read_text())["tests"]
+        for alert in test.get("alert_rule_test", ())
+        if alert["exp_alerts"]
+    }
+    assert fired == {alert["alert"] for alert in _alerts()}
+
+
+@pytest.mark.parametrize("alert", _alerts(), ids=lambda alert: alert["alert"])
+def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert: dict[str, Any]) -> None:
+    assert alert["labels"]["severity"] in ("critical", "warning", "info")
+    assert {"summary", "description", "runbook_url"} == set(alert["annotations"])
+    page = ROOT / alert["annotations"]["runbook_url"]
+    assert page.read_text().startswith(f"# {alert['alert']}\n")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", alert["alert"]).lower()
+    assert page.stem == words
+
+
+def test_rules_ask_only_for_series_that_exist() -> None:
+    recorded = {rule["record"] for rule in _rules() if "record" in rule}
+    families = {family.name for family in CATALOGUE}
+    exported = families | {f"{family.name}{suffix}" for family in CATALOGUE for suffix in ("_bucket", "_sum", "_count")}
+    for rule in _rules():
+        for name in re.findall(r"\b(?:[a-z_]+:)?sidecar_[a-z0-9_]+(?::[a-z0-9_]+)?", rule["expr"]):
+            assert name in exported | recorded, f"{name} in {rule.get('alert', rule.get('record'))}"
+
+
+def _matches(expression: str, after: str) -> set[str]:
+    found = re.search(after + r'"([^"]+)"', expression)
+    assert found is not None
+    return set(found[1].split("|"))
+
+
+def test_kinds_and_anchors_are_those_of_the_detection() -> None:
+    kinds: dict[str, set[str]] = {}
+    for signal in TABLE:
+        if signal.kind != "source":
+            kinds.setdefault(signal.kind, set()).add(signal.name)
+    shared = {kind: names for kind, names in kinds.items() if len(names) > 1}
+    (recording,) = [rule["expr"] for rule in _rules() if rule.get("record") == "key_kind:sidecar_signal_weight:max"]
+    assert {kind: _matches(recording, f'"kind", "{kind}", "signal", ') for kind in shared} == shared
+    (likely,) = [rule["expr"] for rule in _rules() if rule.get("alert") == "ApiKeyCompromiseLikely"]
+    assert _matches(likely, "signal=~") == {signal.name for signal in TABLE if signal.anchor and signal.kind != "source"}
+
+
+def test_amtool_accepts_the_routes() -> None:
+    _run(require("amtool", install=AMTOOL), "check-config", ALERTMANAGER)
+
+
+@pytest.mark.parametrize(("severity", "receiver"), [("critical", "pager"), ("warning", "operators"), ("info", "nobody")])
+def test_alerts_go_where_they_belong(severity: str, receiver: str) -> None:
+    routed = _run(
+        require("amtool", install=AMTOOL),
+        "config",
+        "routes",
+        "test",
+        f"--config.file={ALERTMANAGER}",
+        f"severity={severity}",
+        "key_id=key_1",
+    )
+    assert routed.split() == [receiver]

@@ -1,0 +1,88 @@
+"""When a secret is moved to the current pepper: at its first use, once, in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.keys.digest import imported_digest
+from sidecar.keys.reader import Found
+from sidecar.keys.rehash import Rehasher
+from sidecar.store.client import Store, StoreUnavailable
+from tests.support.keys import OLDER_PEPPER, Keys, open_keys, shape
+
+TOKEN = b"sk-from-elsewhere"
+
+
+@pytest.fixture
+async def keys(store: Store, tmp_path: Path) -> Keys:
+    return await open_keys(store, tmp_path, accept_imported=True)
+
+
+async def imported(keys: Keys) -> Found:
+    await keys.repository.import_key(shape("imported"), imported_digest(TOKEN), "sk-…here")
+    found = await keys.repository.find_first(keys.digester.candidates(TOKEN))
+    assert found is not None
+    return found
+
+
+async def test_an_offered_secret_is_moved_once(keys: Keys) -> None:
+    found = await imported(keys)
+    rehasher = Rehasher(keys.repository, keys.digester)
+    for _ in range(5):
+        rehasher.offer(found, TOKEN)
+    await rehasher.close()
+    moved = await keys.repository.find(keys.digester.primary(TOKEN))
+    assert moved is not None
+    assert moved.key.revision == found.key.revision + 1
+    assert not rehasher.is_due(moved)
+    rehasher.offer(moved, TOKEN)
+    await rehasher.close()
+    assert await keys.repository.get(found.key.id) == moved.key
+
+
+async def test_a_key_made_here_is_left_alone(keys: Keys) -> None:
+    issued = await keys.repository.create(shape())
+    found = await keys.repository.identify(issued.token.encode())
+    assert found is not None
+    rehasher = Rehasher(keys.repository, keys.digester)
+    rehasher.offer(found, issued.token.encode())
+    await rehasher.close()
+    assert await keys.repository.get(issued.key.id) == issued.key
+
+
+async def test_what_a_store_that_is_away_prevents_the_next_use_does(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = await imported(keys)
+    rehasher = Rehasher(keys.repository, keys.digester)
+
+    async def away(*_: Any) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as during:
+        during.setattr(keys.repository, "update", away)
+        rehasher.offer(found, TOKEN)
+        await rehasher.close()
+    assert await keys.repository.find(keys.digester.primary(TOKEN)) is None
+    rehasher.offer(found, TOKEN)
+    await rehasher.close()
+    assert await keys.repository.find(keys.digester.primary(TOKEN)) is not None
+
+
+async def test_a_change_and_a_move_at_a_time_both_stand(store: Store, tmp_path: Path) -> None:
+    before = await open_keys(store, tmp_path, pepper=OLDER_PEPPER)
+    issued = await before.repository.create(shape())
+    after = await open_keys(store, tmp_path, previous=OLDER_PEPPER)
+    token = issued.token.encode()
+    found = await after.repository.find_first(after.digester.candidates(token))
+    assert found is not None
+    rehasher = Rehasher(after.repository, after.digester)
+    rehasher.offer(found, token)
+    await asyncio.gather(after.repository.disable(issued.key.id), after.repository.rotate(issued.key.id, 60))
+    await rehasher.close()
+    moved = await after.repository.find(after.digester.primary(token))
+    assert moved is not None
+    assert moved.key.disabled
+    assert moved.secret.state == "retiring"

@@ -1,0 +1,113 @@
+"""A request body as it arrives: counting, holding back, faults."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sidecar.refusals import REQUEST_TIMEOUT, Refused
+from sidecar.worker.client.body import HIGH_WATER, ClientGone, RequestBody
+
+
+class Flow:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def hold(self) -> None:
+        self.calls.append("hold")
+
+    def release(self) -> None:
+        self.calls.append("release")
+
+    def send_continue(self) -> None:
+        self.calls.append("continue")
+
+
+def body(flow: Flow | None = None, *, length: int | None = None, chunked: bool = False, expects: bool = False) -> RequestBody:
+    return RequestBody(flow or Flow(), length, chunked, 1000 << 10, expects)
+
+
+async def test_a_counted_body_ends_where_it_says_and_gives_back_the_rest() -> None:
+    counted = body(length=5)
+    assert counted.whole() is None
+    assert counted.feed(b"hel") is None
+    assert counted.feed(b"loGET /") == b"GET /"
+    assert counted.whole() == b"hello" and counted.received == 5
+
+
+async def test_no_length_is_no_body() -> None:
+    assert body().whole() == b"" and body(length=0).complete
+
+
+async def test_a_reader_wakes_when_bytes_come() -> None:
+    counted = body(length=3)
+    reading = asyncio.create_task(counted.read())
+    await asyncio.sleep(0)
+    counted.feed(b"abc")
+    assert await reading == b"abc" and await counted.read() == b""
+
+
+async def test_the_client_is_held_back_and_let_go() -> None:
+    flow = Flow()
+    counted = body(flow, length=HIGH_WATER * 3)
+    counted.feed(b"x" * (HIGH_WATER + 1))
+    assert flow.calls == ["hold"]
+    assert len(await counted.read()) == HIGH_WATER + 1
+    assert flow.calls == ["hold", "release"]
+
+
+async def test_continue_is_sent_once_and_only_when_the_body_is_wanted() -> None:
+    flow = Flow()
+    expecting = body(flow, length=2, expects=True)
+    assert expecting.is_awaited and flow.calls == []
+    reading = asyncio.create_task(expecting.read())
+    await asyncio.sleep(0)
+    assert flow.calls == ["continue"]
+    expecting.feed(b"hi")
+    assert await reading == b"hi" and flow.calls == ["continue"]
+
+
+async def test_continue_is_not_sent_to_a_client_that_did_not_wait() -> None:
+    flow = Flow()
+    eager = body(flow, length=4, expects=True)
+    eager.feed(b"hi")
+    assert await eager.read() == b"hi"
+    reading = asyncio.create_task(eager.read())
+    await asyncio.sleep(0)
+    eager.feed(b"!!")
+    assert await reading == b"!!" and flow.calls == []
+
+
+@pytest.mark.parametrize("error", [ClientGone(), Refused(REQUEST_TIMEOUT)])
+async def test_a_failed_body_never_ends_well(error: Exception) -> None:
+    failing = body(length=10)
+    failing.feed(b"hello")
+    failing.fail(error)
+    failing.fail(ClientGone())
+    with pytest.raises(type(error)):
+        await failing.read()
+    assert failing.error is error and failing.whole() is None
+
+
+async def test_bounds_hold_for_chunked_and_inspected_bodies() -> None:
+    endless = body(chunked=True)
+    for _ in range(30):
+        endless.feed(b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n")
+    with pytest.raises(Refused) as refused:
+        await endless.read()
+    assert refused.value.refusal.status == 413
+    announced = body(length=100)
+    with pytest.raises(Refused):
+        await announced.read_all(50)
+    silent = body(chunked=True)
+    silent.feed(b"40\r\n" + b"x" * 64 + b"\r\n0\r\n\r\n")
+    with pytest.raises(Refused):
+        await silent.read_all(50)
+
+
+async def test_after_a_fault_nothing_is_taken_for_the_end_of_the_body() -> None:
+    broken = body(chunked=True)
+    assert broken.feed(b"5\r\nhello\r\nzz\r\n") is None
+    assert broken.feed(b"0\r\n\r\nGET /smuggled HTTP/1.1\r\n") is None
+    assert not broken.complete and isinstance(broken.error, Refused)

@@ -1,0 +1,84 @@
+"""The chunked decoder against its own definition, at every split."""
+
+from __future__ import annotations
+
+import httptools
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.refusals import Refused
+from sidecar.worker.client.chunked import ChunkedDecoder
+
+bodies = st.lists(st.binary(min_size=1, max_size=40), max_size=6)
+
+
+def encode(pieces: list[bytes], extension: bytes = b"", trailer: bytes = b"") -> bytes:
+    return b"".join(b"%x%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces) + b"0\r\n" + trailer + b"\r\n"
+
+
+@given(bodies, st.sampled_from([b"", b";a=1", b";a"]), st.sampled_from([b"", b"X-T: 1\r\n"]), st.binary(max_size=8), st.data())
+def test_every_split_decodes_alike(pieces: list[bytes], extension: bytes, trailer: bytes, rest: bytes, data: st.DataObject) -> None:
+    raw = encode(pieces, extension, trailer) + rest
+    decoder = ChunkedDecoder()
+    decoded = b""
+    position = 0
+    while position < len(raw):
+        step = data.draw(st.integers(1, len(raw)))
+        decoded += b"".join(decoder.feed(raw[position : position + step]))
+        position += step
+        if decoder.done:
+            break
+    assert decoder.done and decoded == b"".join(pieces)
+    assert decoder.rest + raw[position:] == rest
+
+
+@given(st.binary(max_size=60))
+def test_what_is_accepted_is_what_llhttp_accepts(raw: bytes) -> None:
+    decoder = ChunkedDecoder()
+    try:
+        decoded = b"".join(decoder.feed(raw))
+    except Refused:
+        return
+    if not decoder.done:
+        return
+    seen: list[bytes] = []
+
+    class Oracle:
+        def on_body(self, body: bytes) -> None:
+            seen.append(body)
+
+    parser = httptools.HttpRequestParser(Oracle())
+    end = len(raw) - len(decoder.rest)
+    parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + raw[:end])
+    assert b"".join(seen) == decoded
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"5 \r\n",
+        b"0x5\r\n",
+        b"+5\r\n",
+        b"g\r\n",
+        b"5\n",
+        b"5\r\nhelloXX",
+        b"5\r\nhello\n",
+        b"0\r\nbad\r\n",
+        b"0\r\nX : 1\r\n",
+        b"f" * 16 + b"\r\n",
+        b";\r\n",
+        b"\r\n",
+    ],
+)
+def test_faults_are_refused_at_once(raw: bytes) -> None:
+    with pytest.raises(Refused):
+        ChunkedDecoder().feed(raw)
+
+
+def test_extensions_and_trailers_are_bounded() -> None:
+    with pytest.raises(Refused):
+        ChunkedDecoder().feed(b"5;" + b"a" * 600)
+    with pytest.raises(Refused) as refused:
+        ChunkedDecoder().feed(b"0\r\n" + b"X: 1\r\n" * 3000)
+    assert refused.value.refusal.status == 431

@@ -1,0 +1,173 @@
+"""Clients that take no answers, hold connections for nothing, or come in too great a number."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from tests.worker.plane import HubSide, Plane, running
+
+
+async def until(condition: Callable[[], object], within: float = 30.0) -> None:
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Deaf:
+    """A client that sends and never reads, with the smallest buffer for what it is sent."""
+
+    def __init__(self, plane: Plane) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.setblocking(False)
+        self._port = plane.port
+
+    async def __aenter__(self) -> Deaf:
+        await asyncio.get_running_loop().sock_connect(self.socket, ("127.0.0.1", self._port))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.socket.close()
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+
+def small_send_buffers(plane: Plane) -> None:
+    """Make the sidecar's own sockets small too, so that little data is enough to fill them."""
+    for connection in plane.plane.front.connections:
+        connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_answers_that_nobody_reads_are_not_gathered(known: bool) -> None:
+    async def large(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + bytes(60_000))
+
+    async with running() as plane, Deaf(plane) as client:
+        plane.hub.answer = large
+        request = plane.get(close=False) if known else b"GET /v1/x HTTP/1.1\r\nHost: a\r\n\r\n"
+        sending = asyncio.create_task(client.send(request * 60_000))
+        await until(lambda: plane.events.requests)
+        last = -1
+        while last != len(plane.events.requests):
+            last = len(plane.events.requests)
+            await asyncio.sleep(0.5)
+        (connection,) = plane.plane.front.connections
+        assert connection.unsent < 256 << 10
+        sending.cancel()
+
+
+async def test_a_client_that_never_takes_its_answer_is_given_up_though_little_is_left_to_send() -> None:
+    """Too little for the transport to say that it is full: without a deadline of its own the connection would stay for ever."""
+
+    async def answer(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n" + bytes(40_000))
+
+    timeouts = {"SIDECAR_PROXY__TIMEOUTS__KEEP_ALIVE": "200ms", "SIDECAR_PROXY__TIMEOUTS__WRITE_IDLE": "300ms"}
+    async with running(environment=timeouts) as plane, Deaf(plane) as client:
+        plane.hub.answer = answer
+        await until(lambda: plane.plane.front.connections)
+        small_send_buffers(plane)
+        await client.send(plane.get(close=False))
+        await plane.event()
+        await until(lambda: not plane.plane.front.connections)
+
+
+async def test_a_drain_waits_until_answers_are_taken() -> None:
+    body = bytes(range(256)) * 8000
+
+    async def answer(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    async with running() as plane, Deaf(plane) as client:
+        plane.hub.answer = answer
+        await until(lambda: plane.plane.front.connections)
+        small_send_buffers(plane)
+        await client.send(plane.get(close=False))
+        loop = asyncio.get_running_loop()
+        received = b""
+        while len(received) < len(body) // 2:
+            received += await loop.sock_recv(client.socket, 4096)
+        draining = asyncio.create_task(plane.plane.drain(30))
+        while data := await loop.sock_recv(client.socket, 65_536):
+            received += data
+        assert received.endswith(b"\r\n\r\n" + body)
+        await draining
+
+
+async def test_the_longest_idle_connection_makes_room_for_a_new_one() -> None:
+    async with running(environment={"SIDECAR_PROXY__BOUNDS__CONNECTIONS": "3"}) as plane:
+        first, writer = await plane.open()
+        writer.write(plane.get(close=False))
+        await first.readuntil(b"}")
+        others = []
+        for _ in range(2):
+            reader, writer = await plane.open()
+            writer.write(plane.get(close=False))
+            await reader.readuntil(b"}")
+            others.append((reader, writer))
+        assert b"200 OK" in await plane.exchange(plane.get())
+        assert await asyncio.wait_for(first.read(-1), 20) == b""
+        for reader, writer in others:
+            writer.write(plane.get(close=False))
+            assert await reader.readuntil(b"}")
+
+
+async def test_an_unfinished_request_makes_room_after_a_second_and_a_busy_one_never() -> None:
+    async def silent(side: HubSide) -> None:
+        await side.reader.read(1)
+
+    async with running(environment={"SIDECAR_PROXY__BOUNDS__CONNECTIONS": "2"}) as plane:
+        plane.hub.answer = silent
+        _, busy = await plane.open()
+        busy.write(plane.get())
+        await until(lambda: plane.hub.seen)
+        unfinished, dripping = await plane.open()
+        dripping.write(b"GET /v1")
+        refused = await plane.exchange(b"")
+        assert b"HTTP/1.1 503" in refused and b"retry-after" in refused and b"connection: close" in refused
+        await asyncio.sleep(1.2)
+        plane.hub.answer = plane.hub.ok
+        await until(lambda: len(plane.plane.front.connections) == 2)
+        assert b"200 OK" in await plane.exchange(plane.get())
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(unfinished.read(-1), 20)
+        assert len(plane.plane.open) == 1
+
+
+async def test_a_refused_connection_hears_why_although_it_was_already_sending() -> None:
+    async def silent(side: HubSide) -> None:
+        await side.reader.read(1)
+
+    async with running(environment={"SIDECAR_PROXY__BOUNDS__CONNECTIONS": "1"}) as plane:
+        plane.hub.answer = silent
+        _, busy = await plane.open()
+        busy.write(plane.get())
+        await until(lambda: plane.hub.seen)
+        answers = await asyncio.gather(*(plane.exchange(plane.post(bytes(20_000))) for _ in range(20)))
+        assert all(answer.startswith(b"HTTP/1.1 503") and b"overloaded" in answer for answer in answers)
+
+
+async def test_a_faulty_chunk_is_never_followed_by_an_end() -> None:
+    """A hub that answered early must not make the rest of a broken body look like the next request."""
+
+    async def early(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+
+    async with running() as plane:
+        plane.hub.early = True
+        plane.hub.answer = early
+        reader, writer = await plane.open()
+        head = f"POST /v1/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {plane.key}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        writer.write(head.encode())
+        await reader.readuntil(b"x\r\n")
+        writer.write(b"zz\r\n0\r\n\r\n" + plane.get("/smuggled"))
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(-1), 20)
+        assert [side.request_line for side in plane.hub.seen] == ["POST /v1/x HTTP/1.1"]
+        assert not plane.hub.seen[0].complete

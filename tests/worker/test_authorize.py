@@ -1,0 +1,95 @@
+"""What a key may do, as a table."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from sidecar.hubs.profile import Route
+from sidecar.keys.record import Key
+from sidecar.refusals import Refused
+from sidecar.worker.authorize import address_allowed, check_models, check_use
+
+KEY = Key("key_1", "one", 0.0)
+CHAT = Route(name="chat", methods=("POST",), path="/api/v2/chat", group="chat")
+ACCOUNT = Route(name="user-info", methods=("GET",), path="/api/user/info", group="account", opt_in=True)
+
+
+def verdict(route: Route = CHAT, client: str = "192.0.2.7", now: float = 0.0, **fields: object) -> str:
+    try:
+        check_use(msgspec.structs.replace(KEY, **fields), route.methods[0], route.path, route, client, now)
+    except Refused as refused:
+        return refused.refusal.code
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({}, ""),
+        ({"allowed_ips": ("192.0.2.0/24",)}, ""),
+        ({"allowed_ips": ("192.0.2.7",)}, ""),
+        ({"allowed_ips": ("192.0.2.8/32", "2001:db8::/32")}, "ip_not_allowed"),
+        ({"allowed_ips": ()}, "ip_not_allowed"),
+        ({"allowed_routes": ("chat",)}, ""),
+        ({"allowed_routes": ("image",)}, "route_not_allowed"),
+        ({"allowed_routes": ()}, "route_not_allowed"),
+        ({"throttled_until": 10.0}, "abnormal_usage_detected"),
+        ({"throttled_until": 10.0, "allowed_ips": ()}, "abnormal_usage_detected"),
+    ],
+)
+def test_use(fields: dict[str, object], code: str) -> None:
+    assert verdict(**fields) == code
+
+
+def test_opt_in_routes_need_to_be_named() -> None:
+    assert verdict(ACCOUNT) == "route_not_allowed"
+    assert verdict(ACCOUNT, allowed_routes=("chat",)) == "route_not_allowed"
+    assert verdict(ACCOUNT, allowed_routes=("account",)) == ""
+
+
+def test_a_throttle_ends_at_its_second() -> None:
+    assert verdict(now=9.999, throttled_until=10.0) == "abnormal_usage_detected"
+    assert verdict(now=10.0, throttled_until=10.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("networks", "client", "allowed"),
+    [
+        (("10.0.0.0/8",), "10.255.255.255", True),
+        (("10.0.0.0/8",), "11.0.0.0", False),
+        (("10.0.0.0/8",), "::ffff:10.0.0.1", True),
+        (("2001:db8::/32",), "2001:db8::1", True),
+        (("0.0.0.0/0",), "2001:db8::1", False),
+        (("0.0.0.0/0", "::/0"), "", False),
+        (("0.0.0.0/0",), "not an address", False),
+    ],
+)
+def test_addresses(networks: tuple[str, ...], client: str, allowed: bool) -> None:
+    assert address_allowed(networks, client) is allowed
+
+
+@pytest.mark.parametrize(
+    ("allowed", "models", "refused"),
+    [
+        (None, (), False),
+        (None, ("any",), False),
+        ((), ("any",), True),
+        (("a",), ("a",), False),
+        (("a",), ("A",), True),
+        (("a",), ("a", "b"), True),
+        (("a",), (), True),
+        (("openai/*",), ("openai/gpt-5",), False),
+        (("openai/*",), ("other/openai/gpt-5",), True),
+    ],
+)
+def test_every_model_that_could_be_dispatched_must_be_listed(
+    allowed: tuple[str, ...] | None, models: tuple[str, ...], refused: bool
+) -> None:
+    key = msgspec.structs.replace(KEY, allowed_models=allowed)
+    if not refused:
+        check_models(key, models)
+        return
+    with pytest.raises(Refused) as raised:
+        check_models(key, models)
+    assert raised.value.refusal.code == "model_not_allowed"

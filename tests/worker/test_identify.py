@@ -1,0 +1,97 @@
+"""Credentials, and the judgement on keys at their boundary seconds."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.keys.record import Key, Secret
+from sidecar.refusals import Refused
+from sidecar.settings.declaration import Bounds
+from sidecar.throttle import Throttle
+from sidecar.worker.client.head import HeadReader, RequestHead
+from sidecar.worker.identify import Identifier, credential, judge, parameter_name
+from tests.worker.plane import Keys
+
+KEY = Key("key_1", "one", 0.0)
+SECRET = Secret("sec_1", "d", "p", "h", 0.0)
+
+
+def head(*fields: str, target: str = "/v1") -> RequestHead:
+    return HeadReader(Bounds()).parse("".join(f"{line}\r\n" for line in (f"GET {target} HTTP/1.1", "Host: a", *fields, "")).encode())
+
+
+@pytest.mark.parametrize("value", ["Bearer abc", "bearer abc", "BEARER   abc"])
+def test_one_bearer_token(value: str) -> None:
+    assert credential(head(f"Authorization: {value}")) == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("fields", "target", "code"),
+    [
+        ([], "/v1", "missing_api_key"),
+        (["Authorization: "], "/v1", "missing_api_key"),
+        (["Authorization: Bearer"], "/v1", "missing_api_key"),
+        (["Authorization: Token abc"], "/v1", "invalid_api_key"),
+        (["Authorization: Bearer blocklet-abc"], "/v1", "invalid_api_key"),
+        (["Authorization: Bearer " + "a" * 5000], "/v1", "invalid_api_key"),
+        (["Authorization: Bearer a b"], "/v1", "invalid_request"),
+        (["Authorization: Bearer a,Bearer b"], "/v1", "invalid_request"),
+        (["Authorization: ", "Authorization: Bearer a"], "/v1", "invalid_request"),
+        (["Authorization: Bearer a", "Authorization: "], "/v1", "invalid_request"),
+        (["Authorization: Bearer a"], "/v1?x=1&access_token=", "invalid_request"),
+        (["Authorization: Bearer a"], "/v1?access%5ftoken=b", "invalid_request"),
+    ],
+)
+def test_anything_else_is_refused(fields: list[str], target: str, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        credential(head(*fields, target=target))
+    assert refused.value.refusal.code == code
+
+
+@given(st.binary(max_size=30))
+def test_parameter_names_never_fail(pair: bytes) -> None:
+    assert b"[" not in parameter_name(pair)
+
+
+@pytest.mark.parametrize(
+    ("key", "secret", "now", "code"),
+    [
+        ({"expires_at": 100.0}, {}, 99.999, ""),
+        ({"expires_at": 100.0}, {}, 100.0, "api_key_expired"),
+        ({"disabled": True}, {}, 0.0, "api_key_disabled"),
+        ({"disabled": True, "expires_at": 1.0}, {}, 2.0, "api_key_expired"),
+        ({"revoked_at": 5.0, "disabled": True, "expires_at": 1.0}, {}, 2.0, "api_key_revoked"),
+        ({}, {"state": "retiring", "expires_at": 100.0}, 99.999, ""),
+        ({}, {"state": "retiring", "expires_at": 100.0}, 100.0, "api_key_rotated"),
+        ({}, {"state": "revoked"}, 0.0, "api_key_rotated"),
+        ({"expires_at": 50.0}, {"state": "retiring", "expires_at": 100.0}, 60.0, "api_key_expired"),
+    ],
+)
+def test_a_key_lives_while_now_is_before_its_end(key: dict[str, object], secret: dict[str, object], now: float, code: str) -> None:
+    changed, presented = msgspec.structs.replace(KEY, **key), msgspec.structs.replace(SECRET, **secret)
+    if not code:
+        judge(changed, presented, now)
+        return
+    with pytest.raises(Refused) as refused:
+        judge(changed, presented, now)
+    assert refused.value.refusal.code == code
+
+
+async def test_an_address_that_keeps_failing_is_slowed_down_and_a_good_key_is_not() -> None:
+    now = 0.0
+    keys = Keys()
+    token = keys.issue().encode()
+    identifier = Identifier(keys, Throttle(burst=3, interval=10.0, clock=lambda: now), lambda found, token: None)
+
+    async def fail() -> str:
+        with pytest.raises(Refused) as refused:
+            await identifier.find(b"ahk_wrong")
+        return identifier.failure(refused.value, "192.0.2.1").refusal.code
+
+    assert [await fail() for _ in range(5)] == ["invalid_api_key"] * 3 + ["too_many_failures"] * 2
+    assert (await identifier.find(token)).key.id == "key_0000000000000000"
+    now = 10.0
+    assert await fail() == "invalid_api_key"

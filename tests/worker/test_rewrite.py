@@ -1,0 +1,98 @@
+"""The heads that go on: nothing of the client's that could pose as somebody, everything of ours."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.hubs.load import load_profile
+from sidecar.hubs.profile import Route
+from sidecar.hubs.protected import HOP_BY_HOP
+from sidecar.refusals import Refused
+from sidecar.settings.declaration import Bounds, Hub
+from sidecar.settings.values import HubUrl, Secret
+from sidecar.worker.client.head import HeadReader
+from sidecar.worker.rewrite import AnswerRewriter, Caller, Framing, RequestRewriter
+
+HUB = Hub(url=HubUrl.parse("http://hub.test:3000/ai-kit/"), access_key=Secret("blocklet-{braces}"))
+CALLER = Caller("key_1", "req_1", "192.0.2.7", "https", "gw.test", "00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+CHAT = Route(name="chat", methods=("POST",), path="/api/v2/chat")
+AUDIO = Route(name="audio", methods=("POST",), path="/api/v2/audio/speech", identity=False)
+
+
+def rewritten(*fields: str, profile: str = "aigne", route: Route = CHAT, target: str = "/api/v2/chat", hub: Hub = HUB) -> str:
+    head = HeadReader(Bounds()).parse("".join(f"{line}\r\n" for line in (f"POST {target} HTTP/1.1", "Host: a", *fields, "")).encode())
+    rewriter = RequestRewriter(load_profile(profile), hub, "sidecar-1")
+    return rewriter.head(head, route.path.encode(), route, CALLER, Framing(5, False)).decode()
+
+
+def test_the_hubs_own_view() -> None:
+    head = rewritten("Content-Type: application/json", "Authorization: Bearer client", "Accept: */*", "Accept-Encoding: gzip")
+    lines = head.split("\r\n")
+    assert lines[0] == "POST /ai-kit/api/v2/chat HTTP/1.1"
+    assert lines[1] == "host: hub.test:3000"
+    for line in (
+        "authorization: Bearer blocklet-{braces}", "x-aigne-hub-client-did: key_1@sidecar", "x-request-id: req_1", "accept-encoding: identity",
+        "via: 1.1 sidecar-1", "content-length: 5", "Accept: */*", "Content-Type: application/json", f"traceparent: {CALLER.traceparent}",
+    ):  # fmt: skip
+        assert lines.count(line) == 1, line
+    assert "client" not in head.replace("x-aigne-hub-client-did", "") and "gzip" not in head
+    assert head.endswith("\r\n\r\n")
+
+
+def test_audio_carries_no_identity() -> None:
+    head = rewritten(route=AUDIO)
+    assert "key_1" not in head and "192.0.2.7" not in head and "authorization: Bearer blocklet" in head
+
+
+def test_without_an_access_key_no_authorization_is_sent() -> None:
+    assert "authorization" not in rewritten(hub=Hub(url=HUB.url)).lower()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("a=1&login_token=x&b=%20", "?a=1&b=%20"),
+        ("login_token=x", ""),
+        ("login%5Ftoken=x&a", "?a"),
+        ("token[]=x&tokens=1", "?tokens=1"),
+        ("", "?"),
+        ("a=access_token", "?a=access_token"),
+    ],
+)
+def test_credential_parameters_are_removed_and_the_rest_is_untouched(query: str, expected: str) -> None:
+    assert rewritten(target=f"/api/v2/chat?{query}").startswith(f"POST /ai-kit/api/v2/chat{expected} HTTP/1.1\r\n")
+
+
+names = st.sampled_from(
+    [*HOP_BY_HOP, "x-user-did", "X-User-Role", "x_user_did", "cookie", "forwarded", "X-Forwarded-For", "x-real-ip", "x-auth-user", "remote-user",
+     "x-original-url", "x-request-id", "via", "authorization", "x-component-did", "x-aigne-hub-client-did", "expect", "traceparent", "host2"]
+)  # fmt: skip
+
+
+@given(st.lists(names, max_size=6), st.lists(names, max_size=3), st.sampled_from(["aigne", "openai", "generic"]))
+def test_whatever_is_spoofed_or_nominated_ours_arrives_once_and_theirs_never(fields: list[str], nominated: list[str], profile: str) -> None:
+    lines = [f"{name}: evil" for name in fields if name not in ("connection", "transfer-encoding", "expect")]
+    if nominated:
+        lines.append("Connection: " + ", ".join(nominated))
+    try:
+        head = rewritten(*lines, profile=profile)
+    except Refused:
+        return
+    allowed = {"host2"} if profile != "aigne" else set()
+    for line in head.split("\r\n")[1:]:
+        if "evil" in line:
+            assert line.partition(":")[0] in allowed, line
+    assert head.count("x-request-id: req_1") == 1 and head.count("\r\nauthorization: ") == 1 and head.count("via: ") == 1
+
+
+def test_an_answer_loses_hop_by_hop_fields_cookies_and_foreign_limits() -> None:
+    headers = [
+        (b"Connection", b"keep-alive, X-Private"), (b"X-Private", b"1"), (b"Keep-Alive", b"timeout=5"), (b"Transfer-Encoding", b"chunked"),
+        (b"Set-Cookie", b"a=b"), (b"X-RateLimit-Limit-Requests", b"9"), (b"X-Request-Id", b"theirs"), (b"ETag", b"x"), (b"ETag", b"y"),
+    ]  # fmt: skip
+    answers = AnswerRewriter(load_profile("aigne"))
+    head = answers.head(299, headers, "req_1", b"", limited=True)
+    assert head == b"HTTP/1.1 299 Unknown\r\nETag: x\r\nETag: y\r\nx-request-id: req_1\r\n"
+    assert b"X-RateLimit-Limit-Requests: 9" in answers.head(200, headers, "req_1", b"", limited=False)

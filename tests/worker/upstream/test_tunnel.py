@@ -1,0 +1,103 @@
+"""WebSockets: the hub agrees first, bytes go both ways, endings are kept."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.worker.plane import HubSide, running
+
+HANDSHAKE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n"
+
+
+async def echo(request: web.Request) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(protocols=("chat",))
+    await socket.prepare(request)
+    async for message in socket:
+        if message.data == "leave":
+            await socket.close(code=4001, message=b"why not")
+        else:
+            await socket.send_str(f"{request.path_qs}: {message.data}")
+    return socket
+
+
+async def test_messages_protocol_and_close_code_pass() -> None:
+    app = web.Application()
+    app.router.add_get("/v1/realtime", echo)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        async with running(environment={"SIDECAR_HUB__URL": f"http://127.0.0.1:{port}/"}) as plane, aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{plane.port}/v1/realtime?model=m"
+            async with session.ws_connect(url, protocols=("chat",), headers={"Authorization": f"Bearer {plane.key}"}) as socket:
+                assert socket.protocol == "chat"
+                await socket.send_str("hello")
+                assert (await socket.receive()).data == "/v1/realtime?model=m: hello"
+                await socket.send_str("leave")
+                last = await socket.receive()
+                assert (last.type, last.data, last.extra) == (aiohttp.WSMsgType.CLOSE, 4001, "why not")
+            (event,) = await plane.event()
+            assert event.streaming and event.status == 101 and event.bytes_out > 0
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(url)
+            assert refused.value.status == 401
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_hub_that_refuses_the_upgrade_is_passed_on() -> None:
+    async def refuse(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+
+    async with running() as plane:
+        plane.hub.answer = refuse
+        reader, writer = await plane.open()
+        writer.write(plane.get("/v1/realtime", fields=HANDSHAKE, close=False))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403") and await reader.readexactly(2) == b"no"
+
+
+async def test_a_reset_of_the_hub_is_no_clean_close() -> None:
+    async def switch(side: HubSide) -> None:
+        await side.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n\x81\x02hi"
+        )
+        await side.reader.readexactly(3)
+        side.writer.get_extra_info("socket").setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")
+        side.writer.transport.abort()
+
+    async with running() as plane:
+        plane.hub.answer = switch
+        reader, writer = await plane.open()
+        writer.write(plane.get("/v1/realtime", fields=HANDSHAKE, close=False))
+        assert (await reader.readuntil(b"\x81\x02hi")).startswith(b"HTTP/1.1 101")
+        writer.write(b"abc")
+        try:
+            assert await asyncio.wait_for(reader.read(-1), 5) == b"", "a close frame was made up"
+        except ConnectionResetError:
+            pass
+
+
+async def test_a_revoked_key_cuts_its_socket() -> None:
+    async def switch(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n")
+        await side.reader.read(1)
+
+    async with running() as plane:
+        plane.hub.answer = switch
+        reader, writer = await plane.open()
+        writer.write(plane.get("/v1/realtime", fields=HANDSHAKE, close=False))
+        await reader.readuntil(b"\r\n\r\n")
+        key = plane.keys.change(plane.key, revoked_at=1.0)
+        plane.plane.open.key_changed(key.id)
+        try:
+            assert await asyncio.wait_for(reader.read(-1), 5) == b""
+        except ConnectionResetError:
+            pass
+        (event,) = await plane.event()
+        assert event.ending == "revoked"
