@@ -12,13 +12,16 @@ import fcntl
 import os
 import secrets
 import struct
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 FRAME = struct.Struct("<II")
 MAX_RECORD = 1 << 20
+RETRY_SECONDS = 1.0
+"""Between two attempts to begin a segment: looking for room costs a stat of every file, too much for each request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def records(data: bytes | memoryview, offset: int = 0) -> Iterator[tuple[int, by
 class SpoolWriter:
     """Appends records; a record is in the kernel's hands, safe from the death of this process, when `append` returns."""
 
-    def __init__(self, directory: Path, *, segment_bytes: int, max_bytes: int) -> None:
+    def __init__(self, directory: Path, *, segment_bytes: int, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._max_bytes = max_bytes
@@ -78,13 +81,15 @@ class SpoolWriter:
         self.position = 0
         self._segment_end = 0
         self._fd = -1
+        self._clock = clock
+        self._retry_at = float("-inf")
 
     def append(self, record: bytes) -> bool:
         """Write one record; False, and counted in `dropped`, when the disk or the bound does not allow it."""
         data = frame(record)
         try:
             if self._fd < 0 or self.position >= self._segment_end:
-                self._roll()
+                self._begin_segment()
             written = os.write(self._fd, data)
             if written != len(data):
                 # A torn frame would end the segment for every reader: take it back before anything follows it.
@@ -95,6 +100,14 @@ class SpoolWriter:
             return False
         self.position += written
         return True
+
+    def _begin_segment(self) -> None:
+        now = self._clock()
+        if now < self._retry_at:
+            raise OSError("a segment could not be begun a moment ago")
+        self._retry_at = now + RETRY_SECONDS
+        self._roll()
+        self._retry_at = float("-inf")
 
     def _roll(self) -> None:
         used = sum(path.stat().st_size for path in self._directory.glob("*.spool"))

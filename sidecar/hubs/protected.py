@@ -6,6 +6,8 @@ servers read `x_user_did` as `x-user-did` (CGI's rule), so what is protected in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sidecar.hubs.profile import Headers
 
 HOP_BY_HOP = (
@@ -69,28 +71,38 @@ IDENTITY = (
 class HeaderPolicy:
     """Says which of a client's header fields reach the hub; one look-up in a dict for names seen before."""
 
-    _REMEMBERED = 1024
-    """Names come from clients, so what is remembered of them is bounded."""
-
     def __init__(self, headers: Headers) -> None:
         cookies = () if headers.cookies else ("cookie", "cookie2")
         self._protected = _Names((*HOP_BY_HOP, *REPLACED, *IDENTITY, *cookies, *headers.protect, *headers.inject))
         self._allowed = None if headers.allow is None else _Names(headers.allow)
-        self._seen: dict[bytes, bool] = {}
+        self.verdicts = _Verdicts(self._judge)
+        """`verdicts[name]` is `passes(name)`, without a call for names seen before."""
 
     def passes(self, name: bytes) -> bool:
         """Whether a field called `name` (lower case) reaches the hub, unless Connection nominates it."""
-        known = self._seen.get(name)
-        if known is None:
-            known = self._judge(name.decode("latin-1"))
-            if len(self._seen) < self._REMEMBERED:
-                self._seen[name] = known
-        return known
+        return self.verdicts[name]
 
-    def _judge(self, name: str) -> bool:
+    def _judge(self, raw: bytes) -> bool:
+        name = raw.decode("latin-1")
         if "_" in name or self._protected.has(name):
             return False
         return self._allowed is None or self._allowed.has(name)
+
+
+class _Verdicts(dict[bytes, bool]):
+    """Remembers what `judge` said of a name. Names come from clients, so what is remembered of them is bounded."""
+
+    _REMEMBERED = 1024
+
+    def __init__(self, judge: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._judge = judge
+
+    def __missing__(self, name: bytes) -> bool:
+        verdict = self._judge(name)
+        if len(self) < self._REMEMBERED:
+            self[name] = verdict
+        return verdict
 
 
 class _Names:

@@ -37,7 +37,9 @@ class Hub(Section, frozen=True):
     access_key: Annotated[Secret, Meta(description="What the hub itself accepts; injected as Authorization: Bearer.")] = Secret("")
     host: Annotated[str, Meta(description="Host header sent to the hub; empty: the host of hub.url.")] = ""
     ca_file: Annotated[str, Meta(description="PEM file of authorities for an https:// hub; empty: the system's.")] = ""
-    max_connections: Annotated[int, Meta(ge=1, description="Open connections to the hub for each worker.")] = 1024
+    max_connections: Annotated[
+        int, Meta(ge=1, description="Open connections to the hub for each worker; each request under way holds one.")
+    ] = 4096
     idle_connection_age: Annotated[Duration, Meta(description="How long an unused hub connection is kept.")] = Duration(4)
 
 
@@ -65,8 +67,16 @@ class Bounds(Section, frozen=True):
     inspected_body: Annotated[Size, Meta(description="Request body that must be read whole to check its model; beyond it 413.")] = Size(
         32 << 20
     )
-    connections: Annotated[int, Meta(ge=1, description="Open client connections for each worker.")] = 20000
-    requests: Annotated[int, Meta(ge=1, description="Requests under way for each worker; beyond it 503.")] = 4096
+    inspected_total: Annotated[Size, Meta(description="Memory for bodies that are read whole, for each worker; beyond it 503.")] = Size(
+        512 << 20
+    )
+    connections: Annotated[
+        int, Meta(ge=1, description="Open client connections for each worker; beyond it the longest idle one makes room, else 503.")
+    ] = 20000
+    requests: Annotated[
+        int,
+        Meta(ge=1, description="Requests under way for each worker; a key may hold twice as many as are free, beyond it 503."),
+    ] = 4096
 
 
 class Proxy(Section, frozen=True):

@@ -80,6 +80,7 @@ class Gateway:
             self._refuse(exchange.connection, record, Refused(INTERNAL_ERROR), exchange)
         finally:
             self._open.remove(record)
+            exchange.body.forget()
             self._meter.finish(record)
 
     def reject(self, connection: Connection, refused: Refused) -> None:

@@ -6,7 +6,9 @@ x-aigne-hub-client-did` can remove nothing of ours (CVE-2025-48865 was that mist
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
+from operator import itemgetter
 from typing import NamedTuple
 
 from msgspec import structs
@@ -87,15 +89,15 @@ class RequestRewriter:
 
     def passed(self, head: RequestHead) -> list[bytes]:
         """The lines of the client's fields that reach the hub."""
-        passes = self._policy.passes
+        passes = self._policy.verdicts
         nominated = head.nominated
         if nominated:
-            return [field.line for field in head.fields if passes(field.name) and field.name not in nominated]
-        return [field.line for field in head.fields if passes(field.name)]
+            return [line for name, _, line, _ in head.fields if passes[name] and name not in nominated]
+        return [line for name, _, line, _ in head.fields if passes[name]]
 
     def injected(self, route: Route, caller: Caller) -> bytes:
         """The lines of our own fields."""
-        return self._injection(route, caller).template.format_map(caller._asdict()).encode("latin-1", "replace")
+        return self._injection(route, caller).lines(caller)
 
     def dropped(self, head: RequestHead, route: Route, caller: Caller) -> tuple[bytes, ...]:
         """Names of the client's fields that do not reach the hub: not ours, which replace them, nor those of one hop."""
@@ -156,6 +158,16 @@ class _Injection:
     """Fields of ours: the lines with places for the caller, and their names."""
 
     def __init__(self, inject: dict[str, str], access_key: str, fixed: str) -> None:
-        lines = "".join(f"{name}: {text}\r\n" for name, text in inject.items())
-        self.template = fixed + lines.replace("{access_key}", access_key.replace("{", "{{").replace("}", "}}"))
-        self.names = frozenset(line.partition(":")[0].lower().encode() for line in self.template.split("\r\n") if line)
+        template = fixed + "".join(f"{name}: {text}\r\n" for name, text in inject.items())
+        self.names = frozenset(line.partition(":")[0].lower().encode() for line in template.split("\r\n") if line)
+        # Literal text and places by turns: what a caller says can then never be taken for a place.
+        literals = re.split(r"\{(\w+)\}", template.replace("{access_key}", "\0"))
+        places = [Caller._fields.index(place) for place in literals[1::2]]
+        # One value more than there are places, which prints as nothing: itemgetter gives a tuple only for two or more.
+        self._pick = itemgetter(*places, 0)
+        self._format = "%s".join(text.replace("%", "%%") for text in literals[::2]).replace("\0", access_key.replace("%", "%%")) + "%.0s"
+
+    def lines(self, caller: Caller) -> bytes:
+        """The lines for `caller`."""
+        text: str = self._format % self._pick(caller)
+        return text.encode("latin-1", "replace")

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sidecar.refusals import REQUEST_TOO_LARGE, Refused
 from sidecar.worker.client.chunked import ChunkedDecoder
+from sidecar.worker.client.room import Room
 
 HIGH_WATER = 256 << 10
 
@@ -32,7 +33,10 @@ class Flow(Protocol):
 class RequestBody:
     """The body of one request, as it arrives."""
 
-    def __init__(self, flow: Flow, length: int | None, chunked: bool, longest: int, expects_continue: bool) -> None:
+    def __init__(
+        self, flow: Flow, length: int | None, chunked: bool, longest: int, expects_continue: bool, room: Room | None = None
+    ) -> None:
+        """`room` is what `read_all` may fill, beside the other requests."""
         self.length = length if not chunked else None
         self.received = 0
         self.complete = not chunked and not length
@@ -45,6 +49,8 @@ class RequestBody:
         self._held = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._room = room
+        self._kept = 0
 
     def feed(self, data: bytes) -> bytes | None:
         """Take bytes from the connection; returns what follows the body once it is complete, else None.
@@ -107,7 +113,7 @@ class RequestBody:
         return piece
 
     async def read_all(self, longest: int) -> bytes:
-        """The whole body, at most `longest` bytes. Raises Refused or ClientGone."""
+        """The whole body, at most `longest` bytes. Raises Refused or ClientGone; call `forget` when it is needed no more."""
         if self.length is not None and self.length > longest:
             raise Refused(REQUEST_TOO_LARGE)
         pieces: list[bytes] = []
@@ -116,8 +122,17 @@ class RequestBody:
             size += len(piece)
             if size > longest:
                 raise Refused(REQUEST_TOO_LARGE)
+            if self._room is not None:
+                self._room.take(len(piece))
+                self._kept += len(piece)
             pieces.append(piece)
         return b"".join(pieces)
+
+    def forget(self) -> None:
+        """The request is over: what `read_all` returned is needed no more."""
+        if self._room is not None and self._kept:
+            self._room.give_back(self._kept)
+            self._kept = 0
 
     def ask(self) -> None:
         """Send `100 Continue` if the client waits for it and nothing has arrived yet (RFC 9110 10.1.1)."""

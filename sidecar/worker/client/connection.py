@@ -258,7 +258,7 @@ class ClientConnection(asyncio.Protocol):
         front = self._front
         front.header_deadline.disarm(self)
         front.idle_deadline.disarm(self)
-        body = RequestBody(self, head.content_length, head.chunked, front.bounds.body, head.expects_continue)
+        body = RequestBody(self, head.content_length, head.chunked, front.bounds.body, head.expects_continue, front.room)
         self._exchange = Exchange(self, head, body, front.loop.time())
         if not body.complete:
             after = body.feed(rest) if rest else None

@@ -10,6 +10,7 @@ from sidecar.refusals import Refused
 from sidecar.settings.declaration import Proxy
 from sidecar.worker.client.exchange import Connection, Exchange
 from sidecar.worker.client.head import HeadReader
+from sidecar.worker.client.room import Room
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
 
 LINGER_SECONDS = 1.0
@@ -61,6 +62,7 @@ class Front:
         self.serving = serving
         self.scheme = scheme
         self.heads = HeadReader(settings.bounds)
+        self.room = Room(settings.bounds.inspected_total)
         self.connections: set[Timed] = set()
         self.accepted = 0
         """Connections since the worker began."""

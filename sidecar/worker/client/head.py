@@ -38,17 +38,36 @@ _DIGITS = re.compile(rb"\d{1,18}")
 _SINGLETONS = frozenset(
     {b"host", b"content-type", b"content-length", b"transfer-encoding", b"content-range", b"max-forwards", b"user-agent"}
 )
+_READ = _SINGLETONS | {
+    b"access-control-request-headers",
+    b"authorization",
+    b"connection",
+    b"content-encoding",
+    b"expect",
+    b"sec-websocket-key",
+    b"sec-websocket-version",
+    b"traceparent",
+    b"upgrade",
+    b"via",
+    b"x-forwarded-for",
+}
+"""What the sidecar itself looks at: found by name without going through all fields again."""
 _NEVER_REMEMBERED = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 _BLANK_LINES = 2
 """Empty lines before a request line that are skipped (RFC 9112 2.2 asks for at least one)."""
 
 
 class Field(NamedTuple):
-    """A header field: lower-case name, value without surrounding blanks, and the line as it is forwarded."""
+    """A header field: lower-case name, value without surrounding blanks, the line as it is forwarded, whether we read it."""
 
     name: bytes
     value: bytes
     line: bytes
+    read: bool
+
+
+_NO_VALUES: list[bytes] = []
+_NOTHING: frozenset[bytes] = frozenset()
 
 
 @dataclass(slots=True)
@@ -67,16 +86,18 @@ class RequestHead:
     nominated: frozenset[bytes]
     """Field names in Connection: hop-by-hop for this message (RFC 9110 7.6.1)."""
     upgrade: bytes
+    read: dict[bytes, list[bytes]]
+    """Values by name, of the fields that the sidecar looks at."""
 
     def first(self, name: bytes) -> bytes | None:
         """The value of the first field called `name` (lower case)."""
-        for field in self.fields:
-            if field.name == name:
-                return field.value
-        return None
+        values = self.all(name)
+        return values[0] if values else None
 
     def all(self, name: bytes) -> list[bytes]:
         """The values of every field called `name` (lower case), in order."""
+        if name in _READ:
+            return self.read.get(name, _NO_VALUES)
         return [field.value for field in self.fields if field.name == name]
 
     @property
@@ -147,7 +168,8 @@ class HeadReader:
     def _split(self, line: bytes) -> Field:
         name, _, value = line.partition(b":")
         value = value.strip(b" \t")
-        field = Field(name.lower(), value, b"%b: %b\r\n" % (name, value))
+        lowered = name.lower()
+        field = Field(lowered, value, b"%b: %b\r\n" % (name, value), lowered in _READ)
         if len(line) <= 256 and field.name not in _NEVER_REMEMBERED:
             if len(self._lines) >= 4096:
                 self._lines.clear()
@@ -155,61 +177,57 @@ class HeadReader:
         return field
 
     def _interpret(self, method: bytes, raw_target: bytes, minor: int, fields: list[Field]) -> RequestHead:
-        special: dict[bytes, bytes] = {}
-        connection: list[bytes] = []
-        for name, value, _ in fields:
-            if name in _SINGLETONS:
-                if name in special:
-                    raise Refused(INVALID_REQUEST, f"The field {name.decode()} may be sent once.")
-                special[name] = value
-            elif name == b"connection":
-                connection.append(value)
-            elif name in (b"expect", b"upgrade"):
-                special[name] = value
-        host = self._host(special.get(b"host"), minor)
-        length, chunked = self._framing(special, minor)
-        nominated = _tokens(connection)
-        expects = self._expectation(special.get(b"expect"), minor)
+        read: dict[bytes, list[bytes]] = {}
+        for name, value, _, _ in [field for field in fields if field.read]:
+            if name not in read:
+                read[name] = [value]
+            elif name in _SINGLETONS:
+                raise Refused(INVALID_REQUEST, f"The field {name.decode()} may be sent once.")
+            else:
+                read[name].append(value)
+        host = self._host(read.get(b"host"), minor)
+        length, chunked = self._framing(read.get(b"content-length"), read.get(b"transfer-encoding"), minor)
+        nominated = _tokens(read[b"connection"]) if b"connection" in read else _NOTHING
+        expects = b"expect" in read and self._expectation(read[b"expect"], minor)
         keep_alive = b"close" not in nominated and (minor == 1 or b"keep-alive" in nominated)
-        upgrade = special.get(b"upgrade", b"") if minor == 1 and b"upgrade" in nominated else b""
+        upgrade = read[b"upgrade"][-1].lower() if b"upgrade" in read and minor == 1 and b"upgrade" in nominated else b""
         target = parse_target(method, raw_target, host)
-        return RequestHead(method, target, minor, fields, host, length, chunked, keep_alive, expects, nominated, upgrade.lower())
+        return RequestHead(method, target, minor, fields, host, length, chunked, keep_alive, expects, nominated, upgrade, read)
 
     @staticmethod
-    def _host(host: bytes | None, minor: int) -> bytes:
+    def _host(hosts: list[bytes] | None, minor: int) -> bytes:
         # RFC 9112 3.2: exactly one, and valid; HTTP/1.0 may leave it out.
-        if host is None:
+        if hosts is None:
             if minor == 1:
                 raise Refused(INVALID_REQUEST, "Send a Host field.")
             return b""
+        host = hosts[0]
         match = _HOST.fullmatch(host)
-        if match is None or int(match[1] or 0) > 65535:
+        if match is None or (match[1] is not None and int(match[1]) > 65535):
             raise Refused(INVALID_REQUEST, "The Host field is not a host and port.")
         return host
 
-    def _framing(self, special: dict[bytes, bytes], minor: int) -> tuple[int | None, bool]:
+    def _framing(self, lengths: list[bytes] | None, codings: list[bytes] | None, minor: int) -> tuple[int | None, bool]:
         # RFC 9112 6.1 and 6.3: anything but one plain length or one `chunked` is an attempt at smuggling.
-        length = special.get(b"content-length")
-        coding = special.get(b"transfer-encoding")
-        if coding is not None:
-            if length is not None or minor == 0 or coding.lower() != b"chunked":
+        if codings is not None:
+            if lengths is not None or minor == 0 or codings[0].lower() != b"chunked":
                 raise Refused(ENCODING_NOT_SUPPORTED)
             return None, True
-        if length is None:
+        if lengths is None:
             return None, False
-        if not _DIGITS.fullmatch(length):
+        if not _DIGITS.fullmatch(lengths[0]):
             raise Refused(INVALID_REQUEST, "Content-Length is not a number.")
-        number = int(length)
+        number = int(lengths[0])
         if number > self._bounds.body:
             raise Refused(REQUEST_TOO_LARGE)
         return number, False
 
     @staticmethod
-    def _expectation(expect: bytes | None, minor: int) -> bool:
+    def _expectation(expectations: list[bytes], minor: int) -> bool:
         # RFC 9110 10.1.1: ignored in HTTP/1.0, anything but 100-continue may be refused with 417.
-        if expect is None or minor == 0:
+        if minor == 0:
             return False
-        if expect.lower() != b"100-continue":
+        if any(value.lower() != b"100-continue" for value in expectations):
             raise Refused(EXPECTATION_FAILED)
         return True
 
@@ -238,6 +256,4 @@ def _require_utf8(head: bytes) -> None:
 
 
 def _tokens(values: list[bytes]) -> frozenset[bytes]:
-    if not values:
-        return frozenset()
     return frozenset(token.strip(b" \t").lower() for value in values for token in value.split(b",")) - {b""}

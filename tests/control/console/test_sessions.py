@@ -1,0 +1,136 @@
+"""Sessions: who gets one, what its cookie looks like, and everything that ends it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from sidecar.settings.declaration import Tls
+from sidecar.settings.values import Duration
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.control.console.conftest import Console, make_console
+
+HOME = "/settings/api-keys"
+
+
+def only_cookie(cookies: dict[str, str]) -> tuple[str, str]:
+    ((name, value),) = cookies.items()
+    return name, value
+
+
+async def test_a_session_opens_with_an_admin_token_only(console: Console) -> None:
+    _, secret = await console.create()
+    for wrong in ("", "sat_wrong", secret, "x" * 300, "\u00e9"):
+        browser = console.browser()
+        page = await browser.post("/sign-in", {"token": wrong})
+        assert page.status == 401 and not page.cookies, wrong
+    assert "API keys are not accepted here" in (await console.browser().post("/sign-in", {"token": secret})).text
+
+
+async def test_guessing_is_slowed_down(console: Console) -> None:
+    browser = console.browser()
+    answers = [await browser.post("/sign-in", {"token": f"sat_{number}"}) for number in range(30)]
+    assert answers[-1].status == 429 and int(answers[-1].headers["Retry-After"]) >= 1
+    assert (await console.browser().post("/sign-in", {"token": "sat_x"})).status == 429
+
+
+async def test_the_cookie_is_closed_to_scripts_and_other_sites(console: Console) -> None:
+    browser = console.browser()
+    page = await browser.post("/sign-in", {"token": console.token})
+    name, cookie = only_cookie(page.cookies)
+    assert name.startswith("sidecar-session-")
+    for part in ("HttpOnly", "SameSite=Strict", "Path=/"):
+        assert part in cookie
+    assert "Domain" not in cookie and len(browser.cookies[name]) >= 43  # 256 bits
+
+
+async def test_with_tls_the_cookie_is_bound_to_the_host(store: Store, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        console = await make_console(stack, store, tmp_path / "tls", tls=Tls(certificate_file="c", key_file="k"))
+        page = await console.browser().post("/sign-in", {"token": console.token})
+        name, cookie = only_cookie(page.cookies)
+        assert name == "__Host-sidecar-session" and "Secure" in cookie and "Path=/" in cookie
+
+
+async def test_the_store_holds_no_session_id(console: Console) -> None:
+    browser = await console.signed_in()
+    ((_, session_id),) = browser.cookies.items()
+    found = await console.store.call("KEYS", names.SESSIONS_PREFIX + "*")
+    values = [await console.store.call("GET", name) for name in found]
+    assert len(found) == 1
+    assert not any(session_id.encode() in text for text in (*found, *values))
+
+
+async def test_fixation_is_impossible(console: Console) -> None:
+    """An id that the browser came with never becomes a session; one that was a session ends at the next sign-in."""
+    victim = console.browser()
+    first = await console.signed_in()
+    ((name, planted),) = first.cookies.items()
+    for given in ("chosen-by-an-attacker", planted):
+        victim.cookies = {name: given}
+        await victim.post("/sign-in", {"token": console.token})
+        assert victim.cookies[name] != given
+        intruder = console.browser()
+        intruder.cookies = {name: given}
+        assert (await intruder.get(HOME)).status == 303
+
+
+async def test_signing_out_ends_the_session_in_the_store(console: Console) -> None:
+    browser = await console.signed_in()
+    kept = dict(browser.cookies)
+    page = await browser.post("/sign-out")
+    assert page.status == 303 and not browser.cookies
+    browser.cookies = kept
+    assert (await browser.get(HOME)).location.startswith("/sign-in")
+
+
+async def test_a_session_ends_with_its_admin_token(console: Console) -> None:
+    issued = await console.services.admin_tokens.create("left the team", "operator")
+    browser = console.browser()
+    await browser.sign_in(issued.token)
+    assert (await browser.get(HOME)).status == 200
+    await console.services.admin_tokens.revoke(issued.record.id)
+    assert (await browser.get(HOME)).status == 303
+
+
+async def test_a_session_ends_with_its_age(console: Console) -> None:
+    browser = await console.signed_in()
+    console.clock.offset = console.services.settings.admin.session_age - 60
+    assert (await browser.get(HOME)).status == 200
+    console.clock.offset += 61
+    assert (await browser.get(HOME)).status == 303
+
+
+async def test_only_people_keep_a_session_alive(store: Store, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        console = await make_console(stack, store, tmp_path / "idle", session_idle=Duration(600))
+        browser = await console.signed_in()
+        (name,) = await store.call("KEYS", names.SESSIONS_PREFIX + "*")
+        assert 590 < await store.call("TTL", name) <= 600
+        await store.call("EXPIRE", name, 100)
+        assert (await browser.get(HOME, X_Sidecar_Live="1")).status == 200
+        assert await store.call("TTL", name) <= 100, "a page that refreshes itself does not count"
+        await browser.get(HOME)
+        assert await store.call("TTL", name) > 590
+        await store.call("DEL", name)
+        assert (await browser.get(HOME, X_Sidecar_Live="1")).status == 401
+
+
+async def test_the_cookie_opens_the_api_for_reading_and_with_its_token_for_changes(console: Console) -> None:
+    browser = await console.signed_in()
+    assert (await browser.get("/admin/v1/whoami")).status == 200
+    body = b'{"name": "by script"}'
+    plain = {"Content_Type": "application/json", "Sec_Fetch_Site": "same-origin"}
+    assert (await browser.send("POST", "/admin/v1/keys", body, **plain)).status == 403
+    assert (await browser.send("POST", "/admin/v1/keys", body, **plain, X_CSRF_Token=browser.csrf)).status == 201
+    foreign = {**plain, "Sec_Fetch_Site": "same-site"}
+    assert (await browser.send("POST", "/admin/v1/keys", body, **foreign, X_CSRF_Token=browser.csrf)).status == 403
+
+
+async def test_signing_in_and_out_is_in_the_audit_log(console: Console) -> None:
+    browser = await console.signed_in()
+    await browser.post("/sign-out")
+    events = [event async for event in console.services.audit.latest(10)]
+    assert [event.event.action for event in events] == ["session.ended", "session.started"]
+    assert all(console.token not in str(event) for event in events)

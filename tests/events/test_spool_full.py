@@ -1,0 +1,66 @@
+"""A spool without room: the worker goes on, records are dropped and counted, and what is written stays readable."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar.events.spool import RETRY_SECONDS, SpoolWriter, records, segments
+
+PROGRAM = """
+import json, resource, sys
+from pathlib import Path
+from sidecar.events.spool import SpoolWriter
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+spool = SpoolWriter(Path(sys.argv[1]), segment_bytes=1 << 30, max_bytes=1 << 40)
+kept = [spool.append(b"%d" % number * 50) for number in range(100)]
+full = spool.dropped
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+kept += [spool.append(b"later"), spool.append(b"too")]
+print(json.dumps([kept, full, spool.dropped, spool.position]))
+"""
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def read(directory: Path) -> list[bytes]:
+    return [record for segment in segments(directory) for _, record in records(segment.path.read_bytes())]
+
+
+@pytest.mark.parametrize("size", [1, 500, 517, 1009, 1023])
+def test_a_disk_that_fills_up_in_mid_record_tears_nothing(tmp_path: Path, size: int) -> None:
+    """A bound on the file's size makes the kernel write short and then refuse, as a full disk does."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path), str(size)], capture_output=True, text=True, check=True, timeout=60)
+    kept, full, dropped, position = json.loads(done.stdout)
+    assert 0 < full == dropped == kept.count(False) < 101 and kept[-2:] == [True, True]
+    found = read(tmp_path)
+    assert len(found) == kept.count(True) and found[-2:] == [b"later", b"too"]
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.spool")) == position
+
+
+def test_at_its_bound_it_looks_for_room_once_a_second_and_finds_it(tmp_path: Path) -> None:
+    clock = Clock()
+    spool = SpoolWriter(tmp_path, segment_bytes=100, max_bytes=250, clock=clock)
+    while spool.append(b"x" * 40):
+        pass
+    assert spool.dropped == 1 and len(segments(tmp_path)) == 2
+    segments(tmp_path)[0].path.unlink()
+    assert not spool.append(b"y"), "it has looked a moment ago"
+    clock.now += RETRY_SECONDS
+    assert spool.append(b"z")
+    spool.close()
+
+
+def test_a_directory_that_cannot_be_written_drops_and_counts(tmp_path: Path) -> None:
+    spool = SpoolWriter(tmp_path / "absent", segment_bytes=100, max_bytes=1000)
+    assert not spool.append(b"x") and spool.dropped == 1
