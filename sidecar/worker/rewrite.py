@@ -23,7 +23,21 @@ _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _IDENTITY_PLACES = ("{key_id}", "{client}")
 """What makes an injected field one that says who is asking."""
 _ANSWER_DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | {b"content-length", b"x-request-id"}
-_OF_THE_MESSAGE = frozenset(name.encode() for name in HOP_BY_HOP) | {b"host", b"content-length", b"expect"}
+_OF_THE_MESSAGE = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"connection",
+        b"proxy-connection",
+        b"keep-alive",
+        b"te",
+        b"trailer",
+        b"upgrade",
+        b"expect",
+    }
+)
+"""What every proxy answers for itself: to remove it would change the message."""
 _COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
 
 
@@ -100,7 +114,7 @@ class RequestRewriter:
         return self._injection(route, caller).lines(caller)
 
     def dropped(self, head: RequestHead, route: Route, caller: Caller) -> tuple[bytes, ...]:
-        """Names of the client's fields that do not reach the hub: not ours, which replace them, nor those of one hop."""
+        """Names of the client's fields that do not reach the hub: not ours, which replace them, nor those of the message itself."""
         ours = self._injection(route, caller).names
         names = {field.name for field in head.fields if not self._policy.passes(field.name) or field.name in head.nominated}
         return tuple(sorted(names - ours - _OF_THE_MESSAGE))

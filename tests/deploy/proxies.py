@@ -72,7 +72,9 @@ class Proxy:
         if body is None and method == "POST":
             body = {"input": {"messages": [{"role": "user", "content": "Hi"}], "modelOptions": {"model": "openai/gpt-5-mini"}}}
         fields = {"Authorization": f"Bearer {secret}"} if secret else {}
-        return call(method, f"{self.url}{path}", body, fields | {name.replace("_", "-"): value for name, value in headers.items()}, timeout=30)
+        return call(
+            method, f"{self.url}{path}", body, fields | {name.replace("_", "-"): value for name, value in headers.items()}, timeout=30
+        )
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ sets those fields, so that a client's copies never arrive (see deploy/).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sidecar.refusals import INVALID_REQUEST, METHOD_REFUSED, TARGET_TOO_LONG, UNKNOWN_ROUTE, Refused
@@ -60,7 +60,7 @@ def question_of(head: RequestHead, longest_target: int) -> Question:
         raise Refused(UNKNOWN_ROUTE, "Ask at /envoy, /nginx, /traefik or /caddy.")
     if not dialect.target_field:
         target = Target(slash + rest or b"/", head.target.query)
-        return Question(dialect, replace(head, target=target))
+        return Question(dialect, _retold(head, head.method, target, head.host))
     method = _told(head, dialect.method_field)
     if method not in METHODS:
         raise Refused(METHOD_REFUSED)
@@ -68,7 +68,14 @@ def question_of(head: RequestHead, longest_target: int) -> Question:
     if len(raw) > longest_target:
         raise Refused(TARGET_TOO_LONG)
     host = _told_or(head, b"x-forwarded-host", head.host)
-    return Question(dialect, replace(head, method=method, target=parse_target(method, raw, host), host=host))
+    return Question(dialect, _retold(head, method, parse_target(method, raw, host), host))
+
+
+def _retold(head: RequestHead, method: bytes, target: Target, host: bytes) -> RequestHead:
+    return RequestHead(
+        method, target, head.minor_version, head.fields, host, head.content_length, head.chunked, head.keep_alive,
+        head.expects_continue, head.nominated, head.upgrade, head.read,
+    )  # fmt: skip
 
 
 def scheme_of(head: RequestHead) -> str:

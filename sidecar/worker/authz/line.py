@@ -49,19 +49,20 @@ class Line:
     async def check(self, asked: Exchange, dialect: Dialect) -> Verdict:
         """Judge the request `asked`, whose body is complete. Whatever happens there is a verdict, and one event."""
         record = self._accept.request(asked)
+        head_only = not dialect.target_field and asked.head.method == b"HEAD"
         self._open += 1
         try:
-            verdict = await self._line(asked, record, dialect)
+            verdict = await self._line(asked, record, dialect, head_only)
         except Refused as refused:
-            verdict = self._denied(asked, record, refused)
+            verdict = self._denied(record, refused, head_only)
         except StoreUnavailable:
-            verdict = self._denied(asked, record, Refused(KEY_STORE_UNAVAILABLE))
+            verdict = self._denied(record, Refused(KEY_STORE_UNAVAILABLE), head_only)
         except asyncio.CancelledError:
             record.outcome, record.ending = "sidecar_error", "shutdown"
             raise
         except Exception:
             log.exception("question %s failed", record.request_id)
-            verdict = self._denied(asked, record, Refused(INTERNAL_ERROR))
+            verdict = self._denied(record, Refused(INTERNAL_ERROR), head_only)
         finally:
             self._open -= 1
             self._parts.meter.finish(record)
@@ -70,11 +71,11 @@ class Line:
     def reject(self, peer: str, refused: Refused) -> Denied:
         """The verdict on a question that cannot be read."""
         record = self._accept.nonsense(peer)
-        verdict = self._denied(None, record, refused)
+        verdict = self._denied(record, refused, False)
         self._parts.meter.finish(record)
         return verdict
 
-    async def _line(self, asked: Exchange, record: Record, dialect: Dialect) -> Verdict:
+    async def _line(self, asked: Exchange, record: Record, dialect: Dialect, head_only: bool) -> Verdict:
         head = asked.head
         if head.method == b"OPTIONS":
             requested = head.first(b"access-control-request-headers")
@@ -96,7 +97,7 @@ class Line:
             self._parts.enforcer.check_use(found, record, route)
         if route.answer == "blocklet":
             content_type, page = blocklet_answer((head.target.query or b"").decode())
-            page = self._parts.answers.page(content_type, page, record.request_id, keep_alive=True, head_only=head.method == b"HEAD")
+            page = self._parts.answers.page(content_type, page, record.request_id, keep_alive=True, head_only=head_only)
             return self._own(record, 200, page, dialect)
         if not dialect.forwards:
             raise Refused(UNKNOWN_ROUTE)
@@ -163,9 +164,9 @@ class Line:
         caller = Caller(record.key_id, record.request_id, record.client, scheme_of(head), head.host.decode(), record.traceparent)
         return Granted(
             requests.injected(matched.route, caller),
-            requests.passed(head),
+            requests.passed(head) if dialect.takes_fields else [],
             requests.dropped(head, matched.route, caller) if dialect.takes_removals else (),
-            requests.target(head, matched.hub_path.encode()),
+            requests.target(head, matched.hub_path.encode()) if dialect.takes_target else b"",
             client,
             b"x-request-id: %b\r\n" % record.request_id.encode(),
         )
@@ -177,7 +178,7 @@ class Line:
         record.status = status
         return Denied(status, answer)
 
-    def _denied(self, asked: Exchange | None, record: Record, refused: Refused) -> Denied:
+    def _denied(self, record: Record, refused: Refused, head_only: bool) -> Denied:
         record.refused(refused.refusal)
-        head_only = asked is not None and asked.head.method == b"HEAD"
-        return Denied(refused.refusal.status, self._parts.answers.refusal(refused, record.request_id, keep_alive=True, head_only=head_only))
+        answer = self._parts.answers.refusal(refused, record.request_id, keep_alive=True, head_only=head_only)
+        return Denied(refused.refusal.status, answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 
@@ -25,14 +26,14 @@ class ClientAddress:
         if peer and not self._behind_proxy and not self._is_trusted(peer):
             return peer
         client = peer
-        entries = [entry.strip() for value in forwarded_for for entry in value.decode("latin-1").split(",")]
+        entries = [entry.strip() for entry in b",".join(forwarded_for).decode("latin-1").split(",")]
         for entry in reversed(entries):
             address = _parse(entry)
             if address is None:
                 # What stands left of nonsense was not written by a proxy that we trust.
                 return client
-            client = str(address)
-            if not self._is_trusted(client):
+            client = _text(address)
+            if not self._trusted or not self._is_trusted(client):
                 return client
         return client
 
@@ -41,6 +42,12 @@ class ClientAddress:
         return address is not None and any(address in network for network in self._trusted)
 
 
+@lru_cache(maxsize=8192)
+def _text(address: IPv4Address | IPv6Address) -> str:
+    return str(address)
+
+
+@lru_cache(maxsize=8192)
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     if text.startswith("["):
         text = text[1:].partition("]")[0]

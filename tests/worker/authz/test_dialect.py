@@ -1,0 +1,62 @@
+"""How each proxy words its question."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.refusals import Refused
+from sidecar.settings.declaration import Bounds
+from sidecar.worker.authz.dialect import question_of, scheme_of
+from sidecar.worker.client.head import HeadReader, RequestHead
+
+
+def head(line: str, *fields: str) -> RequestHead:
+    return HeadReader(Bounds()).parse("\r\n".join([f"{line} HTTP/1.1", "Host: gw.test", *fields, "", ""]).encode())
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "method", "target"),
+    [
+        ("POST /envoy/api/v2/chat?a=1", [], b"POST", b"/api/v2/chat?a=1"),
+        ("GET /envoy", [], b"GET", b"/"),
+        ("GET /own/__blocklet__.js?type=json", [], b"GET", b"/__blocklet__.js?type=json"),
+        ("GET /nginx", ["X-Original-Method: PUT", "X-Original-URI: /a?b=%20"], b"PUT", b"/a?b=%20"),
+        ("GET /traefik/", ["X-Forwarded-Method: HEAD", "X-Forwarded-Uri: /a"], b"HEAD", b"/a"),
+        ("GET /caddy", ["X-Forwarded-Method: GET", "X-Forwarded-Uri: /a"], b"GET", b"/a"),
+    ],
+)
+def test_the_request_behind_the_question(line: str, fields: list[str], method: bytes, target: bytes) -> None:
+    question = question_of(head(line, *fields), 8192)
+    assert (question.head.method, question.head.target.raw) == (method, target)
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "code"),
+    [
+        ("GET /", [], "unknown_route"),
+        ("GET /envoys/a", [], "unknown_route"),
+        ("GET /nginx", [], "invalid_request"),
+        ("GET /nginx", ["X-Original-Method: GET"], "invalid_request"),
+        ("GET /nginx", ["X-Original-Method: GET", "X-Original-URI: /a", "X-Original-URI: /b"], "invalid_request"),
+        ("GET /nginx", ["X-Forwarded-Method: GET", "X-Forwarded-Uri: /a"], "invalid_request"),
+        ("GET /nginx", ["X-Original-Method: TRACE", "X-Original-URI: /a"], "method_not_allowed"),
+        ("GET /nginx", ["X-Original-Method: get", "X-Original-URI: /a"], "method_not_allowed"),
+        ("GET /caddy", ["X-Forwarded-Method: GET", "X-Forwarded-Uri: //a"], "invalid_request"),
+        ("GET /caddy", ["X-Forwarded-Method: GET", "X-Forwarded-Uri: /a/../b"], "invalid_request"),
+        ("GET /caddy", ["X-Forwarded-Method: GET", "X-Forwarded-Uri: /a%2f..%2fb"], "invalid_request"),
+        ("GET /caddy", ["X-Forwarded-Method: GET", "X-Forwarded-Uri: a b"], "invalid_request"),
+        ("GET /caddy", ["X-Forwarded-Method: GET", "X-Forwarded-Uri: http://evil.test/a"], "invalid_request"),
+        ("GET /caddy", ["X-Forwarded-Method: GET", f"X-Forwarded-Uri: /{'a' * 9000}"], "target_too_long"),
+    ],
+)
+def test_a_question_that_is_none(line: str, fields: list[str], code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        question_of(head(line, *fields), 8192)
+    assert refused.value.refusal.code == code
+
+
+def test_host_and_scheme_by_the_proxys_word() -> None:
+    told = head("GET /caddy", "X-Forwarded-Method: GET", "X-Forwarded-Uri: /", "X-Forwarded-Host: hub.test", "X-Forwarded-Proto: https")
+    assert question_of(told, 8192).head.host == b"hub.test" and scheme_of(told) == "https"
+    spoofed = head("GET /envoy/", "X-Forwarded-Host: hub.test", "X-Forwarded-Proto: gopher")
+    assert question_of(spoofed, 8192).head.host == b"gw.test" and scheme_of(spoofed) == "http"
