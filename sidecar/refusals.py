@@ -100,7 +100,12 @@ TOO_MANY_FAILURES = Refusal(
 )
 
 KEY_STORE_UNAVAILABLE = Refusal(
-    "key_store_unavailable", 503, "service_unavailable_error", "API keys cannot be checked at the moment; try again.", "sidecar_error", "sidecar"
+    "key_store_unavailable",
+    503,
+    "service_unavailable_error",
+    "API keys cannot be checked at the moment; try again.",
+    "sidecar_error",
+    "sidecar",
 )
 OVERLOADED = Refusal(
     "overloaded", 503, "service_unavailable_error", "The sidecar is overloaded; try again.", "sidecar_error", "sidecar", closes=True
@@ -109,7 +114,13 @@ SHUTTING_DOWN = Refusal(
     "shutting_down", 503, "service_unavailable_error", "The sidecar is shutting down; try again.", "sidecar_error", "sidecar", closes=True
 )
 INTERNAL_ERROR = Refusal(
-    "internal_error", 500, "service_unavailable_error", "The sidecar failed; the operator's log has the reason.", "sidecar_error", "sidecar", closes=True
+    "internal_error",
+    500,
+    "service_unavailable_error",
+    "The sidecar failed; the operator's log has the reason.",
+    "sidecar_error",
+    "sidecar",
+    closes=True,
 )
 HUB_UNAVAILABLE = Refusal("hub_unavailable", 502, "upstream_error", "The hub cannot be reached.", "hub_error", "hub")
 HUB_BROKEN_ANSWER = Refusal("hub_unavailable", 502, "upstream_error", "The hub's answer is not valid HTTP.", "hub_error", "hub")

@@ -182,7 +182,7 @@ async def test_a_call_whose_client_has_left_is_billed(client):
         await answer.content.readany()
         answer.close()
         async with asyncio.timeout(5):
-            while not hub.aigne.ledger.calls:  # noqa: ASYNC110 - the hub is asked as a client would
+            while not hub.aigne.ledger.calls:
                 await asyncio.sleep(0.01)
         assert hub.aigne.ledger.calls[0]["usageMetrics"]["outputTokens"] == 30
 

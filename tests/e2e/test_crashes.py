@@ -64,7 +64,7 @@ def test_kill_nine_loses_nothing(hub: HubProcess, tmp_path: Path) -> None:
         for number in range(ROUNDS):
             victim = ("worker", "control", "store")[number % 3]
             with Load(sidecar, secret, 4) as load:
-                wait_until(lambda: load.finished > 20, within=20, what="load")  # noqa: B023
+                wait_until(lambda: load.finished > 20, within=20, what="load")
                 os.kill(chance.choice(sidecar.children(victim)), signal.SIGKILL)
                 before = load.finished
                 wait_until(lambda: load.finished > before + 20, within=20, what=f"recovery from a killed {victim}")  # noqa: B023

@@ -215,7 +215,9 @@ def test_shadow_lets_through_counts_and_tells_which_clients_would_break(hub: Hub
         expected = [(wrong, "model_not_allowed", 3), (limited, "rate_limit_exceeded", 3), (dead, "api_key_revoked", 2), (fine, "", 0)]
         wait_until(lambda: all(shadowed(sidecar, key_id, reason) == times for key_id, reason, times in expected if times), within=SOON)
         wait_until(lambda: shadowed(sidecar, "", "missing_api_key") == shadowed(sidecar, "", "invalid_api_key") == 1, within=SOON)
-        assert sidecar.metric("sidecar_shadow_denied_total", key_id=fine) == sidecar.metric("sidecar_shadow_denied_total", key_id=strict) == 0
+        assert (
+            sidecar.metric("sidecar_shadow_denied_total", key_id=fine) == sidecar.metric("sidecar_shadow_denied_total", key_id=strict) == 0
+        )
         report = sidecar.admin("GET", "/shadow-report").json
         assert report["complete"]
         entries = {(entry["key_id"], entry["reason"]): entry for entry in report["data"]}

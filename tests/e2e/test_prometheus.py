@@ -95,10 +95,14 @@ def test_what_prometheus_scrapes_is_what_the_usage_api_says(tmp_path: Path) -> N
             wait_until(lambda: server.number("sum(sidecar_key_requests_total)") == totals["requests"], within=SOON, what="the scrape")
 
             by_key = {group["by"]: group["totals"] for group in everything["groups"]}
-            assert server.query("sum by (key_id) (sidecar_key_requests_total)") == {(key,): sums["requests"] for key, sums in by_key.items()}
+            assert server.query("sum by (key_id) (sidecar_key_requests_total)") == {
+                (key,): sums["requests"] for key, sums in by_key.items()
+            }
             for kind in ("input", "output"):
                 assert server.number(f'sum(sidecar_key_tokens_total{{token_type="{kind}"}})') == totals[f"{kind}_tokens"] > 0
-            assert server.number('sum(sidecar_key_requests_total{outcome=~"client_error|hub_error|sidecar_error"})') == totals["errors"] == 3
+            assert (
+                server.number('sum(sidecar_key_requests_total{outcome=~"client_error|hub_error|sidecar_error"})') == totals["errors"] == 3
+            )
             assert server.number('sum(sidecar_key_requests_total{outcome=~"denied|rate_limited"})') == totals["denied"] == 3
             assert server.number(f'sidecar_key_requests_total{{key_id="{limited}",reason="rate_limit_exceeded"}} + 0') != 0
             by_outcome = {(group["by"],): group["totals"]["requests"] for group in usage(sidecar, "?group_by=outcome")["groups"]}

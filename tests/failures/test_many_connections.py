@@ -114,7 +114,9 @@ async def test_memory_of_idle_connections_and_open_streams(tmp_path: Path) -> No
                 for reader, _ in streams:
                     await reader.readuntil(EVENT + b"\r\n")
             after = resident_bytes(worker)
-            print(f"{before >> 20} MiB at rest, {(after_idle - before) / IDLE:.0f} bytes an idle connection, {(after - after_idle) / STREAMS:.0f} a stream")
+            print(
+                f"{before >> 20} MiB at rest, {(after_idle - before) / IDLE:.0f} bytes an idle connection, {(after - after_idle) / STREAMS:.0f} a stream"
+            )
             assert after < ROOM, f"{after >> 20} MiB"
             for reader, writer in idle[:: IDLE // 20]:
                 writer.write(b"GET /idle" + crowd._head)

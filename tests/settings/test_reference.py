@@ -25,7 +25,11 @@ def test_every_setting_has_a_sentence_and_a_variable(row) -> None:  # type: igno
     assert row.variable or "[]" in row.path
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.variable and row.has_default and not row.optional], ids=lambda row: row.path)
+@pytest.mark.parametrize(
+    "row",
+    [row for row in ROWS if row.variable and row.has_default and row.default is not None and not row.optional],
+    ids=lambda row: row.path,
+)
 def test_every_variable_sets_its_setting(row, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     value = (tmp_path / "x").as_posix() if row.path == "data_dir" else reference.written(row.default)
     settings = load(None, {row.variable: value})

@@ -34,7 +34,13 @@ def chat_request(secret: str, model: str = "openai/gpt-5-mini", *, streaming: bo
 
 
 async def hammer(
-    urls: Sequence[str], request: bytes, *, connections: int, stop: Callable[[list[Told]], bool], pause: float = 0.0, deadline: float = 120.0
+    urls: Sequence[str],
+    request: bytes,
+    *,
+    connections: int,
+    stop: Callable[[list[Told]], bool],
+    pause: float = 0.0,
+    deadline: float = 120.0,
 ) -> list[Told]:
     """Send `request` over `connections` to each of `urls`, each again when it was answered and `pause` seconds are over.
 

@@ -88,7 +88,7 @@ class Events:
         return [event for event in self.all if isinstance(event, Request)]
 
 
-Answer = Callable[["HubSide"], Awaitable[None]]
+Respond = Callable[["HubSide"], Awaitable[None]]
 
 
 class HubSide:
@@ -125,7 +125,7 @@ class RawHub:
     def __init__(self) -> None:
         self.seen: list[HubSide] = []
         self.received = b""
-        self.answer: Answer = self.ok
+        self.answer: Respond = self.ok
         self.early = False
         """Answer when the head is there, without waiting for the body."""
         self.port = 0

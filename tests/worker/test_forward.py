@@ -293,7 +293,7 @@ async def test_the_answer_is_drained_for_its_usage_when_the_profile_drains(reset
 
 async def test_a_client_that_leaves_during_its_upload_aborts_the_request_at_the_hub() -> None:
     async with running() as plane:
-        reader, writer = await plane.open()
+        _reader, writer = await plane.open()
         head = f"POST /v1/x HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer {plane.key}\r\nContent-Length: 100\r\n\r\nhalf"
         writer.write(head.encode())
         async with asyncio.timeout(2):
@@ -339,7 +339,7 @@ async def test_a_slow_hub_holds_the_client_back() -> None:
 
         plane.hub.early = True
         plane.hub.answer = lazy
-        reader, writer = await plane.open()
+        _reader, writer = await plane.open()
         writer.write(
             f"POST /v1/x HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer {plane.key}\r\nContent-Length: 200000000\r\n\r\n".encode()
         )

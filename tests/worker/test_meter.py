@@ -36,7 +36,8 @@ def test_interim_events_tell_only_what_moved_since_the_last() -> None:
     events = Events()
     meter = Meter(events, lambda: now, lambda: now)
     record = Record("req_1", 0.0)
-    for now, moved in ((10.0, 5), (61.0, 7), (62.0, 8), (130.0, 20)):
+    for at, moved in ((10.0, 5), (61.0, 7), (62.0, 8), (130.0, 20)):
+        now = at
         record.bytes_out = moved
         meter.progress(record)
     meter.finish(record)
