@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from sidecar.control import metering
-from sidecar.control.addresses import shared_salt
+from sidecar.control.addresses import load_salt
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.anomaly import compose as anomaly
 from sidecar.control.audit import AuditLog, Journal
@@ -90,7 +90,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
     )
     audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY))
     reported = Workers(time.time)
-    detection = _detection(settings, store, repository, audit, reported, pulse, shared_salt(made.digester.pepper))
+    detection = _detection(settings, store, repository, audit, reported, pulse)
     engine = detection.engine if detection is not None else None
     events = metering.compose(settings, patient, pulse, reported, [engine] if engine is not None else [])
     watch = KeyWatch(store, made.adoption, repository, events.keys, events.forget, time.time)
@@ -124,7 +124,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
 
 
 def _detection(
-    settings: Settings, store: Store, keys: KeyRepository, audit: AuditLog, workers: Workers, pulse: Pulse, salt: bytes
+    settings: Settings, store: Store, keys: KeyRepository, audit: AuditLog, workers: Workers, pulse: Pulse
 ) -> anomaly.Detection | None:
     if not settings.anomaly.enabled:
         return None
@@ -135,7 +135,7 @@ def _detection(
         keys,
         audit,
         instance=metering.instance_of(data_dir),
-        salt=salt,
+        salt=load_salt(data_dir),
         in_flight=workers.in_flight,
         guard=pulse.check,
         clock=time.time,

@@ -261,21 +261,6 @@ async def test_serve_cached_goes_on_with_what_is_remembered(valkey: Server, keys
             valkey.thaw()
 
 
-async def test_what_is_remembered_lasts_until_the_store_can_be_asked_again(valkey: Server, keys: Keys, tmp_path: Path) -> None:
-    issued = await keys.repository.create(shape())
-    async with worker(valkey.settings(), tmp_path, keys, max_stale=60.0) as one:
-        await until(one.is_fresh)
-        assert await one.admits(issued.token)
-        for _ in range(3):
-            valkey.kill()
-            starting = asyncio.create_task(asyncio.to_thread(valkey.start))
-            begun = time.monotonic()
-            while not starting.done() or one.lease.age(time.monotonic()) > time.monotonic() - begun:
-                assert await one.admits(issued.token)
-                await asyncio.sleep(0.001)
-            await starting
-
-
 async def test_callers_of_one_token_share_a_question(valkey: Server, keys: Keys, tmp_path: Path) -> None:
     issued = await keys.repository.create(shape())
     async with worker(valkey.settings(), tmp_path, keys) as one:

@@ -117,12 +117,6 @@ class SecondSums:
             del self._sums[second.key_id]
         return due
 
-    def take_all(self) -> list[Second]:
-        """Take out everything."""
-        taken = [second for _, second in self._sums.values()]
-        self._sums.clear()
-        return taken
-
     def key_ids(self) -> Iterable[str]:
         """Ids of the keys that have sums, `NO_KEY` included."""
         return self._sums.keys()
