@@ -13,8 +13,11 @@ import aiohttp
 import pytest
 
 from sidecar.control.admin.services import AdminServices
+from sidecar.control.anomaly.document import document
+from sidecar.control.anomaly.record import Anomaly, Evidence
 from sidecar.control.calls import Calls
 from sidecar.control.console.app import build
+from sidecar.control.queries import Anomalies
 from sidecar.control.series import Retention
 from sidecar.control.usage import Usage
 from sidecar.control.usage_overview import Overview
@@ -77,6 +80,32 @@ class Browser:
         return page
 
 
+class Suspicions:
+    """One open anomaly, in the form that the detection gives it."""
+
+    def __init__(self, text: str = "first use from 203.0.113.0/24") -> None:
+        evidence = Evidence("new_network", 3, 1000.0, text)
+        self.anomaly = Anomaly("ano_1", "key", "key_" + "A" * 16, text, "", "page", 7, 1000.0, 1000.0, [evidence], active=["new_network"])
+        self.asked: list[tuple[object, ...]] = []
+
+    async def anomalies(self, *, key_id: str | None, state: str | None, level: str | None, limit: int, cursor: str) -> Anomalies:
+        fits = key_id in (None, self.anomaly.key_id) and state in (None, self.anomaly.state) and level in (None, self.anomaly.level)
+        return Anomalies([document(self.anomaly)] if fits else [])
+
+    async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> dict[str, Any]:
+        self.asked.append(("acknowledge", anomaly_id, reason))
+        return document(self._known(anomaly_id))
+
+    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> dict[str, Any]:
+        self.asked.append(("mute", anomaly_id, reason))
+        return document(self._known(anomaly_id))
+
+    def _known(self, anomaly_id: str) -> Anomaly:
+        if anomaly_id != self.anomaly.id:
+            raise LookupError(anomaly_id)
+        return self.anomaly
+
+
 @dataclass
 class Console:
     """The running console."""
@@ -120,7 +149,7 @@ async def make_console(stack: AsyncExitStack, store: Store, data_dir: Path, **ad
     section = Admin(**{"listen": services.settings.admin.listen, "allowed_hosts": ("console.example",), **admin})
     calls = Calls(store)
     usage = Usage(store, calls, _nobody, Retention(14 * 86400, 400 * 86400), clock)
-    services = replace(services, settings=_with(services, section), usage=usage, calls=calls)
+    services = replace(services, settings=_with(services, section), usage=usage, calls=calls, anomalies=Suspicions())
     base = await serve_app(stack, build(services, store, Overview(store, usage)))
     http = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
     return Console(services, store, clock, token, base, http)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from sidecar.control.console.app import _screens
@@ -155,7 +157,9 @@ async def test_what_is_missing_is_a_page(console: Console) -> None:
 
 async def test_a_form_that_is_too_large_is_refused(console: Console) -> None:
     browser = await console.signed_in()
-    assert (await browser.post(f"{HOME}/new", {"name": "x" * (2 << 20)})).status == 413
+    body = io.BytesIO(b"name=" + b"x" * (2 << 20))
+    page = await browser.send("POST", f"{HOME}/new", body, Content_Type="application/x-www-form-urlencoded")
+    assert page.status == 413 and "too large" in page.text
 
 
 async def test_without_its_store_the_console_says_so(console: Console, valkey: object) -> None:
