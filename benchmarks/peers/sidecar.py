@@ -28,6 +28,8 @@ class Sidecar(Peer):
 
     name: ClassVar[str] = "sidecar"
     title: ClassVar[str] = "sidecar, everything on"
+    command: ClassVar[str] = "serve"
+    listening: ClassVar[str] = "SIDECAR_PROXY__LISTEN"
 
     def __init__(self, site: Site, profile: str = "aigne", workers: int = 1) -> None:
         super().__init__(site)
@@ -43,7 +45,7 @@ class Sidecar(Peer):
             "SIDECAR_HUB__URL": f"http://{self.hub}/",
             "SIDECAR_HUB__PROFILE": profile,
             "SIDECAR_HUB__ACCESS_KEY": HUB_KEY,
-            "SIDECAR_PROXY__LISTEN": self.url.removeprefix("http://"),
+            self.listening: self.url.removeprefix("http://"),
             "SIDECAR_PROXY__WORKERS": str(workers),
             "SIDECAR_ADMIN__LISTEN": self._admin,
             "SIDECAR_METRICS__LISTEN": self._metrics,
@@ -55,7 +57,7 @@ class Sidecar(Peer):
 
     def launch(self) -> None:
         began = time.monotonic()
-        self.processes.start(_role, [sys.executable, "-m", "sidecar", "serve"], self._settings)
+        self.processes.start(_role, [sys.executable, "-m", "sidecar", self.command], self._settings)
         wait_for(self._is_ready, "readiness of the sidecar")
         self.ready_after = time.monotonic() - began
         self.key = self.create_key()

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from sidecar.control.networks import network_of
 from sidecar.control.sums import Pairs
 from sidecar.events.record import Request, encode
+from sidecar.keys.digest import Pepper
 
 SALT_FILE = "address-salt"
 Form = Literal["full", "network", "hash"]
@@ -69,6 +70,11 @@ def load_salt(data_dir: Path) -> bytes:
         with os.fdopen(descriptor, "wb") as file:
             file.write(salt)
         return salt
+
+
+def shared_salt(pepper: Pepper) -> bytes:
+    """A salt that all replicas have, for what they remember together."""
+    return hashlib.blake2b(b"networks", digest_size=32, key=pepper.key).digest()
 
 
 def _remember(known: dict[str, str], client: str, kept: str) -> str:

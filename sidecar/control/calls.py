@@ -12,10 +12,14 @@ import binascii
 import heapq
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from operator import add as plus
+from typing import Any
+
+import msgspec
 
 from sidecar.control.blocks import key_mask, unpack
 from sidecar.control.queries import CallPage
-from sidecar.events.record import Request, decode
+from sidecar.events.record import Reconciled, Request, Tokens, decode
 from sidecar.store import names
 from sidecar.store.client import Store
 from sidecar.store.script import load
@@ -26,6 +30,9 @@ HEADERS = 256
 BLOCKS = 16
 
 _TRIM = load("trim_calls")
+
+_Entry = tuple[float, str, bool, Any]
+"""Order, whether it is the ledger's, and the Request or Reconciled."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -96,16 +103,18 @@ class Calls:
 
     async def find(self, wanted: Wanted) -> AsyncIterator[Request]:
         """Every call that passes, newest first."""
-        waiting: list[tuple[float, str, Request]] = []
+        waiting: list[_Entry] = []
         async for headers in self._batches(wanted):
-            for event in await self._read(headers, wanted):
-                heapq.heappush(waiting, (-event.time, _descending(event.request_id), event))
+            for entry in await self._read(headers, wanted):
+                heapq.heappush(waiting, entry)
             # Blocks to come end no later than the last one of this batch: what is newer than that is in order now.
             while waiting and -waiting[0][0] > headers[-1].last:
-                yield heapq.heappop(waiting)[2]
+                if (call := _pop(waiting)) is not None:
+                    yield call
             await asyncio.sleep(0)
         while waiting:
-            yield heapq.heappop(waiting)[2]
+            if (call := _pop(waiting)) is not None:
+                yield call
 
     async def complete_since(self, key_id: str | None) -> float:
         """From when on the log has every call that the store has been told of."""
@@ -134,10 +143,15 @@ class Calls:
         if batch:
             yield batch
 
-    async def _read(self, headers: list[Header], wanted: Wanted) -> list[Request]:
+    async def _read(self, headers: list[Header], wanted: Wanted) -> list[_Entry]:
         blocks = await self._store.pipeline([("HGET", names.call_blocks(header.shard), header.number) for header in headers])
         events = [decode(record) for block in blocks if block is not None for record in unpack(block)]
-        return [event for event in events if isinstance(event, Request) and wanted.takes(event)]
+        entries = [(event.request if isinstance(event, Reconciled) else event, event) for event in events]
+        return [
+            (-call.time, _descending(call.request_id), isinstance(event, Reconciled), event)
+            for call, event in entries
+            if isinstance(call, Request) and wanted.takes(call)
+        ]
 
 
 class _Source:
@@ -205,6 +219,21 @@ class CallLogBounds:
             victims.setdefault(header.shard, []).append(header.member)
             excess -= header.calls
         return victims
+
+
+def _pop(waiting: list[_Entry]) -> Request | None:
+    """Take the next call, with what the hub's ledger added to it; that stands at the call's own time, right behind it."""
+    *place, _, event = heapq.heappop(waiting)
+    call = event if isinstance(event, Request) else None
+    while waiting and waiting[0][2] and [*waiting[0][:2]] == place:
+        found = heapq.heappop(waiting)[3]
+        if call is not None:
+            call = msgspec.structs.replace(call, tokens=_plus(call.tokens, found.tokens), usage_source="ledger")
+    return call
+
+
+def _plus(one: Tokens, other: Tokens) -> Tokens:
+    return Tokens(*map(plus, msgspec.structs.astuple(one), msgspec.structs.astuple(other)))
 
 
 def _shards(key_id: str | None) -> list[int]:

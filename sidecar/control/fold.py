@@ -147,6 +147,8 @@ class Fold:
 
     async def verify(self) -> None:
         """Compare with the store's own positions: one that fell back is brought up to date again. Raises StoreUnavailable."""
+        # The positions of a foreign store say nothing.
+        await self._guard()
         async with self._writing:
             positions = await self._ledger.positions()
         for spool_id, cursor in self._cursors.items():

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.control.fold import Fold
 from sidecar.control.ledger import DETAILS, NOW
-from sidecar.store.client import StoreUnavailable
+from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 
 IDLE_PAUSE = 0.1
 BUSY_PAUSE = 0.5
@@ -85,7 +85,8 @@ class FoldLoop:
             await act()
         except StoreUnavailable as error:
             if not self.complaint:
-                _log.warning("use is kept in the spool until the store takes it: %s", error)
+                level = logging.DEBUG if isinstance(error, StoreNotAdopted) else logging.WARNING
+                _log.log(level, "use is kept in the spool until the store takes it: %s", error)
             self.complaint = str(error)
             self._retry_at = time.monotonic() + self._delay
             self._delay = min(RETRY_MOST, self._delay * 2)

@@ -26,6 +26,7 @@ from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import Networks
 from sidecar.control.pulse import Pulse
 from sidecar.control.readiness import Readiness
+from sidecar.control.reconcile import Reconciler
 from sidecar.control.series import Retention, SeriesBuilder
 from sidecar.control.spools import Spools
 from sidecar.control.sweep import Sweep
@@ -98,11 +99,20 @@ def compose(settings: Settings, store: Store, pulse: Pulse, workers: Workers, fu
 
 
 def scrape_of(
-    settings: Settings, metering: Metering, pulse: Pulse, readiness: Readiness, *, audit: AuditLog, signals: Signals | None
+    settings: Settings,
+    metering: Metering,
+    pulse: Pulse,
+    readiness: Readiness,
+    *,
+    audit: AuditLog,
+    signals: Signals | None,
+    reconciler: Reconciler | None,
 ) -> Scrape:
     """What answers /metrics."""
     gauges = _gauges(metering, pulse, readiness)
     gauges.many(catalogue.AUDIT, lambda: sorted(audit.recorded.items()))
+    if reconciler is not None:
+        _add_reconciler(gauges, metering.keys, reconciler)
     return Scrape(
         counts=metering.counts,
         keys=metering.keys,
@@ -130,6 +140,13 @@ def instance_of(data_dir: Path) -> str:
 
 def _access_log(settings: Settings, addresses: Addresses) -> AccessLog:
     return AccessLog(sys.stdout.buffer, sample=settings.log.access_sample, client=addresses.client, network=addresses.network)
+
+
+def _add_reconciler(gauges: Gauges, keys: LabelledKeys, reconciler: Reconciler) -> None:
+    gauges.one(catalogue.RECONCILE_WAITING, lambda: reconciler.waiting)
+    gauges.one(catalogue.RECONCILE_GIVEN_UP, lambda: reconciler.given_up)
+    gauges.one(catalogue.RECONCILE_UP, lambda: int(not reconciler.complaint))
+    gauges.many(catalogue.KEY_DRIFT, lambda: [((key_id,), drift) for key_id, drift in reconciler.drift.items() if key_id in keys.records])
 
 
 def _gauges(metering: Metering, pulse: Pulse, readiness: Readiness) -> Gauges:

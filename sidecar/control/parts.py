@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from sidecar.control import metering
-from sidecar.control.addresses import load_salt
+from sidecar.control.addresses import shared_salt
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.anomaly import compose as anomaly
 from sidecar.control.audit import AuditLog, Journal
@@ -24,6 +24,8 @@ from sidecar.control.listener import Listener
 from sidecar.control.metering import Metering
 from sidecar.control.pulse import Pulse
 from sidecar.control.readiness import Readiness
+from sidecar.control.reconcile import Reconciler
+from sidecar.control.reconcile import compose as compose_reconciler
 from sidecar.control.series import Retention
 from sidecar.control.status import Status
 from sidecar.control.usage import Usage
@@ -54,6 +56,7 @@ class Parts:
     metering: Metering
     call_log: CallLogBounds
     detection: anomaly.Detection | None
+    reconciler: Reconciler | None
     readiness: Readiness
     admin: web.Application
     metrics: web.Application
@@ -63,6 +66,8 @@ class Parts:
         running = [self._watch()]
         if self.detection is not None:
             running += [self.detection.engine.run(), self.detection.delivery.run()]
+        if self.reconciler is not None:
+            running.append(self.reconciler.run())
         return running
 
     async def _watch(self) -> None:
@@ -89,13 +94,15 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         again=lambda: reapply(tombstones, repository, time.time()),
     )
     audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY))
-    reported = Workers(time.time)
-    detection = _detection(settings, store, repository, audit, reported, pulse)
+    reported = Workers(time.time, since=time.time())
+    detection = _detection(settings, store, repository, audit, reported, pulse, shared_salt(made.digester.pepper))
     engine = detection.engine if detection is not None else None
-    events = metering.compose(settings, patient, pulse, reported, [engine] if engine is not None else [])
+    calls = Calls(store)
+    reconciler = compose_reconciler(settings, calls, data_dir / metering.SPOOL_DIRECTORY)
+    further = [observer for observer in (engine, reconciler) if observer is not None]
+    events = metering.compose(settings, patient, pulse, reported, further)
     watch = KeyWatch(store, made.adoption, repository, events.keys, events.forget, time.time)
     readiness = Readiness(lambda: pulse.failure, events.fold.restored.is_set, reported, workers)
-    calls = Calls(store)
     usage = _usage(settings, store, calls, repository)
     services = AdminServices(
         settings=settings,
@@ -109,7 +116,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         anomalies=detection.queries if detection is not None else None,
         clock=time.time,
     )
-    scrape = metering.scrape_of(settings, events, pulse, readiness, audit=audit, signals=engine)
+    scrape = metering.scrape_of(settings, events, pulse, readiness, audit=audit, signals=engine, reconciler=reconciler)
     return Parts(
         stores=(store, patient),
         pulse=pulse,
@@ -117,6 +124,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         metering=events,
         call_log=CallLogBounds(patient, max_count=settings.calls.max_count, max_age=settings.calls.max_age, clock=time.time),
         detection=detection,
+        reconciler=reconciler,
         readiness=readiness,
         admin=build(services, store, Overview(store, usage)),
         metrics=Listener(scrape, readiness, watch.sync).application(),
@@ -124,7 +132,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
 
 
 def _detection(
-    settings: Settings, store: Store, keys: KeyRepository, audit: AuditLog, workers: Workers, pulse: Pulse
+    settings: Settings, store: Store, keys: KeyRepository, audit: AuditLog, workers: Workers, pulse: Pulse, salt: bytes
 ) -> anomaly.Detection | None:
     if not settings.anomaly.enabled:
         return None
@@ -135,7 +143,7 @@ def _detection(
         keys,
         audit,
         instance=metering.instance_of(data_dir),
-        salt=load_salt(data_dir),
+        salt=salt,
         in_flight=workers.in_flight,
         guard=pulse.check,
         clock=time.time,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -37,7 +36,7 @@ def main(settings: Settings, *, ready: Callable[[], None]) -> int:
 async def run(settings: Settings, *, ready: Callable[[], None]) -> int:
     """As `main`, on the running event loop."""
     finish = asyncio.Event()
-    parts = await compose(settings, workers=_worker_count(settings))
+    parts = await compose(settings, workers=settings.proxy.worker_count)
     _handle_signals(parts, finish)
     runners = [
         await serve(parts.metrics, settings.metrics.listen),
@@ -112,7 +111,3 @@ def _handle_signals(parts: Parts, finish: asyncio.Event) -> None:
     running.add_signal_handler(signal.SIGTERM, unready)
     running.add_signal_handler(signal.SIGUSR2, finish.set)
     running.add_signal_handler(signal.SIGINT, finish.set)
-
-
-def _worker_count(settings: Settings) -> int:
-    return len(os.sched_getaffinity(0)) if settings.proxy.workers == "auto" else settings.proxy.workers

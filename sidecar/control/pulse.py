@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.control.metrics.buckets import STORE
 from sidecar.keys.adoption import Adoption
-from sidecar.store.client import Store, StoreUnavailable
+from sidecar.store.client import Store, StoreNotAdopted, StoreUnavailable
 
 EVERY = 0.5
 REPEATED_EVERY = 60.0
@@ -47,8 +47,9 @@ class Pulse:
                     await self._again()
                     self._repeat_at = time.monotonic() + REPEATED_EVERY
             except StoreUnavailable as error:
-                if not self.failure or not self.began.is_set():
-                    _log.log(logging.WARNING if not self.failure else logging.DEBUG, "not ready: %s", error)
+                # A store that is not the known one is told of by the adoption.
+                news = not self.failure and not isinstance(error, StoreNotAdopted)
+                _log.log(logging.WARNING if news else logging.DEBUG, "not ready: %s", error)
                 self.failure = str(error)
             else:
                 if self.failure:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import ssl
 from contextlib import suppress
 
+import msgspec
 from aiohttp import web
 
+from sidecar.refusals import INVALID_REQUEST
 from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
 
 UNIX_MODE = 0o660
 
+log = logging.getLogger(__name__)
+
 
 async def serve(app: web.Application, listen: Listen, tls: Tls | None = None) -> web.AppRunner:
     """Serve `app` until the runner's `cleanup`. Raises OSError when the address cannot be had."""
     # The body bound of each route is the application's own; the log of requests is the audit log and the access log.
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+    runner = _Runner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
     await runner.setup()
     context = _context(tls) if tls is not None else None
     site: web.BaseSite
@@ -32,6 +38,38 @@ async def serve(app: web.Application, listen: Listen, tls: Tls | None = None) ->
     if listen.path:
         os.chmod(listen.path, UNIX_MODE)
     return runner
+
+
+class _Protocol(web.RequestHandler):
+    """Answers bytes that are no request with a fixed text: aiohttp's own answer and log repeat them, and they may hold a secret."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        log.debug("%s sent what is no request: %s", request.remote, type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun already")
+        error = {"message": INVALID_REQUEST.message, "type": INVALID_REQUEST.type, "param": None, "code": INVALID_REQUEST.code}
+        response = web.Response(status=status, body=msgspec.json.encode({"error": error}), content_type="application/json")
+        response.headers["Cache-Control"] = "no-store"
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(self, loop=asyncio.get_running_loop(), **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        # aiohttp has no other way to give an application's connections a class of one's own.
+        return _Server(made.request_handler, request_factory=made.request_factory, **made._kwargs)
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

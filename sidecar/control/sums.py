@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import msgspec
 
 from sidecar.control.metrics.buckets import DURATION, FIRST_BYTE, OVERHEAD, TOKENS
-from sidecar.events.record import Event, Interim, Request, WorkerState, decode
+from sidecar.control.nested import add_list
+from sidecar.events.record import Event, Interim, Reconciled, Request, WorkerState, decode
 from sidecar.store.names import shard_of
 
 Pairs = list[tuple[Event, bytes]]
@@ -51,7 +52,10 @@ class Block:
 
 
 class Row:
-    """Requests of one minute that share key, secret, route, model and result; `sample` is the first of them."""
+    """Requests of one minute that share key, secret, route, model and result; `sample` is the first of them.
+
+    What the hub's ledger adds to them later makes a row of its own, which has `reconciled` calls and no requests.
+    """
 
     __slots__ = (
         "block",
@@ -69,6 +73,7 @@ class Row:
         "latency",
         "output",
         "quota",
+        "reconciled",
         "records",
         "requests",
         "sample",
@@ -85,7 +90,7 @@ class Row:
         self.last = 0.0
         self.duration = 0.0
         self.credits = 0.0
-        self.requests = self.bytes_in = self.bytes_out = self.images = 0
+        self.requests = self.bytes_in = self.bytes_out = self.images = self.reconciled = 0
         self.input = self.output = self.cached_input = self.cache_creation = 0
         self.callers: dict[tuple[str, str], int] = {}
         """Requests by client address and User-Agent."""
@@ -124,7 +129,7 @@ class Sums:
         rows = self._rows
         for event, record in events:
             if type(event) is not Request:
-                self._add_other(event)
+                self._add_other(event, record)
                 continue
             time = event.time
             like = (
@@ -156,11 +161,36 @@ class Sums:
             if event.hub_status:
                 _add_hub(event, row, latency)
 
-    def _add_other(self, event: Event) -> None:
-        if type(event) is Interim:
+    def _add_other(self, event: Event, record: bytes) -> None:
+        if type(event) is Reconciled:
+            self._add_reconciled(event, record)
+        elif type(event) is Interim:
             self.interim.append(event)
         elif type(event) is WorkerState:
             self.states.append(event)
+
+    def _add_reconciled(self, event: Reconciled, record: bytes) -> None:
+        """Count it where its call was counted: in the minute in which that ended."""
+        call = event.request
+        like = ("ledger", call.time // 60.0, call.key_id, call.outcome, call.reason, call.route, call.model, call.model_served, call.status,
+                call.method, call.streaming, call.usage_source)  # fmt: skip
+        row = self._rows.get(like)
+        if row is None:
+            row = self._rows[like] = self._row(call)
+        row.records.append(record)
+        row.reconciled += 1
+        row.first, row.last = min(row.first, call.time), max(row.last, call.time)
+        added = msgspec.structs.replace(call, tokens=event.tokens, usage_source="ledger")
+        latency = Latency()
+        _add_hub(added, row, latency)
+        # When the call ended, its times were counted, and its tokens too if it had any.
+        if call.usage_source == "none":
+            add_list(row.latency.input, latency.input)
+            add_list(row.latency.output, latency.output)
+            row.latency.input_sum += latency.input_sum
+            row.latency.output_sum += latency.output_sum
+        if call.quota_period:
+            row.quota.append(added)
 
     def _row(self, event: Request) -> Row:
         shard = shard_of(event.key_id)
@@ -202,12 +232,12 @@ def decode_all(records: list[bytes]) -> Pairs:
     """Each readable record with its event; a kind that this version does not know is passed over."""
     try:
         return list(zip(map(decode, records), records, strict=True))
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         pass
     pairs: Pairs = []
     for record in records:
         try:
             pairs.append((decode(record), record))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
     return pairs

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from sidecar.control.nested import add_list
 from sidecar.control.queries import UsageGroup, Use
-from sidecar.control.series import DAY, DIMENSIONS, HOUR
+from sidecar.control.series import DAY, DIMENSIONS, HOUR, Values
 from sidecar.control.usage import StoredHash, Usage, hashes
 from sidecar.control.usage_span import inside, numbers
-from sidecar.control.usage_tally import Tally
+from sidecar.control.usage_tally import Tally, use_of
 from sidecar.store import names
 from sidecar.store.client import Store
 
 HOURS = 24
 CANDIDATES = 50
 """Keys of each shard and day that may be among the busiest of a span."""
+SPARE = 5
+"""Keys beyond those asked for whose use is read too: one that was busier in the parts of days that count may be among them."""
 SHOWN = ("model", "outcome", "route", "reason")
 """The groupings of a breakdown."""
 
-_decode = msgspec.msgpack.Decoder(list[float | int]).decode
+_decode = msgspec.msgpack.Decoder(list[float]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +63,18 @@ class Overview:
     async def breakdown(self, key_id: str | None, start: float, end: float, step: int) -> Breakdown:
         """The use of one key, or of all together, over [start, end) in steps of `step` seconds."""
         plan = await self._usage.plan(key_id, start, end, fine=step < HOUR, grouped=True)
-        total = Tally(step)
-        tallies = {DIMENSIONS[name]: (name, Tally(step)) for name in SHOWN}
-        for hash_, fields in await self._read(list(hashes(key_id, plan, grouped=True))):
-            for time, kind, value, sums in _cells(hash_, fields):
-                if not kind:
-                    total.add(time, sums)
-                elif kind in tallies:
-                    tallies[kind][1].add(time, sums, value)
-        totals, series = total.series()
-        return Breakdown(totals, dict(series), {name: tally.groups() for name, tally in tallies.values()})
+        wanted = list(hashes(key_id, plan, grouped=True))
+        replies = await self._store.pipeline([("HGETALL", hash_.name) for hash_ in wanted])
+        sums: dict[bytes, dict[int, Values]] = {}
+        for hash_, fields in zip(wanted, replies, strict=True):
+            _add_up(sums, hash_, fields, step)
+        totals, series = _tally(step, {"": sums.pop(b"", {})}).series("")
+        groups = {name: _tally(step, _of_kind(sums, DIMENSIONS[name])).groups() for name in SHOWN}
+        return Breakdown(totals, dict(series), groups)
 
     async def totals(self, key_id: str | None, start: float, end: float) -> Use:
         """The sums of a span, without anything else."""
-        plan = await self._usage.plan(key_id, start, end, fine=False, grouped=False)
-        total = Tally(DAY)
-        wanted = list(hashes(key_id, plan))
-        numbers = [str(number) for number in range(HOUR // 60)]
-        replies = await self._store.pipeline([("HMGET", hash_.name, *numbers[: DAY // hash_.size]) for hash_ in wanted])
-        for hash_, values in zip(wanted, replies, strict=True):
-            for number, packed in enumerate(values):
-                time = hash_.begins + number * hash_.size
-                if packed is not None and inside(time, hash_.wanted):
-                    total.add(time, _decode(packed))
-        return total.series()[0]
+        return (await self._totals([key_id], start, end))[0]
 
     async def top_keys(self, start: float, end: float, count: int) -> list[tuple[str, Use]]:
         """The keys with most requests in [start, end), and their use.
@@ -101,23 +91,61 @@ class Overview:
             for member, requests in found:
                 key_id = member.decode()
                 upper[key_id] = upper.get(key_id, 0.0) + float(requests)
-        candidates = sorted(upper, key=upper.__getitem__, reverse=True)[: count * 3]
-        uses = await asyncio.gather(*(self.totals(key_id, start, end) for key_id in candidates))
+        candidates = sorted(upper, key=upper.__getitem__, reverse=True)[: count + SPARE]
+        uses = await self._totals(candidates, start, end)
         ranked = sorted(zip(candidates, uses, strict=True), key=lambda pair: (-pair[1].requests, pair[0]))
         return [(key_id, use) for key_id, use in ranked[:count] if use.requests]
 
-    async def _read(self, wanted: list[StoredHash]) -> list[tuple[StoredHash, dict[bytes, bytes]]]:
-        replies = await self._store.pipeline([("HGETALL", hash_.name) for hash_ in wanted])
-        return list(zip(wanted, replies, strict=True))
+    async def _totals(self, key_ids: Sequence[str | None], start: float, end: float) -> list[Use]:
+        plan = await self._usage.plan(None, start, end, fine=False, grouped=False)
+        wanted = [(place, hash_) for place, key_id in enumerate(key_ids) for hash_ in hashes(key_id, plan)]
+        # Of a day of hours only what is wanted, for its groups are many; an hour of minutes has none.
+        replies = await self._store.pipeline(
+            [("HMGET", hash_.name, *_buckets(hash_)) if hash_.size == HOUR else ("HGETALL", hash_.name) for _, hash_ in wanted]
+        )
+        totals: list[Values] = [[] for _ in key_ids]
+        for (place, hash_), reply in zip(wanted, replies, strict=True):
+            times = _buckets(hash_)
+            found = zip(times, reply, strict=True) if hash_.size == HOUR else reply.items()
+            for bucket, packed in found:
+                if packed is not None and bucket in times:
+                    add_list(totals[place], _decode(packed))
+        return [use_of(total) for total in totals]
 
 
-def _cells(hash_: StoredHash, fields: dict[bytes, bytes]) -> Iterator[tuple[float, str, str, list[float | int]]]:
-    """(start, kind of group, group, sums) of every wanted bucket."""
+def _buckets(hash_: StoredHash) -> dict[bytes, float]:
+    """The wanted buckets of a hash, by the field of their sums, with their beginnings."""
+    size = HOUR if hash_.size < HOUR else DAY
+    times = [(number, float(hash_.begins + number * hash_.size)) for number in range(size // hash_.size)]
+    return {b"%d" % number: time for number, time in times if inside(time, hash_.wanted)}
+
+
+def _add_up(sums: dict[bytes, dict[int, Values]], hash_: StoredHash, fields: dict[bytes, bytes], step: int) -> None:
+    """Add the wanted buckets of a hash, by group as it is stored (none: `b""`) and step."""
+    steps = {bucket: int(time // step) * step for bucket, time in _buckets(hash_).items()}
     for field, packed in fields.items():
         bucket, _, group = field.partition(b"|")
-        time = hash_.begins + int(bucket) * hash_.size
-        if not inside(time, hash_.wanted):
+        at = steps.get(bucket)
+        if at is None or not (group or hash_.totals):
             continue
-        kind, _, value = group.decode().partition("|")
-        if kind or hash_.totals:
-            yield time, kind, value, _decode(packed)
+        points = sums.get(group)
+        if points is None:
+            points = sums[group] = {}
+        values = points.get(at)
+        if values is None:
+            points[at] = _decode(packed)
+        else:
+            add_list(values, _decode(packed))
+
+
+def _of_kind(sums: dict[bytes, dict[int, Values]], kind: str) -> dict[str, dict[int, Values]]:
+    prefix = f"{kind}|".encode()
+    return {group.removeprefix(prefix).decode(): points for group, points in sums.items() if group.startswith(prefix)}
+
+
+def _tally(step: int, groups: dict[str, dict[int, Values]]) -> Tally:
+    tally = Tally(step)
+    for group, points in groups.items():
+        for time, values in points.items():
+            tally.add(time, values, group)
+    return tally

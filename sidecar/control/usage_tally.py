@@ -27,7 +27,7 @@ class Tally:
         points = sorted(self._points.get(group, {}).items())
         for _, values in points:
             add_list(total, values)
-        return _use(total), [(float(time), _use(values)) for time, values in points]
+        return use_of(total), [(float(time), use_of(values)) for time, values in points]
 
     def groups(self) -> list[UsageGroup]:
         """All groups, those with most requests first."""
@@ -35,7 +35,8 @@ class Tally:
         return sorted(made, key=lambda group: (-group.totals.requests, group.by))
 
 
-def _use(values: Values) -> Use:
+def use_of(values: Values) -> Use:
+    """The measures by name."""
     by_name = dict(zip(MEASURES, values, strict=False))
     use = Use(**{name: int(by_name.get(name, 0)) for name in _FIELDS if name != "credits"})
     use.credits = float(by_name.get("credits", 0.0))

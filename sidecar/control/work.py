@@ -65,9 +65,10 @@ class Planner:
             _add_sums(_work(works, shard), series)
         uses: dict[tuple[int, str], list[Any]] = {}
         active: dict[tuple[int, int], dict[str, int]] = {}
+        latest: dict[int, dict[str, float]] = {}
         for row in sums.rows:
             key_id = row.sample.key_id
-            if key_id:
+            if key_id and row.requests:
                 self._use(uses.setdefault((row.shard, key_id), [0.0, {}]), row)
                 used = active.setdefault((row.shard, int(row.last) // DAY), {})
                 used[key_id] = used.get(key_id, 0) + row.requests
@@ -75,6 +76,9 @@ class Planner:
             for secret in use[1].values():
                 secret[2:] = _newest_first(secret[2]), _newest_first(secret[3])
             _work(works, shard).step("use", use, names.use(key_id))
+            latest.setdefault(shard, {})[key_id] = use[0]
+        for shard, times in latest.items():
+            _work(works, shard).step("latest", times, names.recent(shard))
         for (shard, day), used in active.items():
             _work(works, shard).step("counts", used, names.active(shard, day), expires_at=(day + 1) * DAY + self._active_for)
         return works

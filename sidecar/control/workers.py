@@ -13,10 +13,11 @@ FRESH = 3.0
 
 
 class Workers:
-    """The latest state of each worker, by its spool; `clock` gives Unix seconds."""
+    """The latest state of each worker, by its spool; `clock` gives Unix seconds, `since` is when this process began."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], since: float) -> None:
         self._clock = clock
+        self._since = since
         self._states: dict[str, WorkerState] = {}
         self._retired: dict[str, int] = {}
 
@@ -33,9 +34,12 @@ class Workers:
             _add(self._retired, _counters(state))
 
     def live(self) -> list[WorkerState]:
-        """The workers that reported lately, in order; one that was replaced gives way to its successor."""
-        now = self._clock()
-        fresh = [state for state in self._states.values() if now - state.time < FRESH]
+        """The workers that reported lately, in order; one that was replaced gives way to its successor.
+
+        What was reported before this process began may be the last word of workers that were stopped with the one before.
+        """
+        oldest = max(self._clock() - FRESH, self._since)
+        fresh = [state for state in self._states.values() if state.time >= oldest]
         return sorted(fresh, key=lambda state: (state.worker, state.pid))
 
     def in_flight(self) -> dict[str, int]:

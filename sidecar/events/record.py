@@ -1,5 +1,7 @@
 """What a worker tells the control process: finished requests, long streams under way, its own state.
 
+One kind is the control process's own: what the hub's ledger says of a call beyond what its answer said.
+
 Records are MessagePack arrays. Fields are only ever appended, each with a default: an older reader
 ignores what it does not know, a newer one fills in what is missing, so replicas of two versions can
 share a store.
@@ -47,8 +49,9 @@ class Interim(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="i"):
 class Request(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="r"):
     """One finished request, however it ended.
 
-    `time` is the end, Unix seconds; durations are seconds; `bytes_*` count body bytes as the client
-    saw them. `interim_*` are the bytes that earlier Interim records of this request already reported.
+    `time` is the end, Unix seconds; durations are seconds; `bytes_*` count the bytes of bodies that
+    passed between client and hub, as the client saw them; what the sidecar answers itself is none.
+    `interim_*` are the bytes that earlier Interim records of this request already reported.
     """
 
     time: float
@@ -88,6 +91,18 @@ class Request(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="r"):
     version: int = VERSION
 
 
+class Reconciled(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="l"):
+    """What the hub's ledger has for a call beyond what the call's own record says; at most one for each call.
+
+    `time` is when it was found; `request` is the call as it was recorded, `tokens` what is to be added to its own.
+    """
+
+    time: float
+    request: Request
+    tokens: Tokens
+    version: int = VERSION
+
+
 class WorkerState(msgspec.Struct, array_like=True, frozen=True, tag="w"):
     """Once a second from each worker: what it holds now, and its counters since it started."""
 
@@ -112,7 +127,7 @@ class WorkerState(msgspec.Struct, array_like=True, frozen=True, tag="w"):
     version: int = VERSION
 
 
-Event = Request | Interim | WorkerState
+Event = Request | Interim | Reconciled | WorkerState
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Event)

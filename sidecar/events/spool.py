@@ -70,11 +70,18 @@ def records(data: bytes | memoryview, offset: int = 0) -> Iterator[tuple[int, by
 
 
 class SpoolWriter:
-    """Appends records; a record is in the kernel's hands, safe from the death of this process, when `append` returns."""
+    """Appends records; a record is in the kernel's hands, safe from the death of this process, when `append` returns.
 
-    def __init__(self, directory: Path, *, segment_bytes: int, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+    `max_bytes` is for all spools of the directory, `writers` of them at a time.
+    """
+
+    def __init__(
+        self, directory: Path, *, segment_bytes: int, max_bytes: int, writers: int = 1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._directory = directory
-        self._segment_bytes = segment_bytes
+        # Each writer's last segment stays even when all in it was read: together they must leave room for the next ones.
+        self._segment_bytes = min(segment_bytes, max_bytes // (2 * writers))
+        self._others = (writers - 1) * self._segment_bytes
         self._max_bytes = max_bytes
         self.spool_id = secrets.token_hex(8)
         self.dropped = 0
@@ -110,8 +117,10 @@ class SpoolWriter:
         self._retry_at = float("-inf")
 
     def _roll(self) -> None:
-        used = sum(path.stat().st_size for path in self._directory.glob("*.spool"))
-        if used + self._segment_bytes > self._max_bytes:
+        # The other writers may fill the segments that they have begun.
+        room = self._max_bytes - self._others - sum(path.stat().st_size for path in self._directory.glob("*.spool"))
+        # The last record of a segment may reach beyond its end, so what is left is seldom a whole segment.
+        if room < self._segment_bytes // 2:
             raise OSError("the spool has reached spool.max_bytes")
         path = self._directory / f"{self.spool_id}-{self.position:016x}.spool"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -120,7 +129,7 @@ class SpoolWriter:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = fd
-        self._segment_end = self.position + self._segment_bytes
+        self._segment_end = self.position + min(self._segment_bytes, room)
 
     def close(self) -> None:
         """Let go of the file; nothing is buffered here."""

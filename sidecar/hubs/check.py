@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from sidecar.hubs.profile import Profile, Route
+from sidecar.hubs.profile import Ledger, Profile, Route
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "*"})
 """OPTIONS is answered by the sidecar itself, CONNECT and TRACE are never served."""
@@ -25,6 +25,7 @@ def faults_of(profile: Profile) -> list[str]:
     faults += _clashes(profile)
     faults += _headers(profile)
     faults += [f"credential_parameters: {name!r} is not a parameter name" for name in profile.credential_parameters if not name.strip()]
+    faults += _ledger(profile.ledger)
     return faults
 
 
@@ -85,3 +86,14 @@ def _headers(profile: Profile) -> Iterator[str]:
                 yield f"headers.inject.{name}: {{{placeholder}}} is unknown; known are {', '.join(sorted(PLACEHOLDERS))}"
         if not _FIELD_VALUE.fullmatch(template) or set(_BRACES.sub("", template)) & set("{}"):
             yield f"headers.inject.{name}: is not a header value"
+
+
+def _ledger(ledger: Ledger) -> Iterator[str]:
+    if not ledger.form:
+        return
+    if (fault := path_fault(ledger.path)) is not None or "*" in ledger.path:
+        yield f"ledger.path: {fault or 'cannot hold a *'}"
+    if not ledger.parameter.strip():
+        yield "ledger.parameter: is missing"
+    if _BRACES.findall(ledger.key) != ["key_id"]:
+        yield "ledger.key: must hold {key_id}, once, and nothing else in braces"

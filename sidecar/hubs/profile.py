@@ -100,6 +100,15 @@ class Headers(Part, frozen=True):
     cookies: Annotated[bool, Meta(description="Whether cookies pass, both ways.")] = False
 
 
+class Ledger(Part, frozen=True):
+    """Where the hub lists the calls of one key, for reconciliation."""
+
+    form: Annotated[Literal["", "aigne"], Meta(description="How the list is worded; empty: the hub has none.")] = ""
+    path: Annotated[str, Meta(description="Path of the list, without the hub's mount prefix.")] = ""
+    parameter: Annotated[str, Meta(description="Query parameter that names the key.")] = ""
+    key: Annotated[str, Meta(description="How the hub names a key; holds {key_id}.")] = "{key_id}"
+
+
 class Profile(Part, frozen=True):
     """A hub."""
 
@@ -112,3 +121,4 @@ class Profile(Part, frozen=True):
     model_prefix: Annotated[str, Meta(description="Prefix that is cut off a model name in place, before forwarding.")] = ""
     identity_encoding: Annotated[bool, Meta(description="Ask the hub for uncompressed answers.")] = False
     client_gone: ClientGone = ClientGone()
+    ledger: Ledger = Ledger()

@@ -30,7 +30,9 @@ _PEPPER = "the keys in the store were made with another pepper; bring back the p
 class Adoption:
     """The memory of one data directory. `question` is asked with every look-up, `check` judges its answer."""
 
-    def __init__(self, epoch_file: Path, pepper: Pepper, previous: Pepper | None = None) -> None:
+    def __init__(self, epoch_file: Path, pepper: Pepper, previous: Pepper | None = None, *, level: int = logging.ERROR) -> None:
+        """`level` is that of the log line about a store that is not the known one: of many processes, one should say it."""
+        self._level = level
         self._file = epoch_file
         self._pepper = pepper
         self._previous = previous
@@ -68,7 +70,7 @@ class Adoption:
 
     def _complain(self, complaint: str) -> None:
         if complaint != self._complaint:
-            log.error("%s; until then no key is accepted", complaint)
+            log.log(self._level, "%s; until then no key is accepted", complaint)
             self._complaint = complaint
         raise StoreNotAdopted(complaint)
 

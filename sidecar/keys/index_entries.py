@@ -22,6 +22,9 @@ TEXT: Final = names.index("text")
 OWNER: Final = names.index("owner")
 """`<owner>\\0<created>\\0<id>`."""
 
+NAME: Final = names.index("name")
+"""`<folded name>\\0<created>\\0<id>`, in the order of the alphabet."""
+
 SEPARATOR: Final = "\0"
 
 Entry = tuple[str, str, float]
@@ -32,17 +35,27 @@ def entries(key: Key) -> set[Entry]:
     """Everything that leads to `key`."""
     found = texts(key)
     owner = plain(key.owner)
-    end = f"{SEPARATOR}{key.created_at!r}{SEPARATOR}{key.id}"
+    end = SEPARATOR + expiry_entry(key)
     line = SEPARATOR.join((key.id, owner, *sorted(found)))
     led: set[Entry] = {(TEXT, text + end, 0.0) for text in found}
-    led |= {(CREATED, line, key.created_at), (OWNER, owner + end, 0.0)}
+    led |= {(CREATED, line, key.created_at), (OWNER, owner + end, 0.0), (NAME, name_entry(key), 0.0)}
     if key.revoked_at is not None:
         led.add((REVOKED, line, key.created_at))
     if key.disabled:
         led.add((DISABLED, line, key.created_at))
     if key.expires_at is not None:
-        led.add((EXPIRES, end.removeprefix(SEPARATOR), key.expires_at))
+        led.add((EXPIRES, expiry_entry(key), key.expires_at))
     return led
+
+
+def name_entry(key: Key) -> str:
+    """What stands for `key` in NAME."""
+    return fold(key.name) + SEPARATOR + expiry_entry(key)
+
+
+def expiry_entry(key: Key) -> str:
+    """What stands for `key` in EXPIRES."""
+    return f"{key.created_at!r}{SEPARATOR}{key.id}"
 
 
 def texts(key: Key) -> set[str]:

@@ -55,6 +55,8 @@ class Lease:
         """Hold the lease until cancelled."""
         while True:
             try:
+                # Remembered keys are the last resort while the store cannot be asked: they are forgotten only when it can.
+                await self._store.call(*self._adoption.question)
                 tracking = await self._store.track(names.TRACKED_PREFIXES, self._changed, self._adoption.question)
             except StoreUnavailable as error:
                 log.debug("no reports of key changes: %s", error)

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from sidecar.keys.index_entries import CREATED, DISABLED, EXPIRES, OWNER, REVOKED, SEPARATOR, TEXT, entries, fold, plain, texts
+from sidecar.keys.ordering import Order, Ordered
 from sidecar.keys.reader import KeyReader
 from sidecar.keys.record import Key, Status, status
 from sidecar.store.client import Store
@@ -37,11 +38,12 @@ class Query:
     owner: str | None = None
     limit: int = 50
     cursor: str | None = None
+    order: Order = "newest"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Keys, newest first, and where the next page begins; None when there is no more."""
+    """Keys in the order that was asked for, and where the next page begins; None when there is no more."""
 
     keys: tuple[Key, ...]
     next_cursor: str | None
@@ -61,6 +63,7 @@ class Index:
     def __init__(self, store: Store, reader: KeyReader) -> None:
         self._store = store
         self._reader = reader
+        self._ordered = Ordered(store, reader)
 
     async def add(self, key: Key, before: Key | None) -> None:
         """Add what leads to `key` and did not lead to `before`; repeating it does no harm."""
@@ -86,12 +89,25 @@ class Index:
 
     async def page(self, query: Query, now: float) -> Page:
         """The keys of `query` at `now`; raises ValueError for a cursor that was not made here."""
+        if query.order != "newest":
+            return await self._page_in_order(query, now)
         after = _read_cursor(query.cursor) if query.cursor else None
         filling = _Filling(query.limit, matcher(query, now), self._reader, after)
         sparse, walked = await self._plan(query, now)
         if sparse is not None:
             return await self._from_ids(sparse, filling)
         return await self._walk(walked, after, sieve(query), filling)
+
+    async def _page_in_order(self, query: Query, now: float) -> Page:
+        sparse, _ = await self._plan(query, now)
+        matches = matcher(query, now)
+        if sparse is None:
+            keys, cursor = await self._ordered.walk(query.order, query.cursor, query.limit, matches)
+            return Page(tuple(keys), cursor)
+        ids = sorted({position.key_id for position in await self._ids(sparse)})
+        found = [key for key in (await self._reader.get_many(ids) if ids else []) if key is not None and matches(key)]
+        keys, cursor = await self._ordered.sort(query.order, query.cursor, query.limit, found)
+        return Page(tuple(keys), cursor)
 
     async def _plan(self, query: Query, now: float) -> tuple[tuple[Any, ...] | None, str]:
         """The command that gives the ids of a sparse filter, or None, and the set to walk otherwise."""
@@ -116,10 +132,12 @@ class Index:
         return None, walked
 
     async def _from_ids(self, command: tuple[Any, ...], filling: _Filling) -> Page:
-        members = await self._store.call(*command)
-        found = {_Position(float(created), key_id.decode()) for *_, created, key_id in (member.split(b"\0") for member in members)}
-        await filling.take(sorted(found, key=_order, reverse=True))
+        await filling.take(sorted(await self._ids(command), key=_order, reverse=True))
         return filling.page(more=False)
+
+    async def _ids(self, command: tuple[Any, ...]) -> set[_Position]:
+        members = await self._store.call(*command)
+        return {_Position(float(created), key_id.decode()) for *_, created, key_id in (member.split(b"\0") for member in members)}
 
     async def _walk(self, name: str, after: _Position | None, passes: Callable[[bytes], bool], filling: _Filling) -> Page:
         # Entries of one time may be read again; what does not lie behind the cursor is passed over.

@@ -6,6 +6,7 @@ and the commented example are all read off these classes.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 import msgspec
@@ -91,14 +92,16 @@ class Proxy(Section, frozen=True):
     bounds: Bounds = Bounds()
     tls: Annotated[Tls | None, Meta(description="Serve HTTPS.")] = None
 
+    @property
+    def worker_count(self) -> int:
+        """`workers` as a number."""
+        return len(os.sched_getaffinity(0)) if self.workers == "auto" else self.workers
+
 
 class Authz(Section, frozen=True):
     """The authorizer: `sidecar authz` answers the questions of another proxy on `listen`, and nothing listens on proxy.listen."""
 
     listen: Annotated[Listen, Meta(description="host:port or unix:///path; only the proxy may reach it.")] = Listen.parse("127.0.0.1:9191")
-    grpc_listen: Annotated[
-        Listen | None, Meta(description="host:port for Envoy's ext_authz over gRPC, beside HTTP; needs the extra `grpc`.")
-    ] = None
 
 
 class Admin(Section, frozen=True):
@@ -169,6 +172,16 @@ class Usage(Section, frozen=True):
     hours: Annotated[Duration, Meta(description="How long hour series are kept.")] = Duration(400 * 86400)
 
 
+class Reconcile(Section, frozen=True):
+    """Asking the hub's own ledger for use that its answers did not say."""
+
+    enabled: Annotated[
+        bool, Meta(description="Ask the ledger of a profile that has one. The only traffic to the hub that is the sidecar's own.")
+    ] = False
+    every: Annotated[Duration, Meta(description="Between two questions.")] = Duration(30)
+    give_up: Annotated[Duration, Meta(description="How long the ledger may take to show a call.")] = Duration(900)
+
+
 class Log(Section, frozen=True):
     """What is written to standard output and error."""
 
@@ -225,6 +238,7 @@ class Settings(Section, frozen=True):
     spool: Spool = Spool()
     calls: Calls = Calls()
     usage: Usage = Usage()
+    reconcile: Reconcile = Reconcile()
     anomaly: Anomaly = Anomaly()
     notifications: Notifications = Notifications()
     log: Log = Log()

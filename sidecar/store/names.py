@@ -27,6 +27,11 @@ AUDIT_HEAD = "sidecar:{audit}:head"
 SESSIONS_PREFIX = "sidecar:{admin}:session:"
 IDEMPOTENCY_PREFIX = "sidecar:{admin}:idempotency:"
 
+ANOMALY_SEAT = "sidecar:{anomaly}:seat"
+"""String: which replica detects for all; it expires unless it is renewed."""
+ANOMALY_INBOX = "sidecar:{anomaly}:inbox"
+"""List: the other replicas' traffic on its way to that one (MessagePack)."""
+
 
 def shard_of(key_id: str) -> int:
     """The shard that holds a key's limits and usage."""
@@ -84,6 +89,11 @@ def totals(shard: int, instance: str) -> str:
 def active(shard: int, day: int) -> str:
     """Sorted set: the requests of each key that was used on a day (days since 1970, UTC)."""
     return f"sidecar:{{u{shard}}}:active:{day}"
+
+
+def recent(shard: int) -> str:
+    """Sorted set: the keys by their last use."""
+    return f"sidecar:{{u{shard}}}:recent"
 
 
 def calls(shard: int) -> str:

@@ -6,7 +6,6 @@ This module keeps the books and sends signals; when to look is the supervisor's 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +58,7 @@ class Children:
         self.settings = settings
         self.store = [Slot("store")] if settings.store.url == "embedded" else []
         self.control = Slot("control")
-        self.workers = [Slot("worker", index) for index in range(worker_count(settings))]
+        self.workers = [Slot("worker", index) for index in range(settings.proxy.worker_count)]
         self.candidates: list[Slot] = []
         """Workers with new settings that are not trusted yet."""
         self.leaving: list[Slot] = []
@@ -137,11 +136,6 @@ class Children:
 
     def _workers_began(self) -> bool:
         return any(slot.process is not None or slot.restarts for slot in self.workers)
-
-
-def worker_count(settings: Settings) -> int:
-    """How many workers `proxy.workers` asks for here."""
-    return len(os.sched_getaffinity(0)) if settings.proxy.workers == "auto" else settings.proxy.workers
 
 
 def how(code: int) -> str:

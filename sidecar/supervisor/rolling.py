@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from sidecar.settings import Settings
 from sidecar.settings.load import to_bytes
-from sidecar.supervisor.children import Children, Slot, worker_count
+from sidecar.supervisor.children import Children, Slot
 from sidecar.supervisor.shutdown import CONTROL_FINISH, DRAIN_MARGIN
 
 PATIENCE = 30.0
@@ -29,7 +29,7 @@ class Replacement:
         self._settings = settings
         self._clock = clock
         self._deadline = clock() + PATIENCE
-        children.candidates = [Slot("worker", index) for index in range(worker_count(settings))]
+        children.candidates = [Slot("worker", index) for index in range(settings.proxy.worker_count)]
         for slot in children.candidates:
             if not children.start(slot, to_bytes(settings)):
                 self._give_up(f"new {slot.name} cannot be started")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sidecar.redaction import without_secrets
 from sidecar.refusals import LOOP_DETECTED, Refused
 from sidecar.worker.client.address import ClientAddress
 from sidecar.worker.client.exchange import Exchange
@@ -32,7 +33,7 @@ class Accept:
         record.method = head.method.decode()
         record.path = head.target.path.decode()
         record.client = self._addresses.of(exchange.connection.peer, head.all(b"x-forwarded-for"))
-        record.agent = (head.first(b"user-agent") or b"")[:LONGEST_AGENT].decode("utf-8", "replace")
+        record.agent = without_secrets((head.first(b"user-agent") or b"").decode("utf-8", "replace"), LONGEST_AGENT)
         span = span_of(head.first(b"traceparent"))
         record.trace_id, record.span_id, record.traceparent = span.trace_id, span.span_id, span.traceparent
         return record

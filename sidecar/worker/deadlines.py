@@ -66,8 +66,7 @@ class Ticker:
         self._queues: list[DeadlineQueue[object]] = []
         self._handle: asyncio.TimerHandle | None = None
         self._expected = 0.0
-        self.lag = 0.0
-        """The latest tick's delay, in seconds: the event loop's lag."""
+        self._lag = 0.0
 
     def queue(self, patience: float, expired: Callable[[Item], None]) -> DeadlineQueue[Item]:
         """A new queue that ticks from now on."""
@@ -85,9 +84,14 @@ class Ticker:
         if self._handle is not None:
             self._handle.cancel()
 
+    def take_lag(self) -> float:
+        """The longest delay of a tick since this was last asked, in seconds: the event loop's lag."""
+        lag, self._lag = self._lag, 0.0
+        return lag
+
     def _tick(self) -> None:
         now = self._loop.time()
-        self.lag = max(0.0, now - self._expected)
+        self._lag = max(self._lag, now - self._expected)
         for queue in self._queues:
             queue.tick(now)
         self._expected = now + TICK

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sidecar.events.record import NO_TOKENS, Interim, Request, Tokens, encode
+from sidecar.redaction import without_secrets
 from sidecar.refusals import Outcome, Refusal
 
 INTERIM_SECONDS = 60.0
@@ -81,8 +82,8 @@ class Meter:
         record.finished = True
         event = Request(
             self._wall_clock(), record.request_id, record.key_id, record.secret_id, record.outcome, record.reason, record.status,
-            record.hub_status, record.method, record.route, record.path, record.model[:LONGEST_MODEL],
-            record.model_served[:LONGEST_MODEL], record.client, record.agent, record.streaming, record.ending,
+            record.hub_status, record.method, record.route, without_secrets(record.path), without_secrets(record.model, LONGEST_MODEL),
+            without_secrets(record.model_served, LONGEST_MODEL), record.client, record.agent, record.streaming, record.ending,
             self._loop_clock() - record.started, record.auth, record.queue, record.first_byte, record.hub_time, record.bytes_in,
             record.bytes_out, record.tokens, record.usage_source, record.interim_in, record.interim_out, record.shadow,
             record.trace_id, record.span_id, record.secret_state, record.quota_period, record.error,

@@ -22,7 +22,7 @@ from sidecar.events.spool import SpoolWriter
 from sidecar.hubs.load import load_profile
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.cache import KeyCache
-from sidecar.keys.digest import Digester, load
+from sidecar.keys.digest import Digester, load, load_or_create
 from sidecar.keys.lease import Lease
 from sidecar.keys.lookup import Lookup
 from sidecar.keys.reader import KeyReader
@@ -38,6 +38,8 @@ from sidecar.worker.propagation import Propagation
 log = logging.getLogger(__name__)
 
 STATE_INTERVAL = 1.0
+COMPLAINT_INTERVAL = 30.0
+"""Between two log lines about the same lasting fault."""
 BACKLOG = 4096
 
 
@@ -76,17 +78,19 @@ class Worker:
     ) -> None:
         data_dir = Path(settings.data_dir)
         keys = settings.keys
-        pepper = load(Path(keys.pepper_file))
+        pepper = load_or_create(Path(keys.pepper_file))
         previous = load(Path(keys.previous_pepper_file)) if keys.previous_pepper_file else None
         digester = Digester(keys.prefix, pepper, previous, keys.accept_imported)
-        adoption = Adoption(data_dir / "store-epoch", pepper, previous)
+        # The control process tells the operator.
+        adoption = Adoption(data_dir / "store-epoch", pepper, previous, level=logging.DEBUG)
         spool_directory = data_dir / "spool"
         spool_directory.mkdir(mode=0o700, exist_ok=True)
         self._settings = settings
         self._index = index
         self._store = store
         self._loop = loop
-        self._spool = SpoolWriter(spool_directory, segment_bytes=settings.spool.segment_bytes, max_bytes=settings.spool.max_bytes)
+        spool, writers = settings.spool, settings.proxy.worker_count + 1
+        self._spool = SpoolWriter(spool_directory, segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, writers=writers)
         self._cache = KeyCache(keys.cache_size)
         self._lease = Lease(store, adoption, self._cache, self._key_changed)
         stale = settings.store.max_stale if settings.store.on_unavailable == "serve_cached" else 0.0
@@ -99,6 +103,8 @@ class Worker:
             settings, profile, lookup, self._limiter, self._spool, loop, instance=instance_name(data_dir), accepted=self._rehasher.offer
         )
         self._stopping = asyncio.Event()
+        self._lost = 0
+        self._complain_at = 0.0
 
     async def serve(self, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve `listener` until SIGTERM, then drain."""
@@ -138,8 +144,16 @@ class Worker:
     async def _report(self) -> None:
         while True:
             self._write_state()
+            self._complain()
             self._plane.pool.tidy()
             await asyncio.sleep(STATE_INTERVAL)
+
+    def _complain(self) -> None:
+        """Say in the log that events are lost: a spool that cannot be written cannot say so itself."""
+        lost, now = self._spool.dropped - self._lost, self._loop.time()
+        if lost and now >= self._complain_at:
+            log.error("%d events were lost: the spool in data_dir cannot be written; free disk space or raise spool.max_bytes", lost)
+            self._lost, self._complain_at = self._spool.dropped, now + COMPLAINT_INTERVAL
 
     def _write_state(self) -> None:
         plane = self._plane
@@ -149,7 +163,7 @@ class Worker:
             pid=os.getpid(),
             in_flight=plane.open.in_flight(),
             lease_age=min(self._lease.age(time.monotonic()), 1e9),
-            loop_lag=plane.ticker.lag,
+            loop_lag=plane.ticker.take_lag(),
             connections=len(plane.front.connections),
             hub_connections=plane.pool.size,
             draining=len(plane.drains),

@@ -4,7 +4,7 @@ import random
 
 from sidecar.control.metrics.buckets import DURATION
 from sidecar.control.sums import Sums, decode_all
-from sidecar.events.record import Request, Tokens, encode
+from sidecar.events.record import NO_TOKENS, Reconciled, Request, Tokens, encode
 from tests.control.support.events import key_id, request, state
 
 
@@ -68,3 +68,26 @@ def test_what_cannot_be_read_is_passed_over() -> None:
 
 def _like(event: Request) -> tuple[object, ...]:
     return (event.time // 60, event.key_id, event.outcome)
+
+
+def test_what_the_ledger_adds_makes_a_row_of_its_own_in_the_calls_minute() -> None:
+    key = key_id(1)
+    call = request(key, tokens=NO_TOKENS, usage_source="none", quota_period="2026-11-24/x/5")
+    partial = request(key, tokens=Tokens(1), usage_source="partial")
+    added = [Reconciled(call.time + 600, call, Tokens(7, 8, 1, 2, 0.5, 3)), Reconciled(call.time + 600, partial, Tokens(0, 4))]
+    sums = Sums()
+    sums.add([(event, encode(event)) for event in (call, partial, *added)])
+    rows = [row for row in sums.rows if row.reconciled]
+    assert sum(row.requests for row in sums.rows) == 2 and not any(row.requests for row in rows)
+    assert [(row.reconciled, row.input, row.output, row.images, row.credits, row.bytes_in, row.duration) for row in rows] == [
+        (1, 7, 8, 3, 0.5, 0, 0),
+        (1, 0, 4, 0, 0, 0, 0),
+    ]
+    assert {int(row.first) // 60 for row in rows} <= {int(call.time) // 60, int(partial.time) // 60}
+    assert [(event.quota_period, event.tokens) for event in rows[0].quota] == [(call.quota_period, added[0].tokens)]
+    assert len({id(latency) for _, latency in sums.latencies}) == 1
+    ((_, latency),) = sums.latencies
+    assert sum(latency.total) == sum(latency.first_byte) == 2, "times are those of the calls alone"
+    assert sum(latency.input) == sum(latency.output) == 2, "two metered calls: one by its answer, one by the ledger"
+    assert latency.output_sum == 8
+    assert sum(len(block.records) for block in sums.blocks.values()) == 4

@@ -18,12 +18,15 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecar.control.addresses import shared_salt
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks, agent_product
 from sidecar.control.anomaly.outbox import Message, headers
+from sidecar.control.anomaly.replicas import SHARED
 from sidecar.control.anomaly.seen import Seen, Sighting
 from sidecar.control.anomaly.signals import DAY
 from sidecar.control.anomaly.storage import Storage
+from sidecar.keys.digest import load
 from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
 from tests.support.ports import free_ports
 from tests.support.sidecar import Sidecar, call, wait_until
@@ -106,7 +109,7 @@ def _sidecar(tmp_path: Path, hub: HubProcess, store: Server, receiver: Receiver)
 
 def _give_history(sidecar: Sidecar, store: Server, key_id: str) -> None:
     """Let the detectors remember that the key was in use for months, and then for some weeks no more."""
-    networks = Networks((sidecar.data_dir / "address-salt").read_bytes())
+    networks = Networks(shared_salt(load(sidecar.data_dir / "pepper")))
     last = int(time.time()) - IDLE_DAYS * DAY
     first = last - 60 * DAY
 
@@ -120,7 +123,7 @@ def _give_history(sidecar: Sidecar, store: Server, key_id: str) -> None:
     async def save() -> None:
         opened = await open_store(store, timeout=5.0)
         try:
-            await Storage(opened, (sidecar.data_dir / "instance-id").read_text().strip()).save([(key_id, memory)])
+            await Storage(opened, SHARED).save([(key_id, memory)])
         finally:
             await opened.close()
 

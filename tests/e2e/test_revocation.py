@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
-from tests.support.sidecar import Sidecar, wait_until
+from tests.support.sidecar import Sidecar, call, wait_until
 
 STREAM = (
     b'{"input":{"messages":[{"role":"user","content":"Hi"}],"modelOptions":{"model":"openai/gpt-5-mini"}},"options":{"streaming":true}}'
@@ -103,10 +103,14 @@ def test_a_frozen_store_answers_503_within_two_seconds_and_streams_go_on(sidecar
     (store,) = sidecar.children("store")
     os.kill(store, signal.SIGSTOP)
     try:
-        frozen = time.monotonic()
-        wait_until(lambda: sidecar.ask(secret).status == 503, within=5)
-        assert time.monotonic() - frozen < 2.5
-        assert sidecar.ask(secret).code == "key_store_unavailable"
+        frozen = admitted = time.monotonic()
+        # The workers' leases end at different moments: none may admit anything after the bound.
+        while time.monotonic() < frozen + 4:
+            asked = time.monotonic()
+            answer = sidecar.ask(secret)
+            admitted = asked if answer.status == 200 else admitted
+            assert answer.status == 200 or answer.code == "key_store_unavailable"
+        assert admitted - frozen < 2
         assert read_to_the_end(stream).endswith(b"0\r\n\r\n")
     finally:
         os.kill(store, signal.SIGCONT)
@@ -120,7 +124,10 @@ def test_deleting_the_store_is_503_and_never_401(sidecar: Sidecar) -> None:
     statuses = {sidecar.ask(secret).status for _ in range(50)}
     assert statuses == {503}
     wait_until(lambda: not sidecar.is_ready(), within=5)
-    assert sidecar.log.read_text().count("key store is empty or another one") >= 1
+    # Once, however many processes and requests have met it; and then nothing more, however long it lasts.
+    assert {sidecar.ask(secret).status for _ in range(100)} == {503}
+    assert sidecar.log.read_text().count("key store is empty or another one") == 1
+    assert call("GET", f"{sidecar.metrics_url}/livez").status == 200
 
 
 def flush_all(sidecar: Sidecar) -> None:

@@ -64,3 +64,22 @@ def test_at_its_bound_it_looks_for_room_once_a_second_and_finds_it(tmp_path: Pat
 def test_a_directory_that_cannot_be_written_drops_and_counts(tmp_path: Path) -> None:
     spool = SpoolWriter(tmp_path / "absent", segment_bytes=100, max_bytes=1000)
     assert not spool.append(b"x") and spool.dropped == 1
+
+
+@pytest.mark.parametrize("writers", [1, 2, 5])
+@pytest.mark.parametrize("bound", [4000, 4096, 20_000])
+def test_a_bound_that_was_reached_is_left_when_all_was_read(tmp_path: Path, writers: int, bound: int) -> None:
+    """Only the last segment of a living writer cannot be deleted: these together must never fill the spool."""
+    clock = Clock()
+    spools = [SpoolWriter(tmp_path, segment_bytes=512, max_bytes=bound, writers=writers, clock=clock) for _ in range(writers)]
+    for _ in range(3):
+        while [spool for spool in spools if spool.append(b"x" * 12)]:
+            assert sum(segment.path.stat().st_size for segment in segments(tmp_path)) <= bound + writers * 20
+        last = {segment.spool_id: segment.path for segment in segments(tmp_path)}
+        for segment in segments(tmp_path):
+            if segment.path != last[segment.spool_id]:
+                segment.path.unlink()
+        clock.now += RETRY_SECONDS
+        assert [spool for spool in spools if spool.append(b"y")]
+    for spool in spools:
+        spool.close()

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.hubs.check import faults_of, path_fault
-from sidecar.hubs.profile import Headers, Profile, Route
+from sidecar.hubs.profile import Headers, Ledger, Profile, Route
 
 
 def route(**given: Any) -> Route:
@@ -48,3 +49,19 @@ def test_faults(profile, fault):
     faults = faults_of(profile)
     assert len(faults) == 1
     assert faults[0].startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "fault"),
+    [
+        (Ledger(form="aigne", path="calls", parameter="app"), "ledger.path"),
+        (Ledger(form="aigne", path="/calls/*", parameter="app"), "ledger.path"),
+        (Ledger(form="aigne", path="/calls"), "ledger.parameter"),
+        (Ledger(form="aigne", path="/calls", parameter="app", key="all"), "ledger.key"),
+        (Ledger(form="aigne", path="/calls", parameter="app", key="{key_id}{access_key}"), "ledger.key"),
+    ],
+)
+def test_a_ledger_that_cannot_be_asked_is_a_fault(ledger: Ledger, fault: str) -> None:
+    profile = Profile(name="x", routes=(Route(name="r", methods=("GET",), path="/r"),), ledger=ledger)
+    assert [each.partition(":")[0] for each in faults_of(profile)] == [fault]
+    assert faults_of(msgspec.structs.replace(profile, ledger=Ledger())) == []

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sidecar.hubs.load import parse_profile
-from sidecar.hubs.profile import ClientGone, Headers, Profile, Route
+from sidecar.hubs.profile import ClientGone, Headers, Ledger, Profile, Route
 from sidecar.hubs.usage.dialects import DIALECTS
 from tests.support.source import ROOT
 
@@ -21,10 +21,10 @@ def test_the_examples_are_good_profiles(example):
     assert parse_profile(example, "example").routes
 
 
-@pytest.mark.parametrize(("part", "prefix"), [(Route, ""), (Headers, "headers."), (Profile, ""), (ClientGone, "")])
+@pytest.mark.parametrize(("part", "prefix"), [(Route, ""), (Headers, "headers."), (Profile, ""), (ClientGone, ""), (Ledger, "ledger.")])
 def test_every_member_is_explained(part, prefix):
     for field in msgspec.structs.fields(part):
-        if field.name not in ("headers", "client_gone", "routes"):
+        if field.name not in ("headers", "client_gone", "ledger", "routes"):
             assert f"`{prefix}{field.name}`" in PAGE or f".{field.name}`" in PAGE
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.keys import listing
-from sidecar.keys.index_entries import entries, fold
+from sidecar.keys.index_entries import NAME, entries, fold
 from sidecar.keys.listing import Query, matcher, sieve
 from sidecar.keys.record import Key, Secret, status
 from sidecar.store import names
@@ -104,7 +104,7 @@ async def test_entries_follow_the_key(keys: Keys) -> None:
     assert await every(keys, Query("old")) == []
     assert [one.id for one in await every(keys, Query("new", owner="us"))] == [key.id]
     found = set()
-    for name in (listing.TEXT, listing.OWNER, listing.EXPIRES, listing.CREATED, listing.DISABLED, listing.REVOKED):
+    for name in (listing.TEXT, listing.OWNER, listing.EXPIRES, listing.CREATED, listing.DISABLED, listing.REVOKED, NAME):
         found |= {(name, member.decode()) for member in await keys.store.call("ZRANGE", name, 0, -1)}
     current = await keys.repository.get(key.id)
     assert current is not None

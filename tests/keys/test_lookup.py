@@ -261,6 +261,30 @@ async def test_serve_cached_goes_on_with_what_is_remembered(valkey: Server, keys
             valkey.thaw()
 
 
+async def test_what_is_remembered_lasts_until_the_store_can_be_asked_again(
+    valkey: Server, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports of changes may come back before questions are answered; forgetting then would leave nothing to serve."""
+    issued = await keys.repository.create(shape())
+    async with worker(valkey.settings(), tmp_path, keys, max_stale=60.0) as one:
+        await until(one.is_fresh)
+        assert await one.admits(issued.token)
+
+        async def away(*_: Any) -> Any:
+            raise StoreUnavailable("away")
+
+        with monkeypatch.context() as during:
+            during.setattr(one.store, "call", away)
+            during.setattr(one.store, "pipeline", away)
+            valkey.restart()
+            begun = time.monotonic()
+            while time.monotonic() < begun + 1.0:
+                assert await one.admits(issued.token)
+                await asyncio.sleep(0.01)
+        await until(one.is_fresh)
+        await until(lambda: one.admits(issued.token))
+
+
 async def test_callers_of_one_token_share_a_question(valkey: Server, keys: Keys, tmp_path: Path) -> None:
     issued = await keys.repository.create(shape())
     async with worker(valkey.settings(), tmp_path, keys) as one:

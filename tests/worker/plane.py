@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -239,7 +240,12 @@ class Plane:
 
 @contextlib.asynccontextmanager
 async def running(
-    *, profile: str = "generic", environment: dict[str, str] | None = None, unix: Path | None = None, settings: Settings | None = None
+    *,
+    profile: str = "generic",
+    environment: dict[str, str] | None = None,
+    unix: Path | None = None,
+    settings: Settings | None = None,
+    wall_clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Plane]:
     """A data plane in front of a RawHub; `environment` has SIDECAR_… settings."""
     hub, keys, events, limiter = RawHub(), Keys(), Events(), Unlimited()
@@ -248,7 +254,17 @@ async def running(
     defaults = {"SIDECAR_HUB__URL": f"http://127.0.0.1:{hub.port}/", "SIDECAR_HUB__ACCESS_KEY": "blocklet-hub-key"}
     settings = settings or load(None, defaults | (environment or {}))
     loop = asyncio.get_running_loop()
-    plane = DataPlane(settings, load_profile(profile), keys, limiter, events, loop, instance="test", accepted=lambda found, token: None)
+    plane = DataPlane(
+        settings,
+        load_profile(profile),
+        keys,
+        limiter,
+        events,
+        loop,
+        instance="test",
+        accepted=lambda found, token: None,
+        wall_clock=wall_clock,
+    )
     plane.ticker.start()
     if unix is not None:
         server: asyncio.AbstractServer = await loop.create_unix_server(plane.connection, str(unix))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.worker.deadlines import DeadlineQueue
+from sidecar.worker.deadlines import TICK, DeadlineQueue, Ticker
 
 
 def test_an_item_expires_once_its_patience_is_over() -> None:
@@ -59,3 +62,14 @@ def test_it_agrees_with_a_plain_dict_of_deadlines(steps: list[tuple[str, str, fl
             told += due
             model = {name: deadline for name, deadline in model.items() if name not in due}
         assert sorted(expired) == sorted(told)
+
+
+async def test_the_lag_of_a_blocked_loop_is_told_once() -> None:
+    ticker = Ticker(asyncio.get_running_loop())
+    ticker.start()
+    await asyncio.sleep(TICK / 2)
+    time.sleep(0.3)  # noqa: ASYNC251 - to block the loop is the point
+    await asyncio.sleep(3 * TICK)
+    assert ticker.take_lag() >= 0.2
+    assert ticker.take_lag() == 0.0
+    ticker.stop()

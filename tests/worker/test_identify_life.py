@@ -40,7 +40,7 @@ from tests.support.keys import PEPPER, Clock, change, shape
 from tests.support.store import Link, Server, until
 
 EXAMPLES = int(os.environ.get("SIDECAR_TEST_LIVES", "8"))
-"""More by `make long`."""
+"""More by `make lives-test`."""
 MOST_LIVING_SECRETS = 6
 CLIENT = "10.1.2.3"
 ROUTE = next(route for route in load_profile("aigne").routes if route.name == "chat")

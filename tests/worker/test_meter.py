@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.events.record import Interim, Request
+from sidecar.keys.token import generate
 from sidecar.worker.meter import Meter, Record
 from tests.worker.plane import Events
 
@@ -13,12 +14,22 @@ def test_a_record_becomes_one_event() -> None:
     events = Events()
     meter = Meter(events, lambda: 1000.0, lambda: 7.5)
     record = Record("req_1", 5.0)
-    record.model = "m" * 500
+    record.model = "m-" * 250
     record.answered(200)
     meter.finish(record)
     meter.finish(record)
     (event,) = events.requests
     assert (event.time, event.total, event.status, event.outcome, len(event.model)) == (1000.0, 2.5, 200, "ok", 128)
+
+
+def test_a_key_in_the_wrong_place_is_not_kept() -> None:
+    events, key = Events(), generate("ahk")
+    meter = Meter(events, lambda: 1000.0, lambda: 7.5)
+    record = Record("req_1", 5.0)
+    record.path, record.model, record.model_served = f"/v1/{key}", "x" * 100 + "-" + key, key
+    meter.finish(record)
+    (event,) = events.requests
+    assert (event.path, event.model, event.model_served) == ("/v1/ahk_…", "…-ahk_…", "ahk_…")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from sidecar.cli.admin.api import AdminApi
 from sidecar.cli.admin.text import printable
 from sidecar.cli.errors import CommandError
+from sidecar.redaction import without_secrets
 
 _ID = re.compile(r"key_[0-9A-Za-z]{16}")
 _LISTED = 5
@@ -32,7 +33,7 @@ def find_key(api: AdminApi, wanted: str) -> dict[str, Any]:
     named = [key for key in api.items("/keys", q=wanted) if key["name"] == wanted]
     fitting = [key for key in named if key["status"] != "revoked"] or named
     if not fitting:
-        raise CommandError(f"there is no key named {printable(wanted)!r}; `sidecar keys list` shows all keys.")
+        raise CommandError(f"there is no key named {without_secrets(printable(wanted))!r}; `sidecar keys list` shows all keys.")
     if len(fitting) > 1:
         ids = ", ".join(key["id"] for key in fitting[:_LISTED]) + (", …" if len(fitting) > _LISTED else "")
         raise CommandError(f"{len(fitting)} keys are named {printable(wanted)!r}; give the id of one: {ids}.")

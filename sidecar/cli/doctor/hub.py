@@ -6,7 +6,6 @@ Nothing here costs credits: no model is called.
 from __future__ import annotations
 
 import json
-import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from sidecar.cli.doctor.check import Check, fail, ok, warn
+from sidecar.hubs.session import address, headers, open_session
 from sidecar.settings import Settings
 
 PATIENCE = aiohttp.ClientTimeout(total=10, sock_connect=3)
@@ -35,16 +35,13 @@ class Hub:
     """Asks the hub of `settings`."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
-        url = settings.hub.url
         self._session = session
-        self._base = f"http://hub{url.mount}" if url.socket else f"{url.scheme}://{url.host}:{url.port}{url.mount}"
-        self._host = {"Host": settings.hub.host} if settings.hub.host else {}
-        self._key = settings.hub.access_key.reveal()
+        self._hub = settings.hub
 
     async def get(self, path: str, *, with_key: bool = True) -> Answer:
         """GET `path` below the mount prefix; raises aiohttp.ClientError and TimeoutError."""
-        key = {"Authorization": f"Bearer {self._key}"} if with_key and self._key else {}
-        async with self._session.get(f"{self._base}{path}", headers={**self._host, **key}, allow_redirects=False) as response:
+        fields = headers(self._hub, with_key=with_key)
+        async with self._session.get(address(self._hub, path), headers=fields, allow_redirects=False) as response:
             body = await response.content.read(_LARGEST)
             try:
                 return Answer(response.status, json.loads(body))
@@ -54,7 +51,7 @@ class Hub:
 
 async def checks(settings: Settings) -> AsyncIterator[Check]:
     """Every finding about the hub."""
-    async with aiohttp.ClientSession(connector=_connector(settings), timeout=PATIENCE, cookie_jar=aiohttp.DummyCookieJar()) as session:
+    async with open_session(settings.hub, PATIENCE) as session:
         hub = Hub(settings, session)
         try:
             began = time.perf_counter()
@@ -143,12 +140,3 @@ def _role(document: Any) -> str:
     user = document.get("user", document) if isinstance(document, dict) else {}
     role = user.get("role") if isinstance(user, dict) else None
     return role if isinstance(role, str) else ""
-
-
-def _connector(settings: Settings) -> aiohttp.BaseConnector:
-    url = settings.hub.url
-    if url.socket:
-        return aiohttp.UnixConnector(url.socket)
-    if url.scheme == "https" and settings.hub.ca_file:
-        return aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=settings.hub.ca_file))
-    return aiohttp.TCPConnector()

@@ -20,7 +20,7 @@ from sidecar.control.admin.authentication import NOBODY, Actor, Authenticator, h
 from sidecar.control.admin.decoding import decode_body, decode_query
 from sidecar.control.admin.endpoint import Answer, Call, Endpoint, Handler, Media, Nothing, Route
 from sidecar.control.admin.errors import AdminError
-from sidecar.control.admin.origin import address, agent, request_id
+from sidecar.control.admin.origin import address, agent, request_id, shown_path
 from sidecar.control.admin.rendering import error_response, negotiate, respond
 from sidecar.keys.admin_tokens import Role
 from sidecar.store.errors import StoreNotAdopted, StoreUnavailable
@@ -45,13 +45,13 @@ async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     except StoreNotAdopted:
         return error_response(AdminError(errors.STORE_NOT_ADOPTED), request_id(request))
     except StoreUnavailable as error:
-        log.warning("%s %s: %s", request.method, request.path, error)
+        log.warning("%s %s: %s", request.method, shown_path(request), error)
         return error_response(AdminError(errors.KEY_STORE_UNAVAILABLE), request_id(request))
     except web.HTTPException as error:
         return _from_aiohttp(error, request)
     except Exception:
         # The outermost frame: whatever it is, the client gets the one form and the log gets the reason.
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("%s %s failed", request.method, shown_path(request))
         return error_response(AdminError(errors.INTERNAL_ERROR), request_id(request))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from sidecar.control.audit import Unchanged
+from sidecar.redaction import without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,10 @@ class AdminError(Unchanged):
     ) -> None:
         super().__init__(problem.code)
         self.problem = replace(problem, retry_after=retry_after) if retry_after else problem
-        self.detail = detail or problem.message
-        self.param = param
-        self.faults = faults or ((param or "", self.detail),)
+        # Sentences repeat what was sent, and a secret may have been sent in a wrong place.
+        self.detail = without_secrets(detail) or problem.message
+        self.param = without_secrets(param) if param is not None else None
+        self.faults = tuple((without_secrets(path), without_secrets(fault)) for path, fault in faults) or ((self.param or "", self.detail),)
 
 
 class Fault(msgspec.Struct, frozen=True):

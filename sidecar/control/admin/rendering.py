@@ -13,6 +13,7 @@ from aiohttp import web
 
 from sidecar.control.admin.endpoint import Answer, Media
 from sidecar.control.admin.errors import AdminError, body
+from sidecar.control.admin.origin import shown_path
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -66,7 +67,7 @@ async def respond(request: web.Request, answer: Answer, request_id: str) -> web.
         async for piece in pieces:
             await response.write(piece)
     except Exception:
-        log.exception("an export of %s broke off", request.path)
+        log.exception("an export of %s broke off", shown_path(request))
         if request.transport is not None:
             request.transport.abort()
         return response

@@ -15,6 +15,7 @@ from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.outbox import new_secret, secret_bytes
 from sidecar.control.anomaly.queries import AnomalyService
+from sidecar.control.anomaly.replicas import SHARED, Replicas
 from sidecar.control.anomaly.responder import Responder
 from sidecar.control.anomaly.storage import Storage
 from sidecar.control.anomaly.thresholds import Thresholds
@@ -47,7 +48,7 @@ def compose(
     guard: Callable[[], Awaitable[None]],
     clock: Callable[[], float],
 ) -> Detection:
-    """Raises OSError and ValueError for files and settings that make no sense."""
+    """`instance` names this sidecar, also after a restart. Raises OSError and ValueError for files and settings that make no sense."""
     anomaly, notifications = settings.anomaly, settings.notifications
     networks = Networks(
         salt,
@@ -60,17 +61,19 @@ def compose(
         networks,
         lambda key_id: names.get(key_id, ""),
         thresholds=Thresholds(dormant_after=int(anomaly.dormant_after)),
-        episodes=Episodes(instance),
+        episodes=Episodes(SHARED),
     )
-    storage = Storage(store, instance)
+    replicas = Replicas(store, instance)
+    storage = Storage(store, SHARED)
     secret = notifications.webhook_secret.reveal() or _secret(Path(settings.data_dir) / SECRET_FILE)
     secret_bytes(secret)
-    delivery = Delivery(storage, secret, instance, clock)
+    delivery = Delivery(storage, secret, clock, lambda: replicas.leads)
     engine = Engine(
         observer,
         storage,
         Responder(keys, audit, anomaly, clock),
         keys,
+        replicas,
         settings=anomaly,
         notifications=notifications,
         in_flight=in_flight,

@@ -1,7 +1,6 @@
 """Brings notifications to their receivers, with back-off, until each has answered 2xx or is given up.
 
-The queue is the store's: what waits there survives this process, and is taken over by another instance
-when its own has been gone for a while.
+The queue is the store's: what waits there survives this process, and goes out from whichever replica leads.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from sidecar.control.anomaly.storage import Storage
 from sidecar.store.client import StoreUnavailable
 
 ATTEMPT_WITHIN = 10.0
-TAKE_OVER_AFTER = 300.0
 LOOK_EVERY = 1.0
 _AT_A_TIME = 8
 _GONE = 410
@@ -26,13 +24,13 @@ _log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Run `run` as a task; `clock` gives Unix seconds. Raises ValueError for a secret that is not base64."""
+    """Run `run` as a task; it rests while `leads` says no. `clock` gives Unix seconds. Raises ValueError when the secret is not base64."""
 
-    def __init__(self, storage: Storage, secret: str, instance: str, clock: Callable[[], float]) -> None:
+    def __init__(self, storage: Storage, secret: str, clock: Callable[[], float], leads: Callable[[], bool]) -> None:
         self._storage = storage
         self._secret = secret
-        self._instance = instance
         self._clock = clock
+        self._leads = leads
         self._more = asyncio.Event()
         self.delivered = 0
         self.failed = 0
@@ -47,7 +45,8 @@ class Delivery:
             while True:
                 self._more.clear()
                 try:
-                    await self.deliver_due(session)
+                    if self._leads():
+                        await self.deliver_due(session)
                 except StoreUnavailable as error:
                     _log.debug("notifications wait for the store: %s", error)
                 try:
@@ -58,14 +57,10 @@ class Delivery:
     async def deliver_due(self, session: ClientSession) -> None:
         """One attempt for each message that is due. Raises StoreUnavailable."""
         now = self._clock()
-        due = [message for message in await self._storage.messages() if self._is_due(message, now)]
+        due = [message for message in await self._storage.messages() if message.next_at <= now]
         due.sort(key=lambda message: message.next_at)
         for start in range(0, len(due), _AT_A_TIME):
             await asyncio.gather(*(self._deliver(session, message) for message in due[start : start + _AT_A_TIME]))
-
-    def _is_due(self, message: Message, now: float) -> bool:
-        late = 0.0 if message.instance == self._instance else TAKE_OVER_AFTER
-        return message.next_at + late <= now
 
     async def _deliver(self, session: ClientSession, message: Message) -> None:
         failure = await self._attempt(session, message)

@@ -17,13 +17,14 @@ from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.outbox import Message, messages
 from sidecar.control.anomaly.record import Anomaly
+from sidecar.control.anomaly.replicas import Replicas
 from sidecar.control.anomaly.responder import Responder
 from sidecar.control.anomaly.signals import BY_NAME, LEVELS, TABLE, Level, level
 from sidecar.control.anomaly.storage import Storage
 from sidecar.control.sums import Pairs, Sums
 from sidecar.keys.record import Key
 from sidecar.settings import declaration
-from sidecar.store.client import StoreUnavailable
+from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 
 TICK = 1.0
 SAVE_EVERY = 30.0
@@ -55,6 +56,7 @@ class Engine:
         storage: Storage,
         responder: Responder,
         keys: KeyNames,
+        replicas: Replicas,
         *,
         settings: declaration.Anomaly,
         notifications: declaration.Notifications,
@@ -68,6 +70,7 @@ class Engine:
         self.storage = storage
         self._responder = responder
         self._keys = keys
+        self._replicas = replicas
         self._settings = settings
         self._notifications = notifications
         self._in_flight = in_flight
@@ -116,26 +119,35 @@ class Engine:
                 was_down = False
             except StoreUnavailable as error:
                 if not was_down:
-                    _log.warning("the anomaly detection waits for the store: %s", error)
+                    level = logging.DEBUG if isinstance(error, StoreNotAdopted) else logging.WARNING
+                    _log.log(level, "the anomaly detection waits for the store: %s", error)
                 was_down = True
             await asyncio.sleep(TICK)
 
     async def finish(self) -> None:
         """Look at everything that is there and save it. Raises StoreUnavailable."""
         now = self._clock()
-        if self._restored:
-            await self._guard()
+        await self._guard()
+        if self._restored and await self._replicas.hold_seat():
             await self._admit(now)
             self._note(self.observer.tick(int(now), force=True))
             await self._save(now)
+            await self._replicas.leave()
+        else:
+            await self._follow()
 
     async def tick(self, now: float) -> None:
         """One look. Raises StoreUnavailable; nothing is lost by it."""
         await self._guard()
+        self.observer.sums.in_flight(self._in_flight())
+        if not await self._replicas.hold_seat():
+            await self._follow()
+            return
+        for second in await self._replicas.receive():
+            self.observer.sums.add(second)
         if not self._restored:
             await self._restore()
         await self._admit(now)
-        self.observer.sums.in_flight(self._in_flight())
         self._note(self.observer.tick(int(now)))
         if self._unsaved or self._risen:
             await self._save_episodes(now)
@@ -150,6 +162,22 @@ class Engine:
     async def save_now(self) -> None:
         """Save what people changed. Raises StoreUnavailable."""
         await self._save_episodes(self._clock())
+
+    async def _follow(self) -> None:
+        """Another replica detects: let it have our traffic, and forget what it knows better."""
+        if self._restored:
+            _log.info("another replica detects anomalies for all now")
+            self._restored = False
+            self.observer.clear()
+            for kept in (self._unsaved, self._risen, self._known_active, self._names):
+                kept.clear()
+        seconds = self.observer.sums.take_all()
+        try:
+            await self._replicas.send(seconds)
+        except StoreUnavailable:
+            for second in seconds:
+                self.observer.sums.add(second)
+            raise
 
     async def _restore(self) -> None:
         open_anomalies = await self.storage.open_anomalies()

@@ -91,6 +91,13 @@ class Observer:
         for key_id in key_ids:
             self.watches.pop(key_id, None)
 
+    def clear(self) -> None:
+        """Let go of everything but the traffic that was not looked at."""
+        self.watches.clear()
+        self.changed.clear()
+        self.episodes.open.clear()
+        self.sources.clear()
+
     def _step(self, second: Second) -> list[Change]:
         watch = self.watches[second.key_id]
         memory = watch.memory

@@ -65,6 +65,9 @@ class SecondSums:
 
     def count(self, row: Row) -> None:
         """Count the finished requests of a row under its key, or under `NO_KEY`."""
+        if not row.requests:
+            # What the hub's ledger adds to calls of some time ago tells nothing about this second.
+            return
         sample = row.sample
         time = int(row.last)
         known = self._sums.get(sample.key_id)
@@ -116,6 +119,12 @@ class SecondSums:
         for second in due:
             del self._sums[second.key_id]
         return due
+
+    def take_all(self) -> list[Second]:
+        """Take out everything."""
+        taken = [second for _, second in self._sums.values()]
+        self._sums.clear()
+        return taken
 
     def key_ids(self) -> Iterable[str]:
         """Ids of the keys that have sums, `NO_KEY` included."""

@@ -57,6 +57,11 @@ class Sources:
         if network is not EVERYWHERE:
             self._fail(EVERYWHERE, count, now, self._thresholds.guesses_everywhere, 300)
 
+    def clear(self) -> None:
+        """Forget every network."""
+        self.by_number.clear()
+        self.changed.clear()
+
     def lower(self, now: int) -> None:
         """Take down signals that have run out."""
         for number, source in self.by_number.items():

@@ -6,6 +6,7 @@ dies in between, the next start finds the file and completes the log.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Journal:
         for path in self._directory.glob(f"*{_SUFFIX}"):
             try:
                 found.append(msgspec.json.decode(path.read_bytes(), type=Event))
-            except (OSError, msgspec.DecodeError):
+            except (OSError, msgspec.DecodeError, UnicodeDecodeError):
                 continue
         return sorted(found, key=lambda event: event.time)
 
@@ -50,14 +51,15 @@ class Journal:
         """The head last noted; (0, "") when none was."""
         try:
             return msgspec.json.decode((self._directory / _HEAD).read_bytes(), type=tuple[int, str])
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return 0, ""
 
     def _put(self, path: Path, data: bytes) -> None:
         fresh = path.with_suffix(".new")
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, data)
+            if os.write(fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(fd)
         fresh.replace(path)

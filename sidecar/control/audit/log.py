@@ -60,6 +60,7 @@ class AuditLog(AuditReader):
         self._under_way: set[str] = set()
         self._places: dict[str, Place] = {}
         """Where the events of the journal are in the log, as far as this process knows."""
+        self._complained = False
         self.waiting = 0
         """Events of the journal that are not safely in the log yet, when last looked at."""
         self.recorded: dict[tuple[str, str], int] = {}
@@ -118,7 +119,15 @@ class AuditLog(AuditReader):
         except StoreUnavailable:
             return
         if durable and safe:
-            self._journal.remember(*max(self._places[event.id] for event in safe))
+            try:
+                self._journal.remember(*max(self._places[event.id] for event in safe))
+            except OSError as error:
+                # The events stay in the journal, so nothing is lost by trying again.
+                if not self._complained:
+                    log.error("data_dir cannot be written (%s); the audit journal is kept until it can be", error.strerror)
+                self._complained = True
+                return
+            self._complained = False
         for event in safe:
             if durable or self._clock() - event.time.timestamp() > _TRUST_AFTER:
                 self._journal.drop(event.id)

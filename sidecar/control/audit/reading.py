@@ -131,10 +131,10 @@ def decode(entry: Entry) -> Sealed:
 
 def _check(entry: Entry, sequence: int, prev_hash: str) -> tuple[str, Event | None, str]:
     _, fields = entry
-    data, recorded = fields[1], bytes(fields[3]).decode()
+    data, recorded = fields[1], bytes(fields[3]).decode("utf-8", "replace")
     try:
         event = msgspec.json.decode(data, type=Event)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return "the event cannot be read", None, recorded
     if event.sequence != sequence + 1 or event.prev_hash != prev_hash:
         return "an event was removed or put in here", None, recorded

@@ -16,7 +16,7 @@ from sidecar.control.admin import errors
 from sidecar.control.admin.app import AdminApi
 from sidecar.control.admin.endpoint import Handler
 from sidecar.control.admin.errors import AdminError
-from sidecar.control.admin.origin import request_id
+from sidecar.control.admin.origin import request_id, shown_path
 from sidecar.control.console.guard import PAGE_HEADERS, forged, from_another_site
 from sidecar.control.console.preferences import COOKIE, Preferences
 from sidecar.control.console.rendering import Pages
@@ -67,20 +67,20 @@ class Door:
             except StoreNotAdopted:
                 return self._refused(request, AdminError(errors.STORE_NOT_ADOPTED))
             except StoreUnavailable as error:
-                log.warning("%s %s: %s", request.method, request.path, error)
+                log.warning("%s %s: %s", request.method, shown_path(request), error)
                 return self._refused(request, AdminError(errors.KEY_STORE_UNAVAILABLE))
             except web.HTTPRequestEntityTooLarge:
                 return self._refused(request, AdminError(errors.REQUEST_TOO_LARGE))
             except Exception:
                 # The outermost frame of a page: whatever it is, the person gets a page and the log gets the reason.
-                log.exception("%s %s failed", request.method, request.path)
+                log.exception("%s %s failed", request.method, shown_path(request))
                 return self._refused(request, AdminError(errors.INTERNAL_ERROR))
 
         return handle
 
     async def missing(self, request: web.Request) -> web.StreamResponse:
         """The page of an address where nothing is."""
-        raise AdminError(errors.NOT_FOUND, f"There is no page at {request.path[:200]}.")
+        raise AdminError(errors.NOT_FOUND, f"There is no page at {shown_path(request)}.")
 
     async def _visit(self, request: web.Request, session: Session) -> Visit:
         posted = await request.post() if request.method == "POST" else {}

@@ -40,6 +40,12 @@ _KEY = ("key_id",)
 KEY_REQUESTS = _counter("sidecar_key_requests_total", ("key_id", "outcome", "reason"), "Finished requests, each under one outcome.")
 KEY_TOKENS = _counter("sidecar_key_tokens_total", ("key_id", "token_type"), "Tokens that the hub reports for a key.")
 KEY_USAGE_MISSING = _counter("sidecar_key_usage_missing_total", _KEY, "Successful answers of a model in which the hub reported no use.")
+KEY_RECONCILED = _counter(
+    "sidecar_metering_reconciled_total", _KEY, "Calls to which the hub's ledger added what their answers had not said."
+)
+KEY_DRIFT = _gauge(
+    "sidecar_metering_drift_tokens", _KEY, "Tokens that the hub's ledger had beyond the sidecar's count when it was last asked about a key."
+)
 KEY_BYTES = _counter("sidecar_key_bytes_total", ("key_id", "direction"), "Body bytes of a key's requests and responses.")
 KEY_DURATION = Family("sidecar_key_request_duration_seconds", "summary", _KEY, "Time that a key's requests took, from first to last byte.")
 KEY_IN_FLIGHT = _gauge("sidecar_key_in_flight", _KEY, "Requests of a key that are under way.")
@@ -89,6 +95,11 @@ DROPPED = _counter("sidecar_spool_dropped_total", (), "Events lost because the d
 SPOOL_BYTES = _gauge("sidecar_spool_bytes", (), "Disk that the spools take.")
 BACKLOG = _gauge("sidecar_metering_pending_bytes", (), "Spooled bytes that the store does not have yet.")
 CORRUPT = _counter("sidecar_spool_corrupt_total", (), "Damaged stretches of spools that were put aside.")
+RECONCILE_WAITING = _gauge("sidecar_metering_unreconciled_calls", (), "Calls that wait for what the hub's ledger says of them.")
+RECONCILE_GIVEN_UP = _counter(
+    "sidecar_metering_given_up_total", (), "Calls that the hub's ledger did not show in time, or that were too many to remember."
+)
+RECONCILE_UP = _gauge("sidecar_metering_ledger_up", (), "1 when the hub's ledger answered when it was last asked.")
 LOG_DROPPED = _counter("sidecar_access_log_dropped_total", (), "Access log lines dropped because standard output did not take them.")
 
 WORKER_COUNTERS = (

@@ -64,7 +64,7 @@ class Counter:
     def _count_model(self, delta: Delta, row: Row) -> None:
         event = row.sample
         model = event.model_served or event.model
-        if model:
+        if model and row.requests:
             name = self._models.name(model, proven=event.outcome == "ok") + SEPARATOR + event.outcome
             _increase(_field(delta, GLOBAL_SHARD, "models"), name, row.requests)
 
@@ -92,11 +92,14 @@ class Counter:
 
 def _count_key(field: Nested, row: Row) -> None:
     event = row.sample
+    if row.input or row.output or row.cached_input or row.cache_creation:
+        add_list(field.setdefault("t", [0, 0, 0, 0]), [row.input, row.output, row.cached_input, row.cache_creation])
+    if row.reconciled:
+        _increase(field, "l", row.reconciled)
+        return
     _increase(field.setdefault("r", {}), event.outcome + SEPARATOR + event.reason, row.requests)
     add_list(field.setdefault("b", [0, 0]), [row.bytes_in, row.bytes_out])
     add_list(field.setdefault("d", [0.0, 0]), [row.duration, row.requests])
-    if row.input or row.output or row.cached_input or row.cache_creation:
-        add_list(field.setdefault("t", [0, 0, 0, 0]), [row.input, row.output, row.cached_input, row.cache_creation])
     if event.usage_source == "none" and event.model and event.outcome == "ok":
         _increase(field, "u", row.requests)
     if event.secret_state:

@@ -53,6 +53,7 @@ class KeyRows:
         page.add(catalogue.KEY_REQUESTS, self._requests(counted))
         page.add(catalogue.KEY_TOKENS, _list(catalogue.KEY_TOKENS, "token_type", TOKEN_TYPES, "t", counted))
         page.add(catalogue.KEY_USAGE_MISSING, _single(catalogue.KEY_USAGE_MISSING, ((key_id, one.get("u", 0)) for key_id, one in counted)))
+        page.add(catalogue.KEY_RECONCILED, _single(catalogue.KEY_RECONCILED, ((key_id, one.get("l", 0)) for key_id, one in counted)))
         page.add(catalogue.KEY_BYTES, _list(catalogue.KEY_BYTES, "direction", DIRECTIONS, "b", counted))
         page.add(catalogue.KEY_DURATION, _durations(counted))
         page.add(catalogue.KEY_SECRETS, _map(catalogue.KEY_SECRETS, "secret_state", "s", counted))

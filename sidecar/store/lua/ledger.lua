@@ -6,6 +6,7 @@
 -- ARGV[4] MessagePack: totals, field -> nested sums   ARGV[5] seconds that totals are kept
 -- ARGV[6] MessagePack: the plan, steps of {kind, expires at (0: never), what}; each takes one key, a quota two
 --   kind 'sums': a hash, field -> nested sums
+--   kind 'latest': a sorted set, member -> what its score is at least
 --   kind 'counts': a sorted set, member -> what its score grows by
 --   kind 'use': a key's use, {latest time, secret id -> {latest time, requests, networks, agents}}, newest first
 --   kind 'quota': holds and counts of a key, pairs of {quota_period, tokens}
@@ -121,6 +122,12 @@ end
 
 local KINDS = {
   sums = function(key, fields) return add_sums(KEYS[key], fields), 1 end,
+  latest = function(key, times)
+    for member, time in pairs(times) do
+      redis.call('ZADD', KEYS[key], 'GT', string.format('%.3f', time), member)
+    end
+    return 0, 1
+  end,
   counts = function(key, counts)
     local created = 1 - redis.call('EXISTS', KEYS[key])
     for member, count in pairs(counts) do

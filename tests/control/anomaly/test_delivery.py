@@ -7,7 +7,6 @@ from base64 import b64decode, b64encode
 
 import pytest
 
-from sidecar.control.anomaly.delivery import TAKE_OVER_AFTER
 from sidecar.control.anomaly.outbox import BACK_OFF, Message
 from tests.control.anomaly.conftest import SECRET, Bench, Receiver, until
 
@@ -68,17 +67,20 @@ async def test_queueing_the_same_again_does_not_begin_anew(bench: Bench, receive
     assert message.attempts == 1
 
 
-async def test_another_instances_messages_are_taken_over_when_they_are_overdue(bench: Bench, receiver: Receiver) -> None:
-    await _queue(bench, receiver, "another")
-    bench.keys.clock.now += TAKE_OVER_AFTER - 1
-    await bench.deliver()
+async def test_only_the_replica_that_leads_delivers(bench: Bench, receiver: Receiver) -> None:
+    await _queue(bench, receiver)
+    await bench.detection.engine.tick(bench.now)
+    second = bench.start("two")
+    await second.engine.tick(bench.now)
+    task = asyncio.create_task(second.delivery.run())
+    await asyncio.sleep(0.2)
     assert receiver.bodies == []
-    bench.keys.clock.now += 1
-    await bench.deliver()
-    assert len(receiver.bodies) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_new_message_goes_out_at_once(bench: Bench, receiver: Receiver) -> None:
+    await bench.detection.engine.tick(bench.now)
     task = asyncio.create_task(bench.detection.delivery.run())
     await asyncio.sleep(0)
     await _queue(bench, receiver)

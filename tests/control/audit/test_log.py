@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -218,3 +219,18 @@ async def test_a_store_without_disk_is_trusted_after_an_hour(tmp_path: Path, jou
         await store.close()
     finally:
         server.close()
+
+
+async def test_a_full_disk_ends_no_settling(
+    log: AuditLog, journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with log.act(event()):
+        pass
+    writable = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: writable(fd, data[:3]))
+    for _ in range(3):
+        await log.settle()
+    assert caplog.text.count("cannot be written") == 1 and journal.remembered() == (0, "")
+    monkeypatch.setattr(os, "write", writable)
+    await log.settle()
+    assert journal.remembered()[0] == 1 and not journal.pending()

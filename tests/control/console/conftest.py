@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from sidecar.control.admin.services import AdminServices
@@ -21,9 +22,12 @@ from sidecar.control.queries import Anomalies
 from sidecar.control.series import Retention
 from sidecar.control.usage import Usage
 from sidecar.control.usage_overview import Overview
-from sidecar.settings.declaration import Admin
+from sidecar.events.record import Request
+from sidecar.settings.declaration import Admin, Hub, Settings
+from sidecar.settings.values import Secret
 from sidecar.store.client import Store
 from tests.control.admin.conftest import Clock, make_services, serve_app
+from tests.control.support.folding import Folding, write, writer
 
 _CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 
@@ -141,6 +145,12 @@ class Console:
         assert secret and key_id
         return key_id[1], secret[0]
 
+    async def fold(self, *events: Request) -> None:
+        """Bring finished requests into the store, as a running sidecar does."""
+        directory = Path(self.services.settings.data_dir) / "spool"
+        write(writer(directory), *events)
+        await Folding(directory, self.store).run()
+
 
 async def make_console(stack: AsyncExitStack, store: Store, data_dir: Path, **admin: Any) -> Console:
     """A console on a free port; `admin` are settings of its section."""
@@ -155,9 +165,8 @@ async def make_console(stack: AsyncExitStack, store: Store, data_dir: Path, **ad
     return Console(services, store, clock, token, base, http)
 
 
-def _with(services: AdminServices, admin: Admin) -> Any:
-    settings = services.settings
-    return type(settings)(**{**{name: getattr(settings, name) for name in settings.__struct_fields__}, "admin": admin})
+def _with(services: AdminServices, admin: Admin) -> Settings:
+    return msgspec.structs.replace(services.settings, admin=admin, hub=Hub(access_key=Secret("the-hubs-own-key")))
 
 
 async def _nobody(key_ids: list[str]) -> dict[str, str]:

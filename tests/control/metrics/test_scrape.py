@@ -30,7 +30,7 @@ class Page:
     def __init__(self, *, limit: int = 100, key_info: bool = True, restored: bool = True) -> None:
         self.keys = LabelledKeys(limit)
         self.counts = Counts()
-        self.workers = Workers(lambda: NOW)
+        self.workers = Workers(lambda: NOW, since=NOW - 100)
         self.networks = Networks()
         self.counter = Counter(self.keys.label)
         self.scrape = Scrape(

@@ -149,6 +149,10 @@ class KeysQuery(Request, frozen=True, kw_only=True):
     q: Annotated[str, Meta(max_length=128, description="Case-insensitive prefix of name, owner, id or hint.")] = ""
     status: Status | None = None
     owner: Annotated[str, Meta(max_length=128, description="Exactly this owner.")] = ""
+    sort: Annotated[
+        Literal["newest", "oldest", "name", "expires_at", "last_used_at"],
+        Meta(description="expires_at: keys that expire, soonest first; last_used_at: keys that were used, latest first."),
+    ] = "newest"
     limit: Limit = 50
     cursor: Cursor = ""
 

@@ -65,7 +65,7 @@ class Keys:
         """One page."""
         query = call.query
         try:
-            page = await self._keys.list(Query(query.q, query.status, query.owner or None, query.limit, query.cursor or None))
+            page = await self._keys.list(Query(query.q, query.status, query.owner or None, query.limit, query.cursor or None, query.sort))
         except ValueError:
             raise faulty([("cursor", "is not a cursor that this list has given out")]) from None
         uses = await self._keys.uses([key.id for key in page.keys])

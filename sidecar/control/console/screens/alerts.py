@@ -9,7 +9,7 @@ from sidecar.control.admin.messages.operations import AnomalyList
 from sidecar.control.console.guard import local
 from sidecar.control.console.visit import Screen, Visit, see
 
-PAGE = 50
+PAGE = 25
 STATES = (("open", "Open"), ("acknowledged", "Acknowledged"), ("closed", "Over"), ("all", "All"))
 MUTES = (("24h", "a day"), ("7d", "a week"), ("30d", "30 days"), ("0s", "no longer"))
 _ALERT = "/alerts/{anomaly_id}"

@@ -26,7 +26,13 @@ from sidecar.control.usage_overview import Overview
 PAGE = 50
 EXPORT_PAGE = 500
 _FILTERS = ("q", "status", "owner", "risk", "sort")
-ORDERS = (("", "Newest first"),)
+ORDERS = (
+    ("", "Newest first"),
+    ("oldest", "Oldest first"),
+    ("name", "By name"),
+    ("last_used_at", "Latest used first"),
+    ("expires_at", "Expiring next"),
+)
 _EXPORTED = ("id", "name", "owner", "status", "hint", "created_at", "expires_at", "last_used_at", "tags", "revision")
 
 
@@ -98,7 +104,7 @@ class KeyTable:
         return visit.page("bulk_revoke.html", rows=await self._rows(keys, await open_risks(visit), visit.now), back=HOME)
 
     async def _page(self, visit: Visit, query: dict[str, str], risks: dict[str, Risk]) -> tuple[list[KeyObject], str | None]:
-        asked = {name: query[name] for name in ("q", "status", "owner", "cursor") if query[name]}
+        asked = {name: query[name] for name in ("q", "status", "owner", "sort", "cursor") if query[name]}
         if query["risk"]:
             return await self._suspected(query, risks, visit.now), None
         answer = await visit.ask(endpoints.LIST_KEYS, query={**asked, "limit": str(PAGE)})
@@ -124,7 +130,7 @@ class KeyTable:
         return [Row(key, sum(hours[key.id]), _spark(hours[key.id]), risks.get(key.id)) for key in keys]
 
     async def _exported(self, visit: Visit) -> AsyncIterator[list[list[object]]]:
-        asked: dict[str, str] = {name: visit.query[name] for name in ("q", "status", "owner") if name in visit.query}
+        asked: dict[str, str] = {name: visit.query[name] for name in ("q", "status", "owner", "sort") if name in visit.query}
         cursor: str | None = ""
         while cursor is not None:
             answer = await visit.ask(

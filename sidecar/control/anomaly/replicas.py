@@ -1,0 +1,68 @@
+"""One of all replicas on a store detects for all: who it is, and how the others' traffic gets there.
+
+The seat is held for some seconds and renewed at every look. Whoever does not hold it sends what its workers
+saw, summed by key and second, to an inbox in the store; whoever holds it takes that in as its own. What is
+on its way when a holder dies is lost to detection, as are its last seconds; nothing else rests on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from sidecar.control.anomaly.second import Second
+from sidecar.store import names
+from sidecar.store.client import Store
+from sidecar.store.script import load
+
+SHARED = "all"
+"""The name under which all replicas keep memories: whoever takes the seat goes on with them."""
+HELD_FOR = 10.0
+INBOX_AGE = 60
+INBOX_LENGTH = 2000
+AT_ONCE = 200
+
+_HOLD = load("hold_seat")
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Second])
+
+
+class Replicas:
+    """One replica among all. Everything raises StoreUnavailable."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        """`name` is this replica's own, and the same after a restart."""
+        self._store = store
+        self._name = name
+        self.leads = False
+        """Whether this replica held the seat when it last asked."""
+
+    async def hold_seat(self) -> bool:
+        """Take or keep the seat; whether it is ours."""
+        self.leads = False
+        self.leads = await self._store.run(_HOLD, [names.ANOMALY_SEAT], [self._name, int(HELD_FOR * 1000)]) == 1
+        return self.leads
+
+    async def leave(self) -> None:
+        """Free the seat at once, for another to take."""
+        if self.leads:
+            self.leads = False
+            await self._store.run(_HOLD, [names.ANOMALY_SEAT], [self._name, 1])
+
+    async def send(self, seconds: Sequence[Second]) -> None:
+        """Hand traffic to whoever holds the seat; when nobody takes it for long, the oldest is dropped."""
+        commands = [("RPUSH", names.ANOMALY_INBOX, _encoder.encode(seconds[at : at + AT_ONCE])) for at in range(0, len(seconds), AT_ONCE)]
+        if commands:
+            limits = [("LTRIM", names.ANOMALY_INBOX, -INBOX_LENGTH, -1), ("EXPIRE", names.ANOMALY_INBOX, INBOX_AGE)]
+            await self._store.pipeline([*commands, *limits])
+
+    async def receive(self) -> list[Second]:
+        """Take what the others have handed over; what a version that this one does not know has sent is dropped."""
+        seconds: list[Second] = []
+        for data in await self._store.call("LPOP", names.ANOMALY_INBOX, AT_ONCE) or []:
+            try:
+                seconds += _decoder.decode(data)
+            except msgspec.MsgspecError:
+                continue
+        return seconds

@@ -1,0 +1,64 @@
+"""Asks the hub for its own list of a key's calls."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import aiohttp
+
+from sidecar.hubs.ledger import Entry, entries_of
+from sidecar.hubs.profile import Ledger
+from sidecar.hubs.session import address, headers, open_session
+from sidecar.settings.declaration import Hub
+
+PAGE = 100
+PAGES = 50
+"""The most that is read for one key at a time."""
+LARGEST = 4 << 20
+_PATIENCE = aiohttp.ClientTimeout(total=20, sock_connect=3)
+
+
+class LedgerUnavailable(Exception):
+    """The hub does not answer, or not with a list of calls. The message is safe to log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A key's calls; `complete` unless there were more than is read at a time."""
+
+    entries: list[Entry]
+    complete: bool
+
+
+class HubLedger:
+    """One hub's ledger."""
+
+    def __init__(self, hub: Hub, ledger: Ledger) -> None:
+        self._hub = hub
+        self._ledger = ledger
+
+    async def calls(self, key_id: str, since: float) -> Listing:
+        """What the hub lists for a key, newest first, of calls that began at `since` or later. Raises LedgerUnavailable."""
+        found: list[Entry] = []
+        try:
+            async with open_session(self._hub, _PATIENCE) as session:
+                for number in range(1, PAGES + 1):
+                    page = await self._page(session, key_id, number)
+                    found += [entry for entry in page if entry.started >= since]
+                    if len(page) < PAGE or page[-1].started < since:
+                        return Listing(found, complete=True)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise LedgerUnavailable(f"the hub's ledger cannot be read ({str(error) or type(error).__name__})") from error
+        return Listing(found, complete=False)
+
+    async def _page(self, session: aiohttp.ClientSession, key_id: str, number: int) -> list[Entry]:
+        query = {self._ledger.parameter: self._ledger.key.format(key_id=key_id), "page": str(number), "pageSize": str(PAGE)}
+        url, fields = address(self._hub, self._ledger.path), headers(self._hub, with_key=True)
+        async with session.get(url, params=query, headers=fields, allow_redirects=False) as answer:
+            if answer.status != 200:
+                raise ValueError(f"status {answer.status}")
+            body = await answer.content.read(LARGEST + 1)
+            while len(body) <= LARGEST and (piece := await answer.content.read(LARGEST + 1 - len(body))):
+                body += piece
+            return entries_of(json.loads(body))

@@ -1,0 +1,177 @@
+"""Remembers across restarts which calls wait for the ledger and which have been added to, so that none is added to twice.
+
+A call is written down before the store can know it, and an addition before it is appended to the spool, with the
+place in the spool where it will stand: a process that died in between left a spool that tells whether it stands there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from sidecar.events.record import Request
+from sidecar.events.spool import frame, records, segments
+
+LARGE = 8 << 20
+
+
+class Waits(msgspec.Struct, array_like=True, frozen=True, tag="w"):
+    """A call that waits for the ledger."""
+
+    call: Request
+
+
+class Adds(msgspec.Struct, array_like=True, frozen=True, tag="a"):
+    """`record` is about to be appended to a spool at `position`."""
+
+    call: Request
+    spool_id: str
+    position: int
+    record: bytes
+
+
+class Done(msgspec.Struct, array_like=True, frozen=True, tag="d"):
+    """Nothing more is to come for a call, which ended at `time`."""
+
+    request_id: str
+    time: float
+
+
+_Entry = Waits | Adds | Done
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Entry).decode
+
+
+class Journal:
+    """One process's journal. `open` it before anything deletes spools; `waiting` and `done` are what it then knows."""
+
+    def __init__(self, path: Path, spools: Path) -> None:
+        self._path = path
+        self._spools = spools
+        self._fd = -1
+        self._size = 0
+        self.waiting: dict[str, Request] = {}
+        self.done: dict[str, float] = {}
+        """Request id → when the call ended."""
+
+    @classmethod
+    def open(cls, path: Path, spools: Path) -> Journal:
+        """Read what an earlier process left at `path`; raises OSError."""
+        journal = cls(path, spools)
+        with suppress(FileNotFoundError):
+            journal._load(path.read_bytes())
+        journal.compact()
+        return journal
+
+    def wait(self, calls: Iterable[Request]) -> None:
+        """Remember calls; raises OSError, and then remembers none."""
+        calls = list(calls)
+        self._write([Waits(call) for call in calls])
+        self.waiting |= {call.request_id: call for call in calls}
+
+    def add(self, call: Request, spool_id: str, position: int, record: bytes) -> None:
+        """`record` is going to be appended; call `finish` when it is. Raises OSError: then it must not be."""
+        self._write([Adds(call, spool_id, position, record)])
+
+    def finish(self, calls: Iterable[Request], *, noted: bool) -> None:
+        """Nothing more is to come for `calls`; `noted` when `add` has already said so."""
+        calls = list(calls)
+        if not noted:
+            self._write([Done(call.request_id, call.time) for call in calls])
+        for call in calls:
+            self.waiting.pop(call.request_id, None)
+            self.done[call.request_id] = call.time
+
+    def expire(self, before: float) -> int:
+        """Forget calls that ended before a moment; returns how many of them still waited. Raises OSError."""
+        late = [request_id for request_id, call in self.waiting.items() if call.time < before]
+        for request_id in late:
+            del self.waiting[request_id]
+        for request_id in [request_id for request_id, time in self.done.items() if time < before]:
+            del self.done[request_id]
+        if self._size > LARGE:
+            self.compact()
+        return len(late)
+
+    def compact(self) -> None:
+        """Write anew what is still of interest; raises OSError."""
+        known: list[_Entry] = [Done(request_id, time) for request_id, time in self.done.items()]
+        known += [Waits(call) for call in self.waiting.values()]
+        data = b"".join(frame(_encode(entry)) for entry in known)
+        fresh = self._path.with_name(self._path.name + ".new")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(fd, data) != len(data):
+                raise OSError("short write")
+            os.replace(fresh, self._path)
+        except OSError:
+            os.close(fd)
+            raise
+        self.close()
+        self._fd, self._size = fd, len(data)
+
+    def close(self) -> None:
+        """Let go of the file; nothing is buffered here."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _write(self, entries: list[_Entry]) -> None:
+        data = b"".join(frame(_encode(entry)) for entry in entries)
+        written = os.write(self._fd, data)
+        if written != len(data):
+            os.ftruncate(self._fd, self._size)
+            raise OSError("short write")
+        self._size += written
+
+    def _load(self, data: bytes) -> None:
+        spooled = _Spooled(self._spools)
+        for _, record in records(data):
+            try:
+                entry = _decode(record)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue  # another version's
+            if isinstance(entry, Done):
+                self.waiting.pop(entry.request_id, None)
+                self.done[entry.request_id] = entry.time
+            elif isinstance(entry, Waits) or not spooled.has(entry):
+                self.done.pop(entry.call.request_id, None)
+                self.waiting[entry.call.request_id] = entry.call
+            else:
+                self.waiting.pop(entry.call.request_id, None)
+                self.done[entry.call.request_id] = entry.call.time
+
+
+class _Spooled:
+    """What stands in the spools of a process that is dead: whether it also appended what it said it would.
+
+    The last segment of its spool is there if it ever was: only now may somebody delete it. Earlier segments
+    may be gone, and then what they held was appended.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._records: dict[str, dict[int, bytes]] = {}
+        self._bases: dict[str, int] = {}
+
+    def has(self, entry: Adds) -> bool:
+        """Whether the record of `entry` stands where it should."""
+        if entry.spool_id not in self._records:
+            self._read(entry.spool_id)
+        if entry.position < self._bases[entry.spool_id]:
+            return True
+        return self._records[entry.spool_id].get(entry.position) == entry.record
+
+    def _read(self, spool_id: str) -> None:
+        mine = [segment for segment in segments(self._directory) if segment.spool_id == spool_id]
+        self._bases[spool_id] = mine[0].base if mine else 0
+        found = self._records[spool_id] = {}
+        for segment in mine:
+            position = segment.base
+            for end, record in records(segment.path.read_bytes()):
+                found[position] = record
+                position = segment.base + end

@@ -1,0 +1,53 @@
+"""A page that stays open brings itself up to date, keeps one's place, and can be told to stop."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.console.conftest import Console
+from tests.support.browser import page_of
+
+SLOWLY = 15_000
+
+
+def test_numbers_follow_and_the_place_is_kept(console: Console) -> None:
+    key_id, secret = console.sidecar.create_key(name="watched")
+    with page_of(console.browser, console.base, console.token, viewport={"width": 1200, "height": 500}) as page:
+        page.goto(f"/settings/api-keys/{key_id}?range=1h")
+        page.locator("#models").scroll_into_view_if_needed()
+        page.get_by_role("slider", name="Tokens").or_(page.locator("#tokens")).first.hover()
+        place = page.evaluate("scrollY")
+        expect(page.locator("#models")).to_contain_text("Nothing in this time.")
+        for _ in range(3):
+            console.sidecar.ask(secret)
+        expect(page.locator("#models")).to_contain_text("openai/gpt-5-mini", timeout=SLOWLY)
+        assert page.evaluate("scrollY") == place
+        expect(page.get_by_role("slider", name="Requests")).to_have_count(1)
+
+
+def test_what_one_is_busy_with_stays(console: Console) -> None:
+    with page_of(console.browser, console.base, console.token) as page:
+        page.goto("/settings/api-keys?sort=name")
+        page.get_by_label("Select Support bot").check()
+        with page.expect_response(lambda response: response.request.headers.get("x-sidecar-live") == "1", timeout=SLOWLY):
+            console.sidecar.create_key(name="aaa another")
+        page.wait_for_timeout(300)
+        expect(page.get_by_label("Select Support bot")).to_be_checked()
+
+
+def test_updates_can_be_paused(console: Console) -> None:
+    with page_of(console.browser, console.base, console.token) as page:
+        page.goto("/calls")
+        page.get_by_role("button", name="Pause updates").click()
+        expect(page.get_by_role("button", name="Pause updates")).to_have_attribute("aria-pressed", "true")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.wait_for_timeout(6000)
+        assert asked == []
+
+
+def test_an_ended_session_leads_to_the_sign_in(console: Console) -> None:
+    with page_of(console.browser, console.base, console.token) as page:
+        page.goto("/calls")
+        page.context.clear_cookies()
+        page.wait_for_url("**/sign-in?next=%2Fcalls", timeout=SLOWLY)

@@ -1,0 +1,72 @@
+"""Many replicas, one detection: who detects, what reaches it, who goes on."""
+
+from __future__ import annotations
+
+from sidecar.control.anomaly.replicas import AT_ONCE, Replicas
+from sidecar.control.anomaly.second import Second
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.control.anomaly.conftest import Bench
+from tests.control.anomaly.life import AWAY, served
+from tests.support.store import until
+
+
+async def test_one_holds_the_seat_until_it_leaves_or_is_gone(store: Store) -> None:
+    one, two = Replicas(store, "one"), Replicas(store, "two")
+    assert await one.hold_seat() and not await two.hold_seat() and await one.hold_seat()
+    assert await Replicas(store, "one").hold_seat(), "after a restart"
+    await two.leave()
+    assert not await two.hold_seat()
+    await one.leave()
+    await until(two.hold_seat)
+    await store.call("PEXPIRE", names.ANOMALY_SEAT, 1)
+    await until(one.hold_seat)
+    assert not await two.hold_seat() and not two.leads
+
+
+async def test_traffic_arrives_whole_and_once(store: Store) -> None:
+    one, two = Replicas(store, "one"), Replicas(store, "two")
+    sent = [served(1000 + number, number, key=f"key_{number}") for number in range(2 * AT_ONCE + 1)]
+    await one.send(sent)
+    await one.send([])
+    assert await two.receive() == sent
+    assert await two.receive() == []
+
+
+async def test_what_a_newer_version_sends_is_no_obstacle(store: Store) -> None:
+    replicas = Replicas(store, "one")
+    await store.call("RPUSH", names.ANOMALY_INBOX, b"\xc1nonsense")
+    await replicas.send([Second("key_1", 1)])
+    assert [second.key_id for second in await replicas.receive()] == ["key_1"]
+
+
+async def test_the_detectors_see_the_traffic_of_all_replicas(bench: Bench) -> None:
+    await bench.create("notify")
+    first = bench.detection
+    second = bench.start("two")
+    for _ in range(6):
+        second.engine.observer.sums.add(served(bench.now + 1, 4, client=AWAY, agent="curl/8", key=bench.key.id))
+        await second.engine.tick(bench.now)
+        bench.keys.clock.now += 11
+        await first.engine.tick(bench.now)
+    assert [document["level"] for document in await bench.documents()] == ["page"]
+    assert list(first.engine.active()) and not list(second.engine.active())
+    assert not second.engine.observer.watches
+
+
+async def test_whoever_takes_the_seat_goes_on_with_what_is_known(bench: Bench) -> None:
+    await bench.create("notify")
+    await bench.theft(1)
+    first = bench.detection
+    (begun,) = await bench.documents()
+    second = bench.start("two")
+    await second.engine.tick(bench.now)
+    assert not second.engine.observer.episodes.open
+    await first.engine.finish()
+    await until(second.engine._replicas.hold_seat)
+    await bench.theft(6)
+    (grown,) = await bench.documents()
+    assert (grown["id"], grown["level"]) == (begun["id"], "page")
+    first.engine.observer.sums.add(served(bench.now, 1, client=AWAY, key=bench.key.id))
+    await first.engine.tick(bench.now)
+    assert not first.engine.observer.watches and not first.engine.observer.episodes.open

@@ -1,0 +1,41 @@
+"""Admin tokens: made, shown once, revoked, for admins only."""
+
+from __future__ import annotations
+
+import re
+
+from tests.control.console.conftest import Console
+
+PATH = "/settings/admin-tokens"
+
+
+async def test_a_token_is_shown_once_and_works_until_it_is_revoked(console: Console) -> None:
+    browser = await console.signed_in()
+    page = await browser.post(PATH, {"name": "the pipeline", "role": "operator"})
+    token = re.search(r"sat_[0-9A-Za-z]{49}", page.text)
+    assert token and "shown only this once" in page.text
+    listed = await browser.get(PATH)
+    assert token[0] not in listed.text and "the pipeline" in listed.text
+    other = console.browser()
+    assert (await other.sign_in(token[0])).status == 303
+    token_id = next(one.id for one in await console.services.admin_tokens.list() if one.name == "the pipeline")
+    assert (await browser.post(f"{PATH}/{token_id}/revoke")).location == f"{PATH}?done=token-revoked"
+    assert (await other.get(PATH)).status == 303
+    assert (await console.browser().post("/sign-in", {"token": token[0]})).status == 401
+
+
+async def test_the_last_admin_token_stays(console: Console) -> None:
+    browser = await console.signed_in()
+    (first,) = await console.services.admin_tokens.list()
+    page = await browser.post(f"{PATH}/{first.id}/revoke")
+    assert page.status == 409 and "last admin token" in page.text
+
+
+async def test_a_nameless_token_is_refused_at_its_field(console: Console) -> None:
+    page = await (await console.signed_in()).post(PATH, {"name": "", "role": "viewer"})
+    assert page.status == 400 and 'aria-invalid="true"' in page.text
+
+
+async def test_others_do_not_even_see_the_tab(console: Console) -> None:
+    page = await (await console.signed_in("operator")).get("/settings/api-keys")
+    assert "Admin Tokens" not in page.text

@@ -1,0 +1,27 @@
+"""Alerts: evidence, and what an operator says to them; the way back never leaves the console."""
+
+from __future__ import annotations
+
+from tests.control.console.conftest import Console, Suspicions
+
+
+async def test_alerts_show_their_evidence(console: Console) -> None:
+    browser = await console.signed_in("viewer")
+    page = await browser.get("/alerts")
+    assert "first use from 203.0.113.0/24" in page.text and "new_network, still seen" in page.text and "score 7" in page.text
+    assert "No alerts here." in (await browser.get("/alerts?state=acknowledged")).text
+    assert "No open alerts." in (await browser.get("/alerts?key=key_0")).text
+
+
+async def test_an_operator_acknowledges_and_mutes(console: Console) -> None:
+    suspicions = console.services.anomalies
+    assert isinstance(suspicions, Suspicions)
+    browser = await console.signed_in("operator")
+    page = await browser.post("/alerts/ano_1/acknowledge", {"reason": "our new office", "back": "/settings/api-keys/key_1"})
+    assert page.location == "/settings/api-keys/key_1?done=acknowledged"
+    page = await browser.post("/alerts/ano_1/mute", {"reason": "known", "duration": "7d", "back": "//evil.example"})
+    assert page.location == "/settings/api-keys?done=muted"
+    assert (await browser.post("/alerts/ano_1/mute", {"duration": "0s", "back": "/alerts"})).location == "/alerts?done=unmuted"
+    assert suspicions.asked == [("acknowledge", "ano_1", "our new office"), ("mute", "ano_1", "known"), ("mute", "ano_1", "")]
+    assert (await browser.post("/alerts/ano_2/acknowledge", {"reason": ""})).status == 404
+    assert (await browser.post("/alerts/ano_1/mute", {"duration": "x"})).status == 400

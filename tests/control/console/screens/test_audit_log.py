@@ -1,0 +1,29 @@
+"""The audit log: filters, the check of its chain, export."""
+
+from __future__ import annotations
+
+import json
+
+from sidecar.store import names
+from tests.control.console.conftest import Console
+
+
+async def test_events_filters_and_export(console: Console) -> None:
+    key_id, secret = await console.create("Support bot")
+    browser = await console.signed_in("viewer")
+    page = await browser.get(f"/audit-log?target={key_id}")
+    assert "api_key.created" in page.text and "session.started" not in page.text and "Support bot" in page.text
+    assert "session.started" in (await browser.get("/audit-log?action=session")).text
+    assert "No events." in (await browser.get("/audit-log?outcome=failure")).text
+    lines = (await browser.get(f"/audit-log/export.jsonl?target={key_id}")).text.splitlines()
+    assert [json.loads(line)["action"] for line in lines] == ["api_key.created"]
+    assert secret not in "".join(lines) + page.text
+
+
+async def test_a_broken_chain_is_told(console: Console) -> None:
+    await console.create()
+    browser = await console.signed_in("viewer")
+    assert "The chain is whole" in (await browser.get("/audit-log?verify=yes")).text
+    await console.store.call("XDEL", names.AUDIT, "1-0")
+    page = await browser.get("/audit-log?verify=yes")
+    assert "The chain is broken" in page.text and "at event 1" in page.text

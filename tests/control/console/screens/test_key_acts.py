@@ -1,0 +1,118 @@
+"""Editing, rotating, disabling and revoking one key: each act ends in the API's own handler, so it is recorded and checked there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+
+from sidecar.control.console.forms import KeyForm
+from sidecar.keys.record import Key
+from tests.control.console.conftest import Browser, Console
+from tests.control.support.events import request
+
+HOME = "/settings/api-keys"
+
+
+@dataclass
+class Made:
+    browser: Browser
+    key_id: str
+    path: str
+
+
+@pytest.fixture
+async def made(console: Console) -> Made:
+    key_id, _ = await console.create("Support bot", rpm="10")
+    return Made(await console.signed_in("operator"), key_id, f"{HOME}/{key_id}")
+
+
+async def key_of(console: Console, made: Made) -> Key:
+    key = await console.services.keys.get(made.key_id)
+    assert key is not None
+    return key
+
+
+async def actions(console: Console) -> list[str]:
+    return [sealed.event.action async for sealed in console.services.audit.latest(5)]
+
+
+def fields_of(key: Key, **changes: str) -> dict[str, str]:
+    plain = {"name": key.name, "owner": key.owner, "rpm": str(key.limits.rpm or ""), "revision": str(key.revision)}
+    return plain | changes
+
+
+async def test_edit_shows_what_is_and_saves_what_is_said(console: Console, made: Made) -> None:
+    page = await made.browser.get(f"{made.path}/edit")
+    assert 'value="Support bot"' in page.text and re.search(r'id="rpm"[^>]*value="10"', page.text)
+    key = await key_of(console, made)
+    page = await made.browser.post(f"{made.path}/edit", fields_of(key, owner="support", rpm="", allowed_models="none"))
+    assert page.location == f"{made.path}?done=changed"
+    changed = await key_of(console, made)
+    assert (changed.owner, changed.limits.rpm, changed.allowed_models) == ("support", None, ())
+    assert (await actions(console))[0] == "api_key.updated"
+    assert "Changes saved." in (await made.browser.get(page.location)).text
+
+
+async def test_an_edit_of_an_older_state_changes_nothing(console: Console, made: Made) -> None:
+    key = await key_of(console, made)
+    await made.browser.post(f"{made.path}/edit", fields_of(key, owner="first"))
+    page = await made.browser.post(f"{made.path}/edit", fields_of(key, owner="second"))
+    assert page.status == 409 and "has changed" in page.text
+    assert (await key_of(console, made)).owner == "first"
+
+
+async def test_a_fault_in_an_edit_is_told_at_its_field(console: Console, made: Made) -> None:
+    page = await made.browser.post(f"{made.path}/edit", fields_of(await key_of(console, made), rpm="lots"))
+    assert page.status == 400 and 'href="#rpm"' in page.text and 'value="lots"' in page.text
+
+
+async def test_rotation_shows_a_new_secret_once(console: Console, made: Made) -> None:
+    page = await made.browser.get(f"{made.path}/rotate")
+    intent = re.search(r'name="intent" value="([^"]+)"', page.text)
+    assert intent
+    fields = {"grace_period": "1h", "intent": intent[1]}
+    page = await made.browser.post(f"{made.path}/rotate", fields)
+    assert re.search(r"ahk_[0-9A-Za-z]{49}", page.text) and "stays valid for 1 h" in page.text
+    again = await made.browser.post(f"{made.path}/rotate", fields)
+    assert not re.search(r"ahk_[0-9A-Za-z]{49}", again.text)
+    key = await key_of(console, made)
+    assert [secret.state for secret in key.secrets] == ["current", "retiring"]
+    page = await made.browser.get(made.path)
+    assert "Not yet safe to end the overlap." in page.text and "has not been used yet" in page.text
+    page = await made.browser.post(f"{made.path}/secrets/{key.secrets[1].id}/end")
+    assert page.location == f"{made.path}?done=secret-ended"
+    assert [secret.state for secret in (await key_of(console, made)).secrets] == ["current", "revoked"]
+
+
+async def test_disable_and_enable(console: Console, made: Made) -> None:
+    assert (await made.browser.post(f"{made.path}/disable")).location == f"{made.path}?done=disabled"
+    assert (await key_of(console, made)).disabled and ">Enable<" in (await made.browser.get(made.path)).text
+    await made.browser.post(f"{made.path}/enable")
+    assert not (await key_of(console, made)).disabled
+    assert (await actions(console))[:2] == ["api_key.enabled", "api_key.disabled"]
+
+
+async def test_an_unused_key_is_revoked_with_a_click_and_a_used_one_by_its_name(console: Console, made: Made) -> None:
+    page = await made.browser.get(f"{made.path}/revoke")
+    assert "made no request in the last 24 hours" in page.text and "typed_name" not in page.text
+    await console.fold(*[request(made.key_id, time=console.clock() - 1) for _ in range(3)])
+    page = await made.browser.get(f"{made.path}/revoke")
+    assert "3 requests in the last 24 hours" in page.text
+    assert re.search(r"<a [^>]*autofocus>Cancel", page.text)
+    for typed in ("", "support bot", "Support bot 2"):
+        page = await made.browser.post(f"{made.path}/revoke", {"typed_name": typed})
+        assert page.status == 400 and (await key_of(console, made)).revoked_at is None
+    page = await made.browser.post(f"{made.path}/revoke", {"typed_name": "Support bot", "reason": "left"})
+    assert page.location == f"{made.path}?done=revoked"
+    assert (await key_of(console, made)).revoked_at is not None
+    events = [sealed.event async for sealed in console.services.audit.latest(1)]
+    assert (events[0].action, events[0].reason, events[0].actor.type) == ("api_key.revoked", "left", "session")
+    assert ">Rotate<" not in (await made.browser.get(made.path)).text
+    assert (await made.browser.post(f"{made.path}/rotate", {"grace_period": "0s"})).status == 409
+
+
+def test_the_form_of_a_key_says_what_the_key_is() -> None:
+    assert KeyForm({"allowed_ips": "none"}).body(0)["allowed_ips"] == []
+    assert KeyForm({}).body(0)["allowed_ips"] is None

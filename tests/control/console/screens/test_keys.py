@@ -1,0 +1,111 @@
+"""The table of keys: filters and orders in the URL, pages, export, revoking several at once, and nothing that anybody named can run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from urllib.parse import quote
+
+from sidecar.control.console.screens import keys as screen
+from sidecar.keys.record import Key
+from tests.control.console.conftest import Console
+
+HOME = "/settings/api-keys"
+HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'{{7*7}}"
+
+
+async def fill(console: Console, count: int) -> list[str]:
+    """Keys straight through the repository, oldest first."""
+    made = []
+    for number in range(count):
+        shape = Key(id="", name=f"key {number:03}", created_at=0.0, owner=("red", "blue")[number % 2])
+        made.append((await console.services.keys.create(shape)).key.id)
+    return made
+
+
+def names(text: str) -> list[str]:
+    return re.findall(r'class="name"[^>]*><a [^>]*>([^<]*)<', text)
+
+
+async def test_an_empty_table_tells_how_to_begin(console: Console) -> None:
+    page = await (await console.signed_in()).get(HOME)
+    assert "No keys yet" in page.text and "curl http://127.0.0.1:8080" in page.text and "Generate New Key" in page.text
+
+
+async def test_filters_and_orders_are_in_the_url(console: Console) -> None:
+    await fill(console, 6)
+    browser = await console.signed_in("viewer")
+    assert names((await browser.get(HOME)).text) == [f"key {number:03}" for number in (5, 4, 3, 2, 1, 0)]
+    assert names((await browser.get(f"{HOME}?sort=oldest")).text)[0] == "key 000"
+    assert names((await browser.get(f"{HOME}?sort=name&owner=blue")).text) == ["key 001", "key 003", "key 005"]
+    assert names((await browser.get(f"{HOME}?q=key+002")).text) == ["key 002"]
+    assert names((await browser.get(f"{HOME}?q=key&status=revoked")).text) == []
+    page = await browser.get(f"{HOME}?owner=blue&sort=name")
+    assert 'value="blue"' in page.text and '<option value="name" selected>' in page.text
+    assert (await browser.get(f"{HOME}?status=nonsense")).status == 400
+
+
+async def test_pages_follow_each_other(console: Console) -> None:
+    await fill(console, screen.PAGE + 3)
+    browser = await console.signed_in()
+    page = await browser.get(f"{HOME}?sort=name")
+    assert len(names(page.text)) == screen.PAGE
+    following = re.search(r'rel="next" href="([^"]+)"', page.text)
+    assert following and "sort=name" in following[1]
+    page = await browser.get(following[1].replace("&amp;", "&"))
+    assert names(page.text) == ["key 050", "key 051", "key 052"]
+    assert "First page" in page.text and 'rel="next"' not in page.text
+
+
+async def test_suspected_keys_can_be_picked_out(console: Console) -> None:
+    key_id, _ = await console.create("stolen?")
+    await console.create("quiet")
+    console.services.anomalies.anomaly.key_id = key_id  # type: ignore[union-attr]
+    browser = await console.signed_in("viewer")
+    assert names((await browser.get(f"{HOME}?risk=any")).text) == ["stolen?"]
+    assert names((await browser.get(f"{HOME}?risk=page&q=STO")).text) == ["stolen?"]
+    assert names((await browser.get(f"{HOME}?risk=warn")).text) == []
+    assert "High · 7" in (await browser.get(HOME)).text
+
+
+async def test_the_export_is_complete_and_safe_to_open(console: Console) -> None:
+    await fill(console, 3)
+    await console.create("=HYPERLINK(1)")
+    page = await (await console.signed_in("viewer")).get(f"{HOME}/export.csv?sort=name")
+    rows = list(csv.DictReader(io.StringIO(page.text)))
+    assert [row["name"] for row in rows] == ["'=HYPERLINK(1)", "key 000", "key 001", "key 002"]
+    assert "attachment" in page.headers["Content-Disposition"] and page.headers["Cache-Control"] == "no-store"
+
+
+async def test_several_keys_are_revoked_after_a_question(console: Console) -> None:
+    made = await fill(console, 3)
+    browser = await console.signed_in("operator")
+    page = await browser.post(f"{HOME}/revoke", {"key": made[:2]})
+    assert "Revoke 2 keys?" in page.text and "key 000" in page.text and "key 002" not in page.text
+    before = await console.services.keys.get_many(made)
+    assert not any(key.revoked_at for key in before if key)
+    page = await browser.post(f"{HOME}/revoke", {"key": [*made[:2], made[0], "key_" + "0" * 16], "confirmed": "yes", "reason": "tidy"})
+    assert page.location == f"{HOME}?done=bulk-revoked"
+    assert "The selected keys are revoked." in (await browser.get(page.location)).text
+    assert [key.revoked_at is not None for key in await console.services.keys.get_many(made) if key] == [True, True, False]
+    assert (await browser.post(f"{HOME}/revoke")).location == HOME
+
+
+async def test_names_owners_and_searches_are_text(console: Console) -> None:
+    key_id, _ = await console.create(HOSTILE, owner=HOSTILE, tags=HOSTILE[:60], allowed_models=HOSTILE)
+    console.services.anomalies.anomaly.key_name = HOSTILE  # type: ignore[union-attr]
+    console.services.anomalies.anomaly.signals[0] = type(console.services.anomalies.anomaly.signals[0])("x", 1, 1.0, HOSTILE)  # type: ignore[union-attr]
+    browser = await console.signed_in()
+    key = f"{HOME}/{key_id}"
+    places = (HOME, f"{HOME}?q={quote(HOSTILE)}", key, f"{key}/edit", f"{key}/rotate", f"{key}/revoke", "/audit-log", "/alerts?state=all")
+    for place in places:
+        page = await browser.get(place)
+        assert page.status == 200, place
+        assert "alert(1)" in page.text or "onerror" in page.text or place.endswith("?q="), place
+        assert "<script>alert" not in page.text and "<img" not in page.text and "49" not in re.findall(r"\{\{.*?\}\}", page.text)
+
+
+async def test_a_link_puts_no_words_on_a_page(console: Console) -> None:
+    page = await (await console.signed_in()).get(f"{HOME}?done=Your+account+is+locked")
+    assert "locked" not in page.text

@@ -1,0 +1,55 @@
+"""Spans: buckets are whole, the last one runs now, nonsense is the usual span."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.control.console.spans import DAY, DEFAULT, HOUR, MINUTE, RANGES, Span, chosen
+
+NOW = 1_790_000_000.0
+times = st.floats(1e9, 4e9)
+
+
+@given(times, st.sampled_from([code for code, _ in RANGES]))
+def test_fixed_ranges(now: float, code: str) -> None:
+    span = chosen({"range": code}, now)
+    assert span.code == code
+    _well_formed(span, now)
+    assert span.times[-1] <= now <= span.end < now + MINUTE
+
+
+@given(times, times, times)
+def test_any_span(now: float, first: float, last: float) -> None:
+    span = chosen({"from": f"{_text(first)}", "to": f"{_text(last)}"}, now)
+    _well_formed(span, now)
+
+
+def _text(time: float) -> str:
+    return Span("", "", time, time, 1).form_start
+
+
+def _well_formed(span: Span, now: float) -> None:
+    assert span.start % span.step == 0 and span.start < span.end
+    assert span.end % MINUTE == 0
+    assert 1 <= len(span.times) <= 1 + 4e9 / (7 * DAY)
+    first, last = span.before
+    assert last == span.start and last - first == span.end - span.start
+
+
+@pytest.mark.parametrize("query", [{}, {"range": "x"}, {"from": "x"}, {"from": "2030-01-01T00:00"}, {"to": "2026-01-01T00:00"},
+                                   {"from": "2026-01-02T00:00", "to": "2026-01-01T00:00"}])  # fmt: skip
+def test_nonsense(query: dict[str, str]) -> None:
+    assert chosen(query, NOW).code == DEFAULT
+
+
+def test_minutes_are_only_shown_while_they_are_kept_by_group() -> None:
+    lately = {"from": _text(NOW - HOUR), "to": _text(NOW)}
+    assert chosen(lately, NOW).step == MINUTE
+    assert chosen(lately, NOW + 3 * DAY).step == HOUR
+
+
+def test_a_form_gets_what_it_can_send_back() -> None:
+    span = chosen({"from": "2026-01-31T13:05", "to": "2026-01-31T14:00"}, NOW)
+    assert (span.form_start, span.form_end) == ("2026-01-31T13:00", "2026-01-31T14:00")

@@ -1,0 +1,49 @@
+"""Which workers are there."""
+
+from __future__ import annotations
+
+from sidecar.control.sums import Sums
+from sidecar.control.workers import FRESH, Workers
+from sidecar.events.record import WorkerState
+from tests.support.keys import Clock
+
+
+def state(time: float, worker: int = 0, pid: int = 10, **counters: int) -> WorkerState:
+    return WorkerState(time, worker, pid, {"key_a": 2}, 0.1, 0.0, 1, 1, 0, {"hit": 5}, True, 0, counters)
+
+
+def report(workers: Workers, spool_id: str, reported: WorkerState) -> None:
+    sums = Sums()
+    sums.states.append(reported)
+    workers.observe(spool_id, [], sums)
+
+
+def test_a_worker_is_there_for_three_seconds_after_its_report() -> None:
+    clock = Clock()
+    workers = Workers(clock, since=clock.now)
+    report(workers, "a", state(clock.now))
+    clock.now += FRESH
+    assert workers.indexes() == {0}
+    assert workers.in_flight() == {"key_a": 2}
+    clock.now += 0.001
+    assert not workers.indexes()
+    assert not workers.in_flight()
+
+
+def test_the_last_word_of_workers_of_an_earlier_run_counts_for_nothing() -> None:
+    """After a quick restart the spools still say that workers were there a moment ago; none of them serves any more."""
+    clock = Clock()
+    workers = Workers(clock, since=clock.now)
+    report(workers, "earlier", state(clock.now - 0.5))
+    assert not workers.indexes()
+    report(workers, "now", state(clock.now + 0.5, pid=11))
+    assert [one.pid for one in workers.live()] == [11]
+
+
+def test_what_a_worker_counted_outlives_it() -> None:
+    clock = Clock()
+    workers = Workers(clock, since=clock.now)
+    report(workers, "a", state(clock.now, requests=3))
+    workers.retire("a")
+    report(workers, "b", state(clock.now, requests=4))
+    assert workers.counters() == {"cache:hit": 10, "dropped": 0, "requests": 7}

@@ -1,0 +1,118 @@
+"""The manifests of deploy/kubernetes: kustomize builds them, references lead somewhere, and the policies of a careful cluster hold.
+
+These are our own checks of what matters here; a cluster's schemas are not at hand.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from sidecar.settings import load
+from tests.deploy.proxies import DEPLOY
+from tests.support.tools import require
+
+OVERLAYS = ("sidecar", "gateway")
+KINDS = {
+    "apps/v1": {"Deployment"},
+    "v1": {"Service", "ConfigMap"},
+    "networking.k8s.io/v1": {"NetworkPolicy"},
+    "policy/v1": {"PodDisruptionBudget"},
+    "autoscaling/v2": {"HorizontalPodAutoscaler"},
+    "monitoring.coreos.com/v1": {"PodMonitor"},
+}
+
+
+@pytest.fixture(scope="module", params=OVERLAYS)
+def manifests(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    kubectl = require("kubectl", install="apt-get install kubernetes-client")
+    command = [kubectl, "kustomize", str(DEPLOY / "kubernetes" / "overlays" / request.param)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return list(yaml.safe_load_all(built.stdout))
+
+
+def of_kind(manifests: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [one for one in manifests if one["kind"] == kind]
+
+
+def pod(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    (deployment,) = of_kind(manifests, "Deployment")
+    spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return spec
+
+
+def test_every_object_is_of_a_kind_that_is_served_and_in_the_namespace(manifests: list[dict[str, Any]]) -> None:
+    for one in manifests:
+        assert one["kind"] in KINDS[one["apiVersion"]]
+        assert one["metadata"]["namespace"] == "hub"
+
+
+def test_selectors_find_the_pods_and_ports_have_names(manifests: list[dict[str, Any]]) -> None:
+    (deployment,) = of_kind(manifests, "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    ports = {port["name"] for container in pod(manifests)["containers"] for port in container.get("ports", [])}
+    for service in of_kind(manifests, "Service"):
+        assert service["spec"]["selector"].items() <= labels.items()
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+    for kind in ("PodDisruptionBudget", "PodMonitor"):
+        (one,) = of_kind(manifests, kind)
+        assert one["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    for one in of_kind(manifests, "HorizontalPodAutoscaler"):
+        assert one["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"] and "replicas" not in deployment["spec"]
+
+
+def test_the_pod_is_careful(manifests: list[dict[str, Any]]) -> None:
+    spec = pod(manifests)
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+    assert spec["terminationGracePeriodSeconds"] >= load(None, {}).proxy.drain_timeout + 20
+    for container in spec["containers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False and context["capabilities"]["drop"] == ["ALL"]
+        assert {"cpu", "memory"} <= container["resources"]["requests"].keys() and "memory" in container["resources"]["limits"]
+        assert not container["image"].endswith(":latest") and ":" in container["image"]
+        assert not any("KEY" in one["name"] or "PASSWORD" in one["name"] for one in container.get("env", [])), "secrets come as files"
+    (sidecar,) = (container for container in spec["containers"] if container["name"] == "sidecar")
+    assert sidecar["securityContext"]["readOnlyRootFilesystem"]
+    assert {"startupProbe", "livenessProbe", "readinessProbe"} <= sidecar.keys()
+    assert sidecar["readinessProbe"]["httpGet"]["path"] == "/readyz" and sidecar["livenessProbe"]["httpGet"]["path"] == "/livez"
+    mounted = {mount["name"] for mount in sidecar["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in spec["volumes"]}
+    (secret,) = (volume["secret"] for volume in spec["volumes"] if "secret" in volume)
+    assert not secret["defaultMode"] & 0o007
+
+
+def test_the_hub_is_reached_through_the_sidecar_alone(manifests: list[dict[str, Any]]) -> None:
+    services = [port["targetPort"] for service in of_kind(manifests, "Service") for port in service["spec"]["ports"]]
+    assert set(services) == {"proxy", "admin"}
+    policies = {one["metadata"]["name"]: one["spec"] for one in of_kind(manifests, "NetworkPolicy")}
+    names = [container["name"] for container in pod(manifests)["containers"]]
+    if "hub" in names:
+        (hub,) = (container for container in pod(manifests)["containers"] if container["name"] == "hub")
+        assert {"name": "HOST", "value": "127.0.0.1"} in hub["env"] and "ports" not in hub
+        allowed = {port["port"] for rule in policies["hub"]["ingress"] for port in rule["ports"]}
+        assert 3000 not in allowed
+    else:
+        (rule,) = policies["hub"]["ingress"]
+        assert rule["from"] == [{"podSelector": {"matchLabels": {"app": "hub-gateway"}}}]
+    sidecars = policies["hub-gateway" if "hub-gateway" in policies else "hub"]
+    open_to_all = [port["port"] for rule in sidecars["ingress"] if "from" not in rule for port in rule["ports"]]
+    assert open_to_all == [8080]
+
+
+def test_the_configuration_is_understood(manifests: list[dict[str, Any]], tmp_path: Any) -> None:
+    (config,) = of_kind(manifests, "ConfigMap")
+    for name in ("hub-access-key", "store-password"):
+        (tmp_path / name).write_text("secret\n")
+    file = tmp_path / "sidecar.yaml"
+    file.write_text(config["data"]["sidecar.yaml"].replace("/secrets", str(tmp_path)))
+    settings = load(file, {})
+    assert settings.store.url.reveal().startswith("redis+sentinel://") and settings.keys.pepper_file.endswith("/pepper")
+    assert str(settings.hub.url).startswith(
+        "http://127.0.0.1:3000" if "hub" in [c["name"] for c in pod(manifests)["containers"]] else "http://hub:3000"
+    )

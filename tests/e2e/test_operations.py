@@ -1,0 +1,119 @@
+"""What docs/operations.md tells an operator to do, done: backup and restore, a lost store, changed secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.demo.access_key import ACCESS_KEY
+from tests.support.hub import HubProcess, hub_process
+from tests.support.sidecar import Sidecar, call, wait_until
+from tests.support.source import ROOT
+
+SOON = 60.0
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubProcess]:
+    with hub_process() as hub:
+        yield hub
+
+
+def command(sidecar: Sidecar, *words: str) -> subprocess.CompletedProcess[str]:
+    """`sidecar …` with the environment of `sidecar`."""
+    environment = sidecar.environment | {"PYTHONPATH": str(ROOT), "SIDECAR_ADMIN_URL": sidecar.admin_url}
+    return subprocess.run(
+        [sys.executable, "-m", "sidecar", *words], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def archive(sidecar: Sidecar, to: Path) -> None:
+    """The backup of the page, by the same words."""
+    words = ["tar", "-C", str(sidecar.data_dir.parent), "-czf", str(to), "--exclude=data/lock", "--exclude=*.sock", "data"]
+    assert subprocess.run(words, capture_output=True, check=False, timeout=60).returncode == 0
+
+
+def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Path) -> None:
+    sidecar = Sidecar(tmp_path, hub.url, ACCESS_KEY)
+    with sidecar:
+        kept_id, kept = sidecar.create_key(name="kept")
+        lost_id, lost = sidecar.create_key(name="revoked later")
+        assert sidecar.ask(kept).status == 200
+        wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=kept_id, outcome="ok") == 1, within=SOON)
+    archive(sidecar, tmp_path / "data-dir.tar.gz")
+    with sidecar:
+        assert sidecar.admin("POST", f"/keys/{lost_id}/revoke").status == 200
+        exported = command(sidecar, "audit", "export").stdout
+    shutil.rmtree(sidecar.data_dir)
+    assert subprocess.run(["tar", "-C", str(tmp_path), "-xzf", str(tmp_path / "data-dir.tar.gz")], check=False, timeout=60).returncode == 0
+    with sidecar:
+        assert sidecar.ask(kept).status == 200
+        assert json.loads(sidecar.admin("GET", f"/keys/{kept_id}").body)["key"]["name"] == "kept"
+        assert command(sidecar, "audit", "verify").returncode == 0
+        # As the page warns: what was revoked since is forgotten, and the audit log of the day before says what that was.
+        assert sidecar.ask(lost).status == 200
+        again = [event for event in map(json.loads, exported.splitlines()) if event["action"] == "api_key.revoked"]
+        assert [event["target"]["id"] for event in again] == [lost_id]
+        assert command(sidecar, "keys", "revoke", lost_id, "--yes").returncode == 0
+        wait_until(lambda: sidecar.ask(lost).status == 401, within=SOON)
+
+
+def test_a_lost_store_is_a_503_until_it_is_adopted(hub: HubProcess, tmp_path: Path) -> None:
+    sidecar = Sidecar(tmp_path, hub.url, ACCESS_KEY)
+    with sidecar:
+        _, secret = sidecar.create_key()
+    shutil.rmtree(sidecar.data_dir / "store")
+    sidecar.start(wait=False)
+    try:
+        wait_until(lambda: call("GET", f"{sidecar.metrics_url}/livez").status == 200, within=SOON)
+        wait_until(lambda: sidecar.ask(secret).code == "key_store_unavailable", within=SOON)
+        assert call("GET", f"{sidecar.metrics_url}/readyz").status == 503
+        adopted = command(sidecar, "store", "adopt")
+        assert adopted.returncode == 0, adopted.stderr
+        wait_until(sidecar.is_ready, within=SOON)
+        wait_until(lambda: sidecar.ask(secret).code == "invalid_api_key", within=SOON)
+        # The first admin token works on the new store at once.
+        wait_until(lambda: sidecar.admin("POST", "/keys", {"name": "new"}).status == 201, within=SOON)
+    finally:
+        sidecar.stop()
+
+
+def test_another_access_key_of_the_hub_is_taken_over_by_a_reload(hub: HubProcess, tmp_path: Path) -> None:
+    file = tmp_path / "hub-access-key"
+    file.write_text("blocklet-expired\n")
+    sidecar = Sidecar(tmp_path, hub.url, "")
+    del sidecar.environment["SIDECAR_HUB__ACCESS_KEY"]
+    sidecar.environment["SIDECAR_HUB__ACCESS_KEY_FILE"] = str(file)
+    with sidecar:
+        _, secret = sidecar.create_key()
+        refused = sidecar.ask(secret)
+        assert (refused.status, refused.code) == (502, "hub_rejected_credential")
+        file.write_text(ACCESS_KEY + "\n")
+        assert sidecar.process is not None
+        os.kill(sidecar.process.pid, signal.SIGHUP)
+        wait_until(lambda: sidecar.ask(secret).status == 200, within=SOON)
+
+
+def test_a_new_first_admin_token_where_all_are_lost(hub: HubProcess, tmp_path: Path) -> None:
+    sidecar = Sidecar(tmp_path, hub.url, ACCESS_KEY)
+    with sidecar:
+        old = sidecar.admin_token
+        (first,) = sidecar.admin("GET", "/admin-tokens").json["data"]
+        other = sidecar.admin("POST", "/admin-tokens", {"name": "other", "role": "admin"}).json["token"]
+        fields = {"Authorization": f"Bearer {other}"}
+        assert call("DELETE", f"{sidecar.admin_url}/admin/v1/admin-tokens/{first['id']}", headers=fields).status in (200, 204)
+    with sidecar:
+        assert sidecar.admin_token == old
+        assert sidecar.admin("GET", "/keys").status == 401
+    (sidecar.data_dir / "admin-token").unlink()
+    with sidecar:
+        assert sidecar.admin_token != old
+        assert sidecar.admin("GET", "/keys").status == 200
