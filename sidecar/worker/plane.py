@@ -149,8 +149,11 @@ class DataPlane:
         """Let open requests end for `timeout` seconds, then break them off so that none looks complete."""
         end = self._loop.time() + timeout
         self.front.drain()
+        while self.front.awaits_first() and self._loop.time() < end:  # noqa: ASYNC110  # nobody tells when a client asks
+            await asyncio.sleep(0.02)
+        self.front.close_idle()
         if self.front.tasks:
-            await asyncio.wait(self.front.tasks, timeout=timeout)
+            await asyncio.wait(self.front.tasks, timeout=end - self._loop.time())
         await self.front.sent(end - self._loop.time())
         self.open.cut_all(SHUTTING_DOWN)
         for connection in list(self.front.connections):

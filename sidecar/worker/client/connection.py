@@ -37,6 +37,8 @@ class ClientConnection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._unread = False
         self._lost = False
+        self.is_fresh = True
+        """No request has come yet: whoever connected is about to send one."""
         self._discarding = False
         self._discarded = 0
         self.peer = ""
@@ -55,7 +57,7 @@ class ClientConnection(asyncio.Protocol):
             self.abort()
         elif not front.has_room():
             front.serving.reject(self, Refused(OVERLOADED))
-        elif front.draining:
+        elif front.draining and not front.admits_late():
             front.serving.reject(self, Refused(SHUTTING_DOWN))
         else:
             front.header_deadline.arm(self)
@@ -258,6 +260,7 @@ class ClientConnection(asyncio.Protocol):
         front = self._front
         front.header_deadline.disarm(self)
         front.idle_deadline.disarm(self)
+        self.is_fresh = False
         body = RequestBody(self, head.content_length, head.chunked, front.bounds.body, head.expects_continue, front.room)
         self._exchange = Exchange(self, head, body, front.loop.time())
         if not body.complete:

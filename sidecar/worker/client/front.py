@@ -16,6 +16,8 @@ from sidecar.worker.deadlines import DeadlineQueue, Ticker
 LINGER_SECONDS = 1.0
 OVERSHOOT = 512
 """Connections beyond the bound that are told so; further ones are closed without a word."""
+LATE_SECONDS = 1.0
+"""How long a worker that drains serves connections that come after all."""
 UNFINISHED_SECONDS = 1.0
 """How long an incomplete request keeps its connection from being given up for a new one."""
 
@@ -31,6 +33,8 @@ class Timed(Connection, Protocol):
 
     def body_expired(self) -> None:
         """The body stopped arriving."""
+
+    is_fresh: bool
 
     def close_if_idle(self) -> None:
         """Close when no request is under way."""
@@ -67,6 +71,7 @@ class Front:
         self.accepted = 0
         """Connections since the worker began."""
         self.draining = False
+        self._draining_since = float("inf")
         self.header_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.header, lambda connection: connection.header_expired())
         self.idle_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.keep_alive, lambda connection: connection.idle_expired())
         self.body_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.body_idle, lambda connection: connection.body_expired())
@@ -94,6 +99,14 @@ class Front:
             return True
         return False
 
+    def admits_late(self) -> bool:
+        """Whether connections are still served although the worker drains: the kernel had accepted them before it began to."""
+        return self.loop.time() < self._draining_since + LATE_SECONDS
+
+    def awaits_first(self) -> bool:
+        """Whether a client has just connected and not asked yet, for which a worker that drains waits a moment."""
+        return self.admits_late() and any(connection.is_fresh for connection in self.connections)
+
     async def sent(self, timeout: float) -> None:
         """Wait until every client has taken its answer, at most `timeout` seconds."""
         end = self.loop.time() + timeout
@@ -102,7 +115,14 @@ class Front:
             await asyncio.sleep(0.05)
 
     def drain(self) -> None:
-        """Close idle connections now and the others after their answer."""
+        """Close idle connections and the others after their answer; those that have just come are waited for."""
         self.draining = True
+        self._draining_since = self.loop.time()
+        for connection in list(self.connections):
+            if not connection.is_fresh:
+                connection.close_if_idle()
+
+    def close_idle(self) -> None:
+        """Close every connection without a request."""
         for connection in list(self.connections):
             connection.close_if_idle()
