@@ -38,7 +38,6 @@ class ClientConnection(asyncio.Protocol):
         self._unread = False
         self._lost = False
         self.is_fresh = True
-        """No request has come yet: whoever connected is about to send one."""
         self._discarding = False
         self._discarded = 0
         self.peer = ""
@@ -143,7 +142,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._transport.write(data)
         if self._writing_paused and keep_alive:
-            # A client that sends requests and reads no answers must not make us gather them: the next request waits.
+            # A client that reads no answers must not make us gather them: its next request waits.
             self._unread = True
         else:
             self._conclude(keep_alive)
@@ -235,8 +234,7 @@ class ClientConnection(asyncio.Protocol):
     def _advance(self) -> None:
         if self._exchange is not None or self._discarding or self._transport.is_closing():
             return
-        front = self._front
-        buffer = self._buffer
+        front, buffer = self._front, self._buffer
         try:
             if buffer[:1] == b"\r":
                 self._blank_lines = skip_blank_lines(buffer, self._blank_lines)
@@ -254,10 +252,9 @@ class ClientConnection(asyncio.Protocol):
         rest = bytes(buffer[end:])
         buffer.clear()
         self._scanned = self._blank_lines = 0
-        self._begin(head, rest)
+        self._begin(front, head, rest)
 
-    def _begin(self, head: RequestHead, rest: bytes) -> None:
-        front = self._front
+    def _begin(self, front: Front, head: RequestHead, rest: bytes) -> None:
         front.header_deadline.disarm(self)
         front.idle_deadline.disarm(self)
         self.is_fresh = False

@@ -35,6 +35,7 @@ class Timed(Connection, Protocol):
         """The body stopped arriving."""
 
     is_fresh: bool
+    """No request has come yet: whoever connected is about to send one."""
 
     def close_if_idle(self) -> None:
         """Close when no request is under way."""
