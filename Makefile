@@ -4,7 +4,9 @@
 #   make test    the tests (ARGS='tests/keys -k expiry' narrows them down)
 #   make long    the tests that need real minutes: limits in time, 100 crashes, ten minutes without a store, random lives
 #   make fuzz    the deciders against arbitrary input, for about an hour
-#   make soak    an hour of mixed traffic under random faults (ARGS='--minutes 3' shortens it)
+#   make mutants would the unit tests notice a small fault in what decides? (ARGS='keys/token limits' narrows it down)
+#   make soak    an hour of mixed traffic under random faults (ARGS='--minutes 3' shortens it; the tests have a minute of it)
+#   make compile a wheel with a compiled hot path in dist/, and the same unpacked in build/sidecar
 #   make check   lint, format, types and the usual mistakes in security
 #   make audit   known vulnerabilities of what is pinned; needs the advisory service of the package index
 #   make bench   requests per second beside other proxies, in one run
@@ -22,7 +24,7 @@ LOCK = $(VENV)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test long long-test crash-test outage-test lives-test fuzz soak check audit format bench lock docs sbom dist clean
+.PHONY: help run test compile long long-test crash-test outage-test lives-test fuzz mutants soak check audit format bench lock docs sbom dist clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -59,6 +61,9 @@ audit: $(VENV)/.development
 fuzz: $(VENV)/.development
 	SIDECAR_FUZZ_EXAMPLES=100000 $(VENV)/bin/python -m pytest tests/fuzz $(ARGS)
 
+mutants: $(VENV)/.development
+	$(VENV)/bin/python -m tests.support.mutation $(ARGS)
+
 soak: $(VENV)/.development
 	$(VENV)/bin/python -m benchmarks.soak $(ARGS)
 
@@ -66,8 +71,11 @@ format: $(VENV)/.development
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(VENV)/.development
+# What is measured is what the image runs: the compiled build.
+bench: compile
 	$(VENV)/bin/python -m benchmarks $(ARGS)
+
+compile: $(VENV)/.compiled
 
 docs: $(VENV)/.development
 	$(VENV)/bin/python -m docs.generate
@@ -85,6 +93,7 @@ dist: sbom
 lock: $(VENV)/.development
 	$(LOCK) --extra geo $(ARGS) -o requirements/runtime.txt pyproject.toml requirements/runtime.in
 	$(LOCK) $(ARGS) -o requirements/build.txt requirements/build.in
+	$(LOCK) $(ARGS) -o requirements/compile.txt requirements/compile.in
 	$(LOCK) $(ARGS) -o requirements/dev.txt requirements/dev.in
 	$(LOCK) $(ARGS) -o benchmarks/requirements.txt benchmarks/requirements.in
 	$(LOCK) $(ARGS) -o benchmarks/requirements-litellm.txt benchmarks/requirements-litellm.in
@@ -104,6 +113,14 @@ $(VENV)/.product: $(VENV)/.created requirements/runtime.txt requirements/build.t
 	@echo 'installing into $(VENV) …'
 	@$(PIP) install --require-hashes -r requirements/runtime.txt -r requirements/build.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.compiled: $(VENV)/.development requirements/compile.txt hatch_build.py $(shell find sidecar -name '*.py')
+	@echo 'compiling the hot path, which takes a minute or two …'
+	@$(PIP) install --require-hashes -r requirements/compile.txt
+	@mkdir -p build && rm -rf dist/*-cp3*.whl build/sidecar
+	@SIDECAR_COMPILE=1 $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . >build/compile.log 2>&1 || { tail -n 20 build/compile.log >&2; exit 1; }
+	@$(PIP) install --no-deps --no-index --target build/sidecar dist/*-cp3*.whl
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.product requirements/dev.txt

@@ -26,7 +26,7 @@ from benchmarks.peers.haproxy import HaProxy
 from benchmarks.peers.litellm import LiteLlm
 from benchmarks.peers.nginx import NginxAuthRequest, NginxLua
 from benchmarks.peers.peer import Peer, Site
-from benchmarks.peers.sidecar import Sidecar
+from benchmarks.peers.sidecar import Sidecar, Unmetered
 from benchmarks.peers.traefik import Traefik
 
 PEERS: Sequence[type[Peer]] = (
@@ -119,13 +119,17 @@ def _stage(options: argparse.Namespace, notes: list[str]) -> Iterator[plan.Cast]
         peers = [ours, *_others(options, site, notes)]
         profiles = [Sidecar(site, profile) for profile in ("openai", "generic") if "profiles" in options.contests]
         workers = _with_workers(site, notes) if "workers" in options.contests else []
-        started = [peer for peer in [*peers, *profiles, *workers] if _started(peer, stack, notes)]
+        unmetered = Unmetered(site) if "metering" in options.contests else None
+        more = [unmetered] if unmetered else []
+        started = [peer for peer in [*peers, *profiles, *workers, *more] if _started(peer, stack, notes)]
         if ours not in started:
             raise SystemExit(notes[-1])
         notes.append(f"the sidecar was ready {ours.ready_after:.2f} s after its start")
         direct = Direct(site)
         direct.start()
-        yield plan.Cast(ours, [peer for peer in peers if peer in started], direct, profiles, workers, hub.pid, options.keys)
+        if unmetered not in started:
+            unmetered = None
+        yield plan.Cast(ours, [peer for peer in peers if peer in started], direct, profiles, workers, unmetered, hub.pid, options.keys)
 
 
 def _others(options: argparse.Namespace, site: Site, notes: list[str]) -> list[Peer]:

@@ -29,6 +29,8 @@ class Cast:
     """Sidecars in front of other kinds of hubs."""
     workers: Sequence[Sidecar]
     """Sidecars with more than one worker, on as many cores."""
+    unmetered: Sidecar | None
+    """The same build with its metering taken out."""
     hub_pid: int
     keys: int
     """How many distinct keys a contest may use."""
@@ -140,6 +142,11 @@ def _workers(cast: Cast) -> Contest:
     return _rates("workers", "small POST, by number of workers, each with a core", entries, "1 worker")
 
 
+def _metering(cast: Cast) -> Contest:
+    entries = [cast.entry(sidecar, chat()) for sidecar in (cast.ours, cast.unmetered) if sidecar is not None]
+    return _rates("metering", "small POST, with metering and with it taken out", entries, "unmetered")
+
+
 def _idle(cast: Cast) -> Contest:
     entries = cast.all(chat())
     return Contest("idle", "nothing to do; memory in MB", measures.idle, entries, "cpu", "ms/s", "sidecar", warms_up=False)
@@ -154,6 +161,7 @@ _CONTESTS: dict[str, Callable[[Cast], Contest]] = {
     "large": _large,
     "upload": _upload,
     "latency": _latency,
+    "metering": _metering,
     "profiles": _profiles,
     "bodies": _bodies,
     "many-streams": _many_streams,

@@ -74,6 +74,7 @@ TARGETS = (
     _key("revoked key", 1.2, 1.5),
     _key("garbage keys", 1.2, 1.5),
     _key("many keys", 0.8, 0.95),
+    Target("metering, requests a second, times the same build without it", "metering", "rate", "unmetered", 0.9, None),
     _cost("events, CPU for each, times envoy-static", "stream", "cpu", "envoy-static", 1.5, 1.0),
     _cost("open streams, memory of each, times envoy-static", "memory", "memory", "envoy-static", 1.0, None),
     _cost("open streams, memory of each, times nginx-lua", "memory", "memory", "nginx-lua", None, 1.0),

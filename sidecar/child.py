@@ -71,7 +71,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--parent", type=int, required=True, help="process id of the supervisor")
     parser.add_argument("--settings-fd", type=int, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
-    parser.add_argument("--listen-fd", type=int, default=None, help="a listening unix socket; otherwise the worker binds its own")
+    parser.add_argument("--listen-fd", type=int, default=None, help="a socket to accept from; otherwise the worker binds its own")
     parser.add_argument("--lock-fd", type=int, default=None, help="holds the lock of data_dir for as long as this process lives")
     return parser.parse_args(arguments)
 

@@ -78,7 +78,7 @@ def test_what_the_product_imports_is_what_it_asks_for() -> None:
     assert {provided_by.get(name, name) for name in foreign} <= declared | {"multidict", "yarl"}
 
 
-@pytest.mark.parametrize("name", ["runtime", "build", "dev"])
+@pytest.mark.parametrize("name", ["runtime", "build", "compile", "dev"])
 def test_locks_pin_everything_with_hashes_and_name_no_index(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     entries = re.findall(r"^([A-Za-z0-9._-]+)==\S+ .*\\\n((?: {4}--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)

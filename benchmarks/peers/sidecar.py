@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 import urllib.request
@@ -19,6 +20,9 @@ from sidecar.keys.setup import prepare
 from sidecar.settings.load import load
 from sidecar.store.client import connect
 
+ROOT = Path(__file__).resolve().parents[2]
+COMPILED = ROOT / "build" / "sidecar"
+"""Where `make compile` puts what an image runs; where it is not, the source runs."""
 FOLDED_WITHIN = 60.0
 AT_ONCE = 500
 
@@ -30,6 +34,8 @@ class Sidecar(Peer):
     title: ClassVar[str] = "sidecar, everything on"
     command: ClassVar[str] = "serve"
     listening: ClassVar[str] = "SIDECAR_PROXY__LISTEN"
+    module: ClassVar[str] = "sidecar"
+    path: ClassVar[str] = str(COMPILED)
 
     def __init__(self, site: Site, profile: str = "aigne", workers: int = 1) -> None:
         super().__init__(site)
@@ -57,7 +63,11 @@ class Sidecar(Peer):
 
     def launch(self) -> None:
         began = time.monotonic()
-        self.processes.start(_role, [sys.executable, "-m", "sidecar", self.command], self._settings)
+        self.processes.start(
+            _role,
+            [sys.executable, "-m", self.module, self.command],
+            self._settings | {"PYTHONPATH": self.path, "PYTHONSAFEPATH": "1"},
+        )
         wait_for(self._is_ready, "readiness of the sidecar")
         self.ready_after = time.monotonic() - began
         self.key = self.create_key()
@@ -107,12 +117,21 @@ class Sidecar(Peer):
         return not self.admin("GET", "/status")["spool"]["backlog_bytes"]
 
 
+class Unmetered(Sidecar):
+    """The same build with its metering taken out: see `benchmarks.unmetered`."""
+
+    name: ClassVar[str] = "unmetered"
+    title: ClassVar[str] = "sidecar, metering taken out"
+    module: ClassVar[str] = "benchmarks.unmetered"
+    path: ClassVar[str] = os.pathsep.join((str(COMPILED), str(ROOT)))
+
+
 def _role(command: str) -> str:
     """The name of one of its processes."""
     if "valkey-server" in command or "redis-server" in command:
         return "store"
-    _, child, rest = command.partition("sidecar.child ")
-    return rest.split()[0] if child else "supervisor"
+    words = command.split()
+    return words[words.index("--index") - 1] if "--index" in words else "supervisor"
 
 
 async def _create(environment: dict[str, str], count: int) -> list[str]:

@@ -156,7 +156,7 @@ class Plane:
             self._loop.hub_protocol.data_received(piece)
             await _turns(lambda: len(self._answer) > seen)  # noqa: B023  # asked at once
         # Whatever the line does behind its last byte belongs to the request too.
-        await _turns(lambda: not self.plane.front.tasks)
+        await _turns(lambda: not self.plane.front.requests)
         return self._taken()
 
     def writes(self) -> int:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sidecar import log
 from sidecar.cli import config_file, configuration
@@ -16,6 +16,7 @@ from sidecar.settings import Settings
 from sidecar.supervisor import data_dir, embedded_store, hardening, listeners
 from sidecar.supervisor.process import Launcher, PythonLauncher
 from sidecar.supervisor.run import Supervisor
+from sidecar.supervisor.sockets import WorkerSockets
 
 CHILD = (sys.executable, "-P", "-m", "sidecar.child")
 """How a child is started; -P keeps the working directory off its module path."""
@@ -45,10 +46,10 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
     log.setup(settings.log.level, "supervisor")
     hardening.apply()
     try:
-        fds = claim(settings, listening)
+        fds, sockets = claim(settings, listening)
     except (data_dir.DataDirError, listeners.ListenError, embedded_store.NoServerError) as error:
         raise CommandError(str(error)) from None
-    supervisor = Supervisor(settings, launch, reload=read, fds=fds)
+    supervisor = Supervisor(settings, launch, reload=read, fds=fds, sockets=sockets)
     try:
         return supervisor.run()
     finally:
@@ -56,21 +57,24 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
             Path(settings.proxy.listen.path).unlink(missing_ok=True)
 
 
-def claim(settings: Settings, listening: str = "proxy.listen") -> Mapping[str, Mapping[str, int]]:
-    """Take what the sidecar needs for itself; returns the descriptors that children of each role inherit.
+class Claim(NamedTuple):
+    """What the supervisor holds for its children."""
 
-    Raises DataDirError, ListenError and NoServerError.
-    """
+    fds: Mapping[str, Mapping[str, int]]
+    """Descriptors that children of a role inherit, by the option that announces them."""
+    sockets: WorkerSockets
+
+
+def claim(settings: Settings, listening: str = "proxy.listen") -> Claim:
+    """Take what the sidecar needs for itself. Raises DataDirError, ListenError and NoServerError."""
     directory = Path(settings.data_dir)
     data_dir.prepare(directory)
     lock = data_dir.lock(directory)
-    places = {listening: settings.proxy.listen, "admin.listen": settings.admin.listen, "metrics.listen": settings.metrics.listen}
-    for name, listen in places.items():
+    for name, listen in {"admin.listen": settings.admin.listen, "metrics.listen": settings.metrics.listen}.items():
         listeners.check(name, listen)
     if settings.store.url == "embedded":
         embedded_store.find_server()
+    sockets = WorkerSockets(listening)
+    sockets.add(settings.proxy.listen, settings.proxy.worker_count, listeners.PATIENCE)
     # The store holds the lock too: after a kill of the supervisor it may live a moment longer, with its file open.
-    fds = {"store": {"lock": lock}}
-    if settings.proxy.listen.path:
-        fds["worker"] = {"listen": listeners.unix_socket(settings.proxy.listen).detach()}
-    return fds
+    return Claim({"store": {"lock": lock}}, sockets)

@@ -25,6 +25,7 @@ _COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
 _COMMA = re.compile(rb"[ \t\r\n]*,?[ \t\r\n]*")
 _SCALAR = re.compile(rb"[^ \t\r\n,\]}]+")
 _QUOTE, _OPEN_OBJECT, _CLOSE_OBJECT, _OPEN_LIST, _CLOSE_LIST = b'"{}[]'
+_ABSENT = msgspec.Raw()
 _FOLDS_TO_ASCII = (b"\xc5\xbf", b"\xe2\x84\xaa")
 """UTF-8 of the two letters beyond ASCII that fold to s and k."""
 
@@ -74,13 +75,19 @@ class JsonPlaces:
 
     def peek(self, body: bytes) -> str:
         """The string at the first place that holds one, else the empty string. Judges nothing and never raises."""
-        return next((value for path in self._paths if (value := self._value(body, path)) is not None), "")
+        for path in self._paths:
+            value = self._value(body, path)
+            if value is not None:
+                return value
+        return ""
 
     def _value(self, body: bytes, path: tuple[str, ...]) -> str | None:
         part: bytes | msgspec.Raw = body
         try:
             for name in path:
                 part = self._decoders[name].decode(part).value
+                if part is _ABSENT:
+                    return None
             return msgspec.json.decode(part, type=str)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
@@ -203,7 +210,7 @@ def _require_object(body: bytes) -> None:
 
 def _member_decoder(name: str) -> msgspec.json.Decoder[Any]:
     """Reads the one member `name` of an object, unread, as `value`."""
-    return msgspec.json.Decoder(msgspec.defstruct("Member", [("value", msgspec.Raw)], rename={"value": name}))
+    return msgspec.json.Decoder(msgspec.defstruct("Member", [("value", msgspec.Raw, _ABSENT)], rename={"value": name}))
 
 
 def _token_of(name: str) -> bytes:

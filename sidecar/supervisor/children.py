@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from sidecar.settings import Settings
 from sidecar.settings.load import to_bytes
 from sidecar.supervisor.backoff import Backoff
 from sidecar.supervisor.process import Launcher, Process, Role
+from sidecar.supervisor.sockets import WorkerSockets
 
 CONTROL_HEAD_START = 5.0
 """Seconds that workers wait for the first control process, which makes pepper and tokens; a broken one must not keep them down."""
@@ -33,6 +35,8 @@ class Slot:
     deadline: float | None = None
     """When a child that was told to end is killed; None: it was not told."""
     backoff: Backoff = field(default_factory=Backoff)
+    listener: socket.socket | None = None
+    """What a worker here accepts from, or the last one did."""
 
     @property
     def name(self) -> str:
@@ -54,8 +58,16 @@ class Slot:
 class Children:
     """Every child of one supervisor."""
 
-    def __init__(self, settings: Settings, launch: Launcher, clock: Callable[[], float], fds: Mapping[Role, Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        launch: Launcher,
+        clock: Callable[[], float],
+        fds: Mapping[Role, Mapping[str, int]],
+        sockets: WorkerSockets,
+    ) -> None:
         self.settings = settings
+        self.sockets = sockets
         self.store = [Slot("store")] if settings.store.url == "embedded" else []
         self.control = Slot("control")
         self.workers = [Slot("worker", index) for index in range(settings.proxy.worker_count)]
@@ -66,7 +78,6 @@ class Children:
         self._launch = launch
         self._clock = clock
         self._fds = fds
-        self._settings = to_bytes(settings)
         self._born = clock()
 
     def all(self) -> list[Slot]:
@@ -80,20 +91,23 @@ class Children:
     def use(self, settings: Settings) -> None:
         """Start children with `settings` from now on."""
         self.settings = settings
-        self._settings = to_bytes(settings)
 
     def start_due(self) -> bool:
         """Start what should run and may; True when something was started."""
         waiting = [*self.store, self.control]
         if self.control.is_ready or self._clock() >= self._born + CONTROL_HEAD_START or self._workers_began():
             waiting += self.workers
-        started = [self.start(slot, self._settings) for slot in waiting if slot.process is None and slot.due <= self._clock()]
+        started = [self.start(slot, self.settings) for slot in waiting if slot.process is None and slot.due <= self._clock()]
         return any(started)
 
-    def start(self, slot: Slot, settings: bytes) -> bool:
+    def start(self, slot: Slot, settings: Settings) -> bool:
         """Start the child of `slot`; False, and it waits, when the system cannot."""
+        fds = dict(self._fds.get(slot.role, {}))
         try:
-            slot.process = self._launch(slot.role, slot.index, settings, self._fds.get(slot.role, {}))
+            if slot.role == "worker":
+                slot.listener = self.sockets.of(settings.proxy.listen, slot.index)
+                fds["listen"] = slot.listener.fileno()
+            slot.process = self._launch(slot.role, slot.index, to_bytes(settings), fds)
         except OSError as error:
             slot.due = self._clock() + slot.backoff.after(0)
             _logger.error("%s cannot be started (%s); trying again", slot.name, error.strerror)
@@ -112,6 +126,7 @@ class Children:
         lifetime = self._clock() - process.started
         if slot in self.leaving:
             self.leaving.remove(slot)
+        self._renew_listener(slot)
         if slot.deadline is not None:
             slot.due, slot.deadline = self._clock(), None
             return slot
@@ -133,6 +148,13 @@ class Children:
         times = [slot.deadline for slot in self.all() if slot.process is not None and slot.deadline is not None]
         times += [slot.due for slot in (*self.store, self.control, *self.workers) if slot.process is None]
         return min(times, default=None)
+
+    def _renew_listener(self, ended: Slot) -> None:
+        """A socket that no worker accepts from any more must not take in connections, which nobody would serve."""
+        listener, ended.listener = ended.listener, None
+        heirs = self.running((*self.workers, *self.candidates))
+        if listener is not None and not any(slot.listener is listener for slot in heirs):
+            self.sockets.renew(listener)
 
     def _workers_began(self) -> bool:
         return any(slot.process is not None or slot.restarts for slot in self.workers)

@@ -1,7 +1,6 @@
 """Addresses to listen on: tried before anything is started, so that a taken port is one sentence and no crash loop.
 
-Workers bind TCP ports themselves with SO_REUSEPORT. A unix socket cannot be shared like that: the
-supervisor makes it and the workers inherit it.
+The sockets of the workers are in `sidecar.supervisor.sockets`; the control process binds its own.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def check(name: str, listen: Listen, patience: float = PATIENCE) -> None:
         if not fault:
             return
         if fault.errno != errno.EADDRINUSE or time.monotonic() >= end:
-            raise ListenError(_sentence(name, listen, fault))
+            raise ListenError(sentence(name, listen, fault))
         time.sleep(0.05)
 
 
@@ -63,7 +62,7 @@ def unix_socket(listen: Listen) -> socket.socket:
         made.listen(BACKLOG)
     except OSError as error:
         made.close()
-        raise ListenError(_sentence("proxy.listen", listen, error)) from None
+        raise ListenError(sentence("proxy.listen", listen, error)) from None
     return made
 
 
@@ -95,7 +94,8 @@ def _refuse_live_socket(path: str) -> None:
     raise OSError(errno.EADDRINUSE, "in use")
 
 
-def _sentence(name: str, listen: Listen, error: OSError) -> str:
+def sentence(name: str, listen: Listen, error: OSError) -> str:
+    """What is wrong with `listen`, the setting `name`, and what to do."""
     if error.errno == errno.EADDRINUSE:
         return f"{name}: {listen} is in use by another program; stop it or choose another address"
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -1,6 +1,7 @@
 """New settings without a gap: new workers first, and the old ones drain when the new ones serve.
 
-If a new worker does not come up, the new ones are killed and everything stays as it was.
+A new worker accepts from the socket of the old one of its index, which is never closed: no connection is
+lost in its queue. If a new worker does not come up, the new ones are killed and everything stays as it was.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import signal
 from collections.abc import Callable
 
 from sidecar.settings import Settings
-from sidecar.settings.load import to_bytes
 from sidecar.supervisor.children import Children, Slot
+from sidecar.supervisor.listeners import ListenError
 from sidecar.supervisor.shutdown import CONTROL_FINISH, DRAIN_MARGIN
 
 PATIENCE = 30.0
@@ -29,9 +30,14 @@ class Replacement:
         self._settings = settings
         self._clock = clock
         self._deadline = clock() + PATIENCE
+        try:
+            children.sockets.add(settings.proxy.listen, settings.proxy.worker_count)
+        except ListenError as error:
+            self._give_up(str(error))
+            return
         children.candidates = [Slot("worker", index) for index in range(settings.proxy.worker_count)]
         for slot in children.candidates:
-            if not children.start(slot, to_bytes(settings)):
+            if not children.start(slot, settings):
                 self._give_up(f"new {slot.name} cannot be started")
                 return
 
@@ -57,6 +63,10 @@ class Replacement:
         self._children.leaving += self._children.running(self._children.candidates)
         self._children.candidates = []
 
+    def _let_go_of_sockets(self) -> None:
+        proxy = self._children.settings.proxy
+        self._children.sockets.keep(proxy.listen, proxy.worker_count)
+
     def _switch(self) -> None:
         children = self._children
         drain = children.settings.proxy.drain_timeout + DRAIN_MARGIN
@@ -64,6 +74,7 @@ class Replacement:
         children.workers, children.candidates = children.candidates, []
         children.leaving += old
         children.use(self._settings)
+        self._let_go_of_sockets()
         for slot in old:
             slot.tell(signal.SIGTERM, self._clock() + drain)
         # The next control process starts when this one has folded what it has: two would fold the same spools.
@@ -75,3 +86,4 @@ class Replacement:
             slot.tell(signal.SIGKILL, self._clock() + 1)
             self._children.leaving.append(slot)
         self._children.candidates = []
+        self._let_go_of_sockets()

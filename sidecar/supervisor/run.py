@@ -21,6 +21,7 @@ from sidecar.supervisor.children import Children
 from sidecar.supervisor.process import Launcher, Role
 from sidecar.supervisor.rolling import Replacement
 from sidecar.supervisor.shutdown import Shutdown
+from sidecar.supervisor.sockets import WorkerSockets
 from sidecar.supervisor.status import Child, Reload, Status
 
 _IDLE = 5.0
@@ -32,7 +33,7 @@ _logger = logging.getLogger("sidecar.supervisor")
 class Supervisor:
     """Runs the children of `settings` until SIGTERM or SIGINT; SIGHUP takes over what `reload` returns.
 
-    `fds` are descriptors that children of a role inherit, by the option that announces them.
+    `fds` are descriptors that children of a role inherit, by the option that announces them; `sockets` is what workers listen on.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class Supervisor:
         *,
         reload: Callable[[], Settings],
         fds: Mapping[Role, Mapping[str, int]],
+        sockets: WorkerSockets,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._children = Children(settings, launch, clock, fds)
+        self._children = Children(settings, launch, clock, fds, sockets)
         self._reload = reload
         self._clock = clock
         self._data_dir = Path(settings.data_dir)

@@ -39,6 +39,9 @@ class Shutdown:
             running = self._children.running(slots)
             if name not in self._told:
                 self._told.add(name)
+                if name == "workers":
+                    # A worker that drains closes its socket; kept open here, it would take in connections that nobody serves.
+                    self._children.sockets.close()
                 for slot in running:
                     # A worker that a reload has told to drain keeps its deadline; told twice, it would hurry.
                     if slot.deadline is None or slot.role == "control":

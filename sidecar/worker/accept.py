@@ -8,7 +8,7 @@ from sidecar.redaction import without_secrets
 from sidecar.refusals import LOOP_DETECTED, Refused
 from sidecar.worker.client.address import ClientAddress
 from sidecar.worker.client.exchange import Exchange
-from sidecar.worker.client.head import RequestHead
+from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.meter import LONGEST_AGENT, Record
 from sidecar.worker.tracing import span_of
 
@@ -30,10 +30,12 @@ class Accept:
         head = exchange.head
         record = Record(self._request_ids(), exchange.started)
         record.queue = self._clock() - exchange.started
-        record.method = head.method.decode()
-        record.path = head.target.path.decode()
+        notes = head.notes
+        if notes.agent is None:
+            notes.method, notes.path = head.method.decode(), head.target.path.decode()
+            notes.agent = without_secrets((head.first(b"user-agent") or b"").decode("utf-8", "replace"), LONGEST_AGENT)
+        record.method, record.path, record.agent = notes.method, notes.path, notes.agent
         record.client = self._addresses.of(exchange.connection.peer, head.all(b"x-forwarded-for"))
-        record.agent = without_secrets((head.first(b"user-agent") or b"").decode("utf-8", "replace"), LONGEST_AGENT)
         span = span_of(head.first(b"traceparent"))
         record.trace_id, record.span_id, record.traceparent = span.trace_id, span.span_id, span.traceparent
         return record

@@ -11,6 +11,7 @@ import msgspec
 
 from sidecar.keys.record import Secret
 from sidecar.refusals import BAD_CREDENTIAL, RETRY_AFTER, Refused
+from sidecar.worker.error_document import ErrorBody, ErrorDocument
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CORS = "access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
@@ -24,21 +25,6 @@ def deprecation(secret: Secret) -> bytes:
     if secret.expires_at is not None:
         lines += f"sunset: {formatdate(secret.expires_at, usegmt=True)}\r\n"
     return lines.encode()
-
-
-class ErrorBody(msgspec.Struct, kw_only=True):
-    """The `error` member of a refusal."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class ErrorDocument(msgspec.Struct):
-    """The body of every refusal."""
-
-    error: ErrorBody
 
 
 class Answers:

@@ -7,7 +7,6 @@ prefix off model names in JSON. All other bodies stream.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from sidecar.hubs.model import find_models, peek_model, replace_prefix, strip_prefix
 from sidecar.hubs.profile import Profile, Route
@@ -22,12 +21,15 @@ _LARGEST_PEEK = 64 << 10
 _MAX_TOKENS = re.compile(rb'"max(?:_completion|_output)?_?[tT]okens"\s*:\s*(\d{1,9})')
 
 
-class Inspected(NamedTuple):
+class Inspected:
     """What the body told: `body` is None when it streams, `refused` is a verdict on its models."""
 
-    model: str
-    body: bytes | None
-    refused: Refused | None
+    __slots__ = ("body", "model", "refused")
+
+    def __init__(self, model: str, body: bytes | None, refused: Refused | None) -> None:
+        self.model = model
+        self.body = body
+        self.refused = refused
 
 
 class BodyInspector:

@@ -7,13 +7,13 @@ refusal, a fault within it breaks the client's connection off, so that it never 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from sidecar.hubs.profile import Route
 from sidecar.hubs.usage import UsageReader, open_reader
 from sidecar.refusals import HUB_BROKEN_ANSWER, HUB_REJECTED_CREDENTIAL, HUB_TIMEOUT, HUB_UNAVAILABLE, Refused
 from sidecar.worker.client.body import ClientGone
 from sidecar.worker.client.exchange import Exchange
+from sidecar.worker.drive import Drive
 from sidecar.worker.meter import Meter, Record
 from sidecar.worker.rewrite import AnswerRewriter, Caller, Framing, RequestRewriter
 from sidecar.worker.upstream.connection import HubConnection, HubFault
@@ -63,7 +63,7 @@ class Forwarder:
         answers: AnswerRewriter,
         meter: Meter,
         drains: Drains,
-        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
         *,
         maps_unauthorized: bool,
     ) -> None:
@@ -72,7 +72,8 @@ class Forwarder:
         self._answers = answers
         self._meter = meter
         self._drains = drains
-        self._clock = clock
+        self._loop = loop
+        self._clock = loop.time
         self._maps_unauthorized = maps_unauthorized
         self.truncated = 0
         """Answers that broke off, since the worker began."""
@@ -86,7 +87,7 @@ class Forwarder:
         method = exchange.head.method
         hub = self._pool.take(method) or await self._pool.connect(method)
         record.hub_started = self._clock()
-        upload: asyncio.Task[None] | None = None
+        upload: Drive | None = None
         exchange.on_gone = lambda: self._client_gone(hub)
         try:
             if job.body is not None:
@@ -94,7 +95,8 @@ class Forwarder:
                 hub.send(self._requests.head(exchange.head, job.hub_path, job.route, job.caller, Framing(length, False)) + job.body)
                 hub.sent()
             else:
-                upload = asyncio.get_running_loop().create_task(self._upload(job, hub, first))
+                upload = Drive(self._upload(job, hub, first), self._loop)
+                upload.start()
             if exchange.gone:
                 self._client_gone(hub)
             await self.answer(job, hub)
@@ -104,7 +106,7 @@ class Forwarder:
             self.broken(job, fault)
         finally:
             exchange.on_gone = None
-            if upload is not None and not upload.done():
+            if upload is not None:
                 upload.cancel()
             self._drains.end(hub)
             self._pool.give_back(hub)

@@ -103,6 +103,7 @@ class Gateway:
         found = None if public else await self._enforcer.identify(head, record)
         self._open.add(record, exchange)
         if matched is None:
+            assert no_route is not None
             raise no_route
         record.route = matched.route.name
         # authorize
@@ -127,9 +128,9 @@ class Gateway:
 
     # accept
 
-    def _match(self, record: Record) -> tuple[Matched | None, Refused]:
+    def _match(self, record: Record) -> tuple[Matched | None, Refused | None]:
         try:
-            return self._router.match(record.method, record.path), Refused(INTERNAL_ERROR)
+            return self._router.match(record.method, record.path), None
         except Refused as refused:
             # Told only after the key was seen: without one, every path answers alike.
             return None, refused

@@ -23,10 +23,11 @@ from sidecar.refusals import (
     Refusal,
     Refused,
 )
-from sidecar.worker.client.head import RequestHead
+from sidecar.worker.client.request_head import RequestHead
 
 LONGEST_TOKEN = 4096
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-+\--~]+)")
+_HUB_KEY_PREFIX = HUB_KEY_PREFIX.encode()
 _STATUS_REFUSALS: dict[str, Refusal] = {"expired": API_KEY_EXPIRED, "revoked": API_KEY_REVOKED, "disabled": API_KEY_DISABLED}
 
 
@@ -56,6 +57,8 @@ def credential(head: RequestHead) -> bytes:
     Raises Refused: missing_api_key, invalid_api_key for another scheme, invalid_request for more than
     one credential or a broken field.
     """
+    if head.token is not None and head.target.query is None:
+        return _known_form(head.token)
     values = head.all(b"authorization")
     if not values or not values[0]:
         if len(values) > 1:
@@ -70,8 +73,11 @@ def credential(head: RequestHead) -> bytes:
         if scheme.lower() != b"bearer":
             raise Refused(INVALID_API_KEY, "Only Authorization: Bearer <key> is accepted.")
         raise Refused(BAD_CREDENTIAL if rest.strip() else MISSING_API_KEY)
-    token = match[1]
-    if token.startswith(HUB_KEY_PREFIX.encode()):
+    return _known_form(match[1])
+
+
+def _known_form(token: bytes) -> bytes:
+    if token.startswith(_HUB_KEY_PREFIX):
         raise Refused(INVALID_API_KEY, "This is an access key of the hub itself; send an API key that was issued for this service.")
     if len(token) > LONGEST_TOKEN:
         raise Refused(INVALID_API_KEY)

@@ -107,7 +107,7 @@ class DataPlane:
             AnswerRewriter(profile),
             parts.meter,
             self.drains,
-            loop.time,
+            loop,
             maps_unauthorized=bool(settings.hub.access_key),
         )
         self.front = Front(proxy, loop, self.ticker, self._serving(parts), "http" if proxy.tls is None else "https")
@@ -152,20 +152,21 @@ class DataPlane:
         while self.front.awaits_first() and self._loop.time() < end:  # noqa: ASYNC110  # nobody tells when a client asks
             await asyncio.sleep(0.02)
         self.front.close_idle()
-        if self.front.tasks:
-            await asyncio.wait(self.front.tasks, timeout=end - self._loop.time())
+        await self.front.served(end - self._loop.time())
         await self.front.sent(end - self._loop.time())
         self.open.cut_all(SHUTTING_DOWN)
         for connection in list(self.front.connections):
             connection.abort()
         self.pool.close()
-        if self.front.tasks:
-            await asyncio.wait(self.front.tasks, timeout=1.0)
+        await self.front.served(1.0)
+        for request in list(self.front.requests):
+            request.cancel()
         self.ticker.stop()
 
 
 def _request_ids() -> Callable[[], str]:
     """Ids that are unique over all workers and starts: a random beginning and a count."""
-    begin = secrets.token_hex(6)
-    numbers = itertools.count(1)
-    return lambda: f"req_{begin}{next(numbers):08x}"
+    begin = f"req_{secrets.token_hex(6)}"
+    # From here on eight digits, without padding each.
+    numbers = itertools.count(1 << 28)
+    return lambda: begin + hex(next(numbers))[2:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -29,8 +30,10 @@ from sidecar.keys.reader import KeyReader
 from sidecar.keys.rehash import Rehasher
 from sidecar.keys.repository import KeyRepository
 from sidecar.limits.admission import Limiter
+from sidecar.listening import bind
 from sidecar.settings.declaration import Settings, Tls
 from sidecar.store.client import Store, connect
+from sidecar.worker import queued
 from sidecar.worker.descriptors import fit
 from sidecar.worker.plane import DataPlane
 from sidecar.worker.propagation import Propagation
@@ -44,7 +47,7 @@ BACKLOG = 4096
 
 
 def main(settings: Settings, *, index: int, listen_fd: int | None, ready: Callable[[], None]) -> int:
-    """Be worker number `index`. `listen_fd` is a listening socket that is shared, or None to bind one of our own."""
+    """Be worker number `index`. `listen_fd` is a socket to accept from, which others may have too, or None to bind one of our own."""
     return run(settings, index, listen_fd, ready, DataPlane)
 
 
@@ -110,14 +113,18 @@ class Worker:
         """Serve `listener` until SIGTERM, then drain."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
+        context = tls_context(self._settings.proxy.tls)
         background = [asyncio.create_task(work) for work in (self._lease.run(), self._limiter.run(), self._report())]
-        server = await self._listen(listener)
+        server = await self._listen(listener, context)
         await self._plane.start()
+        # What is here now stays: the collector need not look at it again, which would hold up requests for some milliseconds.
+        gc.collect()
+        gc.freeze()
         ready()
         log.info("worker %d serves on %s", self._index, self._settings.proxy.listen)
         ending = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([ending, *background], return_when=asyncio.FIRST_COMPLETED)
-        server.close()
+        await self._stop_listening(server, listener, context)
         await self._plane.drain(self._settings.proxy.drain_timeout)
         await self._limiter.close()
         await self._rehasher.close()
@@ -129,12 +136,17 @@ class Worker:
         if failures:
             raise failures[0]
 
-    async def _listen(self, listener: socket.socket) -> asyncio.AbstractServer:
-        context = tls_context(self._settings.proxy.tls)
+    async def _listen(self, listener: socket.socket, context: ssl.SSLContext | None) -> asyncio.AbstractServer:
         # A connection counts only once its handshake is done, so a dripping one must not last longer than a dripping head.
         patience = self._settings.proxy.timeouts.header if context is not None else None
         create = self._loop.create_unix_server if listener.family == socket.AF_UNIX else self._loop.create_server
         return await create(self._plane.connection, sock=listener, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=patience)
+
+    async def _stop_listening(self, server: asyncio.AbstractServer, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Close our end of `listener` and serve what has come until then, for we may be the last to have it."""
+        last = listener.dup()
+        server.close()
+        await queued.serve(queued.take(last, BACKLOG), self._plane.connection, context)
 
     def _key_changed(self, key_id: str | None) -> None:
         self._plane.open.key_changed(key_id)
@@ -194,14 +206,10 @@ def tls_context(tls: Tls | None) -> ssl.SSLContext | None:
 
 
 def _listener(settings: Settings, listen_fd: int | None) -> socket.socket:
-    if listen_fd is not None:
-        return socket.socket(fileno=listen_fd)
-    listen = settings.proxy.listen
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((listen.host, listen.port))
-    listener.listen(BACKLOG)
+    if listen_fd is None:
+        listener = bind(settings.proxy.listen)
+    else:
+        os.set_inheritable(listen_fd, False)
+        listener = socket.socket(fileno=listen_fd)
     listener.setblocking(False)
     return listener

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from operator import itemgetter
-from typing import NamedTuple
+from operator import attrgetter
 
 from msgspec import structs
 
 from sidecar.hubs.profile import Profile, Route
 from sidecar.hubs.protected import HOP_BY_HOP, HeaderPolicy
 from sidecar.settings.declaration import Hub
-from sidecar.worker.client.head import RequestHead
+from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.identify import parameter_name
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -41,22 +40,28 @@ _OF_THE_MESSAGE = frozenset(
 _COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
 
 
-class Caller(NamedTuple):
+class Caller:
     """What the injected fields may speak of."""
 
-    key_id: str
-    request_id: str
-    client: str
-    scheme: str
-    host: str
-    traceparent: str
+    __slots__ = ("client", "host", "key_id", "request_id", "scheme", "traceparent")
+
+    def __init__(self, key_id: str, request_id: str, client: str, scheme: str, host: str, traceparent: str) -> None:
+        self.key_id = key_id
+        self.request_id = request_id
+        self.client = client
+        self.scheme = scheme
+        self.host = host
+        self.traceparent = traceparent
 
 
-class Framing(NamedTuple):
+class Framing:
     """How a body is sent: `length` bytes, or chunked, or (None, False) when there is none."""
 
-    length: int | None
-    chunked: bool
+    __slots__ = ("chunked", "length")
+
+    def __init__(self, length: int | None, chunked: bool) -> None:
+        self.length = length
+        self.chunked = chunked
 
 
 class RequestRewriter:
@@ -82,9 +87,10 @@ class RequestRewriter:
 
     def head(self, head: RequestHead, hub_path: bytes, route: Route, caller: Caller, framing: Framing, *, upgrade: bool = False) -> bytes:
         """The request head for the hub, with the blank line behind it."""
-        parts = [b"%b %b HTTP/1.1\r\n" % (head.method, self.target(head, hub_path)), self._line]
-        parts += self.passed(head)
-        parts.append(self.injected(route, caller))
+        passed = head.notes.passed
+        if passed is None:
+            passed = head.notes.passed = b"".join(self.passed(head))
+        parts = [b"%b %b HTTP/1.1\r\n" % (head.method, self.target(head, hub_path)), self._line, passed, self.injected(route, caller)]
         if framing.chunked:
             parts.append(b"transfer-encoding: chunked\r\n")
         elif framing.length is not None:
@@ -176,12 +182,12 @@ class _Injection:
         self.names = frozenset(line.partition(":")[0].lower().encode() for line in template.split("\r\n") if line)
         # Literal text and places by turns: what a caller says can then never be taken for a place.
         literals = re.split(r"\{(\w+)\}", template.replace("{access_key}", "\0"))
-        places = [Caller._fields.index(place) for place in literals[1::2]]
-        # One value more than there are places, which prints as nothing: itemgetter gives a tuple only for two or more.
-        self._pick = itemgetter(*places, 0)
-        self._format = "%s".join(text.replace("%", "%%") for text in literals[::2]).replace("\0", access_key.replace("%", "%%")) + "%.0s"
+        # With two to begin with: attrgetter gives a tuple only for two or more.
+        self._pick = attrgetter("scheme", "host", *literals[1::2])
+        self._text = [text.replace("\0", access_key) for text in literals]
 
     def lines(self, caller: Caller) -> bytes:
         """The lines for `caller`."""
-        text: str = self._format % self._pick(caller)
-        return text.encode("latin-1", "replace")
+        text = self._text.copy()
+        text[1::2] = self._pick(caller)[2:]
+        return "".join(text).encode("latin-1", "replace")

@@ -19,9 +19,8 @@ import pytest
 from tests.failures.logs import assert_clean
 from tests.support.hammer import hammer
 from tests.support.raw_hub import RawHubProcess, raw_hub_process
-from tests.support.sidecar import Sidecar, call, wait_until
-from tests.support.store import Server
-from tests.support.tools import missing, require
+from tests.support.sidecar import Sidecar, wait_until
+from tests.support.tools import require
 
 PATIENCE = 30.0
 
@@ -105,44 +104,3 @@ def test_without_descriptors_the_worker_refuses_in_good_order_and_recovers(hub: 
         wait_until(lambda: sidecar.ask(secret, "/v1/x", {}).status == 200, within=PATIENCE)
         assert sidecar.metric("sidecar_spool_dropped_total") == 0
         assert_clean(sidecar)
-
-
-def test_a_full_disk_stops_no_request(hub: RawHubProcess, tmp_path: Path) -> None:
-    unshare = require("unshare", install="apt-get install util-linux")
-    if subprocess.run([unshare, "-m", "true"], capture_output=True, check=False).returncode:
-        missing("the right to mount", "run as root or with CAP_SYS_ADMIN")
-    data = tmp_path / "data"
-    data.mkdir(mode=0o700)
-    store = Server(tmp_path / "store", tcp=True)
-    store.start()
-    wrapper = [unshare, "-m", "sh", "-c", f'mount -t tmpfs -o size=3m,mode=700 none "{data}" && exec "$@"', "sh"]
-    try:
-        with Confined(tmp_path, hub.url, wrapper, store__url=store.url, spool__segment_bytes="64KiB") as sidecar:
-            inside = Path(f"/proc/{sidecar.children('control')[0]}/root{data}")
-            token = (inside / "admin-token").read_text().strip()
-            answer = call("POST", f"{sidecar.admin_url}/admin/v1/keys", {"name": "x"}, {"Authorization": f"Bearer {token}"})
-            key_id, secret = answer.json["key"]["id"], answer.json["secret"]
-            (inside / "ballast").write_bytes(
-                bytes((3 << 20) - sum(path.stat().st_size for path in inside.rglob("*") if path.is_file()) - (150 << 10))
-            )
-            with contextlib.suppress(OSError), (inside / "more").open("wb", buffering=0) as rest:
-                while rest.write(bytes(4096)):
-                    pass
-            statuses = Counter(sidecar.ask(secret, "/v1/x", {}).status for _ in range(200))
-            assert statuses == {200: 200}, "a full disk is no reason to refuse"
-            wait_until(lambda: "events were lost" in sidecar.log.read_text(), within=PATIENCE, what="a word in the log")
-            for name in ("ballast", "more"):
-                (inside / name).unlink()
-
-            def counted() -> float:
-                return sidecar.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok")
-
-            time.sleep(1.1)  # the spool looks for room once a second
-            before = counted()
-            for _ in range(20):
-                assert sidecar.ask(secret, "/v1/x", {}).status == 200
-            wait_until(lambda: counted() >= before + 20, within=PATIENCE, what="use is counted again")
-            wait_until(lambda: sidecar.metric("sidecar_spool_dropped_total") > 0, within=PATIENCE, what="a count of what was lost")
-            assert_clean(sidecar)
-    finally:
-        store.close()

@@ -43,10 +43,8 @@ def main() -> int:
         note("crash")
         return 3
     listener = None
-    if options.role == "worker" and not settings.proxy.listen.path:
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((settings.proxy.listen.host, settings.proxy.listen.port))
+    if options.role == "worker":
+        listener = socket.socket(fileno=options.listen_fd)
         listener.listen()
     if behaviour != "mute" or options.role != "worker":
         note("ready")  # first, for what the supervisor does about it must come after it

@@ -21,14 +21,14 @@ def main(file: Path, events: Path) -> int:
     settings = load(file, {})
     log.setup("debug", "supervisor")
     hardening.apply()
-    fds = claim(settings)
+    fds, sockets = claim(settings)
     fake = PythonLauncher([sys.executable, str(FAKE), str(events)], os.environ)
     real = PythonLauncher(CHILD, os.environ)
 
     def launch(role: str, index: int, settings: bytes, fds: Mapping[str, int]) -> ChildProcess:
         return (real if role == "store" else fake)(role, index, settings, fds)
 
-    return Supervisor(settings, launch, reload=lambda: load(file, {}), fds=fds).run()
+    return Supervisor(settings, launch, reload=lambda: load(file, {}), fds=fds, sockets=sockets).run()
 
 
 if __name__ == "__main__":

@@ -3,69 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import pytest
 
 from sidecar.settings import load
-from sidecar.supervisor.children import CONTROL_HEAD_START, Children, how
+from sidecar.supervisor.children import CONTROL_HEAD_START, how
 from sidecar.supervisor.rolling import PATIENCE, Replacement
 from sidecar.supervisor.shutdown import NOTICE, Shutdown
-
-
-@dataclass
-class Paper:
-    """A child on paper."""
-
-    pid: int
-    role: str
-    started: float
-    ready: bool = False
-    ready_fd: int = -1
-    signals: list[int] = field(default_factory=list)
-
-    def hear(self) -> None:
-        self.ready = True
-
-    def send(self, number: int) -> None:
-        self.signals.append(number)
-
-    def gone(self) -> None:
-        self.pid = 0
-
-
-class World:
-    """Children, a clock, and what was started."""
-
-    def __init__(self, **environment: str) -> None:
-        self.now = 100.0
-        self.started: list[Paper] = []
-        self.refuse = False
-        self.children = Children(load(None, environment), self.launch, lambda: self.now, {})
-
-    def launch(self, role: str, index: int, settings: bytes, fds: Mapping[str, int]) -> Paper:
-        if self.refuse:
-            raise OSError(11, "Resource temporarily unavailable")
-        self.started.append(Paper(len(self.started) + 1, role, self.now))
-        return self.started[-1]
-
-    def roles(self) -> list[str]:
-        return [paper.role for paper in self.started]
-
-    def last(self, role: str) -> Paper:
-        return next(paper for paper in reversed(self.started) if paper.role == role)
-
-    def end(self, paper: Paper, code: int = -9) -> None:
-        self.children.ended(paper.pid, code)
-
-    def serve(self) -> None:
-        """Everything runs and is ready."""
-        self.children.start_due()
-        self.last("control").ready = True
-        self.children.start_due()
-        for paper in self.started:
-            paper.ready = True
+from tests.supervisor.paper import World
 
 
 def test_workers_wait_for_control_which_makes_what_they_need() -> None:

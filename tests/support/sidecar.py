@@ -154,7 +154,11 @@ class Sidecar:
         assert self.process is not None
         found = []
         for pid in _children_of(self.process.pid):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except (FileNotFoundError, ProcessLookupError):
+                # It has ended since it was listed.
+                continue
             if f"sidecar.child {role} " in command or (role == "store" and "valkey-server" in command):
                 found.append(pid)
         return found

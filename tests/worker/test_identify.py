@@ -11,7 +11,8 @@ from sidecar.keys.record import Key, Secret
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds
 from sidecar.throttle import Throttle
-from sidecar.worker.client.head import HeadReader, RequestHead
+from sidecar.worker.client.head import HeadReader
+from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.identify import Identifier, credential, judge, parameter_name
 from tests.worker.plane import Keys
 

@@ -1,6 +1,6 @@
 """Reads what a call used out of the hub's answer, while it passes: bounded memory, no byte changed, nothing invented."""
 
+from sidecar.hubs.usage.documents import Usage
 from sidecar.hubs.usage.reader import UsageReader, open_reader
-from sidecar.hubs.usage.tally import Usage
 
 __all__ = ["Usage", "UsageReader", "open_reader"]

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from sidecar.hubs.usage.tally import Counts, Tally, count
+from sidecar.hubs.usage.documents import Aigne, AigneImages, Anthropic, Ollama, OpenAi, OpenAiImages
+from sidecar.hubs.usage.tally import Tally, count
 
 Read = Callable[[bytes, Tally], None]
 """Reads one document; raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError when it is none."""
@@ -32,78 +33,16 @@ class Dialect:
     """Anything that is neither events nor JSON is bare text, which ends in an error message when the call failed."""
 
 
-class _AigneJson(msgspec.Struct):
-    usage: Counts | None = None
-    model: Any = None
-    modelWithProvider: Any = None  # noqa: N815
-
-
-class _AigneDelta(msgspec.Struct):
-    json: _AigneJson | None = None
-
-
-class _Aigne(msgspec.Struct):
-    usage: Counts | None = None
-    model: Any = None
-    modelWithProvider: Any = None  # noqa: N815
-    delta: _AigneDelta | None = None
-    error: Any = None
-
-
-class _AigneImages(msgspec.Struct):
-    usage: Counts | None = None
-    model: Any = None
-    modelWithProvider: Any = None  # noqa: N815
-    images: list[msgspec.Raw] | None = None
-    data: list[msgspec.Raw] | None = None
-    error: Any = None
-
-
-class _Nested(msgspec.Struct):
-    usage: Counts | None = None
-    model: Any = None
-    error: Any = None
-
-
-class _OpenAi(msgspec.Struct):
-    usage: Counts | None = None
-    model: Any = None
-    response: _Nested | None = None
-    error: Any = None
-
-
-class _OpenAiImages(msgspec.Struct):
-    usage: Counts | None = None
-    model: Any = None
-    data: list[msgspec.Raw] | None = None
-    type: Any = None
-    error: Any = None
-
-
-class _Anthropic(msgspec.Struct):
-    usage: Counts | None = None
-    model: Any = None
-    message: _Nested | None = None
-    error: Any = None
-
-
-class _Ollama(msgspec.Struct):
-    model: Any = None
-    prompt_eval_count: Any = None
-    eval_count: Any = None
-    error: Any = None
-
-
 def _decoder(type_: Any) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(type_).decode
 
 
-_decode_aigne = _decoder(_Aigne)
-_decode_aigne_images = _decoder(_AigneImages)
-_decode_openai = _decoder(_OpenAi)
-_decode_openai_images = _decoder(_OpenAiImages)
-_decode_anthropic = _decoder(_Anthropic)
-_decode_ollama = _decoder(_Ollama)
+_decode_aigne = _decoder(Aigne)
+_decode_aigne_images = _decoder(AigneImages)
+_decode_openai = _decoder(OpenAi)
+_decode_openai_images = _decoder(OpenAiImages)
+_decode_anthropic = _decoder(Anthropic)
+_decode_ollama = _decoder(Ollama)
 
 
 def _aigne(document: bytes, tally: Tally) -> None:

@@ -6,8 +6,9 @@ import msgspec
 
 from sidecar.events.record import NO_TOKENS
 from sidecar.hubs.usage.dialects import Dialect
+from sidecar.hubs.usage.documents import Usage
 from sidecar.hubs.usage.reducer import Reducer
-from sidecar.hubs.usage.tally import Tally, Usage
+from sidecar.hubs.usage.tally import Tally
 
 LARGEST_DOCUMENT = 256 << 10
 """A JSON answer up to this size is kept whole and decoded at once, a larger one is reduced as it passes."""

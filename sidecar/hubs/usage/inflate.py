@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from typing import ClassVar
 
 LARGEST_PIECE = 256 << 10
 LARGEST_ANSWER = 128 << 20
@@ -15,7 +16,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 class Inflater:
     """Turns a compressed answer into the pieces of the plain one. Garbage ends it silently."""
 
-    CODINGS = ("gzip", "x-gzip", "deflate")
+    CODINGS: ClassVar[tuple[str, ...]] = ("gzip", "x-gzip", "deflate")
 
     def __init__(self, coding: str) -> None:
         # RFC 9110 8.4.1.2 tells of servers that leave the zlib wrapper out; its two bytes tell.

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from sidecar.events.record import NO_TOKENS
 from sidecar.hubs.usage.dialects import DIALECTS
+from sidecar.hubs.usage.documents import Usage
 from sidecar.hubs.usage.frames import Document, Events, Lines, Text
 from sidecar.hubs.usage.inflate import Inflater
-from sidecar.hubs.usage.tally import Usage
 
 _NOTHING = Usage(NO_TOKENS, "", "none", "")
 

@@ -3,52 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from sidecar.events.record import Tokens, UsageSource
-
-Failure = Literal["", "empty_answer", "error_in_answer", "error_event", "error_text", "hub_rejected_credential"]
-"""How a failure was hidden in a 200; a label of metrics, so a small fixed set."""
+from sidecar.hubs.usage.documents import Counts, Failure, Usage
 
 LARGEST = 1 << 53
 """Beyond it JSON numbers are not exact in the hubs' own language; a larger figure is garbage."""
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """What one answer used, in the hub's own words.
-
-    `tokens.input` is what the hub calls its input: OpenAI counts cached tokens in it, Anthropic beside it.
-    `source` is `partial` when the answer broke off after figures were seen, `none` when it had none.
-    """
-
-    tokens: Tokens
-    model: str
-    source: UsageSource
-    error: str
-    """A failure hidden in a 200, as a short label; empty when there was none."""
-
-
-class Counts(msgspec.Struct):
-    """A usage object, in every spelling that hubs use. Values are judged one by one, so one that is garbage spoils no other."""
-
-    inputTokens: Any = None  # noqa: N815
-    outputTokens: Any = None  # noqa: N815
-    cacheReadInputTokens: Any = None  # noqa: N815
-    cacheCreationInputTokens: Any = None  # noqa: N815
-    aigneHubCredits: Any = None  # noqa: N815
-    promptTokens: Any = None  # noqa: N815
-    completionTokens: Any = None  # noqa: N815
-    input_tokens: Any = None
-    output_tokens: Any = None
-    prompt_tokens: Any = None
-    completion_tokens: Any = None
-    total_tokens: Any = None
-    cache_read_input_tokens: Any = None
-    cache_creation_input_tokens: Any = None
-    prompt_tokens_details: Any = None
-    input_tokens_details: Any = None
 
 
 class Tally:
@@ -78,19 +39,17 @@ class Tally:
         if read is None and written is None:
             # Rerankers and some embedders say nothing but a total; all of it went in.
             read = count(counts.total_tokens)
-        cached = _first(
-            counts.cacheReadInputTokens,
-            counts.cache_read_input_tokens,
-            _cached(counts.prompt_tokens_details),
-            _cached(counts.input_tokens_details),
-        )
+        cached = _first(counts.cacheReadInputTokens, counts.cache_read_input_tokens)
+        if cached is None:
+            cached = _first(_cached(counts.prompt_tokens_details), _cached(counts.input_tokens_details))
         created = _first(counts.cacheCreationInputTokens, counts.cache_creation_input_tokens)
         self.input = self.input if read is None else read
         self.output = self.output if written is None else written
         self.cached_input = self.cached_input if cached is None else cached
         self.cache_creation_input = self.cache_creation_input if created is None else created
-        credits_ = amount(counts.aigneHubCredits)
-        self.credits = self.credits if credits_ is None else credits_
+        if counts.aigneHubCredits is not None:
+            credits_ = amount(counts.aigneHubCredits)
+            self.credits = self.credits if credits_ is None else credits_
 
     def name_model(self, *names: Any) -> None:
         """Take the first of `names` that is one."""
@@ -101,8 +60,15 @@ class Tally:
 
     def usage(self, complete: bool) -> Usage:
         """The answer's use; `complete` is False when it broke off."""
-        figures = (self.input, self.output, self.cached_input, self.cache_creation_input, self.credits, self.images)
-        source: UsageSource = "none" if not any(figure is not None for figure in figures) else "hub" if complete else "partial"
+        silent = (
+            self.input is None
+            and self.output is None
+            and self.images is None
+            and self.credits is None
+            and self.cached_input is None
+            and self.cache_creation_input is None
+        )
+        source: UsageSource = "none" if silent else "hub" if complete else "partial"
         tokens = Tokens(
             self.input or 0,
             self.output or 0,
@@ -132,7 +98,11 @@ def amount(value: Any) -> float | None:
 
 def _first(*values: Any) -> int | None:
     for value in values:
-        if value is not None and (number := count(value)) is not None:
+        if value is None:
+            continue
+        if type(value) is int and 0 <= value < LARGEST:
+            return value
+        if (number := count(value)) is not None:
             return number
     return None
 

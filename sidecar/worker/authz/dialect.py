@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sidecar.refusals import INVALID_REQUEST, METHOD_REFUSED, TARGET_TOO_LONG, UNKNOWN_ROUTE, Refused
-from sidecar.worker.client.head import METHODS, RequestHead
+from sidecar.worker.client.head import METHODS
+from sidecar.worker.client.request_head import Notes, RequestHead
 from sidecar.worker.client.target import Target, parse_target
 
 
@@ -74,7 +75,7 @@ def question_of(head: RequestHead, longest_target: int) -> Question:
 def _retold(head: RequestHead, method: bytes, target: Target, host: bytes) -> RequestHead:
     return RequestHead(
         method, target, head.minor_version, head.fields, host, head.content_length, head.chunked, head.keep_alive,
-        head.expects_continue, head.nominated, head.upgrade, head.read,
+        head.expects_continue, head.nominated, head.upgrade, head.read, head.token, Notes(),
     )  # fmt: skip
 
 

@@ -89,6 +89,7 @@ class Line:
                 raise Refused(OVERLOADED)
             found = await self._parts.enforcer.identify(head, record)
         if matched is None:
+            assert no_route is not None
             raise no_route
         route = matched.route
         record.route = route.name
@@ -114,9 +115,9 @@ class Line:
 
     # accept
 
-    def _match(self, record: Record) -> tuple[Matched | None, Refused]:
+    def _match(self, record: Record) -> tuple[Matched | None, Refused | None]:
         try:
-            return self._parts.router.match(record.method, record.path), Refused(INTERNAL_ERROR)
+            return self._parts.router.match(record.method, record.path), None
         except Refused as refused:
             # Told only after the key was seen: without one, every path answers alike.
             return None, refused

@@ -10,5 +10,5 @@ from sidecar.worker.process import run
 
 
 def main(settings: Settings, *, index: int, listen_fd: int | None, ready: Callable[[], None]) -> int:
-    """Be worker number `index`. `listen_fd` is a listening socket that is shared, or None to bind one of our own."""
+    """Be worker number `index`. `listen_fd` is a socket to accept from, which others may have too, or None to bind one of our own."""
     return run(settings, index, listen_fd, ready, AuthzPlane)

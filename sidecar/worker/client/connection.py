@@ -13,8 +13,10 @@ from sidecar.refusals import OVERLOADED, REQUEST_TIMEOUT, SHUTTING_DOWN, Refused
 from sidecar.worker.client.body import ClientGone, RequestBody
 from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.client.front import OVERSHOOT, Front
-from sidecar.worker.client.head import RequestHead, skip_blank_lines
+from sidecar.worker.client.head import skip_blank_lines
+from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.client.reset import reset
+from sidecar.worker.drive import Signal
 
 PIPELINED = 64 << 10
 """Bytes of further requests that wait while one is served; beyond it the client is held back."""
@@ -34,7 +36,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._held = 0
         self._writing_paused = False
-        self._writable: asyncio.Future[None] | None = None
+        self._room = Signal(front.loop)
         self._unread = False
         self._lost = False
         self.is_fresh = True
@@ -93,7 +95,7 @@ class ClientConnection(asyncio.Protocol):
         front.connections.discard(self)
         for queue in (front.header_deadline, front.idle_deadline, front.body_deadline, front.write_deadline, front.linger_deadline):
             queue.disarm(self)
-        self._wake_writer()
+        self._room.wake_soon()
         exchange = self._exchange
         if exchange is not None:
             exchange.gone = True
@@ -108,7 +110,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writing_paused = False
         self._front.write_deadline.disarm(self)
-        self._wake_writer()
+        self._room.wake_soon()
         if self._unread:
             self._unread = False
             self._conclude(keep_alive=True)
@@ -133,8 +135,7 @@ class ClientConnection(asyncio.Protocol):
     async def writable(self) -> None:
         """Wait until the client has read enough; returns at once when it has left."""
         while self._writing_paused and not self._transport.is_closing():
-            self._writable = self._front.loop.create_future()
-            await self._writable
+            await self._room
 
     def finish(self, data: bytes, keep_alive: bool) -> None:
         """Send the last bytes of an answer; serve the next request or close."""
@@ -245,7 +246,7 @@ class ClientConnection(asyncio.Protocol):
                     front.header_deadline.arm(self)
                 self._scanned = len(buffer)
                 return
-            head = front.heads.parse(bytes(buffer[:end]))
+            head = front.forms.parse(bytes(buffer[:end]))
         except Refused as refused:
             front.serving.reject(self, refused)
             return
@@ -266,9 +267,7 @@ class ClientConnection(asyncio.Protocol):
             if not body.complete and not body.is_awaited:
                 front.body_deadline.arm(self)
         self._buffer += rest
-        task = front.loop.create_task(front.serving.serve(self._exchange))
-        front.tasks.add(task)
-        task.add_done_callback(front.tasks.discard)
+        front.drive(self._exchange)
 
     def _close_after_answer(self) -> None:
         """Close so that the client can still read the answer: RFC 9112 9.6, but for a bounded time and size."""
@@ -293,8 +292,3 @@ class ClientConnection(asyncio.Protocol):
         self._transport.close()
         if self.unsent:
             self._front.write_deadline.arm(self)
-
-    def _wake_writer(self) -> None:
-        waiter, self._writable = self._writable, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)

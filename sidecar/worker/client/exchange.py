@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from sidecar.worker.client.body import RequestBody
-from sidecar.worker.client.head import RequestHead
+from sidecar.worker.client.request_head import RequestHead
 
 
 class Connection(Protocol):

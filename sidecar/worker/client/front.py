@@ -9,15 +9,19 @@ from typing import Any, Protocol
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Proxy
 from sidecar.worker.client.exchange import Connection, Exchange
+from sidecar.worker.client.forms import Forms
 from sidecar.worker.client.head import HeadReader
 from sidecar.worker.client.room import Room
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
+from sidecar.worker.drive import Drive
 
 LINGER_SECONDS = 1.0
 OVERSHOOT = 512
 """Connections beyond the bound that are told so; further ones are closed without a word."""
-LATE_SECONDS = 1.0
-"""How long a worker that drains serves connections that come after all."""
+LATE_SECONDS = 5.0
+"""How long a worker that drains serves connections that come after all: on a busy machine they are late."""
+FIRST_SECONDS = 1.0
+"""How long it waits for the request of whoever has just connected."""
 UNFINISHED_SECONDS = 1.0
 """How long an incomplete request keeps its connection from being given up for a new one."""
 
@@ -67,6 +71,7 @@ class Front:
         self.serving = serving
         self.scheme = scheme
         self.heads = HeadReader(settings.bounds)
+        self.forms = Forms(self.heads, settings.bounds)
         self.room = Room(settings.bounds.inspected_total)
         self.connections: set[Timed] = set()
         self.accepted = 0
@@ -78,7 +83,14 @@ class Front:
         self.body_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.body_idle, lambda connection: connection.body_expired())
         self.write_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.write_idle, lambda connection: connection.abort())
         self.linger_deadline: DeadlineQueue[Timed] = ticker.queue(LINGER_SECONDS, lambda connection: connection.idle_expired())
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.requests: set[Drive] = set()
+        """The requests that wait for something."""
+
+    def drive(self, exchange: Exchange) -> None:
+        """Serve a request, as far as it goes now and then whenever it can go on."""
+        drive = Drive(self.serving.serve(exchange), self.loop, self.requests.discard)
+        if drive.start():
+            self.requests.add(drive)
 
     @property
     def surplus(self) -> int:
@@ -106,7 +118,14 @@ class Front:
 
     def awaits_first(self) -> bool:
         """Whether a client has just connected and not asked yet, for which a worker that drains waits a moment."""
-        return self.admits_late() and any(connection.is_fresh for connection in self.connections)
+        waited = self.loop.time() >= self._draining_since + FIRST_SECONDS
+        return not waited and any(connection.is_fresh for connection in self.connections)
+
+    async def served(self, timeout: float) -> None:
+        """Wait until no request is under way, at most `timeout` seconds."""
+        end = self.loop.time() + timeout
+        while self.requests and self.loop.time() < end:  # noqa: ASYNC110  # requests must not pay for being counted
+            await asyncio.sleep(0.02)
 
     async def sent(self, timeout: float) -> None:
         """Wait until every client has taken its answer, at most `timeout` seconds."""

@@ -7,8 +7,6 @@ decides on these very bytes and forwards them, so nothing here may normalise wha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from sidecar.refusals import (
     ENCODING_NOT_SUPPORTED,
@@ -23,7 +21,8 @@ from sidecar.refusals import (
     Refused,
 )
 from sidecar.settings.declaration import Bounds
-from sidecar.worker.client.target import Target, parse_target
+from sidecar.worker.client.request_head import NEVER_REMEMBERED, READ, SINGLETONS, Field, Notes, RequestHead
+from sidecar.worker.client.target import parse_target
 
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 
@@ -35,75 +34,9 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
 _IMPOSSIBLE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 _DIGITS = re.compile(rb"\d{1,18}")
 
-_SINGLETONS = frozenset(
-    {b"host", b"content-type", b"content-length", b"transfer-encoding", b"content-range", b"max-forwards", b"user-agent"}
-)
-_READ = _SINGLETONS | {
-    b"access-control-request-headers",
-    b"authorization",
-    b"connection",
-    b"content-encoding",
-    b"expect",
-    b"sec-websocket-key",
-    b"sec-websocket-version",
-    b"traceparent",
-    b"upgrade",
-    b"via",
-    b"x-forwarded-for",
-}
-"""What the sidecar itself looks at: found by name without going through all fields again."""
-_NEVER_REMEMBERED = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
+_NOTHING: frozenset[bytes] = frozenset()
 _BLANK_LINES = 2
 """Empty lines before a request line that are skipped (RFC 9112 2.2 asks for at least one)."""
-
-
-class Field(NamedTuple):
-    """A header field: lower-case name, value without surrounding blanks, the line as it is forwarded, whether we read it."""
-
-    name: bytes
-    value: bytes
-    line: bytes
-    read: bool
-
-
-_NO_VALUES: list[bytes] = []
-_NOTHING: frozenset[bytes] = frozenset()
-
-
-@dataclass(slots=True)
-class RequestHead:
-    """A request line and its fields, as sent."""
-
-    method: bytes
-    target: Target
-    minor_version: int
-    fields: list[Field]
-    host: bytes
-    content_length: int | None
-    chunked: bool
-    keep_alive: bool
-    expects_continue: bool
-    nominated: frozenset[bytes]
-    """Field names in Connection: hop-by-hop for this message (RFC 9110 7.6.1)."""
-    upgrade: bytes
-    read: dict[bytes, list[bytes]]
-    """Values by name, of the fields that the sidecar looks at."""
-
-    def first(self, name: bytes) -> bytes | None:
-        """The value of the first field called `name` (lower case)."""
-        values = self.all(name)
-        return values[0] if values else None
-
-    def all(self, name: bytes) -> list[bytes]:
-        """The values of every field called `name` (lower case), in order."""
-        if name in _READ:
-            return self.read.get(name, _NO_VALUES)
-        return [field.value for field in self.fields if field.name == name]
-
-    @property
-    def has_body(self) -> bool:
-        """Whether body bytes follow."""
-        return self.chunked or bool(self.content_length)
 
 
 class HeadReader:
@@ -169,8 +102,8 @@ class HeadReader:
         name, _, value = line.partition(b":")
         value = value.strip(b" \t")
         lowered = name.lower()
-        field = Field(lowered, value, b"%b: %b\r\n" % (name, value), lowered in _READ)
-        if len(line) <= 256 and field.name not in _NEVER_REMEMBERED:
+        field = Field(lowered, value, b"%b: %b\r\n" % (name, value), lowered in READ)
+        if len(line) <= 256 and field.name not in NEVER_REMEMBERED:
             if len(self._lines) >= 4096:
                 self._lines.clear()
             self._lines[line] = field
@@ -181,7 +114,7 @@ class HeadReader:
         for name, value, _, _ in [field for field in fields if field.read]:
             if name not in read:
                 read[name] = [value]
-            elif name in _SINGLETONS:
+            elif name in SINGLETONS:
                 raise Refused(INVALID_REQUEST, f"The field {name.decode()} may be sent once.")
             else:
                 read[name].append(value)
@@ -192,7 +125,9 @@ class HeadReader:
         keep_alive = b"close" not in nominated and (minor == 1 or b"keep-alive" in nominated)
         upgrade = read[b"upgrade"][-1].lower() if b"upgrade" in read and minor == 1 and b"upgrade" in nominated else b""
         target = parse_target(method, raw_target, host)
-        return RequestHead(method, target, minor, fields, host, length, chunked, keep_alive, expects, nominated, upgrade, read)
+        return RequestHead(
+            method, target, minor, fields, host, length, chunked, keep_alive, expects, nominated, upgrade, read, None, Notes()
+        )
 
     @staticmethod
     def _host(hosts: list[bytes] | None, minor: int) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 from sidecar.worker.deadlines import DeadlineQueue
+from sidecar.worker.drive import Signal
 from sidecar.worker.upstream.parser import AnswerParser, InvalidAnswer
 
 HIGH_WATER = 256 << 10
@@ -40,8 +41,8 @@ class HubConnection(asyncio.Protocol):
         self._closed = closed
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._answer = AnswerParser()
-        self._waiter: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
+        self._news = Signal(loop)
+        self._room = Signal(loop)
         self._writing_paused = False
         self._held = False
         self._busy = False
@@ -72,8 +73,7 @@ class HubConnection(asyncio.Protocol):
     async def writable(self) -> None:
         """Wait until the hub has read enough."""
         while self._writing_paused and self._fault is None:
-            self._writable = self._loop.create_future()
-            await self._writable
+            await self._room
 
     async def head(self) -> int:
         """Wait for the answer's head; returns its status, `headers` has its fields. Raises HubFault."""
@@ -176,18 +176,18 @@ class HubConnection(asyncio.Protocol):
                 self._held = True
                 self._transport.pause_reading()
                 self._idle_deadline.disarm(self)
-        self._wake()
+        self._news.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         answer = self._answer
         if answer.head_complete and not answer.counted and exc is None and self._fault is None:
             # Neither length nor chunks: the end of the connection is the end of the body (RFC 9112 6.3 item 8).
             answer.complete = True
-            self._wake()
+            self._news.wake_soon()
         elif not answer.complete:
             self._fail(HubFault("broke_off" if answer.head_complete else "closed"))
         self.finish()
-        self._wake_writer()
+        self._room.wake_soon()
         self._closed(self)
 
     def pause_writing(self) -> None:
@@ -200,7 +200,7 @@ class HubConnection(asyncio.Protocol):
         self._writing_paused = False
         if not self._answer.head_complete:
             self._idle_deadline.disarm(self)
-        self._wake_writer()
+        self._room.wake_soon()
 
     def first_byte_expired(self) -> None:
         """The hub does not answer."""
@@ -212,21 +212,10 @@ class HubConnection(asyncio.Protocol):
     async def _wait(self) -> None:
         if self._fault is not None:
             raise self._fault
-        self._waiter = self._loop.create_future()
-        await self._waiter
+        await self._news
 
     def _fail(self, fault: HubFault) -> None:
         if self._fault is None:
             self._fault = fault
-        self._wake()
-        self._wake_writer()
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def _wake_writer(self) -> None:
-        waiter, self._writable = self._writable, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._news.wake_soon()
+        self._room.wake_soon()

@@ -54,8 +54,8 @@ class HubPool:
             raise Refused(OVERLOADED)
         self._connecting += 1
         try:
-            async with asyncio.timeout(self._connect_timeout):
-                connection = await self._open_transport()
+            # In a task of its own: a request has none, and only a task can be timed out.
+            connection = await self._loop.create_task(asyncio.wait_for(self._open_transport(), self._connect_timeout))
         except TimeoutError:
             raise Refused(HUB_TIMEOUT) from None
         except (OSError, ssl.SSLError):

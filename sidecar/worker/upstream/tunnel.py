@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from sidecar.refusals import INVALID_REQUEST, WEBSOCKET_VERSION, Refused
-from sidecar.worker.client.head import RequestHead
+from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.forward import Forwarder, Job
 from sidecar.worker.meter import Meter
 from sidecar.worker.rewrite import AnswerRewriter, Framing, RequestRewriter

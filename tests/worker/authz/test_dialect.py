@@ -7,7 +7,8 @@ import pytest
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds
 from sidecar.worker.authz.dialect import question_of, scheme_of
-from sidecar.worker.client.head import HeadReader, RequestHead
+from sidecar.worker.client.head import HeadReader
+from sidecar.worker.client.request_head import RequestHead
 
 
 def head(line: str, *fields: str) -> RequestHead:

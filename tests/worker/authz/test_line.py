@@ -156,7 +156,7 @@ async def test_more_questions_than_there_is_room_for_are_overload(site: Site) ->
     site.keys.cold.add(site.key.encode())
     site.keys.resolve = resolve  # type: ignore[method-assign,assignment]
     first = asyncio.create_task(site.ask("/envoy/api/v2/chat", method="POST"))
-    while not site.plane.front.tasks:
+    while not site.plane.front.requests:
         await asyncio.sleep(0.005)
     assert (await site.ask("/envoy/api/v2/chat", method="POST")).status == 503
     held.set()

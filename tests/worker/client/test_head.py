@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds
-from sidecar.worker.client.head import HeadReader, RequestHead, skip_blank_lines
+from sidecar.worker.client.head import HeadReader, skip_blank_lines
+from sidecar.worker.client.request_head import RequestHead
 
 
 def parse(*lines: str, reader: HeadReader | None = None) -> RequestHead:

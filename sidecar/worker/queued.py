@@ -1,0 +1,33 @@
+"""The last look into a listening socket: connections that the kernel had accepted before it is closed, which would be reset."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+
+PATIENCE = 1.0
+"""Seconds that a TLS client among them has for its handshake."""
+
+
+def take(listener: socket.socket, most: int) -> list[socket.socket]:
+    """Close `listener`, which does not block, and return the connections that waited in it, at most `most`."""
+    taken: list[socket.socket] = []
+    with listener:
+        while len(taken) < most:
+            try:
+                taken.append(listener.accept()[0])
+            except OSError:  # none is left, or no descriptor for it
+                break
+    return taken
+
+
+async def serve(taken: list[socket.socket], protocol: Callable[[], asyncio.Protocol], context: ssl.SSLContext | None) -> None:
+    """Serve the connections `taken`, as if they had been accepted by a server of the running loop."""
+    loop = asyncio.get_running_loop()
+    patience = PATIENCE if context is not None else None
+    await asyncio.gather(
+        *(loop.connect_accepted_socket(protocol, one, ssl=context, ssl_handshake_timeout=patience) for one in taken),
+        return_exceptions=True,  # who has left, or speaks no TLS, is nobody's loss
+    )

@@ -1,0 +1,139 @@
+"""A reload is not noticed by anybody: no reset, no refusal, no call that goes unanswered."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.authorizer import Authorizer
+from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.sidecar import Sidecar, wait_until
+
+CALLERS = 6
+RELOADS = 5
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubProcess]:
+    with hub_process() as hub:
+        yield hub
+
+
+class Callers:
+    """Threads that ask over a new connection each time, and what they were told: a status, or what went wrong."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port, self._path = str(parts.hostname), parts.port, parts.path
+        self._headers = {"Authorization": f"Bearer {secret}", "Connection": "close"}
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self.told: Counter[str] = Counter()
+
+    def count(self) -> int:
+        """How many calls have ended."""
+        with self._lock:
+            return self.told.total()
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """They call while the block runs."""
+        threads = [threading.Thread(target=self._call) for _ in range(CALLERS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _call(self) -> None:
+        while not self._stop.is_set():
+            outcome = self._outcome()
+            with self._lock:
+                self.told[outcome] += 1
+
+    def _outcome(self) -> str:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=PATIENCE)
+        try:
+            connection.request("GET", self._path, headers=self._headers)
+            answer = connection.getresponse()
+            body = answer.read()
+            return "200" if answer.status == 200 else f"{answer.status} {body[:200]!r}"
+        except (OSError, http.client.HTTPException) as error:
+            return repr(error)
+        finally:
+            connection.close()
+
+
+def reload(sidecar: Sidecar, workers: int) -> None:
+    """Reload, until `workers` new ones are there and every old one has gone."""
+    assert sidecar.process is not None
+    old = set(sidecar.children("worker") + sidecar.children("authz"))
+    sidecar.process.send_signal(signal.SIGHUP)
+
+    def replaced() -> bool:
+        now = sidecar.children("worker") + sidecar.children("authz")
+        return len(now) == workers and not old & set(now)
+
+    wait_until(replaced, within=PATIENCE, what="new workers in place of the old")
+
+
+@pytest.mark.parametrize(("kind", "path"), [(Sidecar, "/api/v2/status"), (Authorizer, "/envoy/api/v2/status")])
+def test_new_connections_through_reloads_all_get_their_answer(kind: type[Sidecar], path: str, hub: HubProcess, tmp_path: Path) -> None:
+    with kind(tmp_path, hub.url, ACCESS_KEY, proxy__workers="2") as sidecar:
+        _, secret = sidecar.create_key()
+        callers = Callers(sidecar.url + path, secret)
+        with callers.calling():
+            for _ in range(RELOADS):
+                before = callers.count()
+                reload(sidecar, 2)
+                wait_until(lambda before=before: callers.count() >= before + 50, within=PATIENCE, what="calls after a reload")
+        assert set(callers.told) == {"200"}, callers.told
+        assert callers.count() > RELOADS * 50
+
+
+def test_another_number_of_workers_loses_nobody(hub: HubProcess, tmp_path: Path) -> None:
+    file = tmp_path / "sidecar.yaml"
+    file.write_text("proxy: {workers: 3}\n")
+    sidecar = Sidecar(tmp_path, hub.url, ACCESS_KEY)
+    sidecar.environment["SIDECAR_CONFIG"] = str(file)
+    with sidecar:
+        _, secret = sidecar.create_key()
+        callers = Callers(f"{sidecar.url}/api/v2/status", secret)
+        with callers.calling():
+            for workers in (1, 3, 2, 1):
+                file.write_text(f"proxy: {{workers: {workers}}}\n")
+                before = callers.count()
+                reload(sidecar, workers)
+                wait_until(lambda before=before: callers.count() >= before + 50, within=PATIENCE, what="calls after a reload")
+        assert set(callers.told) == {"200"}, callers.told
+
+
+def test_what_waits_for_an_old_worker_is_answered_by_a_new_one(hub: HubProcess, tmp_path: Path) -> None:
+    """The old ones stand still: they accept nothing any more and are killed in the end, with connections in their queues."""
+    with Sidecar(tmp_path, hub.url, ACCESS_KEY, proxy__workers="2", proxy__drain_timeout="100ms") as sidecar:
+        _, secret = sidecar.create_key()
+        host, port = sidecar.url.removeprefix("http://").split(":")
+        for worker in sidecar.children("worker"):
+            os.kill(worker, signal.SIGSTOP)
+        request = f"GET /api/v2/status HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {secret}\r\nConnection: close\r\n\r\n".encode()
+        clients = [socket.create_connection((host, int(port)), timeout=PATIENCE) for _ in range(40)]
+        for client in clients:
+            client.sendall(request)
+        reload(sidecar, 2)
+        for client in clients:
+            with client, client.makefile("rb") as answer:
+                assert answer.readline() == b"HTTP/1.1 200 OK\r\n"

@@ -1,0 +1,130 @@
+"""Which worker accepts from which socket, through crashes, reloads and the end: in the books of the supervisor."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from sidecar.settings import load
+from sidecar.supervisor.rolling import Replacement
+from sidecar.supervisor.shutdown import NOTICE, Shutdown
+from tests.supervisor.paper import World
+from tests.support.ports import free_port
+
+
+def test_a_new_worker_takes_over_the_socket_of_the_old_one() -> None:
+    world = World(SIDECAR_PROXY__WORKERS="2")
+    world.serve()
+    before = world.listeners()
+    assert len(set(before)) == 2
+    replacement = Replacement(world.children, load(None, {"SIDECAR_PROXY__WORKERS": "3"}), lambda: world.now)
+    assert world.listeners()[:4] == before + before
+    for paper in world.started:
+        paper.ready = True
+    assert replacement.step()
+    for paper in world.started[-5:-3]:
+        world.end(paper, 0)
+    assert world.sockets == 3, "the end of an old worker costs the new one nothing"
+    assert -1 not in world.listeners()
+
+
+def test_the_socket_of_a_worker_that_died_is_closed_and_the_next_one_gets_another() -> None:
+    world = World(SIDECAR_PROXY__WORKERS="2")
+    world.serve()
+    first, second = world.listeners()
+    closed = world.children.workers[0].listener
+    assert closed is not None
+    world.end(world.last("control"))
+    assert closed.fileno() == first
+    world.end(next(paper for paper in world.started if paper.listen_fd == first))
+    assert closed.fileno() == -1
+    world.now += 0.1
+    world.children.start_due()
+    assert world.listeners()[0] == second
+    assert world.listeners()[1] not in (first, second)
+
+
+def test_a_worker_that_dies_during_a_reload_leaves_its_socket_to_the_new_one() -> None:
+    world = World()
+    world.serve()
+    old = world.last("worker")
+    replacement = Replacement(world.children, load(None, {}), lambda: world.now)
+    new = world.last("worker")
+    world.end(old)
+    assert world.children.candidates[0].listener is not None
+    assert world.children.candidates[0].listener.fileno() == old.listen_fd == new.listen_fd
+    world.end(new)
+    assert replacement.step()
+    world.now += 0.1
+    world.children.start_due()
+    assert world.last("worker").listen_fd != old.listen_fd, "it was left by both"
+
+
+def test_a_reload_lets_go_of_the_sockets_that_it_leaves_without_a_worker() -> None:
+    world = World(SIDECAR_PROXY__WORKERS="2")
+    world.serve()
+    surplus = world.children.workers[1].listener
+    assert surplus is not None
+    replacement = Replacement(world.children, load(None, {}), lambda: world.now)
+    assert surplus.fileno() >= 0
+    world.last("worker").ready = True
+    assert replacement.step()
+    assert surplus.fileno() == -1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_reload_to_another_address_makes_sockets_there_and_gives_up_the_others(fails: bool) -> None:
+    world = World()
+    world.serve()
+    former = world.children.workers[0].listener
+    there = load(None, {"SIDECAR_PROXY__LISTEN": f"127.0.0.1:{free_port()}"})
+    replacement = Replacement(world.children, there, lambda: world.now)
+    made = world.children.candidates[0].listener
+    assert former is not None and made is not None and former is not made
+    if fails:
+        world.end(world.last("worker"), 1)
+    else:
+        world.last("worker").ready = True
+    assert replacement.step()
+    assert (former.fileno() == -1, made.fileno() == -1) == (not fails, fails)
+
+
+def test_a_reload_to_an_address_that_cannot_be_had_changes_nothing() -> None:
+    world = World()
+    world.serve()
+    old = world.last("worker")
+    world.refuse_sockets = True
+    there = load(None, {"SIDECAR_PROXY__LISTEN": f"127.0.0.1:{free_port()}"})
+    replacement = Replacement(world.children, there, lambda: world.now)
+    assert replacement.step()
+    assert "proxy.listen" in replacement.failure and "in use" in replacement.failure
+    assert world.last("worker") is old
+    assert old.signals == []
+
+
+def test_a_worker_waits_while_there_is_no_socket_for_it() -> None:
+    world = World()
+    world.serve()
+    world.refuse_sockets = True
+    world.end(world.last("worker"))
+    world.now += 0.1
+    assert not world.children.start_due()
+    world.refuse_sockets = False
+    world.now += 0.2
+    assert world.children.start_due()
+    assert world.last("worker").listen_fd is not None
+
+
+def test_at_the_end_sockets_last_as_long_as_the_workers_that_drain() -> None:
+    world = World()
+    world.serve()
+    listener = world.children.workers[0].listener
+    assert listener is not None
+    shutdown = Shutdown(world.children, lambda: world.now)
+    assert not shutdown.step()
+    assert listener.fileno() >= 0
+    world.now += NOTICE
+    shutdown.step()
+    assert listener.fileno() == -1
+    assert world.last("worker").signals == [signal.SIGTERM]

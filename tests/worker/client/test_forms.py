@@ -1,0 +1,100 @@
+"""Remembered forms: whatever was parsed before, a head is read as the strict reader alone reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.refusals import Refused
+from sidecar.settings.declaration import Bounds
+from sidecar.worker.client.forms import Forms
+from sidecar.worker.client.head import HeadReader
+from sidecar.worker.client.request_head import RequestHead
+
+BOUNDS = Bounds(headers=600, body=10_000)
+TOKENS = st.sampled_from([b"ahk_one", b"ahk_another", b"a,b", b"a b", b"", b"x" * 513, b"\xff", b"a\x00b"])
+LENGTHS = st.sampled_from([b"0", b"5", b"005", b"9999", b"10001", b"1" * 19, b"-1", b"5, 5", b" 5", b""])
+LINES = st.sampled_from(
+    [
+        b"Host: gw.test",
+        b"Host: other.test",
+        b"Accept: */*",
+        b"User-Agent: one",
+        b"Connection: close",
+        b"Connection: authorization",
+        b"Transfer-Encoding: chunked",
+        b"Cookie: session=secret",
+        b"AUTHORIZATION: Bearer ahk_odd",
+        b"Authorization: Basic eDp5",
+        b"Content-length : 3",
+        b"Expect: 100-continue",
+        b"Bad line",
+    ]
+)
+VARYING = st.one_of(
+    st.builds(lambda name, token: name + token, st.sampled_from([b"Authorization: Bearer ", b"authorization: bearer "]), TOKENS),
+    st.builds(lambda name, length: name + length, st.sampled_from([b"Content-Length: ", b"content-length: "]), LENGTHS),
+)
+HEADS = st.builds(
+    lambda line, fields: b"\r\n".join([line, *fields, b"", b""]),
+    st.sampled_from([b"POST /v1/x HTTP/1.1", b"GET /v1/x?access_token=1 HTTP/1.1", b"GET /v1/x HTTP/1.0", b"BREW /x HTTP/1.1"]),
+    st.lists(st.one_of(LINES, VARYING), max_size=6),
+)
+
+
+def told(read: Any, head: bytes) -> Any:
+    """Everything that a reader says of `head`."""
+    try:
+        parsed: RequestHead = read(head)
+    except Refused as refused:
+        return refused.refusal, refused.detail
+    credentials = [value.partition(b" ")[2] for value in parsed.all(b"authorization")]
+    passed = [field.line for field in parsed.fields if field.name not in (b"authorization", b"content-length")]
+    read_fields = {name: values for name, values in parsed.read.items() if name not in (b"authorization", b"content-length")}
+    return (
+        parsed.method, parsed.target, parsed.minor_version, passed, parsed.host, parsed.content_length, parsed.chunked,
+        parsed.keep_alive, parsed.expects_continue, parsed.nominated, parsed.upgrade, credentials, read_fields,
+    )  # fmt: skip
+
+
+@given(st.lists(st.one_of(HEADS, st.tuples(HEADS, st.integers(2, 3))), max_size=8))
+def test_a_head_is_read_alike_whatever_came_before(script: list[bytes | tuple[bytes, int]]) -> None:
+    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    for step in script:
+        head, times = step if isinstance(step, tuple) else (step, 1)
+        for _ in range(times):
+            assert told(forms.parse, head) == told(HeadReader(BOUNDS).parse, head)
+
+
+def head(token: str, length: int = 5, line: str = "X: 1") -> bytes:
+    return f"POST /v1/x HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {token}\r\n{line}\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+def test_the_third_head_of_a_form_is_not_parsed_again() -> None:
+    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    first = [forms.parse(head("ahk_a", 3)), forms.parse(head("ahk_b", 4))]
+    third, fourth = forms.parse(head("ahk_c", 55)), forms.parse(head("ahk_d", 6))
+    assert first[0].token is None and third.token == b"ahk_c" and fourth.token == b"ahk_d"
+    assert third.notes is fourth.notes and third.fields is fourth.fields
+    assert (third.content_length, fourth.content_length) == (55, 6)
+
+
+def test_no_secret_is_kept() -> None:
+    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    for _ in range(3):
+        forms.parse(head("ahk_secret"))
+        forms.parse(head("ahk_secret", line="Cookie: secret"))
+        forms.parse(head("ahk_secret", line="Proxy-Authorization: Bearer secret"))
+    assert len(forms._forms) == 1 and "secret" not in repr(forms._forms)
+
+
+@pytest.mark.parametrize("length", [BOUNDS.body + 1, 10**17])
+def test_a_known_form_with_too_long_a_body_is_refused(length: int) -> None:
+    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    for _ in range(3):
+        forms.parse(head("ahk_a"))
+    with pytest.raises(Refused, match="request_too_large"):
+        forms.parse(head("ahk_a", length))

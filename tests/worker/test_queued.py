@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+from sidecar.worker import queued
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield listener
+
+
+class Echo(asyncio.Protocol):
+    """Sends back what comes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data)
+        self._transport.close()
+
+
+async def test_who_waits_in_a_socket_that_is_closed_is_served(listener: socket.socket) -> None:
+    host, port = listener.getsockname()
+    clients = [await asyncio.open_connection(host, port) for _ in range(20)]
+    taken = queued.take(listener, 100)
+    assert listener.fileno() == -1
+    await queued.serve(taken, Echo, None)
+    for number, (reader, writer) in enumerate(clients):
+        writer.write(b"%d" % number)
+        assert await asyncio.wait_for(reader.read(), 10) == b"%d" % number
+        writer.close()
+
+
+def test_no_more_are_taken_than_were_asked_for(listener: socket.socket) -> None:
+    clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+    taken = queued.take(listener, 2)
+    assert len(taken) == 2
+    for one in (*clients, *taken):
+        one.close()
+
+
+async def test_a_client_that_speaks_no_tls_holds_up_nobody(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queued, "PATIENCE", 0.05)
+    host, port = listener.getsockname()
+    reader, writer = await asyncio.open_connection(host, port)
+    await asyncio.wait_for(queued.serve(queued.take(listener, 1), Echo, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)), 10)
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
