@@ -5,7 +5,7 @@
 #   make long    the tests that need real minutes: limits in time, 100 crashes, ten minutes without a store, random lives
 #   make fuzz    the deciders against arbitrary input, for about an hour
 #   make mutants would the unit tests notice a small fault in what decides? (ARGS='keys/token limits' narrows it down)
-#   make soak    an hour of mixed traffic under random faults (ARGS='--minutes 3' shortens it; the tests have a minute of it)
+#   make soak    an hour of mixed traffic under random faults (ARGS='--minutes 3' shortens it; the tests have half a minute of it)
 #   make compile a wheel with a compiled hot path in dist/, and the same unpacked in build/sidecar
 #   make check   lint, format, types and the usual mistakes in security
 #   make audit   known vulnerabilities of what is pinned; needs the advisory service of the package index
@@ -33,7 +33,7 @@ run: $(VENV)/.product
 	@exec $(VENV)/bin/sidecar demo $(ARGS)
 
 test: $(VENV)/.development
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m $(if $(ARGS),pytest $(ARGS),tests.halves)
 
 long: long-test crash-test outage-test lives-test
 

@@ -8,7 +8,7 @@ import sys
 
 from tests.support.source import ROOT
 
-MINUTES = float(os.environ.get("SIDECAR_TEST_SOAK", "1"))
+MINUTES = float(os.environ.get("SIDECAR_TEST_SOAK", "0.5"))
 
 
 def test_a_short_soak_finds_nothing() -> None:
