@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 from sidecar import __version__
 from sidecar.demo.access_key import ACCESS_KEY
 from tests.support.dockerfile import Image, last_stage
+from tests.support.ports import free_ports
 from tests.support.source import PACKAGE, ROOT, modules
 from tests.support.tools import require
 
@@ -190,14 +190,6 @@ def test_the_start_command_runs_on_a_read_only_root_as_nobody(image: Image, cont
         child.terminate()
         code = child.wait(60)
     assert code == 0, (tmp_path / "log").read_text()
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in held]
-    for listener in held:
-        listener.close()
-    return ports
 
 
 def wait_for(check: list[str], child: subprocess.Popen[bytes], log: Path) -> None:

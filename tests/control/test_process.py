@@ -18,7 +18,8 @@ from sidecar.events.record import encode
 from sidecar.events.spool import SpoolWriter
 from sidecar.settings.load import load, to_bytes
 from tests.control.support.events import denied, request, state
-from tests.support.store import Server, free_port
+from tests.support.ports import free_port
+from tests.support.store import Server
 
 CHILD = """
 import sys

@@ -16,7 +16,8 @@ from sidecar.settings import declaration
 from sidecar.settings.values import Secret, StoreUrl
 from sidecar.store.client import StoreUnavailable, connect
 from tests.support.keys import open_keys, shape
-from tests.support.store import Server, free_port, open_store, until
+from tests.support.ports import free_port
+from tests.support.store import Server, open_store, until
 from tests.support.tools import require
 
 

