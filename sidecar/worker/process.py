@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import hashlib
 import logging
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import uvloop
 
+from sidecar import collector
 from sidecar.events.record import WorkerState, encode
 from sidecar.events.spool import SpoolWriter
 from sidecar.hubs.load import load_profile
@@ -117,9 +117,7 @@ class Worker:
         background = [asyncio.create_task(work) for work in (self._lease.run(), self._limiter.run(), self._report())]
         server = await self._listen(listener, context)
         await self._plane.start()
-        # What is here now stays: the collector need not look at it again, which would hold up requests for some milliseconds.
-        gc.collect()
-        gc.freeze()
+        collector.settle()
         ready()
         log.info("worker %d serves on %s", self._index, self._settings.proxy.listen)
         ending = asyncio.create_task(self._stopping.wait())
