@@ -1,7 +1,7 @@
 """What the fold costs the control process for each event, ledger, metrics and call log included.
 
 `python -m benchmarks.fold` writes spools as workers do, at a given rate of requests a second in the
-spool's own time, and folds them into a real valkey-server turn by turn. Printed are processor
+spool's own time, and folds them into a real valkey-server turn by turn, each as late as the fold asks for. Printed are processor
 microseconds of this process and of the server for each event. Keys are used alike (the worst case: the
 fewer requests of a key fall into one turn, the less they share) or as in the wild (few keys make most requests).
 """
@@ -74,18 +74,20 @@ async def measure(load: Load, seconds: float, directory: Path, server: int) -> t
     spools.mkdir()
     fold = _fold(spools, store)
     await fold.restore()
-    loop = FoldLoop(fold)
+    now = 0.0
+    loop = FoldLoop(fold, clock=lambda: now)
     writer = SpoolWriter(spools, segment_bytes=16 << 20, max_bytes=4 << 30)
     chance = random.Random(1)
-    turns = max(1, int(seconds / BUSY_PAUSE))
-    each = int(load.rate * BUSY_PAUSE)
     began, server_began, mine = time.time() - seconds, _cpu(server), 0.0
-    for turn in range(turns):
-        for number in range(each):
-            moment = began + (turn + number / each) * BUSY_PAUSE
-            writer.append(encode(event(turn * each + number, load.key(chance), moment, chance)))
+    count, pause = 0, BUSY_PAUSE
+    while now < seconds:
+        now += pause
+        while count < load.rate * now:
+            moment = began + count / load.rate
+            writer.append(encode(event(count, load.key(chance), moment, chance)))
+            count += 1
         mine -= time.process_time()
-        while await loop.turn() == 0.0:
+        while (pause := await loop.turn()) == 0.0:
             pass
         mine += time.process_time()
     mine -= time.process_time()
@@ -93,7 +95,7 @@ async def measure(load: Load, seconds: float, directory: Path, server: int) -> t
     mine += time.process_time()
     spent = _cpu(server) - server_began
     await store.close()
-    return mine / (turns * each) * 1e6, spent / (turns * each) * 1e6
+    return mine / count * 1e6, spent / count * 1e6
 
 
 def _fold(directory: Path, store: Store) -> Fold:

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from sidecar.control.cursor import Cursor, Place, groups
-from sidecar.control.ledger import LANES, NOW, Entry, Ledger
+from sidecar.control.kept import Kept, Stretch
+from sidecar.control.ledger import DETAILS, LANES, NOW, Entry, Ledger
 from sidecar.control.metrics.counts import Counter, Delta
 from sidecar.control.metrics.state import Counts
 from sidecar.control.spools import Chunk, Spools
@@ -22,7 +23,7 @@ from sidecar.control.work import Planner, Work
 from sidecar.store.client import StoreUnavailable
 from sidecar.store.names import SHARDS
 
-DETAIL_CHUNKS = 16
+DETAIL_CHUNKS = 8
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Fold:
         self._cursors: dict[str, Cursor] = {}
         self._chunks: dict[str, Chunk] = {}
         self._stretches: dict[tuple[str, int, int, int], _Stretch] = {}
+        self._kept = Kept()
         self._gone: list[str] = []
         self._writing = asyncio.Lock()
         self.restored = asyncio.Event()
@@ -190,6 +192,7 @@ class Fold:
         for spool_id in [spool_id for spool_id in self._cursors if spool_id not in self._spools.ids]:
             del self._cursors[spool_id]
             self._gone.append(spool_id)
+            self._kept.retire(spool_id)
             for observer in self._observers:
                 observer.retire(spool_id)
         return ids
@@ -198,6 +201,8 @@ class Fold:
         newest = max(cursor.counted)
         for after, shards in groups(cursor.counted, chunk.end):
             stretch = self._stretch(chunk, after)
+            if after <= chunk.start:
+                self._kept.put(chunk.spool_id, Stretch(chunk.start, chunk.end, stretch.sums))
             self._counts.apply({shard: stretch.counts[shard] for shard in shards if shard in stretch.counts})
             if after == newest:
                 self._counts.observe(stretch.sums)
@@ -212,8 +217,11 @@ class Fold:
         chunk = self._chunks.get(spool_id)
         if chunk is not None and chunk.start == start:
             return chunk, None
+        alike = lane == DETAILS and max(place.applied) <= start
+        if alike and (kept := self._kept.following(spool_id, start)) is not None:
+            return Chunk(spool_id, start, kept.end, [], []), _Stretch([], kept.sums, {}, self._planner)
         chunk = self._spools.read(spool_id, start)
-        if lane == NOW or max(place.applied) > start:
+        if not alike:
             return chunk, None
         sums = Sums()
         sums.add(self._redact(decode_all(chunk.records)))

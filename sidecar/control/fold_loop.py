@@ -17,6 +17,8 @@ BUSY_PAUSE = 0.5
 BUSY_EVENTS = 200
 CHEAP_ROWS = 500
 """Of a turn with more rows than this the details are brought into the store later, many turns at once."""
+SPREAD_PAUSE = 0.75
+"""After such a turn: as long as can be, when a finished request must show within a second."""
 DETAILS_EVERY = 5.0
 RETRY_FIRST, RETRY_MOST = 0.2, 2.0
 VERIFY_EVERY = 5.0
@@ -28,8 +30,9 @@ _log = logging.getLogger(__name__)
 class FoldLoop:
     """Run `run` as a task, then `finish` once the workers are gone."""
 
-    def __init__(self, fold: Fold) -> None:
+    def __init__(self, fold: Fold, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._fold = fold
+        self._clock = clock
         self._verify_at = 0.0
         self._details_at = 0.0
         self._retry_at = 0.0
@@ -51,14 +54,17 @@ class FoldLoop:
             return IDLE_PAUSE
         events = self._fold.count()
         more = self._fold.uncounted() > 0
-        if time.monotonic() >= self._verify_at and await self._try(self._fold.verify):
-            self._verify_at = time.monotonic() + VERIFY_EVERY
+        if self._clock() >= self._verify_at and await self._try(self._fold.verify):
+            self._verify_at = self._clock() + VERIFY_EVERY
         if await self._try(lambda: self._fold.apply(NOW)):
             more = more or self._fold.lag(NOW) > 0
-        if self._fold.rows() <= CHEAP_ROWS or time.monotonic() >= self._details_at:
+        spread = self._fold.rows() > CHEAP_ROWS
+        if not spread or self._clock() >= self._details_at:
             await self._bring_details()
         if more:
             return 0.0
+        if spread:
+            return SPREAD_PAUSE
         return BUSY_PAUSE if events >= BUSY_EVENTS else IDLE_PAUSE
 
     async def finish(self, within: float) -> bool:
@@ -76,10 +82,10 @@ class FoldLoop:
         await self._try(lambda: self._fold.apply(DETAILS))
         # A little at a time: the rest follows in the next turns, between which everybody else is served.
         if self._fold.lag(DETAILS) <= self._fold.lag(NOW):
-            self._details_at = time.monotonic() + DETAILS_EVERY
+            self._details_at = self._clock() + DETAILS_EVERY
 
     async def _try(self, act: Callable[[], Awaitable[object]]) -> bool:
-        if time.monotonic() < self._retry_at:
+        if self._clock() < self._retry_at:
             return False
         try:
             await act()
@@ -88,7 +94,7 @@ class FoldLoop:
                 level = logging.DEBUG if isinstance(error, StoreNotAdopted) else logging.WARNING
                 _log.log(level, "use is kept in the spool until the store takes it: %s", error)
             self.complaint = str(error)
-            self._retry_at = time.monotonic() + self._delay
+            self._retry_at = self._clock() + self._delay
             self._delay = min(RETRY_MOST, self._delay * 2)
             self._verify_at = 0.0
             return False

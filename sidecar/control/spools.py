@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sidecar.events.spool import FRAME, MAX_RECORD, Segment, segments
 
-READ_BYTES = 2 * MAX_RECORD
+READ_BYTES = 4 * MAX_RECORD
 _UNLOCKED_GRACE = 2.0
 """Seconds: a new segment exists for a moment before its writer has locked it."""
 

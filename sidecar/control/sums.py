@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import chain
 
 import msgspec
 
@@ -104,6 +105,7 @@ class Sums:
     def __init__(self) -> None:
         self._rows: dict[tuple[object, ...], Row] = {}
         self._latencies: dict[tuple[object, ...], Latency] = {}
+        self._joined: list[Sums] = []
         self.blocks: dict[tuple[int, int], Block] = {}
         """By shard and hour."""
         self.interim: list[Interim] = []
@@ -112,17 +114,22 @@ class Sums:
     @property
     def size(self) -> int:
         """Number of rows."""
-        return len(self._rows)
+        return len(self._rows) + sum(each.size for each in self._joined)
 
     @property
     def rows(self) -> Iterable[Row]:
         """All rows."""
-        return self._rows.values()
+        return chain(self._rows.values(), *(each.rows for each in self._joined)) if self._joined else self._rows.values()
 
     @property
     def latencies(self) -> Iterable[tuple[tuple[object, ...], Latency]]:
         """Histograms by (route, method, status class, streaming, model)."""
         return self._latencies.items()
+
+    def join(self, later: Sums) -> None:
+        """Have the rows of `later` here too; what is alike in both keeps a row in each."""
+        self._joined.append(later)
+        self.interim += later.interim
 
     def add(self, events: Pairs) -> None:
         """Add `events`, each with its record."""
