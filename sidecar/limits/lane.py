@@ -8,12 +8,10 @@ one turn under way, and what comes up meanwhile is gathered for the next one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sidecar.limits.decision import Admission
-from sidecar.limits.turn import LEASE, Argument, Plan, possible_holds, read_answer, turn
+from sidecar.limits.turn import LEASE, Argument, Plan, possible_holds, read_answers, turn
 
 MOST_PER_TURN = 256
 """Requests, ends or renewals in one turn: a script runs alone in the store, so none may take long."""
@@ -91,11 +89,10 @@ class Lane:
             asking=[(ask.name, ask.tokens) for ask in self._asked],
         )
 
-    def finish(self, answers: Sequence[Any], now: float) -> None:
+    def finish(self, reply: bytes, now: float) -> None:
         """The store's answers to those who asked."""
         asked, self._asked, self._ended, self.is_busy = self._asked, [], [], False
-        for ask, answer in zip(asked, answers, strict=True):
-            decided = read_answer(self.plan, answer)
+        for ask, decided in zip(asked, read_answers(self.plan, reply), strict=True):
             if ask.answer.done():
                 self.abandon(decided, now)
             else:

@@ -25,7 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 from sidecar.keys.record import Enforcement, Key, Quota
 from sidecar.limits.decision import Admission, Reason, Window
@@ -41,6 +42,26 @@ _ORDER: tuple[Reason, ...] = ("quota_requests", "quota_tokens", "max_concurrency
 """As in the script: of several limits that refuse, the client is told the one that lasts longest."""
 
 Argument = str | bytes | int | float
+
+
+class _Answer(msgspec.Struct, array_like=True, gc=False):
+    """What the script says to one request: what is left of each limit, -1 where there is none, and microseconds."""
+
+    reason: Reason
+    shadow: Reason
+    wait: float
+    holds: tuple[str, ...]
+    requests: int
+    requests_reset: float
+    tokens: int
+    tokens_reset: float
+    quota_requests: int
+    quota_tokens: int
+    quota_reset: float
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[_Answer]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,37 +121,29 @@ def turn(
         int(grace * 1_000_000),
         _periods(now, plan.quota) if plan.quota else "",
         *plan.arguments,
-        len(ended),
+        # One argument, however many take part: as such each would cost a command's worth of time on both sides.
+        _encode((tuple((hold, -1 if tokens is None else tokens) for hold, tokens in ended), renewed, asking)),
     ]
-    for hold, tokens in ended:
-        arguments += (hold, "" if tokens is None else tokens)
-    arguments += (len(renewed), *renewed, len(asking))
-    for name, tokens in asking:
-        arguments += (name, tokens)
     return arguments
 
 
-def read_answer(plan: Plan, answer: Sequence[Any]) -> Admission:
-    """What the script answered to one of those who asked."""
-    reason: Reason = answer[0].decode()
-    holds = tuple(hold.decode() for hold in answer[3])
-    requests_left, requests_reset, tokens_left, tokens_reset, quota_requests_left, quota_tokens_left, quota_reset = answer[4:]
-    windows = {
-        "rpm": (requests_left, requests_reset),
-        "tpm": (tokens_left, tokens_reset),
-        "quota_requests": (quota_requests_left, quota_reset),
-        "quota_tokens": (quota_tokens_left, quota_reset),
-    }
+def read_answers(plan: Plan, reply: bytes) -> list[Admission]:
+    """What the script answered to those who asked, in their order."""
+    return [_admission(plan, answer) for answer in _decode(reply)]
+
+
+def _admission(plan: Plan, answer: _Answer) -> Admission:
+    reason = answer.reason
     return Admission(
         allowed=not reason,
         reason=reason,
-        shadow=answer[1].decode(),
-        retry_after=max(1.0, answer[2] / 1_000_000) if reason else 0.0,
-        requests=_window(plan, windows, reason, "rpm", "quota_requests"),
-        tokens=_window(plan, windows, reason, "tpm", "quota_tokens"),
-        quota_period=next((hold for hold in holds if hold[0].isdigit()), ""),
+        shadow=answer.shadow,
+        retry_after=max(1.0, answer.wait / 1_000_000) if reason else 0.0,
+        requests=_window(plan, answer, reason, "rpm", "quota_requests"),
+        tokens=_window(plan, answer, reason, "tpm", "quota_tokens"),
+        quota_period=next((hold for hold in answer.holds if hold[0].isdigit()), ""),
         key_id=plan.key_id,
-        holds=holds,
+        holds=answer.holds,
     )
 
 
@@ -144,13 +157,22 @@ def possible_holds(plan: Plan, name: str, tokens: int) -> list[str]:
     return holds
 
 
-def _window(plan: Plan, windows: dict[str, tuple[int, int]], refused: Reason, rate: Reason, quota: Reason) -> Window | None:
+_LEFT: dict[Reason, tuple[str, str]] = {
+    "rpm": ("requests", "requests_reset"),
+    "tpm": ("tokens", "tokens_reset"),
+    "quota_requests": ("quota_requests", "quota_reset"),
+    "quota_tokens": ("quota_tokens", "quota_reset"),
+}
+"""Where an answer says how much is left of a limit, and until when."""
+
+
+def _window(plan: Plan, answer: _Answer, refused: Reason, rate: Reason, quota: Reason) -> Window | None:
     """The rate limit, or the quota where there is no rate or it is the quota that refuses."""
     reported = quota if refused == quota or rate not in plan.limits else rate
     if reported not in plan.limits:
         return None
-    remaining, reset = windows[reported]
-    return Window(plan.limits[reported], remaining, reset / 1_000_000)
+    remaining, reset = _LEFT[reported]
+    return Window(plan.limits[reported], getattr(answer, remaining), getattr(answer, reset) / 1_000_000)
 
 
 def _declared(key: Key) -> dict[Reason, int]:

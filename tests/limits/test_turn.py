@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sidecar.keys.record import Enforcement, Key, Limits, Quota
 from sidecar.limits.decision import Admission
-from sidecar.limits.turn import GRACE, LEASE, plan, read_answer, turn
+from sidecar.limits.turn import GRACE, LEASE, plan, read_answers, turn
 from sidecar.store.client import Store
 from sidecar.store.script import Script, load
 from tests.limits.model import Model
@@ -44,7 +44,7 @@ class Bench:
         made = plan(key, enforcement)
         assert made is not None
         arguments = turn(made, now / SECOND, store_time=now, **what)
-        return [read_answer(made, answer) for answer in self.runner.run(self.store.run(LIMITS, made.names, arguments))]
+        return read_answers(made, self.runner.run(self.store.run(LIMITS, made.names, arguments)))
 
     def ask(self, key: Key, now: int, tokens: int = 1, name: str = "r", **more: Any) -> Admission:
         return self.run(key, now, asking=[(name, tokens)], **more)[0]
@@ -299,7 +299,7 @@ def test_a_worker_with_a_wrong_clock_goes_by_the_clock_of_the_store(bench: Bench
     assert made is not None
     for skew in (-20 * 3600, 0, 20 * 3600):
         arguments = turn(made, NOON / SECOND + skew, asking=[("r", 1)], store_time=NOON)
-        answer = read_answer(made, bench.runner.run(bench.store.run(LIMITS, made.names, arguments))[0])
+        answer = read_answers(made, bench.runner.run(bench.store.run(LIMITS, made.names, arguments)))[0]
         assert answer.quota_period == "2027-11-24/r/1"
 
 

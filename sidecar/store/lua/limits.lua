@@ -1,10 +1,12 @@
 -- One turn of one key, atomically: end the holds of requests that are over, renew those of requests
 -- that run, then decide on the requests that ask, over all limits of the key at once. What is refused
--- takes nothing. sidecar/limits/turn.py describes the data and writes ARGV.
+-- takes nothing. sidecar/limits/turn.py describes the data, writes ARGV and reads the answer. What many
+-- requests of a turn change is written together: each command costs more than what is done between two.
 
 local rpm, settled, holds, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local NOW, LEASE, GRACE, PERIODS = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local FIRST_LIMIT, LISTS = 5, 10
+local PART = 1000 -- Lua's `unpack` takes some thousand arguments
 
 local WINDOW = 60 * 1000000
 local MAX_CLOCK_SKEW = 10 * 1000000
@@ -12,7 +14,8 @@ local TICK = 100000 -- no need to write the clock and the lives of names more of
 local MARGIN = 1000 -- ms by which a name outlives its last entry, more than a tick
 local DAY = 86400000 -- ms
 
-local count = {} -- the hash `counts`, kept in step by `add`
+local count = {} -- the hash `counts`, with what `add` has added
+local added = {} -- of this, what is still to be written
 local now, period, period_end
 local is_tick, has_holds
 
@@ -22,7 +25,16 @@ end
 
 local function add(field, amount)
   count[field] = (count[field] or 0) + amount
-  redis.call('HINCRBY', counts, field, amount)
+  added[field] = (added[field] or 0) + amount
+end
+
+local function forget(field)
+  redis.call('HDEL', counts, field)
+  count[field], added[field] = nil, nil
+end
+
+local function in_parts(list, act)
+  for first = 1, #list, PART do act(unpack(list, first, math.min(first + PART - 1, #list))) end
 end
 
 -- Holds -----------------------------------------------------------------------------------------
@@ -32,18 +44,41 @@ local function book_and_amount(member)
   return book .. ':held', tonumber(amount)
 end
 
-local function hold(member, lifetime)
-  if redis.call('ZADD', holds, now + lifetime, member) == 1 then add(book_and_amount(member)) end
+local function keep_holds()
   if is_tick or not has_holds then outlive(holds, LEASE + GRACE) end
   has_holds = true
 end
 
-local function drop(member)
-  if redis.call('ZREM', holds, member) == 0 then return false end
-  local field, amount = book_and_amount(member)
-  -- A period that is long over has lost its fields; they must not come back below zero.
-  if count[field] then add(field, -amount) end
-  return true
+local new_holds = {} -- expiry and member of each hold that is taken in this turn
+
+-- A hold that nobody has had: the names of requests are never used again.
+local function hold(book, id, amount, lifetime)
+  local member = book .. '/' .. id .. '/' .. amount
+  new_holds[#new_holds + 1] = now + lifetime
+  new_holds[#new_holds + 1] = member
+  add(book .. ':held', tonumber(amount))
+  return member
+end
+
+-- Ends holds; returns those that there were.
+local function drop(members)
+  local found, gone = {}, {}
+  in_parts(members, function(...)
+    local scores = redis.call('ZMSCORE', holds, ...)
+    for index, member in ipairs({...}) do
+      if scores[index] and not found[member] then
+        found[member] = true
+        gone[#gone + 1] = member
+      end
+    end
+  end)
+  in_parts(gone, function(...) redis.call('ZREM', holds, ...) end)
+  for _, member in ipairs(gone) do
+    local field, amount = book_and_amount(member)
+    -- A period that is long over has lost its fields; they must not come back below zero.
+    if count[field] then add(field, -amount) end
+  end
+  return found
 end
 
 local function renew(member)
@@ -51,19 +86,17 @@ local function renew(member)
     -- A quota's hold that is gone may have been settled already, so it is never made anew.
     redis.call('ZADD', holds, 'XX', now + LEASE + GRACE, member)
   else
-    hold(member, LEASE)
+    if redis.call('ZADD', holds, now + LEASE, member) == 1 then add(book_and_amount(member)) end
+    keep_holds()
   end
 end
 
 local function drop_lapsed()
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', holds, '-inf', now)) do drop(member) end
+  drop(redis.call('ZRANGEBYSCORE', holds, '-inf', now))
   has_holds = redis.call('ZCARD', holds) > 0
   if has_holds then return end
   for field in pairs(count) do
-    if field:match(':held$') and count[field] ~= 0 then
-      redis.call('HDEL', counts, field)
-      count[field] = nil
-    end
+    if field:match(':held$') and count[field] ~= 0 then forget(field) end
   end
 end
 
@@ -125,18 +158,12 @@ local KINDS = {
   { name = 'quota_tokens', holds = true,
     used = function() return (count[period .. ':tokens'] or 0) + (count[period .. ':held'] or 0) end,
     take = function(id, tokens)
-      local member = period .. '/' .. id .. '/' .. tokens
-      hold(member, LEASE + GRACE)
-      return member
+      return hold(period, id, tokens, LEASE + GRACE)
     end,
     wait = function() return period_end - now end },
   { name = 'max_concurrency', holds = true,
     used = function() return count['slots:held'] or 0 end,
-    take = function(id)
-      local member = 'slots/' .. id .. '/1'
-      hold(member, LEASE)
-      return member
-    end,
+    take = function(id) return hold('slots', id, 1, LEASE) end,
     wait = function() return 0 end },
   { name = 'rpm',
     open = function() used_requests = admitted() end,
@@ -149,11 +176,7 @@ local KINDS = {
   { name = 'tpm', holds = true,
     open = function() used_tokens, settled_pairs = spent() end,
     used = function() return used_tokens + (count['tpm:held'] or 0) end,
-    take = function(id, tokens)
-      local member = 'tpm/' .. id .. '/' .. tokens
-      hold(member, LEASE)
-      return member
-    end,
+    take = function(id, tokens) return hold('tpm', id, tokens, LEASE) end,
     wait = function(limit)
       local held = count['tpm:held'] or 0
       if held >= limit.most or settled_pairs == 0 then return 0 end
@@ -248,45 +271,62 @@ local function set_period()
   if period and count.period ~= period then
     for field in pairs(count) do
       local name = field:match('^(%d.*):')
-      if name and not offered[name] then redis.call('HDEL', counts, field) end
+      if name and not offered[name] then forget(field) end
     end
     redis.call('HSET', counts, 'period', period)
   end
 end
 
-local function each(list, width, act)
-  local first = list + 1
-  local last = list + tonumber(ARGV[list]) * width
-  for index = first, last, width do act(ARGV[index], ARGV[index + 1]) end
-  return last + 1
+-- Ends of requests: pairs of a hold and the tokens that were used, -1 for as many as were estimated.
+local function finish(ended)
+  local members, tokens = {}, 0
+  for index, pair in ipairs(ended) do members[index] = pair[1] end
+  local found = drop(members)
+  for _, pair in ipairs(ended) do
+    local member, used = pair[1], pair[2]
+    if found[member] then
+      found[member] = nil
+      local field, estimate = book_and_amount(member)
+      if field == 'tpm:held' then tokens = tokens + (used < 0 and estimate or used) end
+    end
+  end
+  settle(tokens)
+end
+
+local function write()
+  in_parts(new_holds, function(...) redis.call('ZADD', holds, ...) end)
+  if #new_holds > 0 then keep_holds() end
+  for field, amount in pairs(added) do
+    if amount ~= 0 then redis.call('HINCRBY', counts, field, amount) end
+  end
+  if taken > 0 then
+    local times = {}
+    for index = 1, taken do times[index] = now end
+    in_parts(times, function(...) redis.call('RPUSH', rpm, ...) end)
+    if is_tick or used_requests == 0 then outlive(rpm, WINDOW) end
+  end
+  if is_tick then
+    redis.call('HSET', counts, 'clock', now)
+    if period then
+      redis.call('PEXPIREAT', counts, period_end / 1000 + DAY)
+    else
+      outlive(counts, WINDOW + LEASE + GRACE)
+    end
+  end
 end
 
 read_counts()
 set_clock()
 set_period()
 
-local list = each(LISTS, 2, function(member, tokens)
-  local field, estimate = book_and_amount(member)
-  if drop(member) and field == 'tpm:held' then settle(tonumber(tokens) or estimate) end
-end)
-list = each(list, 1, renew)
+local ended, renewed, asking = unpack(cmsgpack.unpack(ARGV[LISTS]))
+finish(ended)
+for _, member in ipairs(renewed) do renew(member) end
 
 local answers = {}
-if tonumber(ARGV[list]) > 0 then
+if #asking > 0 then
   local limits = open_limits()
-  each(list, 2, function(id, tokens) answers[#answers + 1] = decide(limits, id, tokens) end)
+  for index, ask in ipairs(asking) do answers[index] = decide(limits, ask[1], ask[2]) end
 end
-
-if taken > 0 then
-  for _ = 1, taken do redis.call('RPUSH', rpm, now) end
-  if is_tick or used_requests == 0 then outlive(rpm, WINDOW) end
-end
-if is_tick then
-  redis.call('HSET', counts, 'clock', now)
-  if period then
-    redis.call('PEXPIREAT', counts, period_end / 1000 + DAY)
-  else
-    outlive(counts, WINDOW + LEASE + GRACE)
-  end
-end
-return answers
+write()
+return cmsgpack.pack(answers)
