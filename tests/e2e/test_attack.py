@@ -27,7 +27,7 @@ from sidecar.control.anomaly.seen import Seen, Sighting
 from sidecar.control.anomaly.signals import DAY
 from sidecar.control.anomaly.storage import Storage
 from sidecar.keys.digest import load
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.ports import free_ports
 from tests.support.sidecar import Sidecar, call, wait_until
 from tests.support.store import Server, open_store
@@ -78,12 +78,6 @@ def receiver() -> Iterator[Receiver]:
     receiver = Receiver()
     yield receiver
     receiver.close()
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import openai
@@ -17,12 +16,6 @@ from tests.support.sidecar import Sidecar, wait_until
 from tests.support.tools import require
 
 PROGRAM = Path(__file__).with_name("hub_client.mjs")
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 def test_the_documented_curl_line(hub: HubProcess, tmp_path: Path) -> None:

@@ -8,25 +8,16 @@ import re
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, wait_until
 
 ROUNDS = int(os.environ.get("SIDECAR_TEST_CRASH_ROUNDS", "6"))
 """More by `make crash-test`."""
 BUSY = 30.0
 """Seconds that a loaded machine may take."""
-
-
-@pytest.fixture
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 class Load:

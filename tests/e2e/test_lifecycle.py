@@ -14,17 +14,11 @@ import pytest
 from sidecar.keys.token import generate
 from sidecar.store import names
 from tests.support.embedded import opened
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Answer, Sidecar, call, wait_until
 
 SOON = 15.0
 """Seconds that a busy machine may take for what needs milliseconds."""
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 @pytest.fixture(scope="module")

@@ -14,19 +14,13 @@ import redis
 
 from sidecar.store import names
 from tests.support.hammer import Told, chat_request, count, hammer, status_request
-from tests.support.hub import HubProcess, hub_process, running_hub
+from tests.support.hub import HubProcess, running_hub
 from tests.support.replicas import replicas
 from tests.support.sidecar import Sidecar, wait_until
 from tests.support.store import Server
 
 RPM = 600
 MINUTE = 60_000_000
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, call, wait_until
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 @pytest.fixture(scope="module")

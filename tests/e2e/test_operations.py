@@ -8,23 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from sidecar.demo.access_key import ACCESS_KEY
-from tests.support.hub import HubProcess, hub_process
+from tests.support.hub import HubProcess
 from tests.support.sidecar import Sidecar, call, wait_until
 from tests.support.source import ROOT
 
 SOON = 60.0
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 def command(sidecar: Sidecar, *words: str) -> subprocess.CompletedProcess[str]:

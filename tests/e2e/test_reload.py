@@ -16,18 +16,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.authorizer import Authorizer
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, wait_until
 
 CALLERS = 6
 RELOADS = 5
 PATIENCE = 60.0
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 class Callers:

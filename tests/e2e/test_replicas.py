@@ -13,15 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_revocation import open_stream, read_to_the_end
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, call, wait_until
 from tests.support.store import Server
 
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process("--delay", "0.2") as hub:
-        yield hub
+HUB_OPTIONS = ("--delay", "0.2")
 
 
 @pytest.fixture(scope="module")

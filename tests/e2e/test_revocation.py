@@ -12,18 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, call, wait_until
+
+HUB_OPTIONS = ("--delay", "0.2")
 
 STREAM = (
     b'{"input":{"messages":[{"role":"user","content":"Hi"}],"modelOptions":{"model":"openai/gpt-5-mini"}},"options":{"streaming":true}}'
 )
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process("--delay", "0.2") as hub:
-        yield hub
 
 
 @pytest.fixture

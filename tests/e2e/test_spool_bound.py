@@ -8,18 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, wait_until
 from tests.support.store import Server
 
 SOON = 60.0
 SEGMENT, BOUND = 64 << 10, 128 << 10
-
-
-@pytest.fixture
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 @pytest.fixture

@@ -11,21 +11,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.test_revocation import open_stream, read_to_the_end
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, call, resident_bytes, wait_until
+
+HUB_OPTIONS = ("--delay", "0.2")
 
 LARGE = 200 << 20
 ROOM = 24 << 20
 """What a worker may grow by while a large body passes."""
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process("--delay", "0.2") as hub:
-        yield hub
 
 
 class Peak:
