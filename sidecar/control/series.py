@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import add as plus
 
 from sidecar.control.metrics.bounded import Bounded
 from sidecar.control.metrics.counts import GLOBAL_SHARD
@@ -39,6 +41,8 @@ GROUP_MINUTES = 2 * DAY
 """Seconds for which minutes are kept by group."""
 
 Values = list[float]
+_AFTER_TOKENS = MEASURES.index("output_tokens") + 1
+_NOTHING_MORE = (0,) * (len(MEASURES) - 4)
 _ERRORS = frozenset({"client_error", "hub_error", "sidecar_error"})
 _DENIED = frozenset({"denied", "rate_limited"})
 _Like = tuple[int, str, str, str, str]
@@ -48,9 +52,9 @@ _Found = tuple[int, str, _Like, Values]
 """Shard, key, cell, and what is to be added to it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sum:
-    """What is added to one hash."""
+    """What is added to one hash. Not frozen, for there are three for each key of a stretch and that doubles their price."""
 
     name: str
     expires_at: int
@@ -89,7 +93,7 @@ class SeriesBuilder:
         for (shard, key_id), cells in keys.items():
             built.setdefault(shard, []).extend(hashes(shard, key_id, cells))
             for like, values in cells.items():
-                _add(together, like, values[:])
+                _add(together, like, values)
         if together:
             built.setdefault(GLOBAL_SHARD, []).extend(hashes(GLOBAL_SHARD, ALL, together))
         return built
@@ -105,7 +109,7 @@ class SeriesBuilder:
 
     def _minutes(self, shard: int, subject: str, cells: _Cells) -> list[Sum]:
         by_hour: dict[int, dict[str, Values]] = {}
-        for (minute, *_), values in cells.items():
+        for (minute, _, _, _, _), values in cells.items():
             hour, in_hour = divmod(minute, 60)
             _put(by_hour.setdefault(hour, {}), str(in_hour), _trimmed(values))
         return _sums(shard, subject, "m", by_hour, HOUR, self._retention.minutes)
@@ -117,12 +121,8 @@ class SeriesBuilder:
             hour, in_hour = divmod(minute, 60)
             day, in_day = divmod(hour, 24)
             values = _trimmed(values)
-            in_hours, in_days = by_hour.setdefault(hour, {}), by_day.setdefault(day, {})
-            _put(in_days, str(in_day), values)
-            for dimension, value in (("m", model), ("r", route), ("o", outcome), ("c", reason)):
-                if value:
-                    _put(in_hours, f"{in_hour}|{dimension}|{value}", values)
-                    _put(in_days, f"{in_day}|{dimension}|{value}", values)
+            _put_all(by_hour, hour, _groups(in_hour, model, route, outcome, reason), values)
+            _put_all(by_day, day, (str(in_day), *_groups(in_day, model, route, outcome, reason)), values)
         groups = _sums(shard, subject, "g", by_hour, HOUR, min(self._retention.minutes, GROUP_MINUTES))
         return groups + _sums(shard, subject, "h", by_day, DAY, self._retention.hours)
 
@@ -138,7 +138,7 @@ def _by_minute(sums: Sums) -> Iterator[_Found]:
 def _interim(sums: Sums) -> Iterator[_Found]:
     for interim in sums.interim:
         if interim.key_id:
-            values: Values = [0, 0.0, interim.bytes_in, interim.bytes_out]
+            values: Values = [0, 0.0, interim.bytes_in, interim.bytes_out, *_NOTHING_MORE]
             yield names.shard_of(interim.key_id), interim.key_id, (int(interim.time) // MINUTE, "", "", "", ""), values
 
 
@@ -151,12 +151,9 @@ def _sums(shard: int, subject: str, step: str, buckets: dict[int, dict[str, Valu
 
 
 def _add(cells: _Cells, like: _Like, values: Values) -> None:
-    """Add to a cell; a new cell takes `values` itself over."""
+    """Add to a cell. `values` stays as it is, for it may be what another cell holds."""
     known = cells.get(like)
-    if known is None:
-        cells[like] = values
-    else:
-        add_list(known, values)
+    cells[like] = values if known is None else list(map(plus, known, values))
 
 
 def _values(row: Row) -> Values:
@@ -168,16 +165,32 @@ def _values(row: Row) -> Values:
     ]  # fmt: skip
 
 
+@lru_cache(maxsize=10_000)
+def _groups(bucket: int, model: str, route: str, outcome: str, reason: str) -> tuple[str, ...]:
+    """The fields of a bucket's groups; the same few over and over."""
+    return tuple(f"{bucket}|{code}|{value}" for code, value in (("m", model), ("r", route), ("o", outcome), ("c", reason)) if value)
+
+
 def _trimmed(values: Values) -> Values:
-    end = len(values)
+    # Most requests have none of what comes after the tokens.
+    end = len(values) if any(values[_AFTER_TOKENS:]) else _AFTER_TOKENS
     while end > 1 and not values[end - 1]:
         end -= 1
     return values[:end]
 
 
+def _put_all(buckets: dict[int, dict[str, Values]], bucket: int, names: tuple[str, ...], values: Values) -> None:
+    fields = buckets.get(bucket)
+    # Most keys do one kind of thing in a minute: then all their fields share one list, which is copied on the first addition.
+    if fields is None:
+        buckets[bucket] = dict.fromkeys(names, values)
+        return
+    for name in names:
+        _put(fields, name, values)
+
+
 def _put(fields: dict[str, Values], name: str, values: Values) -> None:
     mine = fields.get(name)
-    # Most keys do one kind of thing in a minute: then all their fields share one list, which is copied on the first addition.
     if mine is None:
         fields[name] = values
     else:

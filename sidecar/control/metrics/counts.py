@@ -87,19 +87,19 @@ class Counter:
     def _count_interim(self, delta: Delta, interim: Interim) -> None:
         if interim.key_id:
             field = _field(delta, shard_of(interim.key_id), KEY_FIELD + self.label(interim.key_id))
-            add_list(field.setdefault("b", [0, 0]), [interim.bytes_in, interim.bytes_out])
+            _add_list(field, "b", [interim.bytes_in, interim.bytes_out])
 
 
 def _count_key(field: Nested, row: Row) -> None:
     event = row.sample
     if row.input or row.output or row.cached_input or row.cache_creation:
-        add_list(field.setdefault("t", [0, 0, 0, 0]), [row.input, row.output, row.cached_input, row.cache_creation])
+        _add_list(field, "t", [row.input, row.output, row.cached_input, row.cache_creation])
     if row.reconciled:
         _increase(field, "l", row.reconciled)
         return
     _increase(field.setdefault("r", {}), event.outcome + SEPARATOR + event.reason, row.requests)
-    add_list(field.setdefault("b", [0, 0]), [row.bytes_in, row.bytes_out])
-    add_list(field.setdefault("d", [0.0, 0]), [row.duration, row.requests])
+    _add_list(field, "b", [row.bytes_in, row.bytes_out])
+    _add_list(field, "d", [row.duration, row.requests])
     if event.usage_source == "none" and event.model and event.outcome == "ok":
         _increase(field, "u", row.requests)
     if event.secret_state:
@@ -126,14 +126,17 @@ def _field(delta: Delta, shard: int, name: str) -> Nested:
     return field
 
 
+def _add_list(into: Nested, name: str, values: list[Any]) -> None:
+    mine = into.get(name)
+    if mine is None:
+        into[name] = values
+    else:
+        add_list(mine, values)
+
+
 def _increase(into: Nested, name: str, by: int) -> None:
     into[name] = into.get(name, 0) + by
 
 
 def _histogram(delta: Delta, family: str, name: str, counts: list[int], total: float) -> None:
-    field = _field(delta, GLOBAL_SHARD, family)
-    mine = field.get(name)
-    if mine is None:
-        field[name] = [*counts, total]
-    else:
-        add_list(mine, [*counts, total])
+    _add_list(_field(delta, GLOBAL_SHARD, family), name, [*counts, total])
