@@ -17,8 +17,8 @@ BUSY_PAUSE = 0.5
 BUSY_EVENTS = 200
 CHEAP_ROWS = 500
 """Of a turn with more rows than this the details are brought into the store later, many turns at once."""
-SPREAD_PAUSE = 0.75
-"""After such a turn: as long as can be, when a finished request must show within a second."""
+SPREAD_PAUSE = 0.65
+"""After such a turn: a finished request must show within a second, and the turn itself takes up to a third of one."""
 DETAILS_EVERY = 5.0
 RETRY_FIRST, RETRY_MOST = 0.2, 2.0
 VERIFY_EVERY = 5.0
