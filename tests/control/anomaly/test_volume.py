@@ -153,7 +153,7 @@ def test_requests_of_new_networks_have_a_lower_floor_and_are_said_by_themselves(
         (30_000, 30_000, Peaks(tokens_hour=60_000), "30000 tokens in a minute, 30.0×"),
         (60_001, 60_001, Peaks(tokens_minute=30_000, tokens_five=60_001, tokens_hour=60_000), "60001 tokens in a minute, 60.0×"),
         (90_001, 90_001, Peaks(tokens_minute=30_000, tokens_five=150_000, tokens_hour=1_800_000), "90001 tokens in a minute, 3.0×"),
-        (9_000, 150_000, Peaks(tokens_minute=9_000, tokens_five=60_000, tokens_hour=60_000), "150000 tokens in 5 minutes, 30.0×"),
+        (9_000, 150_000, Peaks(tokens_minute=1_000, tokens_five=60_000, tokens_hour=60_000), "150000 tokens in 5 minutes, 30.0×"),
         (9_000, 200_001, Peaks(tokens_minute=9_000, tokens_five=100_000, tokens_hour=60_000), "200001 tokens in 5 minutes, 40.0×"),
         (9_000, 300_001, Peaks(tokens_minute=9_000, tokens_five=100_000, tokens_hour=1_200_000), "300001 tokens in 5 minutes, 3.0×"),
     ],
