@@ -22,6 +22,8 @@ KEY = generate("ahk")
         ("/v1/" + "".join(f"%{byte:02x}" for byte in KEY.encode()), "/v1/…"),
         ("/v1/" + "".join(f"%{byte:02X}" if number % 2 else chr(byte) for number, byte in enumerate(KEY.encode())), "/v1/…"),
         ("blocklet-z8eqMHoCuMhn5Jqns3i9H8", "blocklet-…"),
+        ("blocklet-" + "z" * 20, "blocklet-…"),
+        ("blocklet-" + "z" * 19, "blocklet-" + "z" * 19),
         ("a" * 39, "a" * 39),
         ("a" * 40, "…"),
     ],
@@ -68,3 +70,8 @@ def test_long_texts_take_no_long_time(piece: str) -> None:
     begun = time.process_time()
     without_secrets(piece * (100_000 // len(piece)))
     assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize(("longest", "kept"), [({}, 8192), ({"longest": 600}, 600), ({"longest": 9000}, 9000), ({"longest": 9999}, 9500)])
+def test_a_text_is_cut_to_what_is_asked_for(longest: dict[str, int], kept: int) -> None:
+    assert without_secrets("-" * 9500, **longest) == "-" * kept

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from sidecar import refusals
-from sidecar.limits.decision import Admission, Reason, refusal
+from sidecar.limits.decision import UNLIMITED, Admission, Reason, refusal
+
+RATES = {"rpm": "requests per minute", "tpm": "tokens per minute", "max_concurrency": "requests at the same time"}
+QUOTAS = {"quota_requests": "requests of its quota for the period", "quota_tokens": "tokens of its quota for the period"}
 
 
-@pytest.mark.parametrize("reason", ["rpm", "tpm", "max_concurrency"])
-def test_a_rate_asks_to_come_back(reason: Reason) -> None:
+def test_a_key_without_limits_is_let_through_and_has_nothing_to_report() -> None:
+    fields = {
+        "reason": "",
+        "shadow": "",
+        "retry_after": 0.0,
+        "requests": None,
+        "tokens": None,
+        "quota_period": "",
+        "key_id": "",
+        "holds": (),
+    }
+    assert structs.asdict(UNLIMITED) == {"allowed": True, **fields}
+
+
+@pytest.mark.parametrize(("reason", "what"), RATES.items())
+def test_a_rate_asks_to_come_back(reason: Reason, what: str) -> None:
     refused = refusal(Admission(allowed=False, reason=reason, retry_after=2.5))
     assert (refused.refusal, refused.retry_after, refused.headers) == (refusals.RATE_LIMIT_EXCEEDED, 2.5, ())
+    assert refused.detail == f"This API key has used all {what} that it may; try again later."
 
 
-@pytest.mark.parametrize("reason", ["quota_requests", "quota_tokens"])
-def test_a_quota_asks_not_to(reason: Reason) -> None:
+@pytest.mark.parametrize(("reason", "what"), QUOTAS.items())
+def test_a_quota_asks_not_to(reason: Reason, what: str) -> None:
     refused = refusal(Admission(allowed=False, reason=reason, retry_after=86400))
     assert (refused.refusal, refused.retry_after) == (refusals.INSUFFICIENT_QUOTA, None)
     assert refused.headers == (("x-should-retry", "false"),)
+    assert refused.detail == f"This API key has used all {what} that it may; ask its issuer for more."

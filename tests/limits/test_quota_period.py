@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.keys.record import Period, Quota
+from sidecar.limits import quota_period
 from sidecar.limits.quota_period import Span, around, period
 
 HOUR = 3600
@@ -49,6 +50,14 @@ def at(text: str) -> float:
         ("day", "Africa/Cairo", "2026-04-23T22:00:00Z", "2026-04-24", "2026-04-23T22:00:00Z", "2026-04-24T21:00:00Z"),
         ("day", "Pacific/Fakaofo", "2011-12-30T10:59:59Z", "2011-12-29", "2011-12-29T11:00:00Z", "2011-12-30T11:00:00Z"),
         ("day", "Pacific/Fakaofo", "2011-12-30T11:00:00Z", "2011-12-31", "2011-12-30T11:00:00Z", "2011-12-31T11:00:00Z"),
+        # Clocks went from 23:30 to 00:30: nobody saw midnight, and the date begins half an hour before it would have come.
+        ("day", "America/Toronto", "1919-03-31T04:29:59Z", "1919-03-30", "1919-03-30T05:00:00Z", "1919-03-31T04:30:00Z"),
+        ("day", "America/Toronto", "1919-03-31T04:30:00Z", "1919-03-31", "1919-03-31T04:30:00Z", "1919-04-01T04:00:00Z"),
+        ("week", "America/Toronto", "1919-03-31T04:45:00Z", "1919-W14", "1919-03-31T04:30:00Z", "1919-04-07T04:00:00Z"),
+        # Clocks went from 00:01 back to 23:01: the hour until midnight comes again, but is already of the next day.
+        ("day", "America/St_Johns", "2010-11-07T02:30:00Z", "2010-11-07", "2010-11-07T02:30:00Z", "2010-11-08T03:30:00Z"),
+        ("day", "America/St_Johns", "2010-11-07T02:31:00Z", "2010-11-07", "2010-11-07T02:30:00Z", "2010-11-08T03:30:00Z"),
+        ("day", "America/St_Johns", "2010-11-07T03:29:59Z", "2010-11-07", "2010-11-07T02:30:00Z", "2010-11-08T03:30:00Z"),
         # Clocks jumped from 23:59:59 to 03:00.
         ("day", "Antarctica/Casey", "2016-10-21T16:00:00Z", "2016-10-22", "2016-10-21T16:00:00Z", "2016-10-22T13:00:00Z"),
     ],
@@ -86,13 +95,28 @@ def after_midnight(zone: str, second: int, kind: Period) -> str:
 
 def test_a_zone_that_is_not_known_here_is_taken_for_utc_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     quota = Quota(period="day", timezone="Mars/Olympus_Mons")
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, quota_period.__name__):
         spans = {period(at("2026-11-24T12:00:00Z"), quota) for _ in range(3)}
     assert spans == {period(at("2026-11-24T12:00:00Z"), Quota(period="day"))}
-    assert [record.getMessage().count("Mars/Olympus_Mons") for record in caplog.records] == [1]
+    told = [record.getMessage() for record in caplog.records if record.name == quota_period.__name__]
+    assert [message.count("Mars/Olympus_Mons") for message in told] == [1]
 
 
 def test_fractions_of_the_last_second_belong_to_the_period() -> None:
     end = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     assert period(end - 0.001, Quota()).name == "2026-11"
     assert period(end, Quota()).name == "2026-12"
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "starts"),
+    [
+        ("day", ("2026-02-28", "2026-03-01", "2026-03-02"), ("2026-02-28", "2026-03-01", "2026-03-02", "2026-03-03")),
+        ("week", ("2026-W08", "2026-W09", "2026-W10"), ("2026-02-16", "2026-02-23", "2026-03-02", "2026-03-09")),
+        ("month", ("2026-02", "2026-03", "2026-04"), ("2026-02-01", "2026-03-01", "2026-04-01", "2026-05-01")),
+    ],
+)
+def test_a_period_stands_between_its_neighbours(kind: Period, names: tuple[str, ...], starts: tuple[str, ...]) -> None:
+    edges = [int(at(f"{start}T00:00:00Z")) for start in starts]
+    expected = tuple(Span(*span) for span in zip(names, edges, edges[1:], strict=False))
+    assert around(at("2026-03-01T05:00:00Z"), Quota(period=kind)) == expected

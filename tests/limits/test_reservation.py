@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.events.record import Tokens
-from sidecar.limits.reservation import DEFAULT_OUTPUT, MAX_ESTIMATE, counted, estimate
+from sidecar.limits.reservation import MAX_ESTIMATE, counted, estimate
 
 
 @pytest.mark.parametrize(
-    ("body", "most", "tokens"), [(0, 0, 1), (1, 0, 1), (5, 0, 2), (400, 50, 150), (0, None, DEFAULT_OUTPUT), (0, -5, 1)]
+    ("body", "most", "tokens"), [(0, 0, 1), (1, 0, 1), (5, 0, 2), (400, 50, 150), (0, None, 256), (0, -5, 1), (1 << 40, None, 1_000_000)]
 )
 def test_estimate(body: int, most: int | None, tokens: int) -> None:
     assert estimate(body, most) == tokens

@@ -46,6 +46,10 @@ def _inert(node: ast.AST) -> Iterator[ast.AST]:
         yield node
     if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
         yield node.annotation
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal":
+        yield node
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "cast":
+        yield node.args[0]
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         yield from ([node.returns] if node.returns is not None else [])
         yield from node.decorator_list

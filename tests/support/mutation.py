@@ -2,7 +2,8 @@
 
 `python -m tests.support.mutation` makes one small change at a time to each of the modules below, runs the tests
 that mirror the module against it in a process of its own, prints the changes that no test noticed, and fails
-when fewer than nine of ten were noticed. Words narrow it down: `… mutation keys/token limits`. No file is touched.
+when fewer than nine of ten were noticed. What changes nothing (tests.support.equivalents) is printed and left out of
+the count. Words narrow it down: `… mutation keys/token limits`. No file is touched.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from types import ModuleType
 import hypothesis
 import pytest
 
+from tests.support.equivalents import EQUIVALENTS
 from tests.support.mutants import mutants
 from tests.support.source import ROOT
 
 ENOUGH = 0.9
 """The share of mutants that must be noticed, of each module."""
-PATIENCE = 60
-"""Seconds; a mutant that runs for ever is noticed."""
+PATIENCE, EFFORT = 60, 20
+"""Seconds, and seconds of the processor; a mutant that waits or runs for ever is noticed."""
 
 DECIDERS = {
     "keys/token": (),
@@ -58,7 +60,10 @@ DECIDERS = {
 }
 """The pure modules that decide, each with tests that help its mirror (`keys/token`: `tests/keys/test_token.py`)."""
 
-_ARGUMENTS = ["-x", "-q", "-W", "ignore", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", "-p", "_hypothesis_pytestplugin"]
+_ARGUMENTS = [
+    "-x", "-q", "-W", "ignore", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", "-p", "_hypothesis_pytestplugin",
+    "--hypothesis-profile", "mutation",
+]  # fmt: skip
 _EARLY = ("pytest_asyncio.plugin", "_hypothesis_pytestplugin", "hypothesis.strategies", "aiohttp", "redis.asyncio", "tests.conftest")
 
 
@@ -66,7 +71,6 @@ def main(words: list[str]) -> int:
     """Print survivors and the score of each module."""
     # A failure needs to be found, not to be made small or to be remembered.
     hypothesis.settings.register_profile("mutation", phases=[hypothesis.Phase.generate], database=None, deadline=None)
-    hypothesis.settings.load_profile("mutation")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     scores = {}
     for module, helpers in DECIDERS.items():
@@ -111,12 +115,23 @@ def measure(module: str, helpers: tuple[str, ...] = ()) -> tuple[int, int]:
     if not survives(name, path, ast.parse(source), tests):
         raise SystemExit(f"{module}: the tests fail without any change")
     noticed = made = 0
+    lines, alike = source.splitlines(), [each for each in EQUIVALENTS if each.module == module]
+    met = set()
     for line, text, tree in mutants(source):
+        same = next((each for each in alike if each.line == lines[line - 1].strip() and text.endswith(f"→  {each.becomes}")), None)
+        survived = survives(name, path, tree, tests)
+        if same is not None:
+            met.add(same)
+            if not survived:
+                raise SystemExit(f"{path}:{line}: {text} was noticed, so that it is no equivalent")
+            print(f"  {path}:{line}: {text} (left out: {same.reason})", flush=True)
+            continue
         made += 1
-        if survives(name, path, tree, tests):
+        noticed += not survived
+        if survived:
             print(f"  {path}:{line}: {text}", flush=True)
-        else:
-            noticed += 1
+    if met != set(alike):
+        raise SystemExit(f"{module}: no mutant is {sorted(set(alike) - met)}")
     print(f"{module}: {noticed} of {made} ({noticed / made:.1%}) in {time.monotonic() - began:.0f} s", flush=True)
     return noticed, made
 
@@ -127,6 +142,7 @@ def survives(name: str, path: Path, tree: ast.Module, tests: list[str]) -> bool:
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE)
+        signal.setitimer(signal.ITIMER_VIRTUAL, EFFORT)
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)

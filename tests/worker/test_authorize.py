@@ -57,6 +57,7 @@ def test_a_throttle_ends_at_its_second() -> None:
     ("networks", "client", "allowed"),
     [
         (("10.0.0.0/8",), "10.255.255.255", True),
+        (("10.1.2.3/8",), "10.255.255.255", True),
         (("10.0.0.0/8",), "11.0.0.0", False),
         (("10.0.0.0/8",), "::ffff:10.0.0.1", True),
         (("2001:db8::/32",), "2001:db8::1", True),
@@ -80,6 +81,8 @@ def test_addresses(networks: tuple[str, ...], client: str, allowed: bool) -> Non
         (("a",), ("a", "b"), True),
         (("a",), (), True),
         (("openai/*",), ("openai/gpt-5",), False),
+        (("openai/*",), ("openai",), True),
+        (("openai/*",), ("openai-gpt-5",), True),
         (("openai/*",), ("other/openai/gpt-5",), True),
     ],
 )
@@ -92,4 +95,10 @@ def test_every_model_that_could_be_dispatched_must_be_listed(
         return
     with pytest.raises(Refused) as raised:
         check_models(key, models)
-    assert raised.value.refusal.code == "model_not_allowed"
+    assert (raised.value.refusal.code, raised.value.param) == ("model_not_allowed", "model")
+
+
+def test_a_throttle_says_how_long_it_lasts() -> None:
+    with pytest.raises(Refused) as refused:
+        check_use(msgspec.structs.replace(KEY, throttled_until=10.0), "POST", CHAT.path, CHAT, "192.0.2.7", 4.0)
+    assert refused.value.retry_after == 6.0

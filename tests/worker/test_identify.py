@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.keys.cache import MISS, Answer
+from sidecar.keys.reader import Found
 from sidecar.keys.record import Key, Secret
-from sidecar.refusals import Refused
+from sidecar.refusals import API_KEY_EXPIRED, INVALID_API_KEY, TOO_MANY_FAILURES, Refusal, Refused
 from sidecar.settings.declaration import Bounds
 from sidecar.throttle import Throttle
+from sidecar.worker.client.forms import Forms
 from sidecar.worker.client.head import HeadReader
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.identify import Identifier, credential, judge, parameter_name
@@ -37,19 +40,66 @@ def test_one_bearer_token(value: str) -> None:
         (["Authorization: Bearer"], "/v1", "missing_api_key"),
         (["Authorization: Token abc"], "/v1", "invalid_api_key"),
         (["Authorization: Bearer blocklet-abc"], "/v1", "invalid_api_key"),
-        (["Authorization: Bearer " + "a" * 5000], "/v1", "invalid_api_key"),
+        (["Authorization: Bearer " + "a" * 4097], "/v1", "invalid_api_key"),
         (["Authorization: Bearer a b"], "/v1", "invalid_request"),
         (["Authorization: Bearer a,Bearer b"], "/v1", "invalid_request"),
+        (["Authorization: Basic eDp5, Bearer b"], "/v1", "invalid_request"),
         (["Authorization: ", "Authorization: Bearer a"], "/v1", "invalid_request"),
         (["Authorization: Bearer a", "Authorization: "], "/v1", "invalid_request"),
         (["Authorization: Bearer a"], "/v1?x=1&access_token=", "invalid_request"),
         (["Authorization: Bearer a"], "/v1?access%5ftoken=b", "invalid_request"),
+        (["Authorization: Bearer a"], "/v1?+access_token+=b", "invalid_request"),
     ],
 )
 def test_anything_else_is_refused(fields: list[str], target: str, code: str) -> None:
     with pytest.raises(Refused) as refused:
         credential(head(*fields, target=target))
     assert refused.value.refusal.code == code
+
+
+@pytest.mark.parametrize("length", [1, 4096])
+def test_a_token_has_a_greatest_length(length: int) -> None:
+    assert credential(head("Authorization: Bearer " + "a" * length)) == b"a" * length
+
+
+@pytest.mark.parametrize(
+    ("token", "target", "code"),
+    [
+        ("ahk_b", "/v1", ""),
+        ("ahk_b", "/v1?x=1", ""),
+        ("blocklet-b", "/v1", "invalid_api_key"),
+        ("b", "/v1?access_token=c", "invalid_request"),
+    ],
+)
+def test_the_token_of_a_remembered_form_is_judged_alike(token: str, target: str, code: str) -> None:
+    forms = Forms(HeadReader(Bounds()), Bounds())
+    for presented in ("one", "two", token):
+        read = forms.parse(f"GET {target} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {presented}\r\n\r\n".encode())
+    assert read.token == token.encode()
+    if not code:
+        assert credential(read) == token.encode()
+        return
+    with pytest.raises(Refused) as refused:
+        credential(read)
+    assert refused.value.refusal.code == code
+
+
+@pytest.mark.parametrize(
+    ("pair", "name"),
+    [
+        (b"a=1", b"a"),
+        (b"a", b"a"),
+        (b"=1", b""),
+        (b"a+b=1", b"a b"),
+        (b"+a%5b+=1", b"a"),
+        (b"a%2bb=1", b"a+b"),
+        (b"a[b][c]=1", b"a"),
+        (b"%41=%42", b"A"),
+        (b"a==1", b"a"),
+    ],
+)
+def test_parameter_names_are_read_as_a_hub_reads_them(pair: bytes, name: bytes) -> None:
+    assert parameter_name(pair) == name
 
 
 @given(st.binary(max_size=30))
@@ -68,6 +118,10 @@ def test_parameter_names_never_fail(pair: bytes) -> None:
         ({}, {"state": "retiring", "expires_at": 100.0}, 99.999, ""),
         ({}, {"state": "retiring", "expires_at": 100.0}, 100.0, "api_key_rotated"),
         ({}, {"state": "revoked"}, 0.0, "api_key_rotated"),
+        ({}, {}, 1e12, ""),
+        ({"revoked_at": 5.0}, {}, 6.0, "api_key_revoked"),
+        ({}, {"expires_at": 100.0}, 99.999, ""),
+        ({}, {"expires_at": 100.0}, 100.0, "api_key_rotated"),
         ({"expires_at": 50.0}, {"state": "retiring", "expires_at": 100.0}, 60.0, "api_key_expired"),
     ],
 )
@@ -96,3 +150,60 @@ async def test_an_address_that_keeps_failing_is_slowed_down_and_a_good_key_is_no
     assert (await identifier.find(token)).key.id == "key_0000000000000000"
     now = 10.0
     assert await fail() == "invalid_api_key"
+
+
+class _Verifier:
+    """Has one answer in its cache and in its store."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def cached(self, token: bytes) -> Answer:
+        return self._answer
+
+    async def resolve(self, token: bytes) -> Found | None:
+        return None
+
+
+class _Attempts:
+    """Asks for a wait, and notes what was charged."""
+
+    def __init__(self, wait: float = 0.0) -> None:
+        self._wait = wait
+        self.charged: list[str] = []
+
+    def wait(self, source: str) -> float:
+        return self._wait
+
+    def charge(self, source: str) -> None:
+        self.charged.append(source)
+
+
+def test_the_cache_knows_a_key_or_nobody_or_nothing() -> None:
+    found = Found(KEY, SECRET)
+
+    def known(answer: Answer) -> Found | None:
+        return Identifier(_Verifier(answer), _Attempts(), lambda found, token: None).known(b"ahk_one")
+
+    assert known(found) is found
+    assert known(MISS) is None
+    with pytest.raises(Refused, match="invalid_api_key"):
+        known(None)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "source", "wait", "answered", "charged"),
+    [
+        (INVALID_API_KEY, "192.0.2.1", 0.0, INVALID_API_KEY, ["192.0.2.1"]),
+        (INVALID_API_KEY, "192.0.2.1", 0.5, TOO_MANY_FAILURES, []),
+        (INVALID_API_KEY, "", 0.5, INVALID_API_KEY, []),
+        (API_KEY_EXPIRED, "192.0.2.1", 0.5, API_KEY_EXPIRED, []),
+    ],
+)
+def test_only_unknown_keys_of_a_known_address_are_charged(
+    refusal: Refusal, source: str, wait: float, answered: Refusal, charged: list[str]
+) -> None:
+    attempts, refused = _Attempts(wait), Refused(refusal)
+    answer = Identifier(_Verifier(None), attempts, lambda found, token: None).failure(refused, source)
+    assert (answer.refusal, answer.retry_after, attempts.charged) == (answered, wait if answered is TOO_MANY_FAILURES else None, charged)
+    assert answer is refused or answered is not refusal

@@ -84,11 +84,10 @@ class Volume:
             token_peaks = (usual.tokens_minute, usual.tokens_five, usual.tokens_hour)
             self._measure(self._tokens, memory, now, minute, five, TOKENS, token_peaks, young)
         today = memory.baseline.tokens_today
-        if today >= self._thresholds.tokens_day:
-            line = max(self._thresholds.tokens_day, young * self._thresholds.tokens_day_factor * usual.tokens_day)
-            # Said once, when the line is crossed: the day stays a big one until midnight, and would go with anything else that happens.
-            if usual.tokens_day and today - tokens <= line < today:
-                memory.raise_signal(TOKEN_BURN, now, f"{today} tokens today, {_times(today, usual.tokens_day)} its best day of the week")
+        line = max(self._thresholds.tokens_day, young * self._thresholds.tokens_day_factor * usual.tokens_day)
+        # Said once, when the line is crossed: the day stays a big one until midnight, and would go with anything else that happens.
+        if usual.tokens_day and today - tokens <= line < today:
+            memory.raise_signal(TOKEN_BURN, now, f"{today} tokens today, {_times(today, usual.tokens_day)} its best day of the week")
 
     def _measure(
         self,

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.control.anomaly import conduct
+from sidecar.control.anomaly.baseline import Peaks
+from sidecar.control.anomaly.memory import Feedback, Memory
+from sidecar.control.anomaly.seen import Sighting
 from sidecar.control.anomaly.signals import DAY, HOUR
+from sidecar.control.anomaly.thresholds import Thresholds
+from sidecar.control.anomaly.windows import REFUSED, SERVED
 from tests.control.anomaly.life import AWAY, BORN, KEY, Life, refused, served
 
 
@@ -21,14 +27,13 @@ def test_two_weeks_of_holiday_are_no_dormancy() -> None:
     assert life.signals == set()
 
 
-@pytest.mark.parametrize(("code", "why"), [("api_key_revoked", "revoked"), ("api_key_rotated", "rotated out")])
+@pytest.mark.parametrize(("code", "why"), [("api_key_revoked", "the key is revoked"), ("api_key_rotated", "the secret was rotated out")])
 def test_a_dead_secret_is_one_warning_a_day(code: str, why: str) -> None:
     life = Life()
     for _ in range(5):
         life.see(refused(life.later(60), code, client=AWAY))
     assert life.signals == {"retired_secret"}
-    assert why in life.memory.raised["retired_secret"].evidence
-    assert "203.0.113.0/24" in life.memory.raised["retired_secret"].evidence
+    assert life.memory.raised["retired_secret"].evidence == f"presented from 203.0.113.0/24 although {why}"
     assert life.told == [(KEY, "warn")]
 
 
@@ -68,3 +73,81 @@ def test_more_at_a_time_than_ever_counts_only_from_several_networks() -> None:
     two.in_flight = 31
     life.see(two)
     assert "impossible_concurrency" in life.signals
+
+
+NOW = BORN + 100 * DAY
+
+
+def _memory(waved_through: int = 0, *, born: int = BORN) -> Memory:
+    """A key of which people said as often that any of this is nothing."""
+    memory = Memory(born)
+    if waved_through:
+        names = ("dormant_reactivated", "denied_burst", "off_hours", "impossible_concurrency")
+        memory.feedback = {name: Feedback(waved_through, NOW) for name in names}
+    return memory
+
+
+def _told(memory: Memory) -> list[str]:
+    return [raised.evidence for raised in memory.raised.values()]
+
+
+# In the tables below, what is told at the edge is told there and not one step before it.
+@pytest.mark.parametrize(("waved_through", "days"), [(0, 14), (1, 28), (2, 42)])
+@pytest.mark.parametrize("was_used", [True, False])
+def test_a_silence_is_long_beyond_its_edge(waved_through: int, days: int, was_used: bool) -> None:
+    for extra, told in ((0, []), (1, [f"first use after {days} days of silence"])):
+        since = NOW - days * DAY - extra
+        memory = _memory(waved_through, born=BORN if was_used else since)
+        memory.last_used = since if was_used else 0
+        conduct.dormant(memory, NOW, Thresholds())
+        assert _told(memory) == told
+
+
+@pytest.mark.parametrize(
+    ("served_", "refused_", "waved_through", "is_told"),
+    [(0, 29, 0, False), (0, 30, 0, True), (30, 30, 0, False), (29, 30, 0, True), (0, 59, 1, False), (0, 60, 1, True), (0, 89, 2, False)],
+)
+def test_refusals_have_a_floor_and_are_the_larger_half(served_: int, refused_: int, waved_through: int, is_told: bool) -> None:
+    memory = _memory(waved_through)
+    memory.window.five[SERVED], memory.window.five[REFUSED] = served_, refused_
+    conduct.refusals(memory, NOW, Thresholds())
+    assert _told(memory) == [f"{refused_} of {served_ + refused_} requests refused within 5 minutes"] * is_told
+
+
+@pytest.mark.parametrize(
+    ("requests", "age", "elsewhere", "waved_through", "is_told"),
+    [
+        pytest.param(21, 14 * DAY, 1000, 0, True, id="at the edge of everything"),
+        pytest.param(20, 14 * DAY, 1000, 0, False, id="not busy"),
+        pytest.param(21, 14 * DAY - 1, 1000, 0, False, id="too young"),
+        pytest.param(21, 14 * DAY, 999, 0, False, id="one in a thousand requests"),
+        pytest.param(21, 14 * DAY, 1000, 1, False, id="waved through"),
+    ],
+)
+def test_an_hour_is_unusual_under_conditions(requests: int, age: int, elsewhere: int, waved_through: int, is_told: bool) -> None:
+    memory = _memory(waved_through, born=NOW - age)
+    memory.baseline.this_hour.hour = requests
+    memory.baseline.week = [0] * 168
+    memory.baseline.week[NOW // HOUR % 168], memory.baseline.week[NOW // HOUR % 168 - 1] = 1, elsewhere
+    conduct.off_hours(memory, NOW, Thresholds())
+    assert _told(memory) == [f"{requests} requests in an hour of the week that is otherwise idle"] * is_told
+
+
+@pytest.mark.parametrize(
+    ("usual", "waved_through", "too_many"), [(1, 0, 9), (2, 0, 9), (3, 0, 10), (5, 0, 16), (10, 1, 46), (10, 2, 61), (20, 3, 151)]
+)
+def test_requests_at_a_time_are_too_many_beyond_a_floor_and_a_multiple(usual: int, waved_through: int, too_many: int) -> None:
+    evidence = f"{too_many} requests open at a time from 2 networks; at most {usual} before"
+    for in_flight, last, told in ((too_many - 1, NOW, []), (too_many, NOW - 60, []), (too_many, NOW - 59, [evidence])):
+        memory = _memory(waved_through)
+        memory.baseline.usual = Peaks(in_flight=usual)
+        memory.networks.sightings = {1: Sighting(BORN, NOW), 2: Sighting(BORN, last)}
+        conduct.concurrency(memory, in_flight, NOW, Thresholds())
+        assert (_told(memory), memory.baseline.this_hour.in_flight) == (told, in_flight)
+
+
+def test_a_key_that_was_never_measured_has_no_usual_number_at_a_time() -> None:
+    memory = _memory()
+    memory.networks.sightings = {1: Sighting(BORN, NOW), 2: Sighting(BORN, NOW)}
+    conduct.concurrency(memory, 1000, NOW, Thresholds())
+    assert _told(memory) == []

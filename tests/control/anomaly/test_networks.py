@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from sidecar.control.anomaly.networks import Networks, agent_product, place_of, prefix_of
+from sidecar.control.anomaly import networks as module
+from sidecar.control.anomaly.networks import Network, Networks, agent_product, place_of, prefix_of
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,11 @@ def test_a_network_is_a_24_or_a_48(address: str, network: str) -> None:
         ("Mozilla/5.0 (X11)", "mozilla"),
         ("curl", "curl"),
         ("my agent 2", "my"),
+        ("tool(x)", "tool"),
+        ("tool;x", "tool"),
+        ("wow!", "wow!"),
+        ("A" * 70 + "/1", "a" * 64),
+        ("B" * 70, "b" * 64),
         ("", ""),
     ],
 )
@@ -44,7 +52,7 @@ def test_neighbours_are_one_network_and_the_salt_decides_its_number() -> None:
 
 def test_hashed_names_show_no_address() -> None:
     network = Networks(b"salt", names="hash").of("203.0.113.9")
-    assert "203" not in network.name.replace(f"{network.number:08x}", "")
+    assert network.name == f"network {network.number:08x}"
 
 
 def test_declared_networks_are_trusted() -> None:
@@ -52,6 +60,8 @@ def test_declared_networks_are_trusted() -> None:
     trusted = ["203.0.113.9", "2001:db8:9::1", "::ffff:203.0.113.9"]
     assert all(networks.of(address).is_trusted for address in trusted)
     assert not networks.of("198.51.100.1").is_trusted
+    assert not networks.of("unix").is_trusted
+    assert not Network(1, "by default").is_trusted
     with pytest.raises(ValueError, match="nonsense"):
         Networks(b"salt", trusted=["nonsense"])
 
@@ -70,3 +80,26 @@ def test_with_a_geo_file_networks_are_told_apart_by_what_it_says() -> None:
     assert networks.of("192.0.2.1").name == "192.0.2.0/24"
     assert networks.of("198.51.100.1").name == "198.51.100.0/24"
     assert place_of({}) == ""
+
+
+@given(st.text(st.characters()))
+@example("\ud800")
+def test_a_number_is_of_32_bits_for_any_text(text: str) -> None:
+    assert Networks(b"salt").number(text) == Networks(b"salt").number(text) < 1 << 32
+
+
+def test_what_is_remembered_is_bounded_and_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CACHE", 3)
+    networks = Networks(b"salt")
+    addresses = [f"203.0.{third}.9" for third in (1, 2, 3, 1)]
+    first, *_, again = [networks.of(address) for address in addresses]
+    assert first is again and len(networks._known) == len(networks._numbers) == 3
+    assert [networks.of(f"198.51.{third}.9").name for third in range(9)] == [f"198.51.{third}.0/24" for third in range(9)]
+    assert len(networks._known) <= 3 and len(networks._numbers) <= 3
+    assert networks.of(addresses[0]) == first
+
+
+def test_the_common_form_of_an_address_needs_no_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.ipaddress, "ip_address", None)
+    for octet in (0, 9, 10, 99, 100, 199, 200, 249, 250, 255):
+        assert prefix_of(f"{octet}.{octet}.{octet}.{octet}") == f"{octet}.{octet}.{octet}.0/24"

@@ -38,6 +38,20 @@ def test_a_new_network_with_a_burst_pages_and_by_itself_is_a_notice() -> None:
     assert level([BY_NAME["new_network"], BY_NAME["agent_change"], BY_NAME["stranger"]]) == "page"
 
 
+def test_two_small_signs_of_different_kinds_are_a_warning_together() -> None:
+    small = [BY_NAME["new_network"], BY_NAME["agent_change"]]
+    assert not any(signal.warns for signal in small)
+    assert (score(small), level(small)) == (4, "warn")
+
+
+def test_what_repeats_is_held_for_minutes_and_what_is_found_once_for_hours_or_a_day() -> None:
+    minutes = {"request_spike", "new_network_spike", "token_burn", "impossible_concurrency", "denied_burst"}
+    hours = {"network_fanout", "off_hours", "many_keys_one_source", "key_guessing"}
+    held = {signal.name: 900 if signal.name in minutes else 3600 if signal.name in hours else 86_400 for signal in TABLE}
+    assert {signal.name: signal.hold for signal in TABLE} == held
+    assert minutes | hours <= held.keys()
+
+
 def test_the_manual_has_each_signal_as_it_is() -> None:
     manual = (Path(__file__).resolve().parents[3] / "docs/anomaly-detection.md").read_text()
     for signal in TABLE:

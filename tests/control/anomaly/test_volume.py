@@ -1,7 +1,13 @@
 from __future__ import annotations
 
-from sidecar.control.anomaly.memory import Feedback
+import pytest
+
+from sidecar.control.anomaly.baseline import Peaks
+from sidecar.control.anomaly.memory import Feedback, Memory
 from sidecar.control.anomaly.signals import DAY
+from sidecar.control.anomaly.thresholds import Thresholds
+from sidecar.control.anomaly.volume import Volume
+from sidecar.control.anomaly.windows import SERVED, STRANGE, TOKENS
 from tests.control.anomaly.life import AWAY, BORN, KEY, Life, served
 
 
@@ -87,3 +93,99 @@ def test_a_young_baseline_asks_for_more() -> None:
     for _ in range(2):
         young.idle(600)
     assert young.memory.baseline.usual.minute <= old.memory.baseline.usual.minute
+
+
+def _judge(place: int, minute: int, five: int, usual: Peaks, *, days: int = 7, waved_through: int = 0) -> dict[str, str]:
+    """Signals, with their evidence, of a key whose windows hold these amounts."""
+    memory = Memory(BORN)
+    memory.baseline.usual, memory.baseline.days = usual, [(day, Peaks()) for day in range(days)]
+    for at in {place, SERVED} if place == STRANGE else {place}:
+        memory.window.minute[at], memory.window.five[at] = minute, five
+    if waved_through:
+        memory.feedback = {name: Feedback(waved_through, BORN) for name in ("request_spike", "new_network_spike", "token_burn")}
+    Volume(Thresholds()).judge(memory, BORN, 0)
+    return {name: raised.evidence for name, raised in memory.raised.items()}
+
+
+# In each row the amount is the first that is too much: one less is nothing.
+@pytest.mark.parametrize(
+    ("minute", "usual", "days", "waved_through"),
+    [
+        pytest.param(40, Peaks(minute=1, five=5, hour=60), 7, 0, id="the floor"),
+        pytest.param(81, Peaks(minute=40, five=200, hour=240), 7, 0, id="twice the busiest minute"),
+        pytest.param(121, Peaks(minute=40, five=200, hour=2400), 7, 0, id="three times the busiest hour"),
+        pytest.param(121, Peaks(minute=40, five=200, hour=240), 6, 0, id="half as much again while the baseline is young"),
+        pytest.param(161, Peaks(minute=40, five=200, hour=240), 7, 2, id="twice as much after two acknowledgements"),
+        pytest.param(241, Peaks(minute=40, five=200, hour=240), 6, 2, id="and both"),
+    ],
+)
+def test_requests_of_a_minute_have_a_floor_and_two_lines(minute: int, usual: Peaks, days: int, waved_through: int) -> None:
+    assert _judge(SERVED, minute - 1, minute - 1, usual, days=days, waved_through=waved_through) == {}
+    evidence = f"{minute} requests in a minute, {minute * 60 / usual.hour:.1f}× its busiest hour of the week"
+    assert _judge(SERVED, minute, minute, usual, days=days, waved_through=waved_through) == {"request_spike": evidence}
+
+
+@pytest.mark.parametrize(
+    ("five", "usual"),
+    [
+        pytest.param(150, Peaks(minute=30, five=60, hour=240), id="the floor"),
+        pytest.param(301, Peaks(minute=99, five=200, hour=1000), id="one and a half times the busiest five minutes"),
+        pytest.param(601, Peaks(minute=99, five=300, hour=2400), id="three times the busiest hour"),
+    ],
+)
+def test_requests_of_five_minutes_have_a_floor_and_two_lines(five: int, usual: Peaks) -> None:
+    assert _judge(SERVED, 20, five - 1, usual) == {}
+    evidence = f"{five} requests in 5 minutes, {five * 12 / usual.hour:.1f}× its busiest hour of the week"
+    assert _judge(SERVED, 20, five, usual) == {"request_spike": evidence}
+
+
+def test_requests_of_new_networks_have_a_lower_floor_and_are_said_by_themselves() -> None:
+    usual = Peaks(minute=1, five=5, hour=60)
+    assert _judge(STRANGE, 24, 24, usual) == {}
+    evidence = "25 requests from new networks alone in a minute, 25.0× its busiest hour of the week"
+    assert _judge(STRANGE, 25, 25, usual) == {"new_network_spike": evidence}
+    assert set(_judge(STRANGE, 40, 40, usual)) == {"request_spike", "new_network_spike"}
+
+
+@pytest.mark.parametrize(
+    ("minute", "five", "usual", "evidence"),
+    [
+        (30_000, 30_000, Peaks(tokens_hour=60_000), "30000 tokens in a minute, 30.0×"),
+        (60_001, 60_001, Peaks(tokens_minute=30_000, tokens_five=60_001, tokens_hour=60_000), "60001 tokens in a minute, 60.0×"),
+        (90_001, 90_001, Peaks(tokens_minute=30_000, tokens_five=150_000, tokens_hour=1_800_000), "90001 tokens in a minute, 3.0×"),
+        (9_000, 150_000, Peaks(tokens_minute=1_000, tokens_five=60_000, tokens_hour=60_000), "150000 tokens in 5 minutes, 30.0×"),
+        (9_000, 200_001, Peaks(tokens_minute=9_000, tokens_five=100_000, tokens_hour=60_000), "200001 tokens in 5 minutes, 40.0×"),
+        (9_000, 300_001, Peaks(tokens_minute=9_000, tokens_five=100_000, tokens_hour=1_200_000), "300001 tokens in 5 minutes, 3.0×"),
+    ],
+)
+def test_tokens_have_floors_and_lines_of_their_own(minute: int, five: int, usual: Peaks, evidence: str) -> None:
+    assert _judge(TOKENS, min(minute, five - 1) - (minute == five), five - 1, usual) == {}
+    assert _judge(TOKENS, minute, five, usual) == {"token_burn": f"{evidence} its busiest hour of the week"}
+
+
+def test_a_key_that_never_was_busy_has_nothing_to_compare_with() -> None:
+    assert _judge(SERVED, 40, 40, Peaks()) == {"request_spike": "40 requests in a minute, far beyond its busiest hour of the week"}
+
+
+@pytest.mark.parametrize(
+    ("usual", "days", "line"),
+    [
+        pytest.param(1_000_000, 7, 5_000_000, id="the floor"),
+        pytest.param(2_000_000, 7, 8_000_000, id="four times the best day"),
+        pytest.param(2_000_000, 6, 12_000_000, id="six times while the baseline is young"),
+    ],
+)
+def test_the_tokens_of_a_day_are_said_by_the_step_that_crosses_the_line(usual: int, days: int, line: int) -> None:
+    def judge(before: int, tokens: int, best_day: int = usual) -> list[str]:
+        memory = Memory(BORN)
+        memory.baseline.days = [(day, Peaks()) for day in range(days)]
+        memory.baseline.usual, memory.baseline.tokens_today = Peaks(tokens_day=best_day), before + tokens
+        Volume(Thresholds()).judge(memory, BORN, tokens)
+        return [raised.evidence for raised in memory.raised.values()]
+
+    crossed = [f"{line + 1} tokens today, {(line + 1) / usual:.1f}× its best day of the week"]
+    assert judge(line - 10, 10) == []
+    assert judge(line - 10, 11) == crossed
+    assert judge(line, 1) == crossed
+    assert judge(line + 1, 1) == []
+    assert judge(line, 1, best_day=0) == []

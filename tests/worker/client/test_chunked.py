@@ -17,7 +17,13 @@ def encode(pieces: list[bytes], extension: bytes = b"", trailer: bytes = b"") ->
     return b"".join(b"%x%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces) + b"0\r\n" + trailer + b"\r\n"
 
 
-@given(bodies, st.sampled_from([b"", b";a=1", b";a"]), st.sampled_from([b"", b"X-T: 1\r\n"]), st.binary(max_size=8), st.data())
+@given(
+    bodies,
+    st.sampled_from([b"", b";a=1", b";a", b';a="b \\"c\\"";d']),
+    st.sampled_from([b"", b"X-T: 1\r\n"]),
+    st.binary(max_size=8),
+    st.data(),
+)
 def test_every_split_decodes_alike(pieces: list[bytes], extension: bytes, trailer: bytes, rest: bytes, data: st.DataObject) -> None:
     raw = encode(pieces, extension, trailer) + rest
     decoder = ChunkedDecoder()
@@ -62,6 +68,11 @@ def test_what_is_accepted_is_what_llhttp_accepts(raw: bytes) -> None:
         b"+5\r\n",
         b"g\r\n",
         b"5\n",
+        b"\n",
+        b"0\r\nX: 12\n",
+        b"0\r\n\n",
+        b'5;a="b\r\n',
+        b'5;a="\x00"\r\n',
         b"5\r\nhelloXX",
         b"5\r\nhello\n",
         b"0\r\nbad\r\n",
@@ -81,4 +92,35 @@ def test_extensions_and_trailers_are_bounded() -> None:
         ChunkedDecoder().feed(b"5;" + b"a" * 600)
     with pytest.raises(Refused) as refused:
         ChunkedDecoder().feed(b"0\r\n" + b"X: 1\r\n" * 3000)
+    assert refused.value.refusal.status == 431
+
+
+LINE, TRAILERS = 512, 8192
+"""Bytes, of which the first has its CRLF in it and the second has not."""
+
+
+def _size_line(length: int) -> bytes:
+    return b"5;" + b"a" * (length - 4) + b"\r\n"
+
+
+def _trailers(length: int) -> bytes:
+    """Trailer lines of so many bytes in all, their CRLFs not counted."""
+    return b"X: 1234\r\n" * (length // 7 - 1) + b"X: 1234" + b"5" * (length % 7) + b"\r\n"
+
+
+def test_a_size_line_is_bounded_before_it_ends() -> None:
+    assert ChunkedDecoder().feed(_size_line(LINE) + b"hello") == [b"hello"]
+    with pytest.raises(Refused, match="invalid_request"):
+        ChunkedDecoder().feed(_size_line(LINE + 1))
+    assert ChunkedDecoder().feed(_size_line(9999)[: LINE - 1]) == []
+    with pytest.raises(Refused, match="invalid_request"):
+        ChunkedDecoder().feed(_size_line(9999)[:LINE])
+
+
+def test_trailers_are_bounded_together() -> None:
+    decoder = ChunkedDecoder()
+    decoder.feed(b"0\r\n" + _trailers(TRAILERS) + b"\r\n")
+    assert decoder.done
+    with pytest.raises(Refused) as refused:
+        ChunkedDecoder().feed(b"0\r\n" + _trailers(TRAILERS + 1))
     assert refused.value.refusal.status == 431

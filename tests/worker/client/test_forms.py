@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds
+from sidecar.worker.client import forms as module
 from sidecar.worker.client.forms import Forms
 from sidecar.worker.client.head import HeadReader
-from sidecar.worker.client.request_head import RequestHead
+from sidecar.worker.client.request_head import Field, RequestHead
 
 BOUNDS = Bounds(headers=600, body=10_000)
 TOKENS = st.sampled_from([b"ahk_one", b"ahk_another", b"a,b", b"a b", b"", b"x" * 513, b"\xff", b"a\x00b"])
@@ -82,13 +83,53 @@ def test_the_third_head_of_a_form_is_not_parsed_again() -> None:
     assert (third.content_length, fourth.content_length) == (55, 6)
 
 
-def test_no_secret_is_kept() -> None:
+@pytest.mark.parametrize(
+    "fields", ["Authorization: Bearer {}", "Content-Length: {}", "A: 1\r\ncontent-length: {}\r\nB: 2\r\nauthorization: bearer {}"]
+)
+def test_a_form_may_vary_in_either_or_both(fields: str) -> None:
+    forms, strict = Forms(HeadReader(BOUNDS), BOUNDS), HeadReader(BOUNDS)
+    read = []
+    for value in (71, 72, 73, 74):
+        raw = f"POST /v1/x HTTP/1.1\r\nHost: gw\r\n{fields.format(value, value)}\r\n\r\n".encode()
+        read.append(forms.parse(raw))
+        assert told(forms.parse, raw) == told(strict.parse, raw)
+    assert read[2].notes is read[3].notes
+    assert len(forms._forms) == 1
+
+
+def test_a_form_is_kept_when_it_comes_again_and_nothing_of_it_is_secret() -> None:
     forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    forms.parse(head("ahk_secret"))
+    assert not forms._forms
     for _ in range(3):
         forms.parse(head("ahk_secret"))
         forms.parse(head("ahk_secret", line="Cookie: secret"))
         forms.parse(head("ahk_secret", line="Proxy-Authorization: Bearer secret"))
-    assert len(forms._forms) == 1 and "secret" not in repr(forms._forms)
+    (form,) = forms._forms.values()
+    assert "secret" not in repr((list(forms._forms), {name: getattr(form, name) for name in RequestHead.__slots__}))
+    assert form.token is None and b"authorization" not in form.read
+    assert [field for field in form.fields if field.name == b"authorization"] == [Field(b"authorization", b"", b"", True)]
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_FORMS", 2)
+    monkeypatch.setattr(module, "_MOST_SEEN", 3)
+    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    sizes = []
+    for number in range(4):
+        for _ in range(2):
+            forms.parse(head("ahk_a", line=f"X: {number}"))
+        sizes.append((len(forms._seen), len(forms._forms)))
+    assert sizes == [(1, 1), (2, 2), (3, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(("length", "kept"), [(2048, 1), (2049, 0)])
+def test_a_long_form_is_not_kept(length: int, kept: int) -> None:
+    forms = Forms(HeadReader(Bounds()), Bounds())
+    filling = length - len(head("ahk_a", line="X: "))
+    for _ in range(3):
+        forms.parse(head("ahk_a", line="X: " + "x" * filling))
+    assert len(forms._forms) == kept
 
 
 @pytest.mark.parametrize("length", [BOUNDS.body + 1, 10**17])
