@@ -7,7 +7,7 @@ from sidecar.settings.declaration import Bounds
 from sidecar.worker.authz.dialect import ENVOY, NGINX, Told, retell, told_by
 from sidecar.worker.authz.line import Line
 from sidecar.worker.authz.replies import ANSWER, reply, unpack
-from sidecar.worker.client.body import ClientGone, RequestBody
+from sidecar.worker.client.body import ClientGone, RequestBody, complete_body
 from sidecar.worker.client.exchange import Connection, Exchange
 
 ANSWER_PATH = b"/nginx/answer"
@@ -54,27 +54,6 @@ class Authorizer:
         if told.dialect is ENVOY and (exchange.head.first(PARTIAL) or b"false").lower() != b"false":
             shown = b""
         return complete_body(shown)
-
-
-def complete_body(data: bytes) -> RequestBody:
-    """A body of which everything is here."""
-    body = RequestBody(_Still(), len(data), False, len(data), False)
-    if data:
-        body.feed(data)
-    return body
-
-
-class _Still:
-    """Nobody sends more."""
-
-    def hold(self) -> None:
-        """Nothing flows."""
-
-    def release(self) -> None:
-        """Nothing flows."""
-
-    def send_continue(self) -> None:
-        """Nobody waits."""
 
 
 def _finish(exchange: Exchange, answer: bytes) -> None:
