@@ -52,6 +52,8 @@ class Envoy(Peer):
         manager = {
             "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "clients",
+            # As deploy/envoy: ids are the authorizer's. A random one in each question would only be noise.
+            "generate_request_id": False,
             "http_filters": [self.check(), router],
             "route_config": {"virtual_hosts": [host]},
         }

@@ -17,6 +17,7 @@ from benchmarks.work.counting import Work, counted
 from benchmarks.work.driven import Loop, Plane
 from benchmarks.work.folding import EVENTS as FOLDED
 from benchmarks.work.folding import Folding
+from sidecar.worker.authz.plane import AuthzPlane
 
 WARM_UP = 20
 COUNTED = 10
@@ -50,14 +51,20 @@ class Bench:
     """What the cases need."""
 
     def __init__(self, loop: Loop, directory: Path) -> None:
-        for name in ("plane", "fold"):
+        for name in ("plane", "authz", "fold"):
             (directory / name).mkdir()
         self.plane = Plane(loop, directory / "plane")
+        self.authz = Plane(loop, directory / "authz", AuthzPlane)
         self.folding = Folding(directory / "fold")
+
+    def writes(self) -> int:
+        """How often anything was written to a socket."""
+        return self.plane.writes() + self.authz.client.writes
 
     def close(self) -> None:
         """Let go of all files."""
         self.plane.close()
+        self.authz.close()
         self.folding.close()
 
 
@@ -69,6 +76,7 @@ def exchanges(bench: Bench) -> dict[str, tuple[Exchange, int]]:
     streamed = plane.request(stream(1, 1).with_keys(plane.key))
     revoked = plane.request(chat().with_keys(plane.revoked_key))
     garbage = plane.request(chat().with_keys(GARBAGE))
+    question = bench.authz.question(chat().with_keys(bench.authz.key))
     half = len(LARGE_ANSWER) // 2
     # A stream's own beginning and end are spread over its events.
     events = [event(number, 1234.5678, last=number + 1 == EVENTS) for number in range(EVENTS)]
@@ -79,6 +87,7 @@ def exchanges(bench: Bench) -> dict[str, tuple[Exchange, int]]:
         "stream event": (lambda: plane.exchange(streamed, STREAM_HEAD, *events, b"0\r\n\r\n"), EVENTS),
         "revoked key": (lambda: plane.refuse(revoked), 1),
         "garbage key": (lambda: plane.refuse(garbage), 1),
+        "question": (lambda: bench.authz.refuse(question), 1),
         "folded event": (lambda: folding.fold(1), FOLDED),
         "folded event, each of another key": (lambda: folding.fold(FOLDED), FOLDED),
     }
@@ -98,7 +107,7 @@ async def count(bench: Bench, name: str) -> Figures:
     exchange, units = exchanges(bench)[name]
     for _ in range(max(2, WARM_UP // units)):
         await exchange()
-    before = bench.plane.writes()
+    before = bench.writes()
     work = Work()
     repeats = max(2, COUNTED // units)
     gc.disable()
@@ -110,9 +119,7 @@ async def count(bench: Bench, name: str) -> Figures:
         gc.enable()
     total = repeats * units
     modules = {module: number / total for module, number in work.modules.most_common()}
-    return Figures(
-        work.calls / total, work.builtins / total, work.instructions / total, (bench.plane.writes() - before) / total, modules, units
-    )
+    return Figures(work.calls / total, work.builtins / total, work.instructions / total, (bench.writes() - before) / total, modules, units)
 
 
 async def spend(bench: Bench, name: str, repeats: int) -> float:

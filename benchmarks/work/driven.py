@@ -30,6 +30,14 @@ from sidecar.worker.plane import DataPlane
 
 MOST_TURNS = 1000
 FIELDS = ("Accept-Encoding: gzip, deflate", "Connection: keep-alive")
+ASKED = {
+    "accept-encoding": "gzip, deflate",
+    "x-forwarded-proto": "http",
+    "x-forwarded-for": "192.0.2.7",
+    "x-envoy-internal": "true",
+    "x-envoy-expected-rq-timeout-ms": "2000",
+}
+"""What Envoy adds to the client's fields."""
 
 
 class Wire(asyncio.Transport):
@@ -116,9 +124,9 @@ class Unlimited:
 
 
 class Plane:
-    """One client, one hub, the data plane between them."""
+    """One client, one hub, the data plane between them; with `AuthzPlane` one proxy that asks."""
 
-    def __init__(self, loop: Loop, directory: Path, profile: str = "aigne") -> None:
+    def __init__(self, loop: Loop, directory: Path, made_of: type[DataPlane] = DataPlane, profile: str = "aigne") -> None:
         settings = load(None, {"SIDECAR_HUB__ACCESS_KEY": "benchmark-hub-key", "SIDECAR_DATA_DIR": str(directory)})
         digester = Digester("ahk", Pepper.of(b"p" * 32), None, False)
         cache = KeyCache(1000)
@@ -126,7 +134,7 @@ class Plane:
         self._spool = SpoolWriter(directory, segment_bytes=1 << 30, max_bytes=1 << 31)
         self._loop = loop
         self._answer = bytearray()
-        self.plane = DataPlane(
+        self.plane = made_of(
             settings, load_profile(profile), lookup, Unlimited(), self._spool, loop, instance="driven", accepted=lambda *_: None
         )
         self.key = self._issue(cache, digester)
@@ -139,6 +147,13 @@ class Plane:
         """The bytes of `request` as a client library sends them."""
         head, blank, body = raw_request(request, request.keys[0], "gateway.example").partition(b"\r\n\r\n")
         return head + "".join(f"\r\n{field}" for field in FIELDS).encode() + blank + body
+
+    def question(self, request: Request) -> bytes:
+        """What Envoy asks about `request`, as deploy/envoy sets it up."""
+        fields = {name.lower(): value for name, value in request.headers(request.keys[0]).items()}
+        lines = [f"{request.method} /envoy{request.target} HTTP/1.1", "host: gateway.example", "content-length: 0"]
+        lines += [f"{name}: {value}" for name, value in (fields | ASKED).items()]
+        return "\r\n".join([*lines, "", ""]).encode()
 
     async def refuse(self, request: bytes) -> bytes:
         """An exchange that the hub never sees."""

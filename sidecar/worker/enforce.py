@@ -49,16 +49,30 @@ class Enforcer:
         if mode == "shadow" and not record.shadow:
             record.shadow = refused.refusal.code
 
-    async def identify(self, head: RequestHead, record: Record) -> Found | None:
+    def recognize(self, head: RequestHead, record: Record) -> Found | bytes | None:
         """The live key that the request carries; None when a mode lets through a request without one.
 
-        Raises Refused and StoreUnavailable.
+        Where memory does not suffice, the token to `ask` the store for. Raises Refused.
         """
         begun = self._loop_clock()
         try:
             token = credential(head)
-            known = self._identifier.known(token)
-            found = known or await self._identifier.find(token)
+            found = self._identifier.known(token)
+        except Refused as refused:
+            self.tolerate(record, self._identifier.failure(refused, record.client), self._enforcement)
+            return None
+        finally:
+            record.auth = self._loop_clock() - begun
+        if found is None:
+            return token
+        self._judge(found, record)
+        return found
+
+    async def ask(self, token: bytes, record: Record) -> Found | None:
+        """As `recognize`, by the store. Raises Refused and StoreUnavailable."""
+        begun = self._loop_clock()
+        try:
+            found = await self._identifier.find(token)
         except Refused as refused:
             self.tolerate(record, self._identifier.failure(refused, record.client), self._enforcement)
             return None
@@ -68,16 +82,20 @@ class Enforcer:
             record.shadow = KEY_STORE_UNAVAILABLE.code
             return None
         finally:
-            record.auth = self._loop_clock() - begun
+            record.auth += self._loop_clock() - begun
+        if self._judge(found, record):
+            self._identifier.accepted(found, token)
+        return found
+
+    def _judge(self, found: Found, record: Record) -> bool:
+        """Note whose request it is; whether the key is live. Raises Refused when it is not and its mode refuses."""
         record.key_id, record.secret_id, record.secret_state = found.key.id, found.secret.id, found.secret.state
         try:
             judge(found.key, found.secret, self._wall_clock())
         except Refused as refused:
             self.tolerate(record, refused, self.mode(found))
-        else:
-            if known is None:
-                self._identifier.accepted(found, token)
-        return found
+            return False
+        return True
 
     def check_use(self, found: Found, record: Record, route: Route) -> None:
         """Raise Refused when the key may not call `route`."""

@@ -99,8 +99,8 @@ class Gateway:
         websocket = check_handshake(head)
         matched, no_route = self._match(record)
         # identify
-        public = matched is not None and matched.route.public
-        found = None if public else await self._enforcer.identify(head, record)
+        known = None if matched is not None and matched.route.public else self._enforcer.recognize(head, record)
+        found = await self._enforcer.ask(known, record) if isinstance(known, bytes) else known
         self._open.add(record, exchange)
         if matched is None:
             assert no_route is not None

@@ -4,81 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sidecar.settings.declaration import Store
-from tests.support.cluster import cluster, cluster_settings, watched
+from tests.support.cluster import watched
+from tests.support.failover import BACK_WITHIN, BUSY, Load, clustered, served, wait_for_replication
 from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
 from tests.support.sidecar import Sidecar, wait_until
 from tests.support.store import Server
-
-THREADS_PER_KEY = 2
-BACK_WITHIN = 5.0
-BUSY = 30.0
-"""Seconds that a loaded machine may take for what is not promised."""
 
 
 @pytest.fixture
 def hub() -> Iterator[HubProcess]:
     with hub_process() as hub:
         yield hub
-
-
-class Load:
-    """Threads that call with one key for as long as the block lasts."""
-
-    def __init__(self, sidecar: Sidecar, secret: str) -> None:
-        self._sidecar = sidecar
-        self._secret = secret
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run) for _ in range(THREADS_PER_KEY)]
-        self.answers: list[tuple[float, int]] = []
-        """When each answer came (monotonic seconds), and its status."""
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def count(self, status: int) -> int:
-        with self._lock:
-            return sum(one == status for _, one in self.answers)
-
-    def statuses(self) -> set[int]:
-        return {status for _, status in self.answers}
-
-    def longest_gap(self, status: int) -> float:
-        """The longest time without an answer of `status`."""
-        moments = sorted(moment for moment, one in self.answers if one == status)
-        return max(later - earlier for earlier, later in itertools.pairwise(moments))
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                answer = self._sidecar.ask(self._secret)
-            except OSError:
-                continue
-            with self._lock:
-                self.answers.append((time.monotonic(), answer.status))
-            time.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def clustered(directory: Path) -> AsyncIterator[tuple[list[Server], Store]]:
-    async with cluster(directory, replicas=True) as servers:
-        yield servers, cluster_settings(servers)
 
 
 def kill_primaries_of_a_cluster(servers: list[Server], check: Callable[[], None]) -> None:
@@ -95,10 +37,6 @@ def kill_the_master_of_sentinels(servers: list[Server], check: Callable[[], None
     servers[0].kill()
     wait_for_replication(servers[1], b"role:master")
     check()
-
-
-def wait_for_replication(server: Server, line: bytes) -> None:
-    wait_until(lambda: line in server.command("INFO", "replication"), within=BUSY, what=f"{line.decode()} of {server.directory.name}")
 
 
 @pytest.mark.parametrize(("arranged", "kill"), [(clustered, kill_primaries_of_a_cluster), (watched, kill_the_master_of_sentinels)])
@@ -141,17 +79,11 @@ def _under_load(sidecar: Sidecar, hub: HubProcess, kill: Callable[[Callable[[], 
         assert load.longest_gap(200) < BACK_WITHIN
     assert deads.statuses() <= {401, 503}, "a revocation was undone"
     assert smalls.statuses() <= {200, 429, 503}
-    minutes = (smalls.answers[-1][0] - smalls.answers[0][0]) / 60
+    minutes = (smalls.answers[-1].came - smalls.answers[0].came) / 60
     assert smalls.count(200) <= 5 * (1 + int(minutes)) + 5, "a limit was forgotten"
     completed = sum(request["complete"] for request in hub.requests())
-    counted = {"free": (free_id, frees), "limited": (limited_id, limiteds), "small": (small_id, smalls)}
     total = 0
-    for key_id, load in counted.values():
-
-        def served() -> int:
-            usage = sidecar.admin("GET", f"/keys/{key_id}/usage?group_by=outcome").json  # noqa: B023
-            return sum(group["totals"]["requests"] for group in usage["groups"] if group["by"] == "ok")
-
-        wait_until(lambda: served() >= load.count(200), within=BUSY, what="the count")  # noqa: B023
-        total += served()
+    for key_id, load in ((free_id, frees), (limited_id, limiteds), (small_id, smalls)):
+        wait_until(lambda: served(sidecar, key_id) >= load.count(200), within=BUSY, what="the count")  # noqa: B023
+        total += served(sidecar, key_id)
     assert total <= completed, "some use was counted twice"

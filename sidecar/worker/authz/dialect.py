@@ -8,7 +8,6 @@ sets those fields, so that a client's copies never arrive (see deploy/).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from sidecar.refusals import INVALID_REQUEST, METHOD_REFUSED, TARGET_TOO_LONG, UNKNOWN_ROUTE, Refused
 from sidecar.worker.client.head import METHODS
@@ -46,22 +45,47 @@ OWN = Dialect("own", gives_pages=True, forwards=False)
 DIALECTS = {dialect.name.encode(): dialect for dialect in (ENVOY, NGINX, TRAEFIK, CADDY, OWN)}
 
 
-class Question(NamedTuple):
-    """What is asked: `head` is the client's request as the proxy tells it."""
+class Told:
+    """What a question says of the client's request; worked out once for all questions of one form."""
 
-    dialect: Dialect
-    head: RequestHead
+    __slots__ = ("dialect", "dropped", "host", "method", "notes", "scheme", "target")
+
+    def __init__(self, dialect: Dialect, method: bytes, target: Target, host: bytes, scheme: str) -> None:
+        self.dialect = dialect
+        self.method = method
+        self.target = target
+        self.host = host
+        self.scheme = scheme
+        """Which scheme the client used, by the proxy's word."""
+        self.notes = Notes()
+        self.dropped: list[bytes | None] = [None, None]
+        """Names of the client's fields that must not reach the hub, with commas between; of nobody's request, of a key's."""
 
 
-def question_of(head: RequestHead, longest_target: int) -> Question:
+def told_by(head: RequestHead, longest_target: int) -> Told:
     """Read a question. Raises Refused: unknown_route for a path of no dialect, the rest for what the data plane would refuse too."""
+    told = head.notes.told
+    if not isinstance(told, Told):
+        told = head.notes.told = _read(head, longest_target)
+    return told
+
+
+def retell(head: RequestHead, told: Told) -> None:
+    """Make the question's `head` that of the client's request."""
+    head.method = told.method
+    head.target = told.target
+    head.host = told.host
+    head.notes = told.notes
+
+
+def _read(head: RequestHead, longest_target: int) -> Told:
     name, slash, rest = head.target.path[1:].partition(b"/")
     dialect = DIALECTS.get(name)
     if dialect is None:
         raise Refused(UNKNOWN_ROUTE, "Ask at /envoy, /nginx, /traefik or /caddy.")
+    scheme = "https" if _told_or(head, b"x-forwarded-proto", b"http").lower() == b"https" else "http"
     if not dialect.target_field:
-        target = Target(slash + rest or b"/", head.target.query)
-        return Question(dialect, _retold(head, head.method, target, head.host))
+        return Told(dialect, head.method, Target(slash + rest or b"/", head.target.query), head.host, scheme)
     method = _told(head, dialect.method_field)
     if method not in METHODS:
         raise Refused(METHOD_REFUSED)
@@ -69,19 +93,7 @@ def question_of(head: RequestHead, longest_target: int) -> Question:
     if len(raw) > longest_target:
         raise Refused(TARGET_TOO_LONG)
     host = _told_or(head, b"x-forwarded-host", head.host)
-    return Question(dialect, _retold(head, method, parse_target(method, raw, host), host))
-
-
-def _retold(head: RequestHead, method: bytes, target: Target, host: bytes) -> RequestHead:
-    return RequestHead(
-        method, target, head.minor_version, head.fields, host, head.content_length, head.chunked, head.keep_alive,
-        head.expects_continue, head.nominated, head.upgrade, head.read, head.token, Notes(),
-    )  # fmt: skip
-
-
-def scheme_of(head: RequestHead) -> str:
-    """Which scheme the client used, by the proxy's word."""
-    return "https" if _told_or(head, b"x-forwarded-proto", b"http").lower() == b"https" else "http"
+    return Told(dialect, method, parse_target(method, raw, host), host, scheme)
 
 
 def _told(head: RequestHead, name: bytes) -> bytes:

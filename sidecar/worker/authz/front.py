@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds
-from sidecar.worker.authz.dialect import ENVOY, NGINX, Question, question_of
+from sidecar.worker.authz.dialect import ENVOY, NGINX, Told, retell, told_by
 from sidecar.worker.authz.line import Line
 from sidecar.worker.authz.replies import ANSWER, reply, unpack
-from sidecar.worker.client.body import ClientGone, RequestBody
+from sidecar.worker.client.body import ClientGone, RequestBody, complete_body
 from sidecar.worker.client.exchange import Connection, Exchange
 
 ANSWER_PATH = b"/nginx/answer"
@@ -23,21 +23,22 @@ class Authorizer:
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one question."""
-        head = exchange.head
+        head, body = exchange.head, exchange.body
         try:
             if head.target.path == ANSWER_PATH:
                 _finish(exchange, unpack(head.first(ANSWER) or b"", head_only=head.method == b"HEAD"))
                 return
-            question = question_of(head, self._bounds.target)
-            body = await self._body(exchange, question)
+            told = told_by(head, self._bounds.target)
+            if head.has_body:
+                exchange.body = await self._shown(exchange, told)
+            retell(head, told)
+            _finish(exchange, reply(await self._line.check(exchange, told), told.dialect))
         except Refused as refused:
             self._reject(exchange, refused)
-            return
         except ClientGone:
             return
-        asked = Exchange(exchange.connection, question.head, body, exchange.started)
-        verdict = await self._line.check(asked, question.dialect)
-        _finish(exchange, reply(verdict, question.dialect))
+        finally:
+            body.forget()
 
     def reject(self, connection: Connection, refused: Refused) -> None:
         """Answer bytes that are no request."""
@@ -47,33 +48,12 @@ class Authorizer:
         dialect = NGINX if exchange.head.target.path.startswith(b"/nginx/") else ENVOY
         _finish(exchange, reply(self._line.reject(exchange.connection.peer, refused), dialect))
 
-    async def _body(self, exchange: Exchange, question: Question) -> RequestBody:
+    async def _shown(self, exchange: Exchange, told: Told) -> RequestBody:
         """The request's body as far as the proxy shows it whole; an empty one otherwise. Raises Refused and ClientGone."""
-        shown = await exchange.body.read_all(self._bounds.inspected_body) if exchange.head.has_body else b""
-        if question.dialect is ENVOY and (exchange.head.first(PARTIAL) or b"false").lower() != b"false":
+        shown = await exchange.body.read_all(self._bounds.inspected_body)
+        if told.dialect is ENVOY and (exchange.head.first(PARTIAL) or b"false").lower() != b"false":
             shown = b""
         return complete_body(shown)
-
-
-def complete_body(data: bytes) -> RequestBody:
-    """A body of which everything is here."""
-    body = RequestBody(_Still(), len(data), False, len(data), False)
-    if data:
-        body.feed(data)
-    return body
-
-
-class _Still:
-    """Nobody sends more."""
-
-    def hold(self) -> None:
-        """Nothing flows."""
-
-    def release(self) -> None:
-        """Nothing flows."""
-
-    def send_continue(self) -> None:
-        """Nobody waits."""
 
 
 def _finish(exchange: Exchange, answer: bytes) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from sidecar.hubs.blocklet import blocklet_answer
 from sidecar.hubs.profile import Route
@@ -20,9 +19,10 @@ from sidecar.store.errors import StoreUnavailable
 from sidecar.worker.accept import Accept
 from sidecar.worker.answer import deprecation
 from sidecar.worker.authz.countable import Countable
-from sidecar.worker.authz.dialect import Dialect, scheme_of
+from sidecar.worker.authz.dialect import Dialect, Told
 from sidecar.worker.authz.verdict import Denied, Granted, Verdict
 from sidecar.worker.client.exchange import Exchange
+from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.identify import parameter_name
 from sidecar.worker.limit import header_lines
 from sidecar.worker.meter import Record
@@ -37,22 +37,23 @@ _SEEN_WITHOUT_BODY = ("query:", "path:")
 class Line:
     """Judges questions of one worker."""
 
-    def __init__(self, parts: Parts, accept: Accept, loop_clock: Callable[[], float]) -> None:
+    def __init__(self, parts: Parts, accept: Accept) -> None:
         self._parts = parts
         self._accept = accept
-        self._loop_clock = loop_clock
+        self._enforcer = parts.enforcer
+        self._requests = parts.requests
         self._countable = Countable()
         self._capacity = parts.settings.proxy.bounds.requests
         self._credentials = frozenset(name.encode() for name in parts.profile.credential_parameters)
         self._open = 0
 
-    async def check(self, asked: Exchange, dialect: Dialect) -> Verdict:
+    async def check(self, asked: Exchange, told: Told) -> Verdict:
         """Judge the request `asked`, whose body is complete. Whatever happens there is a verdict, and one event."""
         record = self._accept.request(asked)
-        head_only = not dialect.target_field and asked.head.method == b"HEAD"
+        head_only = not told.dialect.target_field and asked.head.method == b"HEAD"
         self._open += 1
         try:
-            verdict = await self._line(asked, record, dialect, head_only)
+            verdict = await self._line(asked, record, told, head_only)
         except Refused as refused:
             verdict = self._denied(record, refused, head_only)
         except StoreUnavailable:
@@ -75,19 +76,19 @@ class Line:
         self._parts.meter.finish(record)
         return verdict
 
-    async def _line(self, asked: Exchange, record: Record, dialect: Dialect, head_only: bool) -> Verdict:
-        head = asked.head
+    async def _line(self, asked: Exchange, record: Record, told: Told, head_only: bool) -> Verdict:
+        # Nothing is awaited that has not to be: most questions are answered from memory, at once.
+        head, dialect, enforcer = asked.head, told.dialect, self._enforcer
         if head.method == b"OPTIONS":
-            requested = head.first(b"access-control-request-headers")
-            return self._own(record, 204, self._parts.answers.preflight(requested, record.request_id, keep_alive=True), dialect)
+            return self._preflight(head, record, dialect)
         matched, no_route = self._match(record)
         # identify
-        if matched is not None and matched.route.public:
-            found = None
-        else:
+        found: Found | None = None
+        if matched is None or not matched.route.public:
             if self._open > self._capacity:
                 raise Refused(OVERLOADED)
-            found = await self._parts.enforcer.identify(head, record)
+            known = enforcer.recognize(head, record)
+            found = await enforcer.ask(known, record) if isinstance(known, bytes) else known
         if matched is None:
             assert no_route is not None
             raise no_route
@@ -95,23 +96,20 @@ class Line:
         record.route = route.name
         # authorize
         if found is not None:
-            self._parts.enforcer.check_use(found, record, route)
-        if route.answer == "blocklet":
-            content_type, page = blocklet_answer((head.target.query or b"").decode())
-            page = self._parts.answers.page(content_type, page, record.request_id, keep_alive=True, head_only=head_only)
-            return self._own(record, 200, page, dialect)
-        if not dialect.forwards:
-            raise Refused(UNKNOWN_ROUTE)
+            enforcer.check_use(found, record, route)
+        if route.answer == "blocklet" or not dialect.forwards:
+            return self._page(head, record, route, dialect, head_only)
         if not dialect.takes_target:
             self._refuse_credentials(head.target.query)
-        await self._check_model(asked, record, route, found)
+        if asked.body.received or (found is not None and found.key.allowed_models is not None):
+            await self._check_model(asked, record, route, found)
         # limit
-        admission = await self._admit(asked, record, route, found)
+        admission = None
+        if found is not None and found.key.is_limited:
+            admission = await self._admit(asked, record, route, found)
         # answer
         record.status, record.ending = 200, "checked"
-        if admission is not None:
-            self._parts.limit.release(admission, record)
-        return self._granted(asked, record, matched, found, admission, dialect)
+        return self._granted(asked, record, matched, found, admission, told)
 
     # accept
 
@@ -131,46 +129,64 @@ class Line:
 
     async def _check_model(self, asked: Exchange, record: Record, route: Route, found: Found | None) -> None:
         has_list = found is not None and found.key.allowed_models is not None
-        if asked.body.received:
-            await self._parts.enforcer.inspect(asked, record, route, found)
-        elif has_list and any(not place.startswith(_SEEN_WITHOUT_BODY) for place in route.model):
+        if not asked.body.received and has_list and any(not place.startswith(_SEEN_WITHOUT_BODY) for place in route.model):
             # What stands in the query may be overruled by a body that was not shown.
             refused = Refused(
                 MODEL_NOT_ALLOWED, "The proxy does not show the request's body, so its model cannot be checked.", param="model"
             )
-            self._parts.enforcer.tolerate(record, refused, self._parts.enforcer.mode(found))
-        elif has_list:
-            await self._parts.enforcer.inspect(asked, record, route, found)
+            self._enforcer.tolerate(record, refused, self._enforcer.mode(found))
+        else:
+            await self._enforcer.inspect(asked, record, route, found)
 
     # limit
 
-    async def _admit(self, asked: Exchange, record: Record, route: Route, found: Found | None) -> Admission | None:
-        if found is None or not found.key.is_limited:
-            return None
+    async def _admit(self, asked: Exchange, record: Record, route: Route, found: Found) -> Admission | None:
         key = self._countable.of(found.key)
         if not key.is_limited:
             return None
         tokens = self._parts.inspector.estimate(route, asked.body.received, None)
-        return await self._parts.limit.admit(key, record, tokens)
+        admission = await self._parts.limit.admit(key, record, tokens)
+        # When the request ends is not seen here.
+        self._parts.limit.release(admission, record)
+        return admission
 
     # answer
 
     def _granted(
-        self, asked: Exchange, record: Record, matched: Matched, found: Found | None, admission: Admission | None, dialect: Dialect
+        self, asked: Exchange, record: Record, matched: Matched, found: Found | None, admission: Admission | None, told: Told
     ) -> Granted:
-        head, requests = asked.head, self._parts.requests
+        head, requests, dialect = asked.head, self._requests, told.dialect
         client = header_lines(admission) if admission is not None else b""
         if found is not None and found.secret.state == "retiring":
             client += deprecation(found.secret)
-        caller = Caller(record.key_id, record.request_id, record.client, scheme_of(head), head.host.decode(), record.traceparent)
+        caller = Caller(record.key_id, record.request_id, record.client, told.scheme, head.host.decode(), record.traceparent)
         return Granted(
             requests.injected(matched.route, caller),
             requests.passed(head) if dialect.takes_fields else [],
-            requests.dropped(head, matched.route, caller) if dialect.takes_removals else (),
+            self._dropped(head, matched.route, caller, told) if dialect.takes_removals else b"",
             requests.target(head, matched.hub_path.encode()) if dialect.takes_target else b"",
             client,
             b"x-request-id: %b\r\n" % record.request_id.encode(),
         )
+
+    def _dropped(self, head: RequestHead, route: Route, caller: Caller, told: Told) -> bytes:
+        place = 1 if caller.key_id else 0
+        dropped = told.dropped[place]
+        if dropped is None:
+            # A form has one method and one path, so one route.
+            dropped = told.dropped[place] = b",".join(self._requests.dropped(head, route, caller))
+        return dropped
+
+    def _preflight(self, head: RequestHead, record: Record, dialect: Dialect) -> Denied:
+        requested = head.first(b"access-control-request-headers")
+        return self._own(record, 204, self._parts.answers.preflight(requested, record.request_id, keep_alive=True), dialect)
+
+    def _page(self, head: RequestHead, record: Record, route: Route, dialect: Dialect, head_only: bool) -> Denied:
+        if route.answer != "blocklet":
+            raise Refused(UNKNOWN_ROUTE)
+        content_type, page = blocklet_answer((head.target.query or b"").decode())
+        page = self._parts.answers.page(content_type, page, record.request_id, keep_alive=True, head_only=head_only)
+        return self._own(record, 200, page, dialect)
 
     def _own(self, record: Record, status: int, answer: bytes, dialect: Dialect) -> Denied:
         """An answer of the sidecar's own; only some proxies can be told to give a success instead of forwarding."""

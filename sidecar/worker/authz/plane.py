@@ -16,4 +16,4 @@ class AuthzPlane(DataPlane):
     behind_proxy: ClassVar[bool] = True
 
     def _serving(self, parts: Parts) -> Serving:
-        return Authorizer(Line(parts, self._accept, self._loop.time), parts.settings.proxy.bounds)
+        return Authorizer(Line(parts, self._accept), parts.settings.proxy.bounds)

@@ -48,7 +48,7 @@ def _granted(verdict: Granted, dialect: Dialect) -> bytes:
     if dialect.takes_target:
         parts.append(b"x-sidecar-target: %b\r\n" % verdict.target)
     if verdict.dropped:
-        parts.append(b"x-envoy-auth-headers-to-remove: %b\r\n" % b",".join(verdict.dropped))
+        parts.append(b"x-envoy-auth-headers-to-remove: %b\r\n" % verdict.dropped)
     if dialect.takes_fields:
         # What describes the body stays with it: repeated here, it would describe this empty answer.
         parts += [line for line in verdict.passed if line[: len(_OF_CONTENT)].lower() != _OF_CONTENT]

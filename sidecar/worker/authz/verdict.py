@@ -12,8 +12,8 @@ class Granted(NamedTuple):
     """What the hub gets from us, in place of anything of that name."""
     passed: list[bytes]
     """What the hub gets from the client."""
-    dropped: tuple[bytes, ...]
-    """Names of the client's fields that must not reach the hub."""
+    dropped: bytes
+    """Names of the client's fields that must not reach the hub, with commas between."""
     target: bytes
     """What the hub is asked for."""
     client: bytes

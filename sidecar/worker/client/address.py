@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+_MOST_REMEMBERED = 8192
+_LONGEST_REMEMBERED = 64
+
 
 class ClientAddress:
     """Finds the client's address behind `trusted` networks (CIDR).
@@ -15,6 +18,7 @@ class ClientAddress:
     def __init__(self, trusted: tuple[str, ...], *, behind_proxy: bool = False) -> None:
         self._trusted = tuple(ip_network(network, strict=False) for network in trusted)
         self._behind_proxy = behind_proxy
+        self._remembered: dict[tuple[str, bytes], str] = {}
 
     def of(self, peer: str, forwarded_for: list[bytes]) -> str:
         """The address: `peer`, or the last one of X-Forwarded-For that no trusted proxy of ours wrote.
@@ -23,6 +27,17 @@ class ClientAddress:
         """
         if not forwarded_for or not (self._trusted or self._behind_proxy):
             return peer
+        if len(forwarded_for) > 1 or len(forwarded_for[0]) > _LONGEST_REMEMBERED:
+            return self._found(peer, forwarded_for)
+        key = (peer, forwarded_for[0])
+        client = self._remembered.get(key)
+        if client is None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            client = self._remembered[key] = self._found(peer, forwarded_for)
+        return client
+
+    def _found(self, peer: str, forwarded_for: list[bytes]) -> str:
         if peer and not self._behind_proxy and not self._is_trusted(peer):
             return peer
         client = peer

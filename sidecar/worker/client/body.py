@@ -177,3 +177,28 @@ class RequestBody:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+
+class _Silent:
+    """Nothing flows."""
+
+    def hold(self) -> None:
+        """Nobody sends."""
+
+    def release(self) -> None:
+        """Nobody sends."""
+
+    def send_continue(self) -> None:
+        """Nobody waits."""
+
+
+def complete_body(data: bytes) -> RequestBody:
+    """A body of which everything is here."""
+    body = RequestBody(_Silent(), len(data), False, len(data), False)
+    if data:
+        body.feed(data)
+    return body
+
+
+NO_BODY = complete_body(b"")
+"""The body of all requests that have none: nothing of it ever changes."""

@@ -10,7 +10,7 @@ import asyncio
 from typing import cast
 
 from sidecar.refusals import OVERLOADED, REQUEST_TIMEOUT, SHUTTING_DOWN, Refused
-from sidecar.worker.client.body import ClientGone, RequestBody
+from sidecar.worker.client.body import NO_BODY, ClientGone, RequestBody
 from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.client.front import OVERSHOOT, Front
 from sidecar.worker.client.head import skip_blank_lines
@@ -259,7 +259,9 @@ class ClientConnection(asyncio.Protocol):
         front.header_deadline.disarm(self)
         front.idle_deadline.disarm(self)
         self.is_fresh = False
-        body = RequestBody(self, head.content_length, head.chunked, front.bounds.body, head.expects_continue, front.room)
+        body = NO_BODY
+        if head.has_body:
+            body = RequestBody(self, head.content_length, head.chunked, front.bounds.body, head.expects_continue, front.room)
         self._exchange = Exchange(self, head, body, front.loop.time())
         if not body.complete:
             after = body.feed(rest) if rest else None

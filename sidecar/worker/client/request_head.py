@@ -42,13 +42,15 @@ class Notes:
     A form is all of a head but the values of its Authorization and Content-Length.
     """
 
-    __slots__ = ("agent", "method", "passed", "path")
+    __slots__ = ("agent", "method", "passed", "path", "told")
 
     def __init__(self) -> None:
         self.method = ""
         self.path = ""
         self.agent: str | None = None
         self.passed: bytes | None = None
+        self.told: object = None
+        """Where the head is a proxy's question: what it says of the client's request."""
 
 
 _NO_VALUES: list[bytes] = []

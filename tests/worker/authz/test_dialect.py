@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds
-from sidecar.worker.authz.dialect import question_of, scheme_of
+from sidecar.worker.authz.dialect import told_by
 from sidecar.worker.client.head import HeadReader
 from sidecar.worker.client.request_head import RequestHead
 
@@ -27,8 +27,8 @@ def head(line: str, *fields: str) -> RequestHead:
     ],
 )
 def test_the_request_behind_the_question(line: str, fields: list[str], method: bytes, target: bytes) -> None:
-    question = question_of(head(line, *fields), 8192)
-    assert (question.head.method, question.head.target.raw) == (method, target)
+    told = told_by(head(line, *fields), 8192)
+    assert (told.method, told.target.raw) == (method, target)
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_the_request_behind_the_question(line: str, fields: list[str], method: b
 )
 def test_a_question_that_is_none(line: str, fields: list[str], code: str) -> None:
     with pytest.raises(Refused) as refused:
-        question_of(head(line, *fields), 8192)
+        told_by(head(line, *fields), 8192)
     assert refused.value.refusal.code == code
 
 
 def test_host_and_scheme_by_the_proxys_word() -> None:
     told = head("GET /caddy", "X-Forwarded-Method: GET", "X-Forwarded-Uri: /", "X-Forwarded-Host: hub.test", "X-Forwarded-Proto: https")
-    assert question_of(told, 8192).head.host == b"hub.test" and scheme_of(told) == "https"
+    assert told_by(told, 8192).host == b"hub.test" and told_by(told, 8192).scheme == "https"
     spoofed = head("GET /envoy/", "X-Forwarded-Host: hub.test", "X-Forwarded-Proto: gopher")
-    assert question_of(spoofed, 8192).head.host == b"gw.test" and scheme_of(spoofed) == "http"
+    assert told_by(spoofed, 8192).host == b"gw.test" and told_by(spoofed, 8192).scheme == "http"

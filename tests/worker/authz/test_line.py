@@ -25,6 +25,20 @@ async def test_a_question_leaves_one_event_that_says_what_is_not_known(site: Sit
     assert event.request_id == answer.fields["x-request-id"] and event.key_id.startswith("key_")
 
 
+async def test_questions_of_one_form_differ_in_key_client_and_trace(site: Site) -> None:
+    keys = [site.key, "ahk_nobody", site.keys.issue(), site.key]
+    for number, key in enumerate(keys):
+        fields = {"X_Forwarded_For": f"203.0.113.{number}", "Traceparent": f"00-{number + 1:032}-{number + 1:016}-01", "Cookie": "a=b"}
+        answer = await site.ask("/envoy/api/v2/chat", method="POST", key=key, **fields)
+        event = site.events.requests[-1]
+        assert (event.client, event.trace_id, event.path) == (f"203.0.113.{number}", f"{number + 1:032}", "/api/v2/chat")
+        assert answer.status == (401 if key == "ahk_nobody" else 200)
+        if answer.status == 200:
+            assert answer.fields["x-forwarded-for"] == event.client and event.trace_id in answer.fields["traceparent"]
+            assert answer.fields["x-envoy-auth-headers-to-remove"] == "cookie"
+    assert len({event.key_id for event in site.events.requests}) == 3
+
+
 async def test_what_the_hub_must_not_get_is_named(site: Site) -> None:
     answer = await site.ask("/envoy/api/v2/chat", method="POST", X_User_Did="admin", Cookie="a=b", Accept="*/*", Connection="close, accept")
     dropped = set(answer.fields["x-envoy-auth-headers-to-remove"].split(","))
@@ -107,6 +121,11 @@ class TestModels:
             body = json.dumps({"model": model}).encode()
             assert (await site.ask("/envoy/api/v2/chat/completions", method="POST", key=key, body=body)).status == status
         assert site.events.requests[0].model == "good"
+
+    @pytest.mark.parametrize("environment", [{"SIDECAR_PROXY__BOUNDS__INSPECTED_TOTAL": "1000"}])
+    async def test_a_shown_body_gives_its_room_back(self, site: Site) -> None:
+        for _ in range(3):
+            assert (await site.ask("/envoy/api/v2/chat/completions", method="POST", body=b'{"model":"%b"}' % (b"x" * 500))).status == 200
 
     async def test_half_a_body_is_none(self, site: Site) -> None:
         key = site.keys.issue(allowed_models=("good",))

@@ -16,7 +16,7 @@ from sidecar.worker.authz.verdict import Denied, Granted
 GRANTED = Granted(
     injected=b"authorization: Bearer x\r\n",
     passed=[b"Accept: */*\r\n", b"Content-Encoding: gzip\r\n"],
-    dropped=(b"cookie", b"x-user-did"),
+    dropped=b"cookie,x-user-did",
     target=b"/mount/a?b",
     client=b"x-ratelimit-limit-requests: 3\r\n",
     request_id=b"x-request-id: req_1\r\n",
@@ -29,7 +29,7 @@ DENIED = Denied(429, b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconte
     [(ENVOY, False, True, False), (NGINX, True, False, False), (TRAEFIK, False, False, True), (CADDY, True, False, False)],
 )
 def test_a_grant_says_what_the_proxy_can_use(dialect: Dialect, target: bool, dropped: bool, accept: bool) -> None:
-    verdict = GRANTED if dialect.takes_removals else GRANTED._replace(dropped=())
+    verdict = GRANTED if dialect.takes_removals else GRANTED._replace(dropped=b"")
     answer = reply(verdict, dialect)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b"content-length: 0\r\n\r\n")
     assert b"authorization: Bearer x\r\n" in answer and b"x-request-id: req_1\r\n" in answer and b"x-ratelimit" in answer

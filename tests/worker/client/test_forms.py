@@ -16,6 +16,7 @@ from sidecar.worker.client.head import HeadReader
 from sidecar.worker.client.request_head import Field, RequestHead
 
 BOUNDS = Bounds(headers=600, body=10_000)
+VARY = (b"authorization", b"content-length", b"x-forwarded-for", b"x-request-id", b"traceparent")
 TOKENS = st.sampled_from([b"ahk_one", b"ahk_another", b"a,b", b"a b", b"", b"x" * 513, b"\xff", b"a\x00b"])
 LENGTHS = st.sampled_from([b"0", b"5", b"005", b"9999", b"10001", b"1" * 19, b"-1", b"5, 5", b" 5", b""])
 LINES = st.sampled_from(
@@ -32,12 +33,21 @@ LINES = st.sampled_from(
         b"Authorization: Basic eDp5",
         b"Content-length : 3",
         b"Expect: 100-continue",
+        b"X-Forwarded-For: unknown",
+        b"X-FORWARDED-FOR: 192.0.2.1",
+        b"X-Request-Id: a b",
+        b"Traceparent: nonsense",
         b"Bad line",
     ]
 )
 VARYING = st.one_of(
     st.builds(lambda name, token: name + token, st.sampled_from([b"Authorization: Bearer ", b"authorization: bearer "]), TOKENS),
     st.builds(lambda name, length: name + length, st.sampled_from([b"Content-Length: ", b"content-length: "]), LENGTHS),
+    st.builds(
+        lambda client: b"X-Forwarded-For: " + client, st.sampled_from([b"192.0.2.7", b"2001:db8::1", b"10.0.0.1, 192.0.2.7", b" 1 "])
+    ),
+    st.builds(lambda name: b"x-request-id: " + name, st.sampled_from([b"one", b"another", b""])),
+    st.builds(lambda trace: b"traceparent: " + trace, st.sampled_from([b"00-ab-cd-01", b"00-ab-ef-01", b"00-AB"])),
 )
 HEADS = st.builds(
     lambda line, fields: b"\r\n".join([line, *fields, b"", b""]),
@@ -53,7 +63,7 @@ def told(read: Any, head: bytes) -> Any:
     except Refused as refused:
         return refused.refusal, refused.detail
     credentials = [value.partition(b" ")[2] for value in parsed.all(b"authorization")]
-    passed = [field.line for field in parsed.fields if field.name not in (b"authorization", b"content-length")]
+    passed = [(field.name, field.line if field.name not in VARY else b"", field.read) for field in parsed.fields]
     read_fields = {name: values for name, values in parsed.read.items() if name not in (b"authorization", b"content-length")}
     return (
         parsed.method, parsed.target, parsed.minor_version, passed, parsed.host, parsed.content_length, parsed.chunked,
@@ -95,6 +105,17 @@ def test_a_form_may_vary_in_either_or_both(fields: str) -> None:
         assert told(forms.parse, raw) == told(strict.parse, raw)
     assert read[2].notes is read[3].notes
     assert len(forms._forms) == 1
+
+
+def test_who_asks_in_which_trace_makes_no_form_of_its_own() -> None:
+    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    for number in range(5):
+        line = f"x-forwarded-for: 192.0.2.{number}\r\ntraceparent: 00-{number:032}-{number:016}-01\r\nx-request-id: id{number}"
+        parsed = forms.parse(head("ahk_a", line=line))
+        assert parsed.all(b"x-forwarded-for") == [b"192.0.2.%d" % number]
+        assert parsed.first(b"traceparent") == b"00-%032d-%016d-01" % (number, number)
+    assert len(forms._forms) == 1 and parsed.token == b"ahk_a"
+    assert not any(field.value for field in parsed.fields if field.name in VARY)
 
 
 def test_a_form_is_kept_when_it_comes_again_and_nothing_of_it_is_secret() -> None:
