@@ -75,3 +75,7 @@ def test_long_texts_take_no_long_time(piece: str) -> None:
 @pytest.mark.parametrize(("longest", "kept"), [({}, 8192), ({"longest": 600}, 600), ({"longest": 9000}, 9000), ({"longest": 9999}, 9500)])
 def test_a_text_is_cut_to_what_is_asked_for(longest: dict[str, int], kept: int) -> None:
     assert without_secrets("-" * 9500, **longest) == "-" * kept
+
+
+def test_what_is_looked_at_is_bounded() -> None:
+    assert without_secrets("a" * 611 + "-bc", 100) == "…-"

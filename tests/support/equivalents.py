@@ -25,6 +25,7 @@ def _each(module: str, reason: str, *changes: tuple[str, str]) -> Iterator[Equiv
 
 _REQUESTS = "if five[SERVED] >= self.least_requests and (five[SERVED] > usual.five or minute[SERVED] > usual.minute):"
 _TOKENS = "if five[TOKENS] >= self.least_tokens and (five[TOKENS] > usual.tokens_five or minute[TOKENS] > usual.tokens_minute):"
+_TOO_MUCH = "if len(head) > self._bounds.headers or (length is not None and length > self._bounds.body):"
 
 EQUIVALENTS: tuple[Equivalent, ...] = (
     *_each(
@@ -45,5 +46,33 @@ EQUIVALENTS: tuple[Equivalent, ...] = (
         (_TOKENS, "five[TOKENS] >= self.least_tokens or (five[TOKENS] > usual.tokens_five or minute[TOKENS] > usual.tokens_minute)"),
         (_TOKENS, "five[TOKENS] >= usual.tokens_five"),
         (_TOKENS, "minute[TOKENS] >= usual.tokens_minute"),
+    ),
+    *_each(
+        "limits/quota_period",
+        "the end is the first instant of the next date, so that clocks show that date then",
+        ("if now >= spans[1].end:", "now > spans[1].end"),
+    ),
+    *_each(
+        "limits/quota_period",
+        "the search finds midnight too, where it is not needed, and wherever before midnight it begins",
+        ("if datetime.fromtimestamp(midnight - 1, zone).date() < day:", "midnight + 1"),
+        ("low, high = midnight - 86400, midnight", "86401"),
+    ),
+    *_each(
+        "limits/quota_period",
+        "32 days after the first of a month are in the next one as well",
+        ('return first + timedelta(days=7) if kind == "week" else (first + timedelta(days=31)).replace(day=1)', "32"),
+    ),
+    *_each(
+        "worker/client/forms",
+        "what is exactly at a bound the strict reader takes too",
+        (_TOO_MUCH, "len(head) >= self._bounds.headers"),
+        (_TOO_MUCH, "length >= self._bounds.body"),
+    ),
+    *_each(
+        "worker/client/forms",
+        "a key of two kinds needs two values, whichever is for which",
+        ("key: Key = (begin, middle, end, token is None)", "token is not None"),
+        ("key = (begin, end, token is None)", "token is not None"),
     ),
 )

@@ -70,7 +70,9 @@ _EARLY = ("pytest_asyncio.plugin", "_hypothesis_pytestplugin", "hypothesis.strat
 def main(words: list[str]) -> int:
     """Print survivors and the score of each module."""
     # A failure needs to be found, not to be made small or to be remembered.
-    hypothesis.settings.register_profile("mutation", phases=[hypothesis.Phase.generate], database=None, deadline=None)
+    hypothesis.settings.register_profile(
+        "mutation", phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate], database=None, deadline=None
+    )
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     scores = {}
     for module, helpers in DECIDERS.items():

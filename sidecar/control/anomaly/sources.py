@@ -54,8 +54,7 @@ class Sources:
     def failed(self, network: Network, count: int, now: int) -> None:
         """`count` requests from `network` carried a key that does not exist."""
         self._fail(network, count, now, self._thresholds.guesses, self._thresholds.guess_window)
-        if network is not EVERYWHERE:
-            self._fail(EVERYWHERE, count, now, self._thresholds.guesses_everywhere, 300)
+        self._fail(EVERYWHERE, count, now, self._thresholds.guesses_everywhere, 300)
 
     def clear(self) -> None:
         """Forget every network."""

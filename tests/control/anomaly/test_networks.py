@@ -56,11 +56,12 @@ def test_hashed_names_show_no_address() -> None:
 
 
 def test_declared_networks_are_trusted() -> None:
-    networks = Networks(b"salt", trusted=["203.0.113.0/25", "2001:db8::/32"])
+    networks = Networks(b"salt", trusted=["203.0.113.77/25", "2001:db8::/32"])
     trusted = ["203.0.113.9", "2001:db8:9::1", "::ffff:203.0.113.9"]
     assert all(networks.of(address).is_trusted for address in trusted)
     assert not networks.of("198.51.100.1").is_trusted
     assert not networks.of("unix").is_trusted
+    assert not Networks(b"salt").of("203.0.113.9").is_trusted
     assert not Network(1, "by default").is_trusted
     with pytest.raises(ValueError, match="nonsense"):
         Networks(b"salt", trusted=["nonsense"])

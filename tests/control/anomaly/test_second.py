@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from sidecar.control.anomaly.second import NO_KEY, SecondSums
+from sidecar.control.anomaly.second import NO_KEY, Second, SecondSums
 from sidecar.control.sums import Sums
 from sidecar.events.record import Request, Tokens, encode
 from tests.control.anomaly.life import served
@@ -22,23 +23,33 @@ def _request(key_id: str, outcome: str, client: str, model: str, time: float = 1
 
 REQUESTS = st.lists(
     st.builds(
-        _request, st.sampled_from(["a", "b", ""]), st.sampled_from(OUTCOMES), st.sampled_from(["x", "y"]), st.sampled_from(["m", "n"])
+        _request,
+        st.sampled_from(["a", "b", ""]),
+        st.sampled_from(OUTCOMES),
+        st.sampled_from(["x", "y"]),
+        st.sampled_from(["m", "n"]),
+        st.integers(100, 900).map(float),
     )
 )
 
 
-@given(REQUESTS)
-def test_every_request_is_counted_once_under_its_key(requests: Sequence[Request]) -> None:
-    sums = Sums()
+def _counted(requests: Sequence[Request]) -> SecondSums:
+    sums, seconds = Sums(), SecondSums()
     sums.add([(request, encode(request)) for request in requests])
-    seconds = SecondSums()
     for row in sums.rows:
         seconds.count(row)
+    return seconds
+
+
+@given(REQUESTS)
+def test_every_request_is_counted_once_under_its_key(requests: Sequence[Request]) -> None:
+    seconds = _counted(requests)
     for second in seconds.take(1000, 100):
         mine = [request for request in requests if request.key_id == second.key_id]
         answered = [request for request in mine if request.outcome in ("ok", "client_closed")]
         refused = [request for request in mine if request.outcome in ("denied", "rate_limited")]
         assert second.requests == len(mine)
+        assert second.time == max(request.time for request in mine)
         assert second.refused == len(refused) == sum(second.refusals.values())
         assert second.errors == len(mine) - len(answered) - len(refused)
         assert sum(second.callers.values()) == len(answered)
@@ -63,3 +74,32 @@ def test_open_requests_are_noted_only_for_keys_with_traffic() -> None:
     sums.in_flight({"key_0": 2})
     assert [second.in_flight for second in sums.take(10, 5)] == [4]
     assert NO_KEY == ""
+
+
+@given(REQUESTS, REQUESTS)
+def test_sums_of_two_makers_are_the_sums_of_all_their_requests(one: Sequence[Request], other: Sequence[Request]) -> None:
+    seconds, together = _counted(one), _counted([*one, *other])
+    for second in _counted(other).take_all():
+        seconds.add(second)
+    taken = seconds.take_all()
+    assert {second.key_id: second for second in taken} == {second.key_id: second for second in together.take_all()}
+    assert len(taken) == len({request.key_id for request in [*one, *other]})
+    assert len(seconds) == 0
+
+
+def test_calls_that_only_the_ledger_adds_to_are_not_traffic() -> None:
+    sums, seconds = Sums(), SecondSums()
+    request = _request("a", "ok", "x", "m")
+    sums.add([(request, encode(request))])
+    (row,) = sums.rows
+    row.requests = 0
+    seconds.count(row)
+    assert len(seconds) == 0
+
+
+def test_the_most_open_requests_of_a_key_are_kept() -> None:
+    one, other = Second("a", 1), Second("a", 2, in_flight=3)
+    one.add(other)
+    one.add(Second("a", 2, in_flight=2))
+    assert (one.time, one.in_flight) == (2, 3)
+    assert structs.astuple(Second("a", 1)) == ("a", 1, 0, 0, 0, 0, 0, {}, {})

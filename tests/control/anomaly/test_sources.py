@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.control.anomaly.networks import Network
 from sidecar.control.anomaly.second import NO_KEY
 from sidecar.control.anomaly.signals import DAY
-from sidecar.control.anomaly.sources import Sources
+from sidecar.control.anomaly.sources import EVERYWHERE, Sources
 from sidecar.control.anomaly.thresholds import Thresholds
 from tests.control.anomaly.life import AWAY, BORN, HOME, Life, refused, served
 
@@ -98,3 +99,107 @@ def test_networks_are_bounded_and_the_latest_are_kept(extra: list[int]) -> None:
     assert len(sources.by_number) <= 100
     assert set(extra) <= set(sources.by_number)
     assert set(sources.recent(2)) >= set(extra)
+
+
+NETWORK = Network(7, "n")
+NOW = 3660 * 100_000
+"""A whole minute."""
+
+
+def _told(sources: Sources, network: Network = NETWORK) -> list[str]:
+    return [raised.evidence for raised in sources.by_number[network.number].raised.values()]
+
+
+@pytest.mark.parametrize(("after", "told"), [(1799, ["5 keys first used from n within 30 minutes"]), (1800, [])])
+def test_keys_count_for_half_an_hour(after: int, told: list[str]) -> None:
+    sources = Sources(Thresholds())
+    for key in KEYS[:4]:
+        sources.key_began(NETWORK, key, NOW)
+    sources.key_began(NETWORK, KEYS[4], NOW + after)
+    assert _told(sources) == told
+
+
+def test_the_latest_keys_of_a_network_are_remembered() -> None:
+    sources = Sources(Thresholds())
+    for number in range(40):
+        sources.key_began(NETWORK, f"key_{number}", NOW + number)
+    assert sources.by_number[7].keys == {f"key_{number}": NOW + number for number in range(8, 40)}
+
+
+@pytest.mark.parametrize(("more", "after", "is_told"), [(18, 599, False), (19, 599, True), (19, 600, False)])
+def test_guesses_of_a_network_are_counted_over_ten_minutes(more: int, after: int, is_told: bool) -> None:
+    sources = Sources(Thresholds())
+    sources.failed(NETWORK, 1, NOW)
+    sources.failed(NETWORK, more, NOW + after)
+    assert _told(sources) == ["20 requests with unknown keys from n within 10 minutes"] * is_told
+
+
+@pytest.mark.parametrize(("more", "after", "is_told"), [(298, 299, False), (299, 299, True), (299, 300, False)])
+def test_guesses_from_everywhere_are_counted_over_five_minutes(more: int, after: int, is_told: bool) -> None:
+    sources = Sources(Thresholds())
+    sources.failed(NETWORK, 1, NOW)
+    for number in range(more):
+        sources.failed(Network(100 + number, "x"), 1, NOW + after)
+    assert _told(sources, EVERYWHERE) == ["300 requests with unknown keys from all networks together within 5 minutes"] * is_told
+    assert _told(sources) == []
+
+
+def test_no_more_than_ten_minutes_of_failures_are_remembered() -> None:
+    sources = Sources(Thresholds())
+    for minute in range(30):
+        sources.failed(NETWORK, 1, NOW + 60 * minute)
+        assert list(sources.by_number[7].failures.values()) == [1] * min(minute + 1, 10)
+    sources.failed(NETWORK, 11, NOW + 60 * 30)
+    assert _told(sources) == ["20 requests with unknown keys from n within 10 minutes"]
+
+
+def test_a_signal_of_a_network_lasts_from_when_it_was_last_seen_and_says_the_latest() -> None:
+    sources = Sources(Thresholds())
+    sources.failed(NETWORK, 20, NOW)
+    sources.failed(NETWORK, 5, NOW + 100)
+    (up,) = sources.by_number[7].raised.values()
+    assert (up.since, up.until) == (NOW, NOW + 3700)
+    assert up.evidence.startswith("25 requests")
+
+
+def test_what_changed_is_told_once_and_nothing_else() -> None:
+    sources = Sources(Thresholds())
+    for number in (1, 2, 3):
+        sources.failed(Network(number, f"n{number}"), 30 * (number < 3), NOW)
+    assert sources.changed == {1, 2}
+    sources.changed.clear()
+    sources.silence("n1", NOW + 10)
+    assert sources.changed == {1}
+    sources.changed.clear()
+    sources.lower(NOW + 3600)
+    assert sources.changed == {2}
+    sources.clear()
+    assert (sources.by_number, sources.changed) == ({}, set())
+
+
+def test_what_is_remembered_over_a_restart_is_recent_up_or_silenced() -> None:
+    sources = Sources(Thresholds())
+    sources.failed(Network(1, "up"), 20, NOW)
+    sources.failed(Network(2, "old"), 1, NOW)
+    sources.failed(Network(3, "recent"), 1, NOW + 1)
+    sources.failed(Network(4, "silent"), 1, NOW)
+    sources.failed(Network(5, "no more silent"), 1, NOW)
+    sources.silence("silent", NOW + 1801)
+    sources.silence("no more silent", NOW + 1800)
+    assert set(sources.recent(NOW + 1800)) - {EVERYWHERE.number} == {1, 3, 4}
+
+
+def test_a_network_with_a_signal_is_forgotten_after_those_without() -> None:
+    sources = Sources(Thresholds(), capacity=3)
+    sources.key_began(Network(1, "first"), "key", NOW)
+    for key in KEYS[:5]:
+        sources.key_began(Network(1, "first"), key, NOW)
+    sources.key_began(Network(2, "second"), "key", NOW)
+    sources.key_began(Network(3, "third"), "key", NOW)
+    sources.key_began(Network(4, "fourth"), "key", NOW)
+    assert set(sources.by_number) == {1, 3, 4}
+    for number in (3, 4):
+        for key in KEYS[:5]:
+            sources.key_began(Network(number, "x"), key, NOW)
+    sources.key_began(Network(5, "fifth"), "key", NOW)
+    assert set(sources.by_number) == {3, 4, 5}
