@@ -70,9 +70,7 @@ TARGETS = (
     _rate("envoy-authz", 2.0, None),
     _rate("envoy-static", 0.85, 1.2),
     _rate("nginx-lua", None, 1.0),
-    Target(
-        "Envoy with the authorizer, requests a second, times envoy-authz", "post", "rate", "envoy-authz", 0.9, None, "envoy-sidecar"
-    ),
+    Target("Envoy with the authorizer, requests a second, times envoy-authz", "post", "rate", "envoy-authz", 0.9, None, "envoy-sidecar"),
     _key("limited key", 0.5, 0.7),
     _key("revoked key", 1.2, 1.5),
     _key("garbage keys", 1.2, 1.5),
