@@ -65,13 +65,16 @@ class Framing:
 
 
 class RequestRewriter:
-    """Builds the heads of requests to the hub of `hub`, by `profile`."""
+    """Builds the heads of requests to the hub of `hub`, by `profile`.
+
+    Without `via` somebody else forwards and reads the answer: then nothing is said of who did, nor how answers are to be coded.
+    """
 
     def __init__(self, profile: Profile, hub: Hub, via: str) -> None:
         self._mount = hub.url.mount.encode()
-        fixed = f"via: 1.1 {via}\r\ntraceparent: {{traceparent}}\r\n"
+        fixed = (f"via: 1.1 {via}\r\n" if via else "") + "traceparent: {traceparent}\r\n"
         replaced = ["traceparent"]
-        if profile.identity_encoding:
+        if profile.identity_encoding and via:
             replaced.append("accept-encoding")
             fixed += "accept-encoding: identity\r\n"
         headers = structs.replace(profile.headers, protect=(*profile.headers.protect, *replaced))

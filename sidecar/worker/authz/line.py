@@ -27,7 +27,7 @@ from sidecar.worker.identify import parameter_name
 from sidecar.worker.limit import header_lines
 from sidecar.worker.meter import Record
 from sidecar.worker.plane import Parts
-from sidecar.worker.rewrite import Caller
+from sidecar.worker.rewrite import Caller, RequestRewriter
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +37,13 @@ _SEEN_WITHOUT_BODY = ("query:", "path:")
 class Line:
     """Judges questions of one worker."""
 
-    def __init__(self, parts: Parts, accept: Accept) -> None:
+    def __init__(self, parts: Parts, accept: Accept, bare: RequestRewriter) -> None:
+        """`bare` says what the hub gets where each field of an answer costs the proxy."""
         self._parts = parts
         self._accept = accept
         self._enforcer = parts.enforcer
         self._requests = parts.requests
+        self._bare = bare
         self._countable = Countable()
         self._capacity = parts.settings.proxy.bounds.requests
         self._credentials = frozenset(name.encode() for name in parts.profile.credential_parameters)
@@ -155,7 +157,8 @@ class Line:
     def _granted(
         self, asked: Exchange, record: Record, matched: Matched, found: Found | None, admission: Admission | None, told: Told
     ) -> Granted:
-        head, requests, dialect = asked.head, self._requests, told.dialect
+        head, dialect = asked.head, told.dialect
+        requests = self._bare if dialect.takes_removals else self._requests
         client = header_lines(admission) if admission is not None else b""
         if found is not None and found.secret.state == "retiring":
             client += deprecation(found.secret)
@@ -174,7 +177,7 @@ class Line:
         dropped = told.dropped[place]
         if dropped is None:
             # A form has one method and one path, so one route.
-            dropped = told.dropped[place] = b",".join(self._requests.dropped(head, route, caller))
+            dropped = told.dropped[place] = b",".join(self._bare.dropped(head, route, caller))
         return dropped
 
     def _preflight(self, head: RequestHead, record: Record, dialect: Dialect) -> Denied:

@@ -1,0 +1,58 @@
+"""How far one store carries: unit costs measured on a real server, and a simulation of many replicas on it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from benchmarks.scaling.costs import measure
+from benchmarks.scaling.fleet import Fleet, over_admitted, percentages, simulate
+from benchmarks.statistics import percentile
+
+_MILLIONS = 10_000_000
+
+FLEETS = (
+    Fleet(10, 1_000, 1, 20_000, 10_000),
+    Fleet(100, 10_000, 1, 100_000, 100_000),
+    Fleet(1_000, 10_000, 1, 100_000, 100_000),
+    Fleet(1_000, 10_000, 20, 100_000, 100_000),
+    Fleet(1_000, 40_000, 1, 40_000, 100_000),
+    Fleet(1_000, 5_000, 1, 10_000, _MILLIONS),
+    Fleet(1_000, 10_000, 1, 100_000, _MILLIONS),
+    Fleet(1_000, 10_000, 1, 100_000, _MILLIONS, primaries=6),
+    Fleet(1_000, 100_000, 1, 400_000, 100_000, primaries=6),
+)
+
+
+def main() -> None:
+    """Measure, simulate, print tables in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of the fleet's life (4)")
+    parser.add_argument("--event", type=float, default=4.0, help="µs of the store for an event, as benchmarks.fold measures (4)")
+    options = parser.parse_args()
+    costs = asyncio.run(measure(options.event * 1e-6))
+    print(
+        f"heartbeat {costs.heartbeat * 1e6:.1f} µs, admission {costs.admission * 1e6:.1f} µs, look-up {costs.lookup * 1e6:.1f} µs, "
+        f"report to one worker {costs.report * 1e6:.1f} µs, a key {costs.memory:.0f} bytes\n"
+    )
+    print(
+        "| workers | primaries | requests/s | limited/s | keys in use | changes/s | busiest primary | mostly | revocation p50 | worst ",
+        end="",
+    )
+    print("| admission p99 | look-ups over 250 ms |\n|--:|--:|--:|--:|--:|--:|--:|:--|--:|--:|--:|--:|")
+    for fleet in FLEETS:
+        came = simulate(fleet, costs, options.seconds)
+        row = [
+            f"{fleet.workers:,}", fleet.primaries, f"{fleet.requests:,.0f}", f"{fleet.admissions:,.0f}", f"{fleet.keys:,}",
+            f"{fleet.revocations:g}", f"{came.busy:.0%}", ", ".join(percentages(came.shares)[:2]),
+            f"{percentile(came.revocation, 50) * 1000:,.1f} ms", f"{percentile(came.revocation, 100) * 1000:,.0f} ms",
+            f"{percentile(came.admission, 99) * 1000:,.1f} ms", f"{came.late():.0%}",
+        ]  # fmt: skip
+        print(f"| {' | '.join(map(str, row))} |")
+    print("\n| limit a minute | asked for | not replicated | given beyond it |\n|--:|--:|--:|--:|")
+    for limit, lost in ((60, 0.001), (60, 1.0), (6_000, 0.001), (6_000, 1.0), (600_000, 1.0)):
+        print(f"| {limit:,} | 2 times | {lost * 1000:,.0f} ms | {over_admitted(limit, 2.0, lost):.2%} |")
+
+
+if __name__ == "__main__":
+    main()
