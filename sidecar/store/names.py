@@ -122,6 +122,16 @@ def anomaly_index(shard: int) -> str:
     return f"sidecar:{{u{shard}}}:anomaly:index"
 
 
+def anomaly_open(shard: int) -> str:
+    """Sorted set: ids of the anomalies that are open, by their start."""
+    return f"sidecar:{{u{shard}}}:anomaly:open"
+
+
+def anomaly_subjects(shard: int) -> str:
+    """Sorted set, in the order of the alphabet: `<key id or network>\\0<start>\\0<id>` of every anomaly."""
+    return f"sidecar:{{u{shard}}}:anomaly:subjects"
+
+
 def outbox(shard: int) -> str:
     """Hash: notifications that are not delivered yet (MessagePack), by message and receiver."""
     return f"sidecar:{{u{shard}}}:anomaly:outbox"
