@@ -21,7 +21,7 @@ from typing import Any
 
 from playwright.sync_api import Browser
 
-from benchmarks.console.fill import Size, fill_keys, write_traffic
+from benchmarks.console.fill import Size, fill_audit_log, fill_keys, write_traffic
 from benchmarks.console.server import HEADINGS, Cost, Visitor
 from tests.support.browser import chromium, page_of
 from tests.support.hub import ACCESS_KEY, hub_process
@@ -87,6 +87,8 @@ def screens(keys: list[tuple[str, str]]) -> dict[str, str]:
         "calls of a quiet key": f"/calls?key={quiet}",
         "alerts": "/alerts",
         "audit log": "/audit-log",
+        "audit log of a key": f"/audit-log?target={quiet}",
+        "audit log, few pass": "/audit-log?action=session",
         "system": "/system",
         "admin tokens": "/settings/admin-tokens",
     }
@@ -135,6 +137,7 @@ def main(arguments: list[str]) -> int:
             with Sidecar(Path(directory), hub.url, ACCESS_KEY, store__url=store.url) as sidecar:
                 begun = time.monotonic()
                 keys = asyncio.run(fill_keys(sidecar.data_dir, store.url, size.keys))
+                asyncio.run(fill_audit_log(sidecar.data_dir, store.url, keys))
                 print(f"{len(keys)} keys after {time.monotonic() - begun:.0f} s", flush=True)
                 count = write_traffic(sidecar.data_dir / "spool", keys, size)
                 wait_until(lambda: folded(sidecar), within=FOLDED_WITHIN, what="the fold")

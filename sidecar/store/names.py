@@ -24,6 +24,8 @@ ADMIN_TOKENS = "sidecar:{admin}:tokens"
 ADMIN_TOKENS_USED = "sidecar:{admin}:tokens-used"
 AUDIT = "sidecar:{audit}:log"
 AUDIT_HEAD = "sidecar:{audit}:head"
+AUDIT_TARGETS = "sidecar:{audit}:targets"
+"""Sorted set, in the order of the alphabet: `<id of what was acted on>\\0<sequence>` of the log's events, up to `targets` in the head."""
 SESSIONS_PREFIX = "sidecar:{admin}:session:"
 IDEMPOTENCY_PREFIX = "sidecar:{admin}:idempotency:"
 
