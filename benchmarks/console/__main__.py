@@ -2,8 +2,9 @@
 
 A whole sidecar runs on a store of its own and is filled through its own parts. Then a real browser
 opens each screen several times with an empty cache. Printed are the server's time, the time until the
-page is interactive, and what was transferred, all as the browser saw it; a screen that takes 300 ms or
-more, or 150 kB or more, makes the exit code 1.
+page is interactive, and what was transferred, all as the browser saw it; then the processor time of the
+control process and of the store, and the commands to the store. A screen that takes 300 ms or more, or
+150 kB or more, makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any
 
 from playwright.sync_api import Browser
 
-from benchmarks.console.fill import Size, fill_keys, write_traffic
+from benchmarks.console.fill import Size, fill_audit_log, fill_keys, write_traffic
+from benchmarks.console.server import HEADINGS, Cost, Visitor
 from tests.support.browser import chromium, page_of
 from tests.support.hub import ACCESS_KEY, hub_process
 from tests.support.sidecar import Sidecar, wait_until
@@ -43,6 +45,7 @@ class Opened:
     server: list[float]
     interactive: list[float]
     transferred: int
+    cost: Cost
 
     @property
     def good(self) -> bool:
@@ -51,7 +54,8 @@ class Opened:
     def __str__(self) -> str:
         return (
             f"{self.name:28} {statistics.median(self.server):9.0f} ms {statistics.median(self.interactive):9.0f} ms "
-            f"{max(self.interactive):9.0f} ms {self.transferred / 1000:9.1f} kB{'' if self.good else '   TOO MUCH'}"
+            f"{max(self.interactive):9.0f} ms {self.transferred / 1000:9.1f} kB {self.cost.control:9.0f} ms {self.cost.store:9.0f} ms "
+            f"{self.cost.commands:9.0f}{'' if self.good else '   TOO MUCH'}"
         )
 
 
@@ -83,13 +87,18 @@ def screens(keys: list[tuple[str, str]]) -> dict[str, str]:
         "calls of a quiet key": f"/calls?key={quiet}",
         "alerts": "/alerts",
         "audit log": "/audit-log",
+        "audit log of a key": f"/audit-log?target={quiet}",
+        "audit log, few pass": "/audit-log?action=session",
         "system": "/system",
         "admin tokens": "/settings/admin-tokens",
     }
 
 
-def measure(browser: Browser, sidecar: Sidecar, paths: dict[str, str], rounds: int) -> list[Opened]:
+def measure(browser: Browser, sidecar: Sidecar, paths: dict[str, str], costs: dict[str, Cost], rounds: int) -> list[Opened]:
     found = []
+    print(
+        f"{'screen':28} {'server':>12} {'interactive':>12} {'at most':>12} {'transfer':>12} {'control':>12} {'store':>12} {'commands':>9}"
+    )
     with page_of(browser, sidecar.admin_url, sidecar.admin_token) as page:
         signed_in: Any = page.context.storage_state()
     for name, path in paths.items():
@@ -99,7 +108,7 @@ def measure(browser: Browser, sidecar: Sidecar, paths: dict[str, str], rounds: i
                 page.goto(path, wait_until="load")
                 times.append(page.evaluate(TIMES))
         server, interactive, transferred = zip(*times, strict=True)
-        found.append(Opened(name, list(server), list(interactive), max(transferred)))
+        found.append(Opened(name, list(server), list(interactive), max(transferred), costs[name]))
         print(found[-1], flush=True)
     return found
 
@@ -118,6 +127,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--hours", type=int, default=3, help="hours of a day in which such a key is used")
     parser.add_argument("--calls", type=int, default=2, help="calls in such an hour")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--server", action="store_true", help="without a browser: only what each page costs the server")
     options = parser.parse_args(arguments)
     size = Size(options.keys, options.days, options.active, options.hours, options.calls)
     with tempfile.TemporaryDirectory() as directory, hub_process() as hub:
@@ -127,14 +137,20 @@ def main(arguments: list[str]) -> int:
             with Sidecar(Path(directory), hub.url, ACCESS_KEY, store__url=store.url) as sidecar:
                 begun = time.monotonic()
                 keys = asyncio.run(fill_keys(sidecar.data_dir, store.url, size.keys))
+                asyncio.run(fill_audit_log(sidecar.data_dir, store.url, keys))
                 print(f"{len(keys)} keys after {time.monotonic() - begun:.0f} s", flush=True)
                 count = write_traffic(sidecar.data_dir / "spool", keys, size)
                 wait_until(lambda: folded(sidecar), within=FOLDED_WITHIN, what="the fold")
                 print(f"{count} calls of {size.days} days after {time.monotonic() - begun:.0f} s\n", flush=True)
-                print(f"{'screen':28} {'server':>12} {'interactive':>12} {'at most':>12} {'transfer':>12}")
+                paths = screens(keys)
+                with Visitor(sidecar, store) as visitor:
+                    costs = {name: visitor.cost(path, options.rounds) for name, path in paths.items()}
+                if options.server:
+                    print(f"{'screen':28} {HEADINGS}", *(f"{name:28} {cost}" for name, cost in costs.items()), sep="\n")
+                    return 0
                 # Not earlier: while Playwright runs, nothing else may run an event loop.
                 with chromium() as browser:
-                    found = measure(browser, sidecar, screens(keys), options.rounds)
+                    found = measure(browser, sidecar, paths, costs, options.rounds)
         finally:
             store.close()
     slowest = max(found, key=lambda each: statistics.median(each.interactive))

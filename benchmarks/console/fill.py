@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.control.audit import AuditLog, Journal, Party, draft
+from sidecar.control.audit.event import GENESIS, seal
+from sidecar.control.audit.log import appending
 from sidecar.control.console.spans import DAY, HOUR
 from sidecar.events.record import Request, Tokens, encode
 from sidecar.events.spool import SpoolWriter
@@ -24,6 +27,7 @@ AT_A_TIME = 64
 MODELS = [f"{provider}/model-{size}" for provider in ("openai", "anthropic", "google", "meta") for size in ("mini", "small", "large")]
 ROUTES = ("chat", "chat_completions", "embeddings", "image")
 ENDS = (("ok", "", 200), ("hub_error", "5xx", 502), ("rate_limited", "rate_limit_exceeded", 429), ("denied", "ip_not_allowed", 403))
+OPERATOR = Party("admin_token", "adm_benchmark", "benchmark")
 AGENTS = ("OpenAI/Python 1.55", "OpenAI/JS 6.49", "curl/8.5", "AIGNE/0.10")
 
 
@@ -54,6 +58,26 @@ async def fill_keys(data_dir: Path, store_url: str, count: int) -> list[tuple[st
     finally:
         await store.close()
     return created
+
+
+async def fill_audit_log(data_dir: Path, store_url: str, keys: list[tuple[str, str]]) -> None:
+    """Record the creation of each key, as the admin API would have."""
+    settings = Settings(data_dir=str(data_dir), store=Store(url=StoreUrl.parse(store_url)))
+    store = await connect(settings.store, data_dir, timeout=30.0)
+    audit = AuditLog(store, Journal(data_dir / "audit"))
+    head = await audit.head()
+    try:
+        for first in range(0, len(keys), AT_A_TIME):
+            calls = []
+            for key_id, _ in keys[first : first + AT_A_TIME]:
+                event = draft("api_key.created", OPERATOR, now=time.time(), target=Party("api_key", key_id, "application"))
+                data, hash_ = seal(event, head[0] + 1, head[1] or GENESIS)
+                calls.append(appending(head, event, data, hash_))
+                head = head[0] + 1, hash_
+            if any(await store.run_many(calls)):
+                raise RuntimeError("somebody else has written to the audit log")
+    finally:
+        await store.close()
 
 
 def _shape(number: int) -> Key:

@@ -25,8 +25,8 @@ from sidecar.store.client import Store
 from sidecar.store.script import load
 
 LONGEST_BLOCK = 3600.0
-HEADERS = 256
-"""Block headers that are read at a time."""
+FIRST_HEADERS, HEADERS = 32, 256
+"""Block headers that are read at a time: few at first, for most pages are full soon; then twice as many each time."""
 BLOCKS = 16
 
 _TRIM = load("trim_calls")
@@ -145,7 +145,9 @@ class Calls:
 
     async def _read(self, headers: list[Header], wanted: Wanted) -> list[_Entry]:
         blocks = await self._store.pipeline([("HGET", names.call_blocks(header.shard), header.number) for header in headers])
-        events = [decode(record) for block in blocks if block is not None for record in unpack(block)]
+        # A record has its key's id as it is: those of the other keys in a block need not be read.
+        inside = (wanted.key_id or "").encode()
+        events = [decode(record) for block in blocks if block is not None for record in unpack(block) if inside in record]
         entries = [(event.request if isinstance(event, Reconciled) else event, event) for event in events]
         return [
             (-call.time, _descending(call.request_id), isinstance(event, Reconciled), event)
@@ -165,16 +167,19 @@ class _Source:
         latest = min((time for time in (wanted.end, wanted.before[0] if wanted.before else None) if time is not None), default=None)
         self._high = "+inf" if latest is None else repr(latest + LONGEST_BLOCK)
         self._seen: set[bytes] = set()
+        self._count = FIRST_HEADERS
         self._over = False
 
     async def fill(self) -> None:
         """Read on, unless there is nothing more."""
         while not self.headers and not self._over:
-            command = ("ZRANGE", names.calls(self.shard), self._high, self._low, "BYSCORE", "REV", "LIMIT", 0, HEADERS, "WITHSCORES")
+            command = ("ZRANGE", names.calls(self.shard), self._high, self._low, "BYSCORE", "REV", "LIMIT", 0, self._count, "WITHSCORES")
             found = [(member, float(score)) for member, score in await self._store.call(*command)]
             # Blocks that end at the same time as the last one come again with the next page.
             fresh = [Header.parse(self.shard, member, score) for member, score in found if member not in self._seen]
-            self._over = len(found) < HEADERS or not fresh
+            self._over = len(found) < self._count
+            # When nothing but blocks of one moment came again, more of that moment may stand behind them.
+            self._count = max(self._count, min(2 * self._count, HEADERS)) if fresh else 2 * self._count
             self._seen = {member for member, _ in found}
             if found:
                 self._high = repr(found[-1][1])

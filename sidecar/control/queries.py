@@ -5,6 +5,7 @@ Times are Unix seconds; spans are half-open, [start, end), by the end of a reque
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -94,6 +95,9 @@ class AnomalyQueries(Protocol):
 
     async def anomalies(self, *, key_id: str | None, state: str | None, level: str | None, limit: int, cursor: str) -> Anomalies:
         """One page."""
+
+    async def open_of(self, key_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The open anomalies of these keys, in any order."""
 
     async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> dict[str, Any]:
         """Close an anomaly; the document as it is then."""

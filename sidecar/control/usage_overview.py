@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
 import msgspec
 
@@ -86,12 +88,11 @@ class Overview:
         busiest = await self._store.pipeline(
             [("ZRANGE", names.active(shard, day), 0, CANDIDATES - 1, "REV", "WITHSCORES") for day in days for shard in range(names.SHARDS)]
         )
-        upper: dict[str, float] = {}
+        upper: defaultdict[bytes, float] = defaultdict(float)
         for found in busiest:
             for member, requests in found:
-                key_id = member.decode()
-                upper[key_id] = upper.get(key_id, 0.0) + float(requests)
-        candidates = sorted(upper, key=upper.__getitem__, reverse=True)[: count + SPARE]
+                upper[member] += requests
+        candidates = [key_id.decode() for key_id in nlargest(count + SPARE, upper, key=upper.__getitem__)]
         uses = await self._totals(candidates, start, end)
         ranked = sorted(zip(candidates, uses, strict=True), key=lambda pair: (-pair[1].requests, pair[0]))
         return [(key_id, use) for key_id, use in ranked[:count] if use.requests]
@@ -99,13 +100,18 @@ class Overview:
     async def _totals(self, key_ids: Sequence[str | None], start: float, end: float) -> list[Use]:
         plan = await self._usage.plan(None, start, end, fine=False, grouped=False)
         wanted = [(place, hash_) for place, key_id in enumerate(key_ids) for hash_ in hashes(key_id, plan)]
+        # Those of one hour or day are the same for every key.
+        buckets = {(hash_.begins, hash_.size): _buckets(hash_) for place, hash_ in wanted if place == 0}
         # Of a day of hours only what is wanted, for its groups are many; an hour of minutes has none.
         replies = await self._store.pipeline(
-            [("HMGET", hash_.name, *_buckets(hash_)) if hash_.size == HOUR else ("HGETALL", hash_.name) for _, hash_ in wanted]
+            [
+                ("HMGET", hash_.name, *buckets[hash_.begins, hash_.size]) if hash_.size == HOUR else ("HGETALL", hash_.name)
+                for _, hash_ in wanted
+            ]
         )
         totals: list[Values] = [[] for _ in key_ids]
         for (place, hash_), reply in zip(wanted, replies, strict=True):
-            times = _buckets(hash_)
+            times = buckets[hash_.begins, hash_.size]
             found = zip(times, reply, strict=True) if hash_.size == HOUR else reply.items()
             for bucket, packed in found:
                 if packed is not None and bucket in times:

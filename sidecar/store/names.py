@@ -24,6 +24,8 @@ ADMIN_TOKENS = "sidecar:{admin}:tokens"
 ADMIN_TOKENS_USED = "sidecar:{admin}:tokens-used"
 AUDIT = "sidecar:{audit}:log"
 AUDIT_HEAD = "sidecar:{audit}:head"
+AUDIT_TARGETS = "sidecar:{audit}:targets"
+"""Sorted set, in the order of the alphabet: `<id of what was acted on>\\0<sequence>` of the log's events, up to `targets` in the head."""
 SESSIONS_PREFIX = "sidecar:{admin}:session:"
 IDEMPOTENCY_PREFIX = "sidecar:{admin}:idempotency:"
 
@@ -120,6 +122,16 @@ def anomalies(shard: int) -> str:
 def anomaly_index(shard: int) -> str:
     """Sorted set: ids of anomalies by their start."""
     return f"sidecar:{{u{shard}}}:anomaly:index"
+
+
+def anomaly_open(shard: int) -> str:
+    """Sorted set: ids of the anomalies that are open, by their start."""
+    return f"sidecar:{{u{shard}}}:anomaly:open"
+
+
+def anomaly_subjects(shard: int) -> str:
+    """Sorted set, in the order of the alphabet: `<key id or network>\\0<start>\\0<id>` of every anomaly."""
+    return f"sidecar:{{u{shard}}}:anomaly:subjects"
 
 
 def outbox(shard: int) -> str:

@@ -55,6 +55,7 @@ async def pages(calls: Calls, limit: int, **filters: object) -> list[str]:
 
 
 async def test_finds_what_was_written_newest_first(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_HEADERS", 2)
     monkeypatch.setattr(module, "HEADERS", 8)
     monkeypatch.setattr(module, "BLOCKS", 3)
     made = await filled(tmp_path / "spool", store, 300)
@@ -66,6 +67,17 @@ async def test_finds_what_was_written_newest_first(tmp_path: Path, store: Store,
     low, high = NOW - 5000, NOW - 100
     assert await pages(calls, 10, start=low, end=high) == newest_first([event for event in made if low <= event.time < high])
     assert await pages(calls, 10, key_id="key_unknown") == []
+
+
+async def test_no_block_of_one_moment_is_lost(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_HEADERS", 2)
+    monkeypatch.setattr(module, "HEADERS", 4)
+    spool, folding, made = writer(tmp_path / "spool"), Folding(tmp_path / "spool", store), []
+    for number in range(24):
+        made.append(request(key_id(1), time=NOW - (60 if number % 8 else 61)))
+        write(spool, made[-1])
+        await folding.run()
+    assert await pages(Calls(store), 5, key_id=key_id(1)) == newest_first(made)
 
 
 async def test_a_page_goes_on_where_the_last_one_ended_though_calls_come_in(tmp_path: Path, store: Store) -> None:

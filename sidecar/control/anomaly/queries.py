@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sidecar.control.anomaly import verdicts
 from sidecar.control.anomaly.document import document
 from sidecar.control.anomaly.engine import Engine
+from sidecar.control.anomaly.index import FOR_EVER
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.queries import Anomalies
 
 _CURSOR = re.compile(r"(\d+\.\d{6}):([A-Za-z0-9_]+)")
-_SPARE = 50
-_ROUNDS = 40
-_FOR_EVER = 1e12
+LONGEST_STEP = 500
+MOST_READ = 2000
+"""Records that one page may read; a page may be short, even empty, and still have a next one."""
 
 
 class AnomalyService:
@@ -24,23 +25,30 @@ class AnomalyService:
     def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._storage = engine.storage
+        self._index = engine.storage.index
         self._clock = clock
 
     async def anomalies(self, *, key_id: str | None, state: str | None, level: str | None, limit: int, cursor: str) -> Anomalies:
         """One page, newest first. ValueError for a cursor of somebody else's; StoreUnavailable."""
-        until, last_id = _place(cursor)
+        after = _after(cursor)
         found: list[Anomaly] = []
-        for _ in range(_ROUNDS):
-            batch = await self._storage.latest(until, limit + _SPARE)
-            # Each shard gave as many: beyond that many in all, a shard may have held more than it gave.
-            batch = [one for one in batch[: limit + _SPARE] if (-one.started_at, one.id) > (-until, last_id)]
-            found += [one for one in batch if _is_wanted(one, key_id, state, level)]
-            if not batch or len(found) > limit:
-                break
-            until, last_id = batch[-1].started_at, batch[-1].id
+        count, read, more = limit + 1, 0, True
+        while more and len(found) <= limit and read < MOST_READ:
+            places, more = await self._index.places(after, count, key_id=key_id, only_open=state == "open")
+            if places:
+                after = places[-1].start, places[-1].id
+            found += [one for one in await self._index.records(places) if _is_wanted(one, key_id, state, level)]
+            count, read = min(2 * count, LONGEST_STEP), read + len(places)
         page = found[:limit]
-        more = f"{page[-1].started_at:.6f}:{page[-1].id}" if len(found) > limit else ""
-        return Anomalies([document(one) for one in page], more)
+        if len(found) > limit:
+            after = page[-1].started_at, page[-1].id
+        elif not more:
+            return Anomalies([document(one) for one in page])
+        return Anomalies([document(one) for one in page], f"{after[0]:.6f}:{after[1]}")
+
+    async def open_of(self, key_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Open anomalies of these keys; StoreUnavailable."""
+        return [document(one) for one in await self._index.latest_of(key_ids) if one.state == "open"] if key_ids else []
 
     async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> dict[str, Any]:
         """Close an anomaly; LookupError, StoreUnavailable."""
@@ -74,9 +82,9 @@ class AnomalyService:
         return stored
 
 
-def _place(cursor: str) -> tuple[float, str]:
+def _after(cursor: str) -> tuple[float, str]:
     if not cursor:
-        return _FOR_EVER, ""
+        return FOR_EVER, ""
     match = _CURSOR.fullmatch(cursor)
     if match is None:
         raise ValueError("not a cursor of this list")

@@ -10,6 +10,7 @@ import msgspec
 
 from sidecar.control.anomaly import memory as memories
 from sidecar.control.anomaly import record
+from sidecar.control.anomaly.index import AnomalyIndex, entry_of, readable
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.outbox import Message
 from sidecar.control.anomaly.record import Anomaly
@@ -43,6 +44,7 @@ class Storage:
     def __init__(self, store: Store, instance: str) -> None:
         self._store = store
         self._instance = instance
+        self.index = AnomalyIndex(store)
 
     async def memories(self, key_ids: Sequence[str]) -> list[Memory | None]:
         """What is remembered of each key; None for one that is new, or whose memory cannot be read any more."""
@@ -84,34 +86,30 @@ class Storage:
         found = [anomaly for shard in range(names.SHARDS) for anomaly in await self._all(shard)]
         return [anomaly for anomaly in found if anomaly.instance == self._instance and anomaly.state == "open"]
 
-    async def latest(self, until: float, count: int) -> list[Anomaly]:
-        """Up to `count` of each shard that began at `until` or before, newest first over all shards."""
-        commands = [
-            ("ZRANGE", names.anomaly_index(shard), f"{until:.6f}", "-inf", "BYSCORE", "REV", "LIMIT", 0, count)
-            for shard in range(names.SHARDS)
-        ]
-        ids = await self._store.pipeline(commands)
-        wanted = [(shard, anomaly_id) for shard, found in enumerate(ids) for anomaly_id in found]
-        data = await self._store.pipeline([("HGET", names.anomalies(shard), anomaly_id) for shard, anomaly_id in wanted])
-        return sorted(_anomalies(data), key=lambda anomaly: (-anomaly.started_at, anomaly.id))
-
     async def anomaly(self, anomaly_id: str) -> Anomaly | None:
         """One, by id."""
         data = await self._store.pipeline([("HGET", names.anomalies(shard), anomaly_id) for shard in range(names.SHARDS)])
-        return next(iter(_anomalies(data)), None)
+        return next(iter(readable(data)), None)
 
     async def reread(self, anomalies: Sequence[Anomaly]) -> list[Anomaly]:
         """What the store says of these now; those that it does not have are left out."""
-        return _anomalies(await self._store.pipeline([("HGET", names.anomalies(shard_of(one)), one.id) for one in anomalies]))
+        return readable(await self._store.pipeline([("HGET", names.anomalies(shard_of(one)), one.id) for one in anomalies]))
 
     async def drop_closed(self, before: float) -> None:
         """Forget anomalies that began before `before` and are over."""
         for shard in range(names.SHARDS):
             ids = await self._store.call("ZRANGEBYSCORE", names.anomaly_index(shard), "-inf", f"{before:.6f}", "LIMIT", 0, _SLICE)
             data = await self._store.pipeline([("HGET", names.anomalies(shard), anomaly_id) for anomaly_id in ids])
-            for one in _anomalies(data):
-                if one.state != "open":
-                    await self._store.pipeline([("HDEL", names.anomalies(shard), one.id), ("ZREM", names.anomaly_index(shard), one.id)])
+            over = [one for one in readable(data) if one.state != "open"]
+            if over:
+                await self._store.pipeline(
+                    [
+                        ("HDEL", names.anomalies(shard), *(one.id for one in over)),
+                        ("ZREM", names.anomaly_subjects(shard), *map(entry_of, over)),
+                        ("ZREM", names.anomaly_index(shard), *(one.id for one in over)),
+                        ("ZREM", names.anomaly_open(shard), *(one.id for one in over)),
+                    ]
+                )
 
     async def messages(self) -> list[Message]:
         """Every notification that is not delivered, of all instances."""
@@ -127,7 +125,7 @@ class Storage:
         await self._store.call("HDEL", names.outbox(message.shard), message.name)
 
     async def _all(self, shard: int) -> list[Anomaly]:
-        return _anomalies(await self._store.call("HVALS", names.anomalies(shard)))
+        return readable(await self._store.call("HVALS", names.anomalies(shard)))
 
     async def _save(self, shard: int, part: Part) -> None:
         args: list[Argument] = [len(part.states)]
@@ -135,13 +133,13 @@ class Storage:
             args += [key_id, data]
         args.append(len(part.records))
         for anomaly in part.records:
-            args += [anomaly.id, f"{anomaly.started_at:.6f}", record.encode(anomaly)]
+            args += [anomaly.id, f"{anomaly.started_at:.6f}", anomaly.state, entry_of(anomaly), record.encode(anomaly)]
         args.append(len(part.messages))
         for message in part.messages:
             args += [message.name, message.encode()]
         args.append(RECORDS_KEPT)
-        keys = [names.anomaly_state(shard, self._instance), names.anomalies(shard), names.anomaly_index(shard), names.outbox(shard)]
-        await self._store.run(_SAVE, keys, args)
+        names_of_all = (names.anomalies, names.anomaly_index, names.outbox, names.anomaly_open, names.anomaly_subjects)
+        await self._store.run(_SAVE, [names.anomaly_state(shard, self._instance), *(name(shard) for name in names_of_all)], args)
 
 
 def shard_of(anomaly: Anomaly) -> int:
@@ -154,14 +152,3 @@ def _memory(data: bytes | None) -> Memory | None:
         return memories.decode(data) if data else None
     except msgspec.MsgspecError:
         return None
-
-
-def _anomalies(values: Iterable[bytes | None]) -> list[Anomaly]:
-    found = []
-    for data in values:
-        try:
-            if data:
-                found.append(record.decode(data))
-        except msgspec.MsgspecError:
-            continue
-    return found

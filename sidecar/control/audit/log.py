@@ -11,21 +11,25 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from msgspec.structs import replace
 
 from sidecar.control.audit.event import GENESIS, Change, Event, Party, seal
 from sidecar.control.audit.journal import Journal
 from sidecar.control.audit.reading import SCAN_BOUND, AuditReader, Verdict
+from sidecar.control.audit.targets import entry_of
 from sidecar.store import names
-from sidecar.store.client import Store
+from sidecar.store.client import ScriptCall, Store
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.script import load
 
 _APPEND = load("audit_append")
 _TRUST_AFTER = 3600.0
 """A store without disk and replica never says that it has something for good; there an hour has to do."""
+
+CAUGHT_UP_AT_ONCE = 2000
+"""Events of an older version that are taken into the index at a time."""
 
 Place = tuple[int, str]
 """Sequence number and hash."""
@@ -101,9 +105,11 @@ class AuditLog(AuditReader):
         return await self.check(self._journal.remembered())
 
     async def run(self, interval: float = 1.0) -> None:
-        """Bring the journal's events into the log, for ever."""
+        """Bring the journal's events into the log, and what the log acted on into its index, for ever."""
         while True:
             await self.settle()
+            with suppress(StoreUnavailable):
+                await self.targets.catch_up(CAUGHT_UP_AT_ONCE)
             await asyncio.sleep(interval)
 
     async def settle(self) -> None:
@@ -170,10 +176,15 @@ class AuditLog(AuditReader):
             while True:
                 sequence, hash_ = self._head
                 data, sealed = seal(event, sequence + 1, hash_ or GENESIS)
-                reply = await self._store.run(
-                    _APPEND, [names.AUDIT, names.AUDIT_HEAD], [str(sequence), hash_, data, sealed, str(sequence + 1)]
-                )
+                reply = await self._store.run(*appending((sequence, hash_), event, data, sealed))
                 if not reply:
                     self._head = self._places[event.id] = (sequence + 1, sealed)
                     return
                 self._head = (int(reply[0]), bytes(reply[1]).decode())
+
+
+def appending(head: Place, event: Event, data: bytes, hash_: str) -> ScriptCall:
+    """The call that appends `event`, sealed as `data` and `hash_`, behind `head`."""
+    number = head[0] + 1
+    keys = [names.AUDIT, names.AUDIT_HEAD, names.AUDIT_TARGETS]
+    return _APPEND, keys, [str(head[0]), head[1], data, hash_, str(number), entry_of(event, number)]

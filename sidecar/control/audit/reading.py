@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from sidecar.control.audit.event import GENESIS, Event, Filter, digest
+from sidecar.control.audit.targets import Targets
 from sidecar.store import names
 from sidecar.store.client import Store
 
@@ -50,6 +51,7 @@ class AuditReader:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.targets = Targets(store)
 
     async def head(self) -> tuple[int, str]:
         """Sequence number and hash of the newest event; (0, "") when there is none."""
@@ -61,9 +63,12 @@ class AuditReader:
         before = int(cursor) if cursor else None
         if before is not None and before <= 1:
             return Page((), "")
+        indexed = await self.targets.complete_until() if wanted.target else 0
         found: list[Sealed] = []
         for _ in range(0, SCAN_BOUND, READ):
-            entries = await self._before(before)
+            if before is not None and before <= indexed + 1:
+                return await self._indexed(wanted, found, limit, before)
+            entries = await self._before(before, indexed)
             for entry in entries:
                 sealed = decode(entry)
                 before = sealed.event.sequence
@@ -72,6 +77,21 @@ class AuditReader:
                 if len(found) == limit:
                     return Page(tuple(found), str(before) if before > 1 else "")
             if len(entries) < READ:
+                return await self._indexed(wanted, found, limit, indexed + 1) if indexed else Page(tuple(found), "")
+        return Page(tuple(found), str(before))
+
+    async def _indexed(self, wanted: Filter, found: list[Sealed], limit: int, before: int) -> Page:
+        """Go on with a page among the events that acted on the wanted target."""
+        for _ in range(0, SCAN_BOUND, READ):
+            numbers = await self.targets.sequences(wanted.target, before, min(READ, limit - len(found) + 1))
+            replies = await self._store.pipeline([("XRANGE", names.AUDIT, f"{number}-0", f"{number}-0") for number in numbers])
+            for number, entries in zip(numbers, replies, strict=True):
+                if len(found) == limit:
+                    return Page(tuple(found), str(before))
+                before = number
+                # What the store has lost since, or got back as it was before, is not what it was noted for.
+                found += [sealed for sealed in map(decode, entries) if wanted.accepts(sealed.event)]
+            if not numbers:
                 return Page(tuple(found), "")
         return Page(tuple(found), str(before))
 
@@ -110,9 +130,9 @@ class AuditReader:
             if len(entries) < READ:
                 return
 
-    async def _before(self, sequence: int | None) -> list[Entry]:
+    async def _before(self, sequence: int | None, behind: int = 0) -> list[Entry]:
         newest = "+" if sequence is None else f"({sequence}-0"
-        entries: list[Entry] = await self._store.call("XREVRANGE", names.AUDIT, newest, "-", "COUNT", READ)
+        entries: list[Entry] = await self._store.call("XREVRANGE", names.AUDIT, newest, f"({behind}-0", "COUNT", READ)
         return entries
 
     async def _entries(self) -> AsyncIterator[Entry]:

@@ -1,6 +1,7 @@
 -- Saves one shard's part of the anomaly detection in one step, so that no page is queued without the state that led to it.
--- KEYS: state, records, index, outbox.
--- ARGV: number of states, (key id, memory)…; number of records, (id, start, JSON)…; number of messages, (name, message)…; records to keep.
+-- KEYS: state, records, index, outbox, open, subjects.
+-- ARGV: number of states, (key id, memory)…; number of records, (id, start, state, entry in subjects, JSON)…;
+-- number of messages, (name, message)…; records to keep.
 local at = 1
 local function take()
   local value = ARGV[at]
@@ -14,13 +15,19 @@ for _ = 1, tonumber(take()) do
 end
 
 for _ = 1, tonumber(take()) do
-  local id, start, record = take(), take(), take()
+  local id, start, state, entry, record = take(), take(), take(), take(), take()
   local known = redis.call('HGET', KEYS[2], id)
   -- What another instance acknowledged in the meantime must not be opened again by the one that still follows it.
   local settled = known and string.find(known, '"state":"acknowledged"', 1, true) and not string.find(record, '"state":"acknowledged"', 1, true)
   if not settled then
     redis.call('HSET', KEYS[2], id, record)
     redis.call('ZADD', KEYS[3], start, id)
+    redis.call('ZADD', KEYS[6], 0, entry)
+    if state == 'open' then
+      redis.call('ZADD', KEYS[5], start, id)
+    else
+      redis.call('ZREM', KEYS[5], id)
+    end
   end
 end
 
@@ -33,8 +40,16 @@ end
 local surplus = redis.call('ZCARD', KEYS[3]) - tonumber(take())
 if surplus > 0 then
   for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, surplus - 1)) do
+    local record = redis.call('HGET', KEYS[2], id)
+    local readable, one = pcall(cjson.decode, record or '')
+    if readable then
+      -- As `entry_of` in sidecar/control/anomaly/index.py writes it.
+      local subject = one.key_id ~= '' and one.key_id or one.source
+      redis.call('ZREM', KEYS[6], subject .. '\0' .. string.format('%020.6f', one.started_at) .. '\0' .. id)
+    end
     redis.call('HDEL', KEYS[2], id)
     redis.call('ZREM', KEYS[3], id)
+    redis.call('ZREM', KEYS[5], id)
   end
 end
 return surplus

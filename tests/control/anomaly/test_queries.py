@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.control.anomaly import queries
 from sidecar.control.anomaly.record import Anomaly
 from tests.control.anomaly.conftest import Bench, Receiver
 from tests.control.anomaly.life import AWAY, refused, served
@@ -38,6 +39,19 @@ async def test_filters(bench: Bench) -> None:
     }
     with pytest.raises(ValueError, match="cursor"):
         await bench.documents(cursor="nonsense")
+
+
+async def test_a_search_that_finds_little_goes_on_where_it_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "MOST_READ", 10)
+    every = [_anomaly(index) for index in range(60)]
+    every[0].state = "acknowledged"
+    await bench.detection.engine.storage.save([], every)
+    cursor, pages, found = "", 0, []
+    while pages == 0 or cursor:
+        page = await bench.detection.queries.anomalies(key_id=None, state="acknowledged", level=None, limit=5, cursor=cursor)
+        found += [document["id"] for document in page.documents]
+        pages, cursor = pages + 1, page.next_cursor
+    assert found == [every[0].id] and 1 < pages < 60
 
 
 async def test_an_acknowledged_episode_is_over_and_the_network_is_known(bench: Bench, receiver: Receiver) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from sidecar.control.anomaly.index import FOR_EVER
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.sources import Source
 from sidecar.control.anomaly.storage import Storage
@@ -46,5 +47,6 @@ async def test_old_anomalies_are_dropped_and_open_ones_kept(store: Store) -> Non
     storage = Storage(store, "x")
     await storage.save([], [_anomaly(index) for index in range(20)])
     await storage.drop_closed(1005.0)
-    left = {one.id for one in await storage.latest(1e12, 100)}
+    places, _ = await storage.index.places((FOR_EVER, ""), 100, key_id=None, only_open=False)
+    left = {one.id for one in await storage.index.records(places)}
     assert left == {one.id for one in map(_anomaly, range(20)) if one.state == "open" or one.started_at > 1005.0}

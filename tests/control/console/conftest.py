@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,6 +95,9 @@ class Suspicions:
     async def anomalies(self, *, key_id: str | None, state: str | None, level: str | None, limit: int, cursor: str) -> Anomalies:
         fits = key_id in (None, self.anomaly.key_id) and state in (None, self.anomaly.state) and level in (None, self.anomaly.level)
         return Anomalies([document(self.anomaly)] if fits else [])
+
+    async def open_of(self, key_ids: Sequence[str]) -> list[dict[str, Any]]:
+        return [document(self.anomaly)] if self.anomaly.key_id in key_ids else []
 
     async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> dict[str, Any]:
         self.asked.append(("acknowledge", anomaly_id, reason))

@@ -58,7 +58,8 @@ class Chart:
     @property
     def marks(self) -> list[str]:
         """The numbers beside the axis, from above."""
-        return [self.shown(self.highest), self.shown(self.highest / 2), "0"]
+        highest = self.highest
+        return [self.shown(highest), self.shown(highest / 2), "0"]
 
     @property
     def moments(self) -> list[str]:
@@ -113,27 +114,29 @@ class Chart:
 
     def _bars(self) -> list[str]:
         floor = [0.0] * len(self.times)
+        unit = HEIGHT / self.highest
         paths = []
         for one in self.series:
             parts = []
             for index, value in enumerate(one.values):
                 if value:
-                    height = value / self.highest * HEIGHT
-                    x, y = index * SLOT + (SLOT - BAR) / 2, HEIGHT - floor[index] / self.highest * HEIGHT
+                    height = value * unit
+                    x, y = index * SLOT + (SLOT - BAR) / 2, HEIGHT - floor[index] * unit
                     parts.append(f"M{x:g} {y:.2f}v-{max(height, 0.5):.2f}h{BAR}V{y:.2f}z")
                     floor[index] += value
             paths.append("".join(parts))
         return paths
 
     def _lines(self) -> list[str]:
-        return [self._line(one.values) for one in self.series]
+        unit = HEIGHT / self.highest
+        return [self._line(one.values, unit) for one in self.series]
 
-    def _line(self, values: Sequence[float | None]) -> str:
+    def _line(self, values: Sequence[float | None], unit: float) -> str:
         parts = []
         drawing = False
         for index, value in enumerate(values):
             if value is not None:
-                x, y = index * SLOT + SLOT / 2, HEIGHT - value / self.highest * HEIGHT
+                x, y = index * SLOT + SLOT / 2, HEIGHT - value * unit
                 # A value between two gaps would be a line of no length.
                 parts.append(f"L{x:g} {y:.2f}" if drawing else f"M{x - 1:g} {y:.2f}h1")
             drawing = value is not None

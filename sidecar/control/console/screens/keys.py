@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from sidecar.control.admin.services import AdminServices
 from sidecar.control.console import snippets
 from sidecar.control.console.charts.spark import sparkline
 from sidecar.control.console.guard import HOME
-from sidecar.control.console.risks import Risk, open_risks
+from sidecar.control.console.risks import Risk, open_risks, risks_of
 from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
 
@@ -53,6 +54,7 @@ class KeyTable:
         self._settings = services.settings
         self._keys = services.keys
         self._overview = overview
+        self._anomalies = services.anomalies
 
     def screens(self) -> list[Screen]:
         """The table is for everybody who is signed in, revoking is not."""
@@ -66,12 +68,11 @@ class KeyTable:
         """One page of keys."""
         query = {name: visit.query.get(name, "") for name in (*_FILTERS, "cursor")}
         link = {name: query[name] for name in _FILTERS if query[name]}
-        risks = await open_risks(visit)
-        keys, next_cursor = await self._page(visit, query, risks)
+        (keys, next_cursor), total = await asyncio.gather(self._page(visit, query), self._keys.count())
         return visit.page(
             "keys.html",
-            rows=await self._rows(keys, risks, visit.now),
-            total=await self._keys.count(),
+            rows=await self._rows(keys, visit.now),
+            total=total,
             query=query,
             link=link,
             filtered=any(query[name] for name in ("q", "status", "owner", "risk")),
@@ -101,32 +102,40 @@ class KeyTable:
             return see(HOME, "bulk-revoked")
         uses = await self._keys.uses(chosen)
         keys = [key_object(key, uses.get(key.id), visit.now) for key in found]
-        return visit.page("bulk_revoke.html", rows=await self._rows(keys, await open_risks(visit), visit.now), back=HOME)
+        return visit.page("bulk_revoke.html", rows=await self._rows(keys, visit.now), back=HOME)
 
-    async def _page(self, visit: Visit, query: dict[str, str], risks: dict[str, Risk]) -> tuple[list[KeyObject], str | None]:
+    async def _page(self, visit: Visit, query: dict[str, str]) -> tuple[list[KeyObject], str | None]:
         asked = {name: query[name] for name in ("q", "status", "owner", "sort", "cursor") if query[name]}
         if query["risk"]:
-            return await self._suspected(query, risks, visit.now), None
+            return await self._suspected(query, await open_risks(visit), visit.now)
         answer = await visit.ask(endpoints.LIST_KEYS, query={**asked, "limit": str(PAGE)})
         assert isinstance(answer.document, KeyList)
         return answer.document.data, answer.document.next_cursor
 
-    async def _suspected(self, query: dict[str, str], risks: dict[str, Risk], now: float) -> list[KeyObject]:
-        """Keys with open alerts are few: those are read, and the other filters applied to them."""
+    async def _suspected(self, query: dict[str, str], risks: dict[str, Risk], now: float) -> tuple[list[KeyObject], str | None]:
+        """Keys with open alerts are few: those are read, and the other filters applied to them. A cursor is a place among them."""
         wanted = [risk.key_id for risk in risks.values() if query["risk"] in ("any", risk.level)]
-        uses = await self._keys.uses(wanted)
-        found = [key_object(key, uses.get(key.id), now) for key in await self._keys.get_many(wanted) if key is not None]
         prefix = query["q"].casefold()
-        return [
-            key
-            for key in sorted(found, key=lambda key: -risks[key.id].score)
-            if query["status"] in ("", key.status)
-            and query["owner"] in ("", key.owner)
-            and any(text.casefold().startswith(prefix) for text in (key.name, key.owner, key.id, key.hint))
-        ]
+        found = []
+        for key in await self._keys.get_many(wanted):
+            shown = key_object(key, None, now) if key is not None else None
+            if (
+                key is not None
+                and shown is not None
+                and query["status"] in ("", shown.status)
+                and query["owner"] in ("", shown.owner)
+                and any(text.casefold().startswith(prefix) for text in (shown.name, shown.owner, shown.id, shown.hint))
+            ):
+                found.append(key)
+        found.sort(key=lambda key: (-risks[key.id].score, key.id))
+        first = int(query["cursor"]) if query["cursor"].isdecimal() else 0
+        page = found[first : first + PAGE]
+        uses = await self._keys.uses([key.id for key in page])
+        return [key_object(key, uses.get(key.id), now) for key in page], str(first + PAGE) if len(found) > first + PAGE else None
 
-    async def _rows(self, keys: list[KeyObject], risks: dict[str, Risk], now: float) -> list[Row]:
-        hours = await self._overview.last_hours([key.id for key in keys], now)
+    async def _rows(self, keys: list[KeyObject], now: float) -> list[Row]:
+        ids = [key.id for key in keys]
+        hours, risks = await asyncio.gather(self._overview.last_hours(ids, now), risks_of(self._anomalies, ids))
         return [Row(key, sum(hours[key.id]), _spark(hours[key.id]), risks.get(key.id)) for key in keys]
 
     async def _exported(self, visit: Visit) -> AsyncIterator[list[list[object]]]:

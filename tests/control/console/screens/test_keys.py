@@ -7,7 +7,12 @@ import io
 import re
 from urllib.parse import quote
 
+import pytest
+from msgspec.structs import replace
+
+from sidecar.control.anomaly.document import document
 from sidecar.control.console.screens import keys as screen
+from sidecar.control.queries import Anomalies
 from sidecar.keys.record import Key
 from tests.control.console.conftest import Console
 
@@ -67,6 +72,25 @@ async def test_suspected_keys_can_be_picked_out(console: Console) -> None:
     assert names((await browser.get(f"{HOME}?risk=page&q=STO")).text) == ["stolen?"]
     assert names((await browser.get(f"{HOME}?risk=warn")).text) == []
     assert "High · 7" in (await browser.get(HOME)).text
+
+
+async def test_suspected_keys_come_in_pages_the_worst_first(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "PAGE", 2)
+    made = await fill(console, 5)
+    every = [replace(console.services.anomalies.anomaly, key_id=key_id, score=score) for score, key_id in enumerate(made)]  # type: ignore[union-attr]
+
+    async def anomalies(**_: object) -> Anomalies:
+        return Anomalies([document(one) for one in every])
+
+    monkeypatch.setattr(console.services.anomalies, "anomalies", anomalies)
+    browser = await console.signed_in("viewer")
+    seen, path = [], f"{HOME}?risk=any"
+    while path:
+        page = await browser.get(path)
+        seen += names(page.text)
+        following = re.search(r'rel="next" href="([^"]+)"', page.text)
+        path = following[1].replace("&amp;", "&") if following else ""
+    assert seen == [f"key {number:03}" for number in (4, 3, 2, 1, 0)]
 
 
 async def test_the_export_is_complete_and_safe_to_open(console: Console) -> None:
