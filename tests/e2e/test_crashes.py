@@ -6,50 +6,18 @@ import os
 import random
 import re
 import signal
-import threading
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.support.hub import ACCESS_KEY, HubProcess
+from tests.support.load import Load
 from tests.support.sidecar import Sidecar, wait_until
 
 ROUNDS = int(os.environ.get("SIDECAR_TEST_CRASH_ROUNDS", "6"))
 """More by `make crash-test`."""
 BUSY = 30.0
 """Seconds that a loaded machine may take."""
-
-
-class Load:
-    """Threads that call with one key and count what they saw finished."""
-
-    def __init__(self, sidecar: Sidecar, secret: str, threads: int) -> None:
-        self._sidecar = sidecar
-        self._secret = secret
-        self._stop = threading.Event()
-        self.finished = 0
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                status = self._sidecar.ask(self._secret).status
-            except OSError:
-                continue
-            if status == 200:
-                with self._lock:
-                    self.finished += 1
 
 
 ATTRIBUTION = re.compile(r"x-aigne-hub-client-did: (key_\w+)@sidecar", re.IGNORECASE)
@@ -73,13 +41,13 @@ def test_kill_nine_loses_nothing(hub: HubProcess, tmp_path: Path) -> None:
         for number in range(ROUNDS):
             victim = ("worker", "control", "store")[number % 3]
             with ExitStack() as stack:
-                loads = {key_id: stack.enter_context(Load(sidecar, secret, 2)) for key_id, secret in keys.items()}
+                loads = {key_id: stack.enter_context(Load(sidecar, secret, pause=0.0)) for key_id, secret in keys.items()}
                 run_until(loads, 15, "load")
                 # One that was killed before may not be there again yet.
                 alive = wait_until(lambda: sidecar.children(victim), within=BUSY, what=f"a {victim}")  # noqa: B023
                 os.kill(chance.choice(alive), signal.SIGKILL)
                 run_until(loads, 15, f"recovery from a killed {victim} in round {number}")
-            finished += Counter({key_id: load.finished for key_id, load in loads.items()})
+            finished += Counter({key_id: load.count(200) for key_id, load in loads.items()})
             received += seen_by(hub)
         wait_until(sidecar.is_ready, within=BUSY)
         for key_id in keys:
@@ -89,8 +57,8 @@ def test_kill_nine_loses_nothing(hub: HubProcess, tmp_path: Path) -> None:
 
 def run_until(loads: dict[str, Load], more: int, what: str) -> None:
     """Wait until each of `loads` has finished `more` requests."""
-    enough = {key_id: load.finished + more for key_id, load in loads.items()}
-    wait_until(lambda: all(load.finished >= enough[key_id] for key_id, load in loads.items()), within=BUSY, what=what)
+    enough = {key_id: load.count(200) + more for key_id, load in loads.items()}
+    wait_until(lambda: all(load.count(200) >= enough[key_id] for key_id, load in loads.items()), within=BUSY, what=what)
 
 
 def check(sidecar: Sidecar, key_id: str, finished: int, received: int) -> None:

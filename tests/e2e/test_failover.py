@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sidecar.settings.declaration import Store
 from tests.support.cluster import watched
-from tests.support.failover import BACK_WITHIN, BUSY, Load, clustered, served, wait_for_replication
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.failover import BACK_WITHIN, BUSY, clustered, served, wait_for_replication
+from tests.support.hub import ACCESS_KEY, HubProcess
+from tests.support.load import Load
 from tests.support.sidecar import Sidecar, wait_until
 from tests.support.store import Server
-
-
-@pytest.fixture
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 def kill_primaries_of_a_cluster(servers: list[Server], check: Callable[[], None]) -> None:
@@ -56,6 +51,7 @@ async def test_killing_primaries_under_load(
 
 
 def _under_load(sidecar: Sidecar, hub: HubProcess, kill: Callable[[Callable[[], None]], None]) -> None:
+    hub.clear()
     free_id, free = sidecar.create_key(name="unlimited")
     limited_id, limited = sidecar.create_key(name="limited", limits={"rpm": 1_000_000})
     small_id, small = sidecar.create_key(name="small", limits={"rpm": 5})

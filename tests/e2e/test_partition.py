@@ -5,27 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sidecar.settings.declaration import Store
 from tests.support.cluster import watched
-from tests.support.failover import BACK_WITHIN, BUSY, Load, clustered, served, wait_for_replication
-from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
+from tests.support.failover import BACK_WITHIN, BUSY, clustered, served, wait_for_replication
+from tests.support.hub import ACCESS_KEY, HubProcess
+from tests.support.load import Load
 from tests.support.sidecar import Sidecar, wait_until
 from tests.support.store import Server
 
 DOOMED = 12
 """Keys that are revoked while the primary stands still: enough for some of them to live there."""
 REVOKED_WITHIN = 2.0
-
-
-@pytest.fixture
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as hub:
-        yield hub
 
 
 @pytest.mark.parametrize(("arranged", "replica"), [(clustered, 3), (watched, 1)])
@@ -47,6 +42,7 @@ async def test_a_primary_that_comes_back_with_stale_keys(
 
 
 def _parted(sidecar: Sidecar, hub: HubProcess, primary: Server, replica: Server) -> None:
+    hub.clear()
     free_id, free = sidecar.create_key(name="unlimited")
     limited_id, limited = sidecar.create_key(name="limited", limits={"rpm": 1_000_000})
     doomed = dict(sidecar.create_key(name=f"doomed {number}") for number in range(DOOMED))
