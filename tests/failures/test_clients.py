@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.failures.logs import assert_clean
-from tests.support.raw_hub import RawHubProcess, raw_hub_process
+from tests.support.raw_hub import RawHubProcess
 from tests.support.sidecar import Sidecar, wait_until
 
 SETTINGS = {
@@ -22,12 +22,6 @@ SETTINGS = {
 }
 PATIENCE = 20.0
 """Seconds after which a deadline of one second counts as missed, however busy the machine is."""
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RawHubProcess]:
-    with raw_hub_process(tmp_path_factory.mktemp("hub")) as hub:
-        yield hub
 
 
 @pytest.fixture(scope="module")

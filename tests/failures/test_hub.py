@@ -11,7 +11,7 @@ import pytest
 
 from tests.failures.logs import assert_clean
 from tests.support.ports import free_port
-from tests.support.raw_hub import RawHubProcess, raw_hub_process
+from tests.support.raw_hub import RawHubProcess
 from tests.support.sidecar import Sidecar, wait_until
 
 SETTINGS = {
@@ -20,12 +20,6 @@ SETTINGS = {
     "proxy__timeouts__hub_idle": "700ms",
     "proxy__timeouts__hub_connect": "700ms",
 }
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RawHubProcess]:
-    with raw_hub_process(tmp_path_factory.mktemp("hub")) as hub:
-        yield hub
 
 
 @pytest.fixture(scope="module")

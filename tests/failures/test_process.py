@@ -10,25 +10,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pytest
 
 from tests.failures.logs import assert_clean
 from tests.support.hammer import hammer
-from tests.support.raw_hub import RawHubProcess, raw_hub_process
+from tests.support.raw_hub import RawHubProcess
 from tests.support.sidecar import Sidecar, wait_until
 from tests.support.tools import require
 
 PATIENCE = 30.0
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RawHubProcess]:
-    with raw_hub_process(tmp_path_factory.mktemp("hub")) as hub:
-        yield hub
 
 
 def request(secret: str, path: str = "delay-2") -> bytes:

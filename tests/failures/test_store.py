@@ -13,17 +13,11 @@ import pytest
 import redis
 
 from tests.failures.logs import assert_clean
-from tests.support.raw_hub import RawHubProcess, raw_hub_process
+from tests.support.raw_hub import RawHubProcess
 from tests.support.sidecar import Sidecar, call, wait_until
 from tests.support.store import Link, Server
 
 PATIENCE = 30.0
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RawHubProcess]:
-    with raw_hub_process(tmp_path_factory.mktemp("hub")) as hub:
-        yield hub
 
 
 @pytest.fixture
