@@ -122,6 +122,10 @@ class RequestRewriter:
         """The lines of our own fields."""
         return self._injection(route, caller).lines(caller)
 
+    def names_request(self, route: Route, caller: Caller) -> bool:
+        """Whether our own fields tell the request's id."""
+        return self._injection(route, caller).names_request
+
     def dropped(self, head: RequestHead, route: Route, caller: Caller) -> tuple[bytes, ...]:
         """Names of the client's fields that do not reach the hub: not ours, which replace them, nor those of the message itself."""
         ours = self._injection(route, caller).names
@@ -183,6 +187,7 @@ class _Injection:
     def __init__(self, inject: dict[str, str], access_key: str, fixed: str) -> None:
         template = fixed + "".join(f"{name}: {text}\r\n" for name, text in inject.items())
         self.names = frozenset(line.partition(":")[0].lower().encode() for line in template.split("\r\n") if line)
+        self.names_request = b"x-request-id" in self.names
         # Literal text and places by turns: what a caller says can then never be taken for a place.
         literals = re.split(r"\{(\w+)\}", template.replace("{access_key}", "\0"))
         # With two to begin with: attrgetter gives a tuple only for two or more.

@@ -1,11 +1,12 @@
-"""The manifests of deploy/kubernetes: kustomize builds them, references lead somewhere, and the policies of a careful cluster hold.
-
-These are our own checks of what matters here; a cluster's schemas are not at hand.
+"""The manifests of deploy/kubernetes: kustomize builds them, they are what the schemas of Kubernetes allow and no more,
+references lead somewhere, and the policies of a careful cluster hold.
 """
 
 from __future__ import annotations
 
 import subprocess
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ import yaml
 
 from sidecar.settings import load
 from tests.deploy.proxies import DEPLOY
-from tests.support.tools import require
+from tests.support.tools import missing, require
 
 OVERLAYS = ("sidecar", "gateway")
+VERSIONS = ("1.30", "1.33", "1.37")
+"""Of Kubernetes: an old one that is still met, and newer ones."""
 KINDS = {
     "apps/v1": {"Deployment"},
     "v1": {"Service", "ConfigMap"},
@@ -51,6 +54,22 @@ def test_every_object_is_of_a_kind_that_is_served_and_in_the_namespace(manifests
         assert one["metadata"]["namespace"] == "hub"
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_is_as_its_schema_says(manifests: list[dict[str, Any]], version: str) -> None:
+    if find_spec("kubernetes_validate") is None:
+        missing("kubernetes-validate", "requirements/dev.txt has it")
+    schemas = import_module("kubernetes_validate")
+    for one in manifests:
+        if one["kind"] == "PodMonitor":
+            # The Prometheus operator's own kind.
+            continue
+        schemas.validate(one, version, strict=True)
+    broken = {**of_kind(manifests, "Deployment")[0]}
+    broken["spec"] = {**broken["spec"], "replica": 2}
+    with pytest.raises(schemas.ValidationError, match="replica"):
+        schemas.validate(broken, version, strict=True)
+
+
 def test_selectors_find_the_pods_and_ports_have_names(manifests: list[dict[str, Any]]) -> None:
     (deployment,) = of_kind(manifests, "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
@@ -71,7 +90,11 @@ def test_the_pod_is_careful(manifests: list[dict[str, Any]]) -> None:
     assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
     assert spec["terminationGracePeriodSeconds"] >= load(None, {}).proxy.drain_timeout + 20
+    # The rest of the restricted Pod Security Standard.
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert {kind for volume in spec["volumes"] for kind in volume} <= {"name", "configMap", "emptyDir", "secret", "projected"}
     for container in spec["containers"]:
+        assert not any("hostPort" in port for port in container.get("ports", []))
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False and context["capabilities"]["drop"] == ["ALL"]
         assert {"cpu", "memory"} <= container["resources"]["requests"].keys() and "memory" in container["resources"]["limits"]

@@ -48,13 +48,14 @@ DIALECTS = {dialect.name.encode(): dialect for dialect in (ENVOY, NGINX, TRAEFIK
 class Told:
     """What a question says of the client's request; worked out once for all questions of one form."""
 
-    __slots__ = ("dialect", "dropped", "host", "method", "notes", "scheme", "target")
+    __slots__ = ("dialect", "dropped", "host", "host_name", "method", "notes", "scheme", "target")
 
     def __init__(self, dialect: Dialect, method: bytes, target: Target, host: bytes, scheme: str) -> None:
         self.dialect = dialect
         self.method = method
         self.target = target
         self.host = host
+        self.host_name = host.decode()
         self.scheme = scheme
         """Which scheme the client used, by the proxy's word."""
         self.notes = Notes()

@@ -162,14 +162,14 @@ class Line:
         client = header_lines(admission) if admission is not None else b""
         if found is not None and found.secret.state == "retiring":
             client += deprecation(found.secret)
-        caller = Caller(record.key_id, record.request_id, record.client, told.scheme, head.host.decode(), record.traceparent)
+        caller = Caller(record.key_id, record.request_id, record.client, told.scheme, told.host_name, record.traceparent)
         return Granted(
             requests.injected(matched.route, caller),
             requests.passed(head) if dialect.takes_fields else [],
             self._dropped(head, matched.route, caller, told) if dialect.takes_removals else b"",
             requests.target(head, matched.hub_path.encode()) if dialect.takes_target else b"",
             client,
-            b"x-request-id: %b\r\n" % record.request_id.encode(),
+            b"" if requests.names_request(matched.route, caller) else b"x-request-id: %b\r\n" % record.request_id.encode(),
         )
 
     def _dropped(self, head: RequestHead, route: Route, caller: Caller, told: Told) -> bytes:

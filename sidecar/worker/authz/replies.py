@@ -44,7 +44,7 @@ def unpack(packed: bytes, *, head_only: bool) -> bytes:
 def _granted(verdict: Granted, dialect: Dialect) -> bytes:
     # Envoy stores no answers of an authorizer, and each field costs it a microsecond or two.
     parts = [_LINE, verdict.injected] if dialect.takes_removals else [_LINE, _NO_STORE, verdict.injected]
-    if b"x-request-id:" not in verdict.injected:
+    if verdict.request_id:
         parts.append(verdict.request_id)
     parts.append(verdict.client)
     if dialect.takes_target:

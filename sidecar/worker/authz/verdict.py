@@ -19,7 +19,7 @@ class Granted(NamedTuple):
     client: bytes
     """What the client's answer gets, beside the next."""
     request_id: bytes
-    """What the hub and the client are told that the request is called."""
+    """What the request is called, as a field; empty where `injected` says so already."""
 
 
 class Denied(NamedTuple):

@@ -17,6 +17,7 @@ class Asked:
     """An answer to a question, taken apart."""
 
     def __init__(self, raw: bytes) -> None:
+        self.raw = raw
         head, _, self.body = raw.partition(b"\r\n\r\n")
         line, *lines = head.decode().split("\r\n")
         self.status = int(line.split(" ")[1])

@@ -39,6 +39,19 @@ async def test_questions_of_one_form_differ_in_key_client_and_trace(site: Site) 
     assert len({event.key_id for event in site.events.requests}) == 3
 
 
+@pytest.mark.parametrize("target", ["/envoy/api/v2/chat", "/envoy/api/v2/audio/speech"])
+async def test_a_request_is_named_once_whether_or_not_the_hub_is_told(site: Site, target: str) -> None:
+    answer = await site.ask(target, method="POST")
+    assert answer.raw.lower().count(b"x-request-id:") == 1 and answer.fields["x-request-id"] == site.events.requests[0].request_id
+
+
+async def test_envoy_is_told_nothing_that_it_knows_better(site: Site) -> None:
+    answer = await site.ask("/envoy/api/v2/chat", method="POST", Via="1.1 somebody", Accept_Encoding="gzip")
+    assert not {"via", "accept-encoding", "cache-control"} & answer.fields.keys()
+    assert {"via", "accept-encoding"} <= set(answer.fields["x-envoy-auth-headers-to-remove"].split(","))
+    assert (await site.ask("/nginx", **NGINX)).fields["via"].startswith("1.1 sidecar-")
+
+
 async def test_what_the_hub_must_not_get_is_named(site: Site) -> None:
     answer = await site.ask("/envoy/api/v2/chat", method="POST", X_User_Did="admin", Cookie="a=b", Accept="*/*", Connection="close, accept")
     dropped = set(answer.fields["x-envoy-auth-headers-to-remove"].split(","))

@@ -39,10 +39,6 @@ def test_a_grant_says_what_the_proxy_can_use(dialect: Dialect, target: bool, dro
     assert b"gzip" not in answer, "it would describe this answer"
 
 
-def test_a_request_id_that_the_hub_gets_is_said_once() -> None:
-    assert reply(GRANTED._replace(injected=b"x-request-id: req_1\r\n"), ENVOY).count(b"x-request-id") == 1
-
-
 @pytest.mark.parametrize("dialect", [ENVOY, TRAEFIK, CADDY])
 def test_a_refusal_goes_through_as_it_is(dialect: Dialect) -> None:
     assert reply(DENIED, dialect) == DENIED.answer
