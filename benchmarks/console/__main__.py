@@ -85,6 +85,7 @@ def screens(keys: list[tuple[str, str]]) -> dict[str, str]:
         "calls": "/calls",
         "calls of a key": f"/calls?key={busy}",
         "calls of a quiet key": f"/calls?key={quiet}",
+        "calls, few pass": "/calls?outcome=sidecar_error",
         "alerts": "/alerts",
         "audit log": "/audit-log",
         "audit log of a key": f"/audit-log?target={quiet}",

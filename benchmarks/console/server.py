@@ -9,10 +9,11 @@ import http.client
 import statistics
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from tests.support.sidecar import Sidecar
+from tests.support.sidecar import Sidecar, wait_until
 from tests.support.store import Server
 
 
@@ -53,16 +54,19 @@ class Visitor:
 
     def open(self, path: str) -> bytes:
         """The page at `path`; RuntimeError unless it opens."""
-        self._connection.request("GET", path, headers={"Cookie": self._cookie})
-        answer = self._connection.getresponse()
-        page = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{path} was answered with {answer.status}")
+        status, page = self._get(path)
+        if status != 200:
+            raise RuntimeError(f"{path} was answered with {status}")
         return page
 
+    def _get(self, path: str) -> tuple[int, bytes]:
+        self._connection.request("GET", path, headers={"Cookie": self._cookie})
+        answer = self._connection.getresponse()
+        return answer.status, answer.read()
+
     def cost(self, path: str, rounds: int) -> Cost:
-        """Open `path` once to warm up and then `rounds` times."""
-        self.open(path)
+        """Open `path` to warm up, until the store is not too busy with what was just filled in, and then `rounds` times."""
+        wait_until(lambda: self._get(path)[0] != HTTPStatus.SERVICE_UNAVAILABLE, within=30, what=path)
         found = []
         for _ in range(rounds):
             control, store, commands, begun = *self._spent(), self._commands(), time.perf_counter()

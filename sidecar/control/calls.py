@@ -27,7 +27,8 @@ from sidecar.store.script import load
 LONGEST_BLOCK = 3600.0
 FIRST_HEADERS, HEADERS = 32, 256
 """Block headers that are read at a time: few at first, for most pages are full soon; then twice as many each time."""
-BLOCKS = 16
+BLOCKS, MOST_BLOCKS = 16, 128
+"""Blocks that are read at a time: few at first, then twice as many each time, for a filter that few calls pass reads the whole log."""
 
 _TRIM = load("trim_calls")
 
@@ -125,6 +126,7 @@ class Calls:
         """Headers of blocks that may matter, by last call, latest first, over all shards."""
         sources = {shard: _Source(self._store, shard, wanted) for shard in _shards(wanted.key_id)}
         batch: list[Header] = []
+        size = BLOCKS
         while sources:
             hungry = [source for source in sources.values() if not source.headers]
             await asyncio.gather(*(source.fill() for source in hungry))
@@ -137,17 +139,19 @@ class Calls:
             header = newest.headers.pop()
             if wanted.may_hold(header):
                 batch.append(header)
-            if len(batch) >= BLOCKS:
+            if len(batch) >= size:
                 yield batch
-                batch = []
+                batch, size = [], min(2 * size, MOST_BLOCKS)
         if batch:
             yield batch
 
     async def _read(self, headers: list[Header], wanted: Wanted) -> list[_Entry]:
         blocks = await self._store.pipeline([("HGET", names.call_blocks(header.shard), header.number) for header in headers])
-        # A record has its key's id as it is: those of the other keys in a block need not be read.
-        inside = (wanted.key_id or "").encode()
-        events = [decode(record) for block in blocks if block is not None for record in unpack(block) if inside in record]
+        # A record has its key's id and its outcome as they are: it need not be read when it lacks them.
+        key_id, outcome = (wanted.key_id or "").encode(), (wanted.outcome or "").encode()
+        events = [
+            decode(record) for block in blocks if block is not None for record in unpack(block) if key_id in record and outcome in record
+        ]
         entries = [(event.request if isinstance(event, Reconciled) else event, event) for event in events]
         return [
             (-call.time, _descending(call.request_id), isinstance(event, Reconciled), event)

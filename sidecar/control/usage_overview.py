@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nlargest
+from typing import Any
 
 import msgspec
 
@@ -17,10 +19,13 @@ from sidecar.control.usage_span import inside, numbers
 from sidecar.control.usage_tally import Tally, use_of
 from sidecar.store import names
 from sidecar.store.client import Store
+from sidecar.store.link import Command
 
 HOURS = 24
 CANDIDATES = 50
 """Keys of each shard and day that may be among the busiest of a span."""
+AT_A_TIME, WHOLE_AT_A_TIME = 100, 10
+"""Reads of one trip; of whole days with all their groups fewer."""
 SPARE = 5
 """Keys beyond those asked for whose use is read too: one that was busier in the parts of days that count may be among them."""
 SHOWN = ("model", "outcome", "route", "reason")
@@ -54,7 +59,7 @@ class Overview:
         for hour in range(last - hours + 1, last + 1):
             days.setdefault(hour * HOUR // DAY, []).append(hour % HOURS)
         reads = [(key_id, day, fields) for key_id in key_ids for day, fields in days.items()]
-        replies = await self._store.pipeline(
+        replies = await self._read(
             [("HMGET", names.series(names.shard_of(key_id), key_id, "h", day), *fields) for key_id, day, fields in reads]
         )
         found: dict[str, list[int]] = {key_id: [] for key_id in key_ids}
@@ -66,7 +71,7 @@ class Overview:
         """The use of one key, or of all together, over [start, end) in steps of `step` seconds."""
         plan = await self._usage.plan(key_id, start, end, fine=step < HOUR, grouped=True)
         wanted = list(hashes(key_id, plan, grouped=True))
-        replies = await self._store.pipeline([("HGETALL", hash_.name) for hash_ in wanted])
+        replies = await self._read([("HGETALL", hash_.name) for hash_ in wanted], most=WHOLE_AT_A_TIME)
         sums: dict[bytes, dict[int, Values]] = {}
         for hash_, fields in zip(wanted, replies, strict=True):
             _add_up(sums, hash_, fields, step)
@@ -85,7 +90,7 @@ class Overview:
         told is exact, but a key that is never among the first of any day is not found.
         """
         days = numbers(((start, end),), DAY)
-        busiest = await self._store.pipeline(
+        busiest = await self._read(
             [("ZRANGE", names.active(shard, day), 0, CANDIDATES - 1, "REV", "WITHSCORES") for day in days for shard in range(names.SHARDS)]
         )
         upper: defaultdict[bytes, float] = defaultdict(float)
@@ -103,7 +108,7 @@ class Overview:
         # Those of one hour or day are the same for every key.
         buckets = {(hash_.begins, hash_.size): _buckets(hash_) for place, hash_ in wanted if place == 0}
         # Of a day of hours only what is wanted, for its groups are many; an hour of minutes has none.
-        replies = await self._store.pipeline(
+        replies = await self._read(
             [
                 ("HMGET", hash_.name, *buckets[hash_.begins, hash_.size]) if hash_.size == HOUR else ("HGETALL", hash_.name)
                 for _, hash_ in wanted
@@ -117,6 +122,15 @@ class Overview:
                 if packed is not None and bucket in times:
                     add_list(totals[place], _decode(packed))
         return [use_of(total) for total in totals]
+
+    async def _read(self, commands: Sequence[Command], most: int = AT_A_TIME) -> list[Any]:
+        """The replies, in several trips: requests wait for the store while it is at one, and each has a deadline of its own."""
+        replies: list[Any] = []
+        for first in range(0, len(commands), most):
+            replies += await self._store.pipeline(commands[first : first + most])
+            # Others want to be served too.
+            await asyncio.sleep(0)
+        return replies
 
 
 def _buckets(hash_: StoredHash) -> dict[bytes, float]:

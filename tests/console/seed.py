@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.console.history import history
 from tests.support.sidecar import Sidecar, wait_until
 
 NAMES = (
@@ -19,6 +20,10 @@ def chat(model: str) -> dict[str, object]:
     return {"input": {"messages": [{"role": "user", "content": "Hi"}], "modelOptions": {"model": model}}}
 
 
+def _secret_id(sidecar: Sidecar, key_id: str) -> str:
+    return str(sidecar.admin("GET", f"/keys/{key_id}").json["key"]["secrets"][0]["id"])
+
+
 def seed(sidecar: Sidecar) -> dict[str, str]:
     """Fill `sidecar`; ids by name."""
     ids: dict[str, str] = {}
@@ -26,6 +31,7 @@ def seed(sidecar: Sidecar) -> dict[str, str]:
     for name, owner in NAMES:
         limits = {"rpm": 60} if name == "Support bot" else {}
         ids[name], secrets[name] = sidecar.create_key(name=name, owner=owner, limits=limits, tags=["demo"])
+    history(sidecar, [(ids[name], _secret_id(sidecar, ids[name])) for name, _ in NAMES[:4]])
     for number, (name, _) in enumerate(NAMES[:4]):
         for turn in range(4 * (number + 1)):
             sidecar.ask(secrets[name], body=chat(MODELS[(number + turn) % 3]), User_Agent=f"app-{number}/1.{turn % 2}")

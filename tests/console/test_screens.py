@@ -1,4 +1,4 @@
-"""Every screen, in both colour schemes and three widths: axe finds nothing, nothing runs over the edge, targets are large enough."""
+"""Every screen, in both colour schemes and three widths: axe finds nothing, nothing runs over the edge or over each other, targets are large enough."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ SMALL_TARGETS = """() => [...document.querySelectorAll('a, button, input, select
     const inline = each.matches('p a, li a, td a, th a, dd a, h2 a, .alarm a') && getComputedStyle(each).display === 'inline';
     return box.width > 1 && box.height > 1 && !inline && (box.width < 24 || box.height < 24) && !each.closest('.crumbs');
 }).map((each) => each.outerHTML.slice(0, 120))"""
+OVERLAPS = """() => {
+    const shown = [...document.querySelectorAll('input, select, textarea, button, .button')].filter((each) => each.checkVisibility());
+    const boxes = shown.map((each) => [each, each.getBoundingClientRect()]);
+    return boxes.flatMap(([one, a], place) => boxes.slice(place + 1).filter(([other, b]) => !one.contains(other)
+        && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1
+    ).map(([other]) => one.outerHTML.slice(0, 80) + ' and ' + other.outerHTML.slice(0, 80)));
+}"""
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -24,6 +31,7 @@ def faults(page: Page, name: str, axe: Axe) -> list[str]:
     told = [f"{name}: {each['id']}: {node['html'][:200]}" for each in found.response["violations"] for node in each["nodes"][:3]]
     if page.evaluate(OVERFLOW) > 0:
         told.append(f"{name}: runs over the edge")
+    told += [f"{name}: on each other: {both}" for both in page.evaluate(OVERLAPS)]
     return told + [f"{name}: small target {target}" for target in page.evaluate(SMALL_TARGETS)]
 
 

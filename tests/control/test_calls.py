@@ -58,6 +58,7 @@ async def test_finds_what_was_written_newest_first(tmp_path: Path, store: Store,
     monkeypatch.setattr(module, "FIRST_HEADERS", 2)
     monkeypatch.setattr(module, "HEADERS", 8)
     monkeypatch.setattr(module, "BLOCKS", 3)
+    monkeypatch.setattr(module, "MOST_BLOCKS", 9)
     made = await filled(tmp_path / "spool", store, 300)
     calls = Calls(store)
     assert await pages(calls, 1000) == newest_first(made)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from sidecar.control.queries import Use
-from sidecar.control.usage_overview import Overview
+from sidecar.control.usage_overview import AT_A_TIME, Overview
 from sidecar.events.record import Request
+from sidecar.store import names
 from sidecar.store.client import Store
+from sidecar.store.link import Command
 from tests.control.support.events import key_id
 from tests.control.support.folding import Folding, usage_of, write, writer
 from tests.control.test_usage import DAY, HOUR, NOW, clock, some_requests, sum_up
@@ -51,7 +57,25 @@ async def test_the_busiest_keys_come_first(store: Store, tmp_path: Path) -> None
     assert await overview.top_keys(0, DAY, 2) == []
 
 
-async def test_hours_of_many_keys_in_one_trip(store: Store, tmp_path: Path) -> None:
+async def test_no_trip_is_long(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = some_requests(300)
+    overview = await folded(tmp_path, store, events)
+    trips: list[int] = []
+    plain = store.pipeline
+
+    async def pipeline(commands: Sequence[Command]) -> list[Any]:
+        trips.append(len(commands))
+        return await plain(commands)
+
+    monkeypatch.setattr(store, "pipeline", pipeline)
+    end = (NOW // DAY + 1) * DAY
+    found = await overview.breakdown(None, end - 60 * DAY, end, DAY)
+    top = await overview.top_keys(end - 60 * DAY, end, 10)
+    assert found.totals == sum_up(events) and sum(use.requests for _, use in top) == len(events)
+    assert max(trips) <= AT_A_TIME and sum(trips) > 60 * names.SHARDS
+
+
+async def test_hours_of_many_keys(store: Store, tmp_path: Path) -> None:
     events = some_requests(200)
     overview = await folded(tmp_path, store, events)
     keys = [key_id(0), key_id(1), key_id(9)]

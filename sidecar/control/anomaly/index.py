@@ -102,20 +102,22 @@ class AnomalyIndex:
         return await self._store.pipeline(commands) if broken else replies[len(counts) :]
 
     async def _mend(self, shard: int) -> None:
+        subjects, opened = names.anomaly_subjects(shard), names.anomaly_open(shard)
         # The entries first: what is saved after that is neither missed nor taken for left over.
-        known = {bytes(entry) for entry in await self._store.call("ZRANGE", names.anomaly_subjects(shard), 0, -1)}
+        entries, ids = await self._store.pipeline([("ZRANGE", subjects, 0, -1), ("ZRANGE", opened, 0, -1)])
         stored = await self._store.call("HGETALL", names.anomalies(shard))
         wanted: set[bytes] = set()
-        opened: list[Command] = []
+        starts: dict[bytes, float] = {}
         for id_, data in stored.items():
             one = next(iter(readable([data])), None)
             wanted.add(entry_of(one).encode() if one is not None else _entry("", 0.0, id_.decode()).encode())
             if one is not None and one.state == "open":
-                opened.append(("ZADD", names.anomaly_open(shard), f"{one.started_at:.6f}", one.id))
-        subjects = names.anomaly_subjects(shard)
-        removed: list[Command] = [("ZREM", subjects, entry) for entry in sorted(known - wanted)]
-        added: list[Command] = [("ZADD", subjects, 0, entry) for entry in sorted(wanted - known)]
-        await self._store.pipeline([*removed, *opened, *added])
+                starts[id_] = one.started_at
+        removed: list[Command] = [("ZREM", subjects, entry) for entry in sorted({*entries} - wanted)]
+        removed += [("ZREM", opened, id_) for id_ in sorted({*ids} - starts.keys())]
+        added: list[Command] = [("ZADD", subjects, 0, entry) for entry in sorted(wanted - {*entries})]
+        added += [("ZADD", opened, f"{start:.6f}", id_) for id_, start in starts.items()]
+        await self._store.pipeline([*removed, *added])
 
 
 def readable(values: Iterable[bytes | None]) -> list[Anomaly]:

@@ -97,10 +97,14 @@ async def test_sets_that_an_older_version_did_not_write_are_mended(store: Store,
         elif lost == "some":
             await store.pipeline([("ZPOPMIN", names.anomaly_subjects(shard)), ("ZPOPMIN", names.anomaly_open(shard))])
         else:
-            await store.call("ZADD", names.anomaly_subjects(shard), 0, entry_of(anomaly(99)))
+            left = [("ZADD", names.anomaly_subjects(shard), 0, entry_of(anomaly(99))), ("ZADD", names.anomaly_open(shard), 5, "anm_0099")]
+            await store.pipeline(left)
     assert await listed(storage.index, only_open=True) == ordered([one for one in every if one.state == "open"])
     for key_id in KEYS:
         assert await listed(storage.index, key_id=key_id) == ordered([one for one in every if one.key_id == key_id])
+    for shard in {names.shard_of(key_id) for key_id in KEYS}:
+        opened = {one.id.encode() for one in every if one.state == "open" and names.shard_of(one.key_id) == shard}
+        assert {*await store.call("ZRANGE", names.anomaly_open(shard), 0, -1)} == opened
     found = {one.id for one in await storage.index.latest_of(list(KEYS))}
     assert found == {id_ for key_id in KEYS for id_ in ordered([one for one in every if one.key_id == key_id])[: module.LATEST_OF_KEY]}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from sidecar.control.queries import Anomalies
 from tests.control.console.conftest import Console, Suspicions
 
 
@@ -11,6 +14,15 @@ async def test_alerts_show_their_evidence(console: Console) -> None:
     assert "first use from 203.0.113.0/24" in page.text and "new_network, still seen" in page.text and "score 7" in page.text
     assert "No alerts here." in (await browser.get("/alerts?state=acknowledged")).text
     assert "No open alerts." in (await browser.get("/alerts?key=key_0")).text
+
+
+async def test_a_search_that_stopped_says_that_it_goes_on(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def anomalies(**_: object) -> Anomalies:
+        return Anomalies([], "1000.000000:ano_1")
+
+    monkeypatch.setattr(console.services.anomalies, "anomalies", anomalies)
+    page = await (await console.signed_in("viewer")).get("/alerts?state=acknowledged")
+    assert "the search goes on with the next one" in page.text and "cursor=1000.000000" in page.text
 
 
 async def test_an_operator_acknowledges_and_mutes(console: Console) -> None:

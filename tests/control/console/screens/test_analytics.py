@@ -6,6 +6,7 @@ import csv
 import io
 import re
 
+from sidecar.events.record import Request
 from tests.control.console.conftest import Console
 from tests.control.support.events import denied, request
 
@@ -38,6 +39,20 @@ async def test_everything_adds_up(console: Console) -> None:
         r'<th scope="row">[^<]*</th><td class="number">(\d+)</td><td class="number">(\d+)</td><td class="number">(\d+)</td>', table
     )
     assert [sum(map(int, column)) for column in zip(*rows[:60], strict=True)] == [20, 5, 25]
+
+
+async def test_shares_are_compared_with_shares(console: Console) -> None:
+    key_id, _ = await console.create("busy")
+    now = console.clock()
+
+    def both(time: float, served: int, refused: int) -> list[Request]:
+        return [request(key_id, time=time) for _ in range(served)] + [denied(key_id, "ip_not_allowed", time=time) for _ in range(refused)]
+
+    await console.fold(*both(now - 5000, 8, 2), *both(now - 600, 32, 8))
+    page = await (await console.signed_in("viewer")).get("/analytics?range=1h")
+    assert total(page.text, "Requests") == ("40", "+300%")
+    # Four times as many, of four times as many.
+    assert total(page.text, "Refused") == ("20.0%", "±0%")
 
 
 async def test_spans_can_be_chosen_and_nonsense_is_the_usual_one(console: Console) -> None:

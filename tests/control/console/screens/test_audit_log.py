@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
+import pytest
+
+from sidecar.control.audit import reading
 from sidecar.store import names
 from tests.control.console.conftest import Console
 
@@ -18,6 +22,21 @@ async def test_events_filters_and_export(console: Console) -> None:
     lines = (await browser.get(f"/audit-log/export.jsonl?target={key_id}")).text.splitlines()
     assert [json.loads(line)["action"] for line in lines] == ["api_key.created"]
     assert secret not in "".join(lines) + page.text
+
+
+async def test_a_search_that_stopped_says_that_it_goes_on(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "READ", 2)
+    monkeypatch.setattr(reading, "SCAN_BOUND", 2)
+    browser = await console.signed_in("viewer")
+    for number in range(4):
+        await console.create(f"key {number}")
+    path, stopped = "/audit-log?action=anomaly", 0
+    while path:
+        page = await browser.get(path)
+        following = re.search(r'rel="next" href="([^"]+)"', page.text)
+        path = following[1].replace("&amp;", "&") if following else ""
+        stopped += "the search goes on with the next one" in page.text
+    assert stopped > 1 and "No events." in page.text
 
 
 async def test_a_broken_chain_is_told(console: Console) -> None:
