@@ -76,3 +76,9 @@ def test_keys_differ_and_use_the_whole_alphabet() -> None:
 )
 def test_the_hint(token: str, shown: str) -> None:
     assert hint(token) == shown
+
+
+@pytest.mark.parametrize("character", ["!", "-", "_", " ", "/", "~"])
+def test_only_letters_and_digits_make_a_key(character: str) -> None:
+    assert not is_well_formed(complete("ahk_" + "0" * 42 + character), "ahk")
+    assert is_well_formed(complete(KNOWN), "ahk")

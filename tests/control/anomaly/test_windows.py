@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from sidecar.control.anomaly.windows import Window
 
-STEPS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 9), st.integers(0, 3), st.integers(0, 99), st.integers(0, 2)), max_size=60)
+GAPS = st.sampled_from([0, 3, 10, 60, 300]) | st.integers(0, 200)
+STEPS = st.lists(st.tuples(GAPS, st.integers(0, 9), st.integers(0, 3), st.integers(0, 99), st.integers(0, 2)), max_size=60)
 
 
 @given(STEPS)
