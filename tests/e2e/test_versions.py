@@ -1,13 +1,23 @@
-"""Replicas of two versions on one store: the record before a change and the one after it work together."""
+"""Replicas of two versions on one store: the record before a change and the one after it work together, and so do the replicas."""
 
 from __future__ import annotations
 
-import msgspec
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
+import msgspec
+import pytest
+
+import sidecar
 from sidecar.control.sums import Sums, decode_all
 from sidecar.events.record import Request, decode, encode
 from sidecar.keys import document
 from sidecar.keys.record import Key, Secret
+from sidecar.store import names
+from tests.support.hub import ACCESS_KEY, hub_process
+from tests.support.sidecar import Sidecar, wait_until
+from tests.support.store import Server
 
 EVENT = Request(
     1.8e9, "req_1", "key_1", "sec_1", "ok", "", 200, 200, "POST", "chat", "/api/v2/chat", "m", "m", "203.0.113.7", "app/1",
@@ -45,3 +55,68 @@ def test_a_newer_replicas_key_is_served_and_keeps_what_is_not_known_here() -> No
 def test_an_older_replicas_key_is_filled_up() -> None:
     older = b'{"id":"key_1","name":"app","created_at":1.0}'
     assert document.decode(older) == Key("key_1", "app", 1.0)
+
+
+NEXT = {
+    "__init__.py": ('__version__ = "0.1.0"', '__version__ = "0.2.0"'),
+    "events/record.py": (
+        "    version: int = VERSION\n\n\nclass Reconciled",
+        '    version: int = 2\n    future: str = "new"\n\n\nclass Reconciled',
+    ),
+    "keys/record.py": ("    def secret(self", "    budget: dict[str, int] | None = None\n\n    def secret(self"),
+    "keys/document.py": ("    return msgspec.json.encode(document)", '    return msgspec.json.encode({"budget": {"usd": 5}} | document)'),
+}
+"""What the version after this one changes: what to look for in a file, and what stands there then."""
+
+
+def next_version(directory: Path) -> Path:
+    """A copy of the program whose records have more in them; to be put on PYTHONPATH."""
+    source = Path(sidecar.__file__).parent
+    shutil.copytree(source, directory / "sidecar", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    for name, (found, changed) in NEXT.items():
+        file = directory / "sidecar" / name
+        text = file.read_text()
+        assert text.count(found) == 1, name
+        file.write_text(text.replace(found, changed))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sidecar, Sidecar, Server]]:
+    """A replica of this version, one of the next, and their store."""
+    directory = tmp_path_factory.mktemp("versions")
+    store = Server(directory / "store", tcp=True)
+    store.start()
+    homes = [directory / "this", directory / "next"]
+    for home in homes:
+        home.mkdir()
+    try:
+        with hub_process() as hub:
+            settings = {"store__url": store.url, "keys__pepper_file": str(directory / "pepper")}
+            this, after = (Sidecar(home, hub.url, ACCESS_KEY, **settings) for home in homes)
+            after.environment["PYTHONPATH"] = str(next_version(directory / "program"))
+            with this, after:
+                yield this, after, store
+    finally:
+        store.close()
+
+
+def test_two_versions_are_one_system(fleet: tuple[Sidecar, Sidecar, Server]) -> None:
+    this, after, store = fleet
+    assert [one.admin("GET", "/whoami").json["version"] for one in fleet[:2]] == [sidecar.__version__, "0.2.0"]
+    for maker, other in ((this, after), (after, this)):
+        key_id, secret = maker.create_key(name="made", limits={"rpm": 8})
+        statuses = [one.ask(secret).status for one in (maker, other) * 6]
+        assert sorted(statuses) == [200] * 8 + [429] * 4, "limits count over both"
+        assert other.admin("PATCH", f"/keys/{key_id}", {"name": "renamed"}).status == 200
+        assert maker.admin("GET", f"/keys/{key_id}").json["key"]["name"] == "renamed"
+        assert b'"budget":{"usd":5}' in store.command("HGET", names.key(key_id), "record"), "what is not known here is kept"
+
+        def counted(one: Sidecar) -> int:
+            totals = one.admin("GET", f"/keys/{key_id}/usage").json["totals"]  # noqa: B023
+            return int(totals["requests"])
+
+        for one in (maker, other):
+            wait_until(lambda: counted(one) == 12, what="both replicas' calls in the sums")  # noqa: B023
+        assert maker.admin("POST", f"/keys/{key_id}/revoke").status == 200
+        wait_until(lambda: other.ask(secret).status == 401, within=2.0, what="the revocation on the other replica")  # noqa: B023
