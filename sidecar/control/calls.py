@@ -7,9 +7,8 @@ for each key, which keys it may hold. No block spans more than an hour.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import heapq
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from operator import add as plus
@@ -18,6 +17,7 @@ from typing import Any
 import msgspec
 
 from sidecar.control.blocks import key_mask, unpack
+from sidecar.control.call_cursor import LAST_ID, read_cursor, write_cursor
 from sidecar.control.queries import CallPage
 from sidecar.events.record import Reconciled, Request, Tokens, decode
 from sidecar.store import names
@@ -29,6 +29,9 @@ FIRST_HEADERS, HEADERS = 32, 256
 """Block headers that are read at a time: few at first, for most pages are full soon; then twice as many each time."""
 BLOCKS, MOST_BLOCKS = 16, 128
 """Blocks that are read at a time: few at first, then twice as many each time, for a filter that few calls pass reads the whole log."""
+
+MOST_READ = 30_000
+"""Calls that one page may look at; a page may be short, even empty, and still have a next one."""
 
 _TRIM = load("trim_calls")
 
@@ -84,6 +87,15 @@ class Wanted:
         return self.before is None or header.first <= self.before[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Some calls in their order; `until`: what is to come is no newer, None at the end; `read`: calls that were looked at."""
+
+    calls: list[Request]
+    until: float | None
+    read: int
+
+
 class Calls:
     """Answers queries, newest first."""
 
@@ -94,28 +106,37 @@ class Calls:
         self, *, key_id: str | None, outcome: str | None, start: float | None, end: float | None, limit: int, cursor: str
     ) -> CallPage:
         """One page; raises ValueError for a cursor that is not its own, StoreUnavailable."""
-        wanted = Wanted(key_id, outcome, start, end, _read_cursor(cursor) if cursor else None)
+        wanted = Wanted(key_id, outcome, start, end, read_cursor(cursor) if cursor else None)
         found: list[Request] = []
-        async for event in self.find(wanted):
-            if len(found) == limit:
-                return CallPage(found, _write_cursor(found[-1]))
-            found.append(event)
+        read = 0
+        async for step in self._steps(wanted):
+            for call in step.calls:
+                if len(found) == limit:
+                    return CallPage(found, write_cursor(found[-1].time, found[-1].request_id))
+                found.append(call)
+            read += step.read
+            # Blocks overlap: those that the page before has looked at come first, and must not be all of this one.
+            before = math.inf if wanted.before is None else wanted.before[0]
+            if step.until is not None and step.until < before and read >= MOST_READ:
+                return CallPage(found, write_cursor(step.until, LAST_ID))
         return CallPage(found)
 
     async def find(self, wanted: Wanted) -> AsyncIterator[Request]:
         """Every call that passes, newest first."""
+        async for step in self._steps(wanted):
+            for call in step.calls:
+                yield call
+
+    async def _steps(self, wanted: Wanted) -> AsyncIterator[_Step]:
         waiting: list[_Entry] = []
         async for headers in self._batches(wanted):
             for entry in await self._read(headers, wanted):
                 heapq.heappush(waiting, entry)
             # Blocks to come end no later than the last one of this batch: what is newer than that is in order now.
-            while waiting and -waiting[0][0] > headers[-1].last:
-                if (call := _pop(waiting)) is not None:
-                    yield call
+            until = headers[-1].last
+            yield _Step(_take(waiting, until), until, sum(header.calls for header in headers))
             await asyncio.sleep(0)
-        while waiting:
-            if (call := _pop(waiting)) is not None:
-                yield call
+        yield _Step(_take(waiting, None), None, 0)
 
     async def complete_since(self, key_id: str | None) -> float:
         """From when on the log has every call that the store has been told of."""
@@ -230,6 +251,15 @@ class CallLogBounds:
         return victims
 
 
+def _take(waiting: list[_Entry], until: float | None) -> list[Request]:
+    """Take all calls that are newer than `until`, in order."""
+    found = []
+    while waiting and (until is None or -waiting[0][0] > until):
+        if (call := _pop(waiting)) is not None:
+            found.append(call)
+    return found
+
+
 def _pop(waiting: list[_Entry]) -> Request | None:
     """Take the next call, with what the hub's ledger added to it; that stands at the call's own time, right behind it."""
     *place, _, event = heapq.heappop(waiting)
@@ -252,18 +282,3 @@ def _shards(key_id: str | None) -> list[int]:
 def _descending(text: str) -> str:
     """A text that sorts the other way round; request ids are ASCII."""
     return "".join(chr(0x10FFFF - ord(character)) for character in text)
-
-
-def _write_cursor(event: Request) -> str:
-    return base64.urlsafe_b64encode(f"{event.time!r} {event.request_id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[float, str]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-        raise ValueError("not a cursor of this log") from error
-    time, space, request_id = text.partition(" ")
-    if not space:
-        raise ValueError("not a cursor of this log")
-    return float(time), request_id

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 from tests.console.seed import seed
 from tests.support.browser import chromium, page_of
 from tests.support.hub import ACCESS_KEY, hub_process
-from tests.support.sidecar import Sidecar
+from tests.support.sidecar import Sidecar, wait_until
 
 WIDTHS = (320, 768, 1440)
 SCHEMES = ("light", "dark")
@@ -87,7 +87,9 @@ def main(arguments: list[str]) -> int:
         hub_process() as hub,
         Sidecar(Path(directory), hub.url, ACCESS_KEY) as sidecar,
     ):
-        take(browser, sidecar, seed(sidecar), folder)
+        keys = seed(sidecar)
+        wait_until(lambda: sidecar.admin("GET", "/anomalies").json["data"], within=60, what="an alert")
+        take(browser, sidecar, keys, folder)
     print(f"{len(list(folder.glob('*.png')))} pictures in {folder}")
     return 0
 

@@ -17,7 +17,7 @@ SMALL_TARGETS = """() => [...document.querySelectorAll('a, button, input, select
     return box.width > 1 && box.height > 1 && !inline && (box.width < 24 || box.height < 24) && !each.closest('.crumbs');
 }).map((each) => each.outerHTML.slice(0, 120))"""
 OVERLAPS = """() => {
-    const shown = [...document.querySelectorAll('input, select, textarea, button, .button')].filter((each) => each.checkVisibility());
+    const shown = [...document.querySelectorAll('input, select, textarea, button, .button, .cards td, .cards .number')].filter((each) => each.checkVisibility());
     const boxes = shown.map((each) => [each, each.getBoundingClientRect()]);
     return boxes.flatMap(([one, a], place) => boxes.slice(place + 1).filter(([other, b]) => !one.contains(other)
         && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1

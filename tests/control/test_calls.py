@@ -70,6 +70,20 @@ async def test_finds_what_was_written_newest_first(tmp_path: Path, store: Store,
     assert await pages(calls, 10, key_id="key_unknown") == []
 
 
+async def test_a_search_that_finds_little_goes_on_where_it_stopped(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCKS", 2)
+    monkeypatch.setattr(module, "MOST_BLOCKS", 2)
+    monkeypatch.setattr(module, "MOST_READ", 10)
+    made = await filled(tmp_path / "spool", store, 200)
+    calls = Calls(store)
+    first = await calls.calls(key_id=None, outcome="denied", start=None, end=None, limit=1000, cursor="")
+    assert first.next_cursor and len(first.calls) < 20
+    for limit in (3, 1000):
+        assert await pages(calls, limit, outcome="denied") == newest_first([event for event in made if event.outcome == "denied"])
+        assert await pages(calls, limit) == newest_first(made)
+        assert await pages(calls, limit, outcome="sidecar_error") == []
+
+
 async def test_no_block_of_one_moment_is_lost(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_HEADERS", 2)
     monkeypatch.setattr(module, "HEADERS", 4)
