@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +52,26 @@ interpreter reaches faster than compiled code does (control/sums.py: 7.5 µs an 
 class CompileHook(BuildHookInterface):  # type: ignore[type-arg,misc]
     """Adds the compiled modules to a wheel."""
 
+    _target: Path | None = None
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, unless this is an editable installation or nobody asked for it."""
         if version == "editable" or os.environ.get("SIDECAR_COMPILE", "") not in ("1", "quick"):
             return
         root = Path(self.root)
-        target = Path(self.directory).parent / "build" / "compiled"
+        # Of this build alone: where a frontend puts the wheel may lie beside what another one compiles.
+        target = Path(tempfile.mkdtemp(prefix="compiled-"))
+        self._target = target
         for module in compile_modules(root, target):
             build_data["force_include"][str(module)] = str(module.relative_to(target / "lib"))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was compiled: it is in the wheel now."""
+        del version, build_data, artifact_path
+        if self._target is not None:
+            shutil.rmtree(self._target)
 
 
 def compile_modules(root: Path, target: Path) -> list[Path]:
