@@ -45,18 +45,19 @@ class AnomalyIndex:
         self._store = store
 
     async def places(self, after: tuple[float, str], count: int, *, key_id: str | None, only_open: bool) -> tuple[list[Place], bool]:
-        """About `count` places behind `after` (start and id), in order, and whether there may be more.
+        """Up to `count` places behind `after` (start and id), in order, and whether there may be more.
 
         Of a key when there is a `key_id`, else of all that are open, or of all.
         """
+        asked = count
         while True:
-            found, full = await self._read(after[0], count, key_id, only_open)
+            found, full = await self._read(after[0], asked, key_id, only_open)
             # Where a shard gave all that it was asked for, it may hold more of the same start as its last.
             sure = max((shard[-1].start for shard in full), default=float("-inf"))
             fresh = sorted((place for place in found if place.start > sure and place.order > (-after[0], after[1])), key=_order)
             if fresh or not full:
                 return fresh[:count], bool(full) or len(fresh) > count
-            count *= 2
+            asked *= 2
 
     async def records(self, places: Sequence[Place]) -> list[Anomaly]:
         """What is at `places`, in their order; what is gone or cannot be read is left out."""
