@@ -22,7 +22,7 @@ from sidecar.store.client import Store
 from sidecar.store.link import Command
 
 HOURS = 24
-CANDIDATES = 20
+CANDIDATES = 50
 """Keys of each shard and day that may be among the busiest of a span."""
 AT_A_TIME, WHOLE_AT_A_TIME = 100, 10
 """Reads of one trip; of whole days with all their groups fewer."""
