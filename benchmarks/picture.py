@@ -10,7 +10,8 @@ from benchmarks.report import number
 from benchmarks.statistics import Spread
 
 OURS, OTHERS, INK, GREY = "#2563eb", "#94a3b8", "#0f172a", "#64748b"
-_LEFT, _WIDTH, _LINE, _TOP, _BAR = 250, 420, 30, 64, 18
+_LEFT, _WIDTH, _LINE, _TOP, _BAR = 340, 420, 30, 64, 18
+_WHOLE = _LEFT + _WIDTH + 190
 
 
 def draw(result: Mapping[str, Any]) -> str:
@@ -24,7 +25,7 @@ def draw(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     by_time = "; by the processor time of a request" if by == "cpu" else ""
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 {height}" font-family="sans-serif" font-size="13" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WHOLE} {height}" font-family="sans-serif" font-size="13" role="img">',
         "<title>Requests a second through the sidecar and through other proxies</title>",
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         f'<text x="16" y="26" font-size="17" font-weight="600" fill="{INK}">Requests a second on one core</text>',
