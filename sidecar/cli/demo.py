@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -83,7 +84,7 @@ def _demo(directory: Path, environment: Mapping[str, str]) -> None:
         commands.insert(0, [sys.executable, "-P", "-m", "sidecar.demo.hub", "--port", str(hub_port), "--protocol", protocol])
     with _processes(commands, with_package_path(environment)) as all_run:
         _wait_until_ready(settings, all_run)
-        print(banner(settings, _make_key(settings)), flush=True)
+        print(banner(settings, _make_key(settings), _command()), flush=True)
         while True:
             all_run()
             time.sleep(0.2)
@@ -167,6 +168,15 @@ def _is_ready(listen: Listen) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _command() -> str:
+    """How a shell starts this program: `make run` puts it into an environment that is not on PATH."""
+    beside = Path(sys.executable).parent / "sidecar"
+    found = shutil.which("sidecar")
+    if found is not None and beside.exists() and Path(found).samefile(beside):
+        return "sidecar"
+    return shlex.quote(str(beside)) if beside.exists() else f"{shlex.quote(sys.executable)} -m sidecar"
 
 
 def _make_key(settings: Settings) -> str:

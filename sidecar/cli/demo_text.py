@@ -22,8 +22,8 @@ _CALLS: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
-def banner(settings: Settings, key: str) -> str:
-    """The whole text; its first line that begins with `curl ` works when pasted."""
+def banner(settings: Settings, key: str, command: str) -> str:
+    """The whole text, every command of which works when pasted; `command` is how a shell starts this program."""
     data_dir = Path(settings.data_dir)
     admin = web_address(settings.admin.listen)
     facts = {
@@ -39,7 +39,7 @@ def banner(settings: Settings, key: str) -> str:
         f"Call the hub with the key:\n\n{curl(settings, key)}\n\n"
         "The command line, in another terminal:\n\n"
         f"  export SIDECAR_ADMIN_URL={admin} SIDECAR_DATA_DIR={shlex.quote(str(data_dir))}\n"
-        "  sidecar keys list\n\nCtrl-C ends everything.\n"
+        f"  {command} keys list\n\nCtrl-C ends everything.\n"
     )
 
 

@@ -58,7 +58,7 @@ def test_the_line_to_paste_takes_more_options(profile: str) -> None:
 
 def test_the_first_line_that_begins_with_curl_is_the_line() -> None:
     settings = load(None, {})
-    first = next(line for line in banner(settings, KEY).splitlines() if line.startswith("curl "))
+    first = next(line for line in banner(settings, KEY, "sidecar").splitlines() if line.startswith("curl "))
     assert first == curl(settings, KEY)
 
 
@@ -117,17 +117,17 @@ def started(tmp_path: Path) -> Iterator[list[Demo]]:
 
 def test_everything_that_is_printed_works_and_nothing_stays_behind(tmp_path: Path, started: list[Demo]) -> None:
     require("curl", install="apt-get install curl")
-    running = Demo(tmp_path)
+    # As after `make run`: the environment that it runs in is on nobody's PATH.
+    elsewhere = {"PATH": "/usr/bin:/bin"}
+    running = Demo(tmp_path, **elsewhere)
     started.append(running)
     line = running.curl()
     answer = subprocess.run(["bash", "-c", f"{line} -o /dev/null -w '%{{http_code}}'"], capture_output=True, text=True, timeout=30)
     assert (answer.stdout, answer.stderr) == ("200", "")
     token = Path(running.fact("Admin token"))
     assert token.stat().st_mode & 0o777 == 0o600
-    environment = {"PATH": os.environ["PATH"], "SIDECAR_ADMIN_URL": running.fact("Console"), "SIDECAR_DATA_DIR": str(token.parent)}
-    listed = subprocess.run(
-        [sys.executable, "-m", "sidecar", "keys", "list"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
-    )
+    pasted = running.output.partition("in another terminal:\n\n")[2].partition("\n\n")[0]
+    listed = subprocess.run(["bash", "-c", pasted], env=elsewhere, capture_output=True, text=True, timeout=60)
     assert "demo" in listed.stdout, listed.stderr
     children = psutil.Process(running.process.pid).children(recursive=True)
     assert len(children) >= 5, "hub, supervisor, store, control, worker"

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from sidecar.settings.load import load, to_bytes
 from tests.control.support.events import denied, request, state
 from tests.support.ports import free_port
 from tests.support.store import Server
+from tests.support.tools import require
 
 CHILD = """
 import sys
@@ -257,9 +257,7 @@ async def test_what_waits_is_folded_at_the_end(control: Control, tmp_path: Path)
 
 
 async def test_promtool_has_nothing_to_say(control: Control) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is missing: apt-get install prometheus")
+    promtool = require("promtool", install="apt-get install prometheus")
     spool = control.spool()
     await become_ready(control, spool)
     key_id = (await control.admin("POST", "/keys", {"name": 'quote " and \\ back', "owner": "größe ✓"}))[1]["key"]["id"]

