@@ -14,6 +14,7 @@ import msgspec
 
 from sidecar.control.blocks import pack
 from sidecar.control.metrics.counts import KEY_FIELD
+from sidecar.control.nested import packed
 from sidecar.control.work import Work
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
@@ -33,8 +34,8 @@ LANES = (NOW, DETAILS)
 Positions = list[dict[str, int]]
 """By shard: spool id and lane → offset."""
 
-STEPS_AT_ONCE = 400
-"""Steps of plans for one trip: the store serves nobody else meanwhile, and requests wait for it."""
+FIELDS_AT_ONCE = 2000
+"""What one trip changes at most, but for a single shard's part: the store serves nobody else meanwhile, and requests wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ class Ledger:
         work = entry.work
         shard = entry.shard
         keys = [names.positions(shard), names.totals(shard, self._instance), names.calls(shard), names.call_blocks(shard), *work.keys]
-        args: list[str | bytes | int | float] = [entry.spool_id + entry.lane, entry.expected, entry.end, _encode(work.totals), TOTALS_KEPT]
+        totals = [each for name, sums in work.totals.items() for each in (name, packed(sums))]
+        args: list[str | bytes | int | float] = [entry.spool_id + entry.lane, entry.expected, entry.end, _encode(totals), TOTALS_KEPT]
         args.append(_encode(work.plan))
         for block in work.blocks:
             args += [len(block.records), repr(block.first), repr(block.last), block.mask, pack(block.records)]
@@ -104,13 +106,13 @@ class Ledger:
 
 def _trips(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     trip: list[Entry] = []
-    steps = 0
+    fields = 0
     for entry in entries:
         trip.append(entry)
-        steps += len(entry.work.plan) + 1
-        if steps >= STEPS_AT_ONCE:
+        fields += entry.work.size
+        if fields >= FIELDS_AT_ONCE:
             yield trip
-            trip, steps = [], 0
+            trip, fields = [], 0
     if trip:
         yield trip
 

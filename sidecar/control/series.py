@@ -1,21 +1,26 @@
 """Usage series: what is summed, in which buckets, and under which names it is kept.
 
-A subject is a key, or all keys together (ALL, in shard 0). Three hashes are kept for each: minutes by the hour
-(`m`), the same by group (`g`, short-lived), and hours by the day with their groups (`h`). A field is
-`<bucket>` or `<bucket>|<dimension>|<value>`; a value is a MessagePack list in the order of MEASURES,
-without trailing zeros.
+There are three series (`SERIES`), each in hashes that all keys of a shard share: an hour of minutes (`m`), the
+same by group for a shorter time (`g`), and a day of hours with their groups (`h`). A field is
+`<subject>|<slice>`: a key, or all keys together (ALL, in shard 0), and a few buckets that follow each other. Its
+value is a MessagePack map from `<bucket><SEPARATOR><part>...` to a list in the order of MEASURES, without
+trailing zeros. A list counts under every part of its name: the empty part is the total, the others are
+`<dimension>|<value>`. So what a key did in an hour is one small field, whatever it is asked for later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from operator import add as plus
+
+import msgspec
 
 from sidecar.control.metrics.bounded import Bounded
 from sidecar.control.metrics.counts import GLOBAL_SHARD
-from sidecar.control.nested import add_list
+from sidecar.control.nested import packed
 from sidecar.control.sums import Row, Sums
 from sidecar.events.record import NO_TOKENS, Request
 from sidecar.store import names
@@ -36,29 +41,41 @@ MEASURES = (
     "cache_creation_input_tokens",
 )
 DIMENSIONS = {"model": "m", "route": "r", "outcome": "o", "reason": "c"}
+SEPARATOR = "\x1f"
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 GROUP_MINUTES = 2 * DAY
 """Seconds for which minutes are kept by group."""
 
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a series lies in the store: seconds of a bucket and of a hash, buckets of a field."""
+
+    bucket: int
+    span: int
+    slice: int
+
+
+SERIES = {"m": Layout(MINUTE, HOUR, 10), "g": Layout(MINUTE, HOUR, 1), "h": Layout(HOUR, DAY, 1)}
+"""Ten minutes share a field because a busy key has all of them, and a field costs more than what is in it."""
+
 Values = list[float]
+Cells = dict[str, Values]
+"""Sums by bucket and parts, as they are stored."""
 _AFTER_TOKENS = MEASURES.index("output_tokens") + 1
-_NOTHING_MORE = (0,) * (len(MEASURES) - 4)
 _ERRORS = frozenset({"client_error", "hub_error", "sidecar_error"})
 _DENIED = frozenset({"denied", "rate_limited"})
-_Like = tuple[int, str, str, str, str]
-_Cells = dict[_Like, Values]
-"""Sums by minute, model, route, outcome and reason."""
-_Found = tuple[int, str, _Like, Values]
-"""Shard, key, cell, and what is to be added to it."""
+_TOTAL = SEPARATOR
+"""The parts of a bucket's total alone."""
 
 
 @dataclass(slots=True)
 class Sum:
-    """What is added to one hash. Not frozen, for there are three for each key of a stretch and that doubles their price."""
+    """What is added to one hash: field → packed cells. Not frozen: that doubles the price of making one."""
 
     name: str
     expires_at: int
-    fields: dict[str, Values]
+    fields: dict[str, msgspec.Raw]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +86,41 @@ class Retention:
     hours: float
 
 
+class _Series:
+    """One series of a stretch while it is added up."""
+
+    def __init__(self, step: str, keep: float) -> None:
+        layout = SERIES[step]
+        self._step = step
+        self._keep = int(keep)
+        self._bucket = layout.bucket
+        self._span = layout.span
+        self._slice = layout.slice
+        self._hashes: dict[tuple[int, int], dict[str, Cells]] = {}
+
+    def add(self, shard: int, subject: str, time: int, parts: str, values: Values) -> None:
+        """Add to a cell. `values` stays as it is, for it may be what another cell holds."""
+        number = time // self._span
+        place = (shard, number)
+        fields = self._hashes.get(place)
+        if fields is None:
+            fields = self._hashes[place] = {}
+        bucket = (time - number * self._span) // self._bucket
+        field = f"{subject}|{bucket // self._slice}"
+        name = f"{bucket}{parts}"
+        cells = fields.get(field)
+        if cells is None:
+            fields[field] = {name: values}
+        else:
+            add_to(cells, name, values)
+
+    def sums(self) -> Iterator[tuple[int, Sum]]:
+        """Each hash with its shard."""
+        for (shard, number), fields in self._hashes.items():
+            filled = {field: packed(cells) for field, cells in fields.items()}
+            yield shard, Sum(names.series(shard, self._step, number), (number + 1) * self._span + self._keep, filled)
+
+
 class SeriesBuilder:
     """Makes the sums of a stretch of requests; keeps nothing but the names of models."""
 
@@ -76,99 +128,90 @@ class SeriesBuilder:
         self._retention = retention
         self._models = Bounded(models, unproven=models // 10)
 
-    def minutes(self, sums: Sums) -> dict[int, list[Sum]]:
-        """By shard, the minutes of every key and, in shard 0, of all together."""
-        return self._build(_by_minute(sums), self._minutes)
+    def minutes(self, sums: Sums) -> list[tuple[int, Sum]]:
+        """With their shards, the minutes of every key and, in shard 0, of all together."""
+        series = _Series("m", self._retention.minutes)
+        together: dict[int, Values] = {}
+        for shard, key_id, time, _, values in self._found(sums, grouped=False):
+            series.add(shard, key_id, time, _TOTAL, values)
+            minute = time // MINUTE
+            known = together.get(minute)
+            together[minute] = values if known is None else added(known, values)
+        for minute, values in together.items():
+            series.add(GLOBAL_SHARD, ALL, minute * MINUTE, _TOTAL, values)
+        return list(series.sums())
 
-    def details(self, sums: Sums) -> dict[int, list[Sum]]:
-        """By shard, minutes by group and hours with their groups."""
-        return self._build(self._by_result(sums), self._details)
+    def details(self, sums: Sums) -> list[tuple[int, Sum]]:
+        """With their shards, minutes by group and hours with their groups."""
+        groups = _Series("g", min(self._retention.minutes, GROUP_MINUTES))
+        hours = _Series("h", self._retention.hours)
+        together: dict[tuple[int, str], Values] = {}
+        for shard, key_id, time, parts, values in self._found(sums, grouped=True):
+            if parts != _TOTAL:
+                groups.add(shard, key_id, time, parts, values)
+            hours.add(shard, key_id, time, parts, values)
+            place = (time // MINUTE, parts)
+            known = together.get(place)
+            together[place] = values if known is None else added(known, values)
+        for (minute, parts), values in together.items():
+            # Of all keys together every combination of groups occurs, so each group has sums of its own.
+            for part in split(parts):
+                if part:
+                    groups.add(GLOBAL_SHARD, ALL, minute * MINUTE, SEPARATOR + part, values)
+                hours.add(GLOBAL_SHARD, ALL, minute * MINUTE, SEPARATOR + part, values)
+        return [*groups.sums(), *hours.sums()]
 
-    def _build(self, found: Iterator[_Found], hashes: Callable[[int, str, _Cells], list[Sum]]) -> dict[int, list[Sum]]:
-        keys: dict[tuple[int, str], _Cells] = {}
-        together: _Cells = {}
-        for shard, key_id, like, values in found:
-            _add(keys.setdefault((shard, key_id), {}), like, values)
-        built: dict[int, list[Sum]] = {}
-        for (shard, key_id), cells in keys.items():
-            built.setdefault(shard, []).extend(hashes(shard, key_id, cells))
-            for like, values in cells.items():
-                _add(together, like, values)
-        if together:
-            built.setdefault(GLOBAL_SHARD, []).extend(hashes(GLOBAL_SHARD, ALL, together))
-        return built
-
-    def _by_result(self, sums: Sums) -> Iterator[_Found]:
+    def _found(self, sums: Sums, *, grouped: bool) -> Iterator[tuple[int, str, int, str, Values]]:
+        """Shard, key, time, parts, and what is to be added there."""
         for row in sums.rows:
             event = row.sample
             if event.key_id:
-                model = event.model_served or event.model
-                name = self._models.name(model, proven=event.outcome == "ok") if model else ""
-                yield row.shard, event.key_id, (int(event.time) // MINUTE, name, event.route, event.outcome, event.reason), _values(row)
-        yield from _interim(sums)
+                yield row.shard, event.key_id, int(event.time), self._parts(event) if grouped else _TOTAL, _values(row)
+        for interim in sums.interim:
+            if interim.key_id:
+                values: Values = [0, 0.0, interim.bytes_in, interim.bytes_out]
+                yield names.shard_of(interim.key_id), interim.key_id, int(interim.time), _TOTAL, values
 
-    def _minutes(self, shard: int, subject: str, cells: _Cells) -> list[Sum]:
-        by_hour: dict[int, dict[str, Values]] = {}
-        for (minute, _, _, _, _), values in cells.items():
-            hour, in_hour = divmod(minute, 60)
-            _put(by_hour.setdefault(hour, {}), str(in_hour), _trimmed(values))
-        return _sums(shard, subject, "m", by_hour, HOUR, self._retention.minutes)
-
-    def _details(self, shard: int, subject: str, cells: _Cells) -> list[Sum]:
-        by_hour: dict[int, dict[str, Values]] = {}
-        by_day: dict[int, dict[str, Values]] = {}
-        for (minute, model, route, outcome, reason), values in cells.items():
-            hour, in_hour = divmod(minute, 60)
-            day, in_day = divmod(hour, 24)
-            values = _trimmed(values)
-            _put_all(by_hour, hour, _groups(in_hour, model, route, outcome, reason), values)
-            _put_all(by_day, day, (str(in_day), *_groups(in_day, model, route, outcome, reason)), values)
-        groups = _sums(shard, subject, "g", by_hour, HOUR, min(self._retention.minutes, GROUP_MINUTES))
-        return groups + _sums(shard, subject, "h", by_day, DAY, self._retention.hours)
+    def _parts(self, event: Request) -> str:
+        model = event.model_served or event.model
+        name = self._models.name(model, proven=event.outcome == "ok") if model else ""
+        return _joined(name, event.route, event.outcome, event.reason)
 
 
-def _by_minute(sums: Sums) -> Iterator[_Found]:
-    for row in sums.rows:
-        event = row.sample
-        if event.key_id:
-            yield row.shard, event.key_id, (int(event.time) // MINUTE, "", "", "", ""), _values(row)
-    yield from _interim(sums)
+@lru_cache(maxsize=10_000)
+def _joined(model: str, route: str, outcome: str, reason: str) -> str:
+    """The parts of a request's sums; the same few over and over."""
+    groups = (("m", model.replace(SEPARATOR, " ")), ("r", route), ("o", outcome), ("c", reason))
+    return _TOTAL + "".join(f"{SEPARATOR}{code}|{value}" for code, value in groups if value)
 
 
-def _interim(sums: Sums) -> Iterator[_Found]:
-    for interim in sums.interim:
-        if interim.key_id:
-            values: Values = [0, 0.0, interim.bytes_in, interim.bytes_out, *_NOTHING_MORE]
-            yield names.shard_of(interim.key_id), interim.key_id, (int(interim.time) // MINUTE, "", "", "", ""), values
+def split(parts: str) -> list[str]:
+    """The parts of a cell's name, what stands before the first separator left out."""
+    return parts.split(SEPARATOR)[1:]
 
 
-def _sums(shard: int, subject: str, step: str, buckets: dict[int, dict[str, Values]], span: int, keep: float) -> list[Sum]:
-    return [
-        Sum(names.series(shard, subject, step, bucket), (bucket + 1) * span + int(keep), fields)
-        for bucket, fields in buckets.items()
-        if fields
-    ]
+def added(one: Values, other: Values) -> Values:
+    """The sums of both."""
+    if len(one) == len(other):
+        return list(map(plus, one, other))
+    return [mine + more for mine, more in zip_longest(one, other, fillvalue=0)]
 
 
-def _add(cells: _Cells, like: _Like, values: Values) -> None:
-    """Add to a cell. `values` stays as it is, for it may be what another cell holds."""
-    known = cells.get(like)
-    cells[like] = values if known is None else list(map(plus, known, values))
+def add_to(cells: dict[str, Values], name: str, values: Values) -> None:
+    """Add to one of `cells`, whose lists are never changed but replaced."""
+    known = cells.get(name)
+    cells[name] = values if known is None else added(known, values)
 
 
 def _values(row: Row) -> Values:
     outcome = row.sample.outcome
-    return [
-        row.requests, row.duration, row.bytes_in, row.bytes_out, row.input, row.output,
-        row.requests if outcome in _ERRORS else 0, row.requests if outcome in _DENIED else 0,
-        row.credits, row.images, row.cached_input, row.cache_creation,
-    ]  # fmt: skip
-
-
-@lru_cache(maxsize=10_000)
-def _groups(bucket: int, model: str, route: str, outcome: str, reason: str) -> tuple[str, ...]:
-    """The fields of a bucket's groups; the same few over and over."""
-    return tuple(f"{bucket}|{code}|{value}" for code, value in (("m", model), ("r", route), ("o", outcome), ("c", reason)) if value)
+    return _trimmed(
+        [
+            row.requests, row.duration, row.bytes_in, row.bytes_out, row.input, row.output,
+            row.requests if outcome in _ERRORS else 0, row.requests if outcome in _DENIED else 0,
+            row.credits, row.images, row.cached_input, row.cache_creation,
+        ]
+    )  # fmt: skip
 
 
 def _trimmed(values: Values) -> Values:
@@ -177,25 +220,6 @@ def _trimmed(values: Values) -> Values:
     while end > 1 and not values[end - 1]:
         end -= 1
     return values[:end]
-
-
-def _put_all(buckets: dict[int, dict[str, Values]], bucket: int, names: tuple[str, ...], values: Values) -> None:
-    fields = buckets.get(bucket)
-    # Most keys do one kind of thing in a minute: then all their fields share one list, which is copied on the first addition.
-    if fields is None:
-        buckets[bucket] = dict.fromkeys(names, values)
-        return
-    for name in names:
-        _put(fields, name, values)
-
-
-def _put(fields: dict[str, Values], name: str, values: Values) -> None:
-    mine = fields.get(name)
-    if mine is None:
-        fields[name] = values
-    else:
-        fields[name] = mine = mine[:]
-        add_list(mine, values)
 
 
 def values_of(event: Request) -> Values:

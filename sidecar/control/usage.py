@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from sidecar.control.calls import Calls, Wanted
-from sidecar.control.metrics.counts import GLOBAL_SHARD
 from sidecar.control.queries import GroupBy, Step, UsageReport
-from sidecar.control.series import ALL, DAY, DIMENSIONS, GROUP_MINUTES, HOUR, MINUTE, Retention, Values, values_of
-from sidecar.control.usage_span import STEPS, Cut, Range, cut, down, inside, minutes_kept_from, numbers, up
+from sidecar.control.readings import Reading, readings
+from sidecar.control.series import DAY, DIMENSIONS, GROUP_MINUTES, HOUR, MINUTE, Retention, Values, values_of
+from sidecar.control.usage_span import STEPS, Cut, cut, down, minutes_kept_from, numbers, up
 from sidecar.control.usage_tally import Tally
 from sidecar.events.record import Request
 from sidecar.store import names
@@ -23,21 +20,6 @@ BATCH = 200
 
 Owners = Callable[[list[str]], Awaitable[dict[str, str]]]
 """Key ids → the owner of each."""
-
-_decode = msgspec.msgpack.Decoder(list[float | int]).decode
-
-
-@dataclass(frozen=True, slots=True)
-class StoredHash:
-    """A stored hash, when its first bucket begins, how long each is, and which of them are wanted."""
-
-    name: str
-    begins: int
-    size: int
-    wanted: tuple[Range, ...]
-    group: str | None
-    """What its sums are counted under when it is read for one key of many."""
-    totals: bool
 
 
 class Usage:
@@ -57,7 +39,7 @@ class Usage:
         dimension = DIMENSIONS.get(group_by or "", "")
         plan = await self.plan(key_id, start, end, fine=step == "1m", grouped=bool(dimension))
         tally = Tally(STEPS[step])
-        await self._read(tally, hashes(key_id, plan, grouped=bool(dimension)), dimension)
+        await self._read(tally, [(each, None) for each in readings(key_id, plan, grouped=bool(dimension))], dimension)
         events = [
             event for first, last in plan.calls async for event in self._calls.find(Wanted(key_id, start=first, end=last)) if event.key_id
         ]
@@ -66,7 +48,7 @@ class Usage:
             active = await self._active(plan)
             if group_by == "owner":
                 owners = await self._owners(sorted({*active, *(event.key_id for event in events)}))
-            of_keys = (each for key, days in active.items() for each in hashes(key, plan, days=days, group=owners.get(key, key)))
+            of_keys = [(each, owners.get(key, key)) for key, days in active.items() for each in readings(key, plan, days=days)]
             await self._read(tally, of_keys, "")
         for event in events:
             _add(tally, event, group_by, owners)
@@ -110,19 +92,17 @@ class Usage:
                 found.setdefault(member.decode(), set()).add(day)
         return found
 
-    async def _read(self, tally: Tally, hashes: Iterable[StoredHash], dimension: str) -> None:
-        async for each, fields in self._in_batches(list(hashes), lambda each: ("HGETALL", each.name)):
-            for field, packed in fields.items():
-                bucket, _, group = field.partition(b"|")
-                time = each.begins + int(bucket) * each.size
-                if not inside(time, each.wanted):
-                    continue
-                if group:
-                    kind, _, value = group.decode().partition("|")
-                    if kind == dimension:
-                        tally.add(time, _decode(packed), value)
-                elif each.totals:
-                    tally.add(time, _decode(packed), each.group)
+    async def _read(self, tally: Tally, wanted: Sequence[tuple[Reading, str | None]], dimension: str) -> None:
+        """Add up what is wanted: under a group its totals alone, else totals and what belongs to `dimension`."""
+        prefix = dimension + "|"
+        async for (reading, group), reply in self._in_batches(wanted, lambda each: each[0].command):
+            for time, parts, values in reading.cells(reply):
+                for part in parts:
+                    if not part:
+                        if reading.totals:
+                            tally.add(time, values, group)
+                    elif dimension and part.startswith(prefix):
+                        tally.add(time, values, part.removeprefix(prefix))
 
     async def _in_batches(self, items: Sequence[Any], command: Callable[[Any], tuple[Any, ...]]) -> AsyncIterator[tuple[Any, Any]]:
         for start in range(0, len(items), BATCH):
@@ -131,21 +111,6 @@ class Usage:
                 yield item, reply
             # Others want to be served too.
             await asyncio.sleep(0)
-
-
-def hashes(
-    key_id: str | None, plan: Cut, *, grouped: bool = False, days: set[int] | None = None, group: str | None = None
-) -> Iterable[StoredHash]:
-    """The hashes that cover `plan` for a key, or for all together."""
-    subject, shard = (ALL, GLOBAL_SHARD) if key_id is None else (key_id, names.shard_of(key_id))
-    for day in numbers(plan.hours, DAY):
-        if days is None or day in days:
-            yield StoredHash(names.series(shard, subject, "h", day), day * DAY, HOUR, plan.hours, group, totals=True)
-    for hour in numbers(plan.minutes, HOUR):
-        if days is None or hour * HOUR // DAY in days:
-            yield StoredHash(names.series(shard, subject, "m", hour), hour * HOUR, MINUTE, plan.minutes, group, totals=True)
-            if grouped:
-                yield StoredHash(names.series(shard, subject, "g", hour), hour * HOUR, MINUTE, plan.minutes, group, totals=False)
 
 
 def _add(tally: Tally, event: Request, group_by: GroupBy | None, owners: dict[str, str]) -> None:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Any
 
-import msgspec
-
 from sidecar.control.nested import add_list
 from sidecar.control.queries import UsageGroup, Use
-from sidecar.control.series import DAY, DIMENSIONS, HOUR, Values
-from sidecar.control.usage import StoredHash, Usage, hashes
-from sidecar.control.usage_span import inside, numbers
+from sidecar.control.readings import Reading, hours_of, readings, requests
+from sidecar.control.series import DAY, DIMENSIONS, HOUR, Values, added
+from sidecar.control.usage import Usage
+from sidecar.control.usage_span import numbers
 from sidecar.control.usage_tally import Tally, use_of
 from sidecar.store import names
 from sidecar.store.client import Store
@@ -30,8 +29,6 @@ SPARE = 5
 """Keys beyond those asked for whose use is read too: one that was busier in the parts of days that count may be among them."""
 SHOWN = ("model", "outcome", "route", "reason")
 """The groupings of a breakdown."""
-
-_decode = msgspec.msgpack.Decoder(list[float]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +55,23 @@ class Overview:
         days: dict[int, list[int]] = {}
         for hour in range(last - hours + 1, last + 1):
             days.setdefault(hour * HOUR // DAY, []).append(hour % HOURS)
-        reads = [(key_id, day, fields) for key_id in key_ids for day, fields in days.items()]
-        replies = await self._read(
-            [("HMGET", names.series(names.shard_of(key_id), key_id, "h", day), *fields) for key_id, day, fields in reads]
-        )
+        reads = [(key_id, hours_of(key_id, day, in_day)) for key_id in key_ids for day, in_day in days.items()]
         found: dict[str, list[int]] = {key_id: [] for key_id in key_ids}
-        for (key_id, _, _), values in zip(reads, replies, strict=True):
-            found[key_id] += [int(_decode(value)[0]) if value is not None else 0 for value in values]
+        for (key_id, _), reply in zip(reads, await self._read([command for _, command in reads]), strict=True):
+            found[key_id] += map(requests, reply)
         return found
 
     async def breakdown(self, key_id: str | None, start: float, end: float, step: int) -> Breakdown:
         """The use of one key, or of all together, over [start, end) in steps of `step` seconds."""
         plan = await self._usage.plan(key_id, start, end, fine=step < HOUR, grouped=True)
-        wanted = list(hashes(key_id, plan, grouped=True))
-        replies = await self._read([("HGETALL", hash_.name) for hash_ in wanted], most=WHOLE_AT_A_TIME)
-        sums: dict[bytes, dict[int, Values]] = {}
-        for hash_, fields in zip(wanted, replies, strict=True):
-            _add_up(sums, hash_, fields, step)
-        totals, series = _tally(step, {"": sums.pop(b"", {})}).series("")
-        groups = {name: _tally(step, _of_kind(sums, DIMENSIONS[name])).groups() for name in SHOWN}
+        wanted = readings(key_id, plan, grouped=True)
+        replies = await self._read([reading.command for reading in wanted], most=WHOLE_AT_A_TIME)
+        sums: dict[str, dict[str, dict[int, Values]]] = {kind: {} for kind in ("", *DIMENSIONS.values())}
+        for reading, reply in zip(wanted, replies, strict=True):
+            for time, parts, values in reading.cells(reply):
+                _add_up(sums, reading, time // step * step, parts, values)
+        totals, series = _tally(step, sums[""]).series("")
+        groups = {name: _tally(step, sums[DIMENSIONS[name]]).groups() for name in SHOWN}
         return Breakdown(totals, dict(series), groups)
 
     async def totals(self, key_id: str | None, start: float, end: float) -> Use:
@@ -95,8 +90,8 @@ class Overview:
         )
         upper: defaultdict[bytes, float] = defaultdict(float)
         for found in busiest:
-            for member, requests in found:
-                upper[member] += requests
+            for member, count_of in found:
+                upper[member] += count_of
         candidates = [key_id.decode() for key_id in nlargest(count + SPARE, upper, key=upper.__getitem__)]
         uses = await self._totals(candidates, start, end)
         ranked = sorted(zip(candidates, uses, strict=True), key=lambda pair: (-pair[1].requests, pair[0]))
@@ -104,23 +99,13 @@ class Overview:
 
     async def _totals(self, key_ids: Sequence[str | None], start: float, end: float) -> list[Use]:
         plan = await self._usage.plan(None, start, end, fine=False, grouped=False)
-        wanted = [(place, hash_) for place, key_id in enumerate(key_ids) for hash_ in hashes(key_id, plan)]
-        # Those of one hour or day are the same for every key.
-        buckets = {(hash_.begins, hash_.size): _buckets(hash_) for place, hash_ in wanted if place == 0}
-        # Of a day of hours only what is wanted, for its groups are many; an hour of minutes has none.
-        replies = await self._read(
-            [
-                ("HMGET", hash_.name, *buckets[hash_.begins, hash_.size]) if hash_.size == HOUR else ("HGETALL", hash_.name)
-                for _, hash_ in wanted
-            ]
-        )
+        wanted = [(place, reading) for place, key_id in enumerate(key_ids) for reading in readings(key_id, plan)]
+        replies = await self._read([reading.command for _, reading in wanted])
         totals: list[Values] = [[] for _ in key_ids]
-        for (place, hash_), reply in zip(wanted, replies, strict=True):
-            times = buckets[hash_.begins, hash_.size]
-            found = zip(times, reply, strict=True) if hash_.size == HOUR else reply.items()
-            for bucket, packed in found:
-                if packed is not None and bucket in times:
-                    add_list(totals[place], _decode(packed))
+        for (place, reading), reply in zip(wanted, replies, strict=True):
+            for _, parts, values in reading.cells(reply):
+                if "" in parts:
+                    add_list(totals[place], values)
         return [use_of(total) for total in totals]
 
     async def _read(self, commands: Sequence[Command], most: int = AT_A_TIME) -> list[Any]:
@@ -133,34 +118,15 @@ class Overview:
         return replies
 
 
-def _buckets(hash_: StoredHash) -> dict[bytes, float]:
-    """The wanted buckets of a hash, by the field of their sums, with their beginnings."""
-    size = HOUR if hash_.size < HOUR else DAY
-    times = [(number, float(hash_.begins + number * hash_.size)) for number in range(size // hash_.size)]
-    return {b"%d" % number: time for number, time in times if inside(time, hash_.wanted)}
-
-
-def _add_up(sums: dict[bytes, dict[int, Values]], hash_: StoredHash, fields: dict[bytes, bytes], step: int) -> None:
-    """Add the wanted buckets of a hash, by group as it is stored (none: `b""`) and step."""
-    steps = {bucket: int(time // step) * step for bucket, time in _buckets(hash_).items()}
-    for field, packed in fields.items():
-        bucket, _, group = field.partition(b"|")
-        at = steps.get(bucket)
-        if at is None or not (group or hash_.totals):
+def _add_up(sums: dict[str, dict[str, dict[int, Values]]], reading: Reading, at: int, parts: list[str], values: Values) -> None:
+    """Add a cell by dimension (none: the totals), group and step."""
+    for part in parts:
+        dimension, _, group = part.partition("|")
+        if not (part or reading.totals):
             continue
-        points = sums.get(group)
-        if points is None:
-            points = sums[group] = {}
-        values = points.get(at)
-        if values is None:
-            points[at] = _decode(packed)
-        else:
-            add_list(values, _decode(packed))
-
-
-def _of_kind(sums: dict[bytes, dict[int, Values]], kind: str) -> dict[str, dict[int, Values]]:
-    prefix = f"{kind}|".encode()
-    return {group.removeprefix(prefix).decode(): points for group, points in sums.items() if group.startswith(prefix)}
+        points = sums[dimension].setdefault(group, {})
+        known = points.get(at)
+        points[at] = values if known is None else added(known, values)
 
 
 def _tally(step: int, groups: dict[str, dict[int, Values]]) -> Tally:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from sidecar.control.blocks import key_mask
 from sidecar.control.metrics.counts import Delta, Fields
+from sidecar.control.nested import packed
 from sidecar.control.series import DAY, SeriesBuilder, Sum
 from sidecar.control.sums import Block, Row, Sums
 from sidecar.events.record import Request
+from sidecar.keys.use import KEY
 from sidecar.store import names
 
 _MAX_AGENT = 128
@@ -25,11 +28,14 @@ class Work:
     plan: list[list[Any]] = field(default_factory=list)
     totals: Fields = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
+    size: int = 1
+    """About how many fields and members it changes: what it costs the store."""
 
-    def step(self, kind: str, what: object, *keys: str, expires_at: int = 0) -> None:
+    def step(self, kind: str, what: list[Any], *keys: str, expires_at: int = 0) -> None:
         """Add a step."""
         self.plan.append([kind, expires_at, what])
         self.keys.extend(keys)
+        self.size += len(what) // 2
 
 
 class Planner:
@@ -45,8 +51,7 @@ class Planner:
         works: dict[int, Work] = {}
         for shard, fields in counts.items():
             _work(works, shard).totals = fields
-        for shard, series in self._series.minutes(sums).items():
-            _add_sums(_work(works, shard), series)
+        _add_sums(works, self._series.minutes(sums))
         for row in sums.rows:
             if row.quota:
                 _settle(_work(works, row.shard), row)
@@ -61,41 +66,38 @@ class Planner:
     def details(self, sums: Sums) -> dict[int, Work]:
         """What may wait while there is much to do: groups, hours, which keys were used and how."""
         works: dict[int, Work] = {}
-        for shard, series in self._series.details(sums).items():
-            _add_sums(_work(works, shard), series)
-        uses: dict[tuple[int, str], list[Any]] = {}
+        _add_sums(works, self._series.details(sums))
+        uses: dict[int, dict[str, dict[str, list[Any]]]] = {}
         active: dict[tuple[int, int], dict[str, int]] = {}
-        latest: dict[int, dict[str, float]] = {}
         for row in sums.rows:
             key_id = row.sample.key_id
             if key_id and row.requests:
-                self._use(uses.setdefault((row.shard, key_id), [0.0, {}]), row)
+                self._use(uses.setdefault(row.shard, {}).setdefault(key_id, {KEY: [0.0]}), row)
                 used = active.setdefault((row.shard, int(row.last) // DAY), {})
                 used[key_id] = used.get(key_id, 0) + row.requests
-        for (shard, key_id), use in uses.items():
-            for secret in use[1].values():
-                secret[2:] = _newest_first(secret[2]), _newest_first(secret[3])
-            _work(works, shard).step("use", use, names.use(key_id))
-            latest.setdefault(shard, {})[key_id] = use[0]
-        for shard, times in latest.items():
-            _work(works, shard).step("latest", times, names.recent(shard))
+        for shard, of_keys in uses.items():
+            work = _work(works, shard)
+            work.step("use", _flat({key_id: packed(use) for key_id, use in of_keys.items()}), names.use(shard))
+            work.step("latest", [each for key_id, use in of_keys.items() for each in (use[KEY][0], key_id)], names.recent(shard))
         for (shard, day), used in active.items():
-            _work(works, shard).step("counts", used, names.active(shard, day), expires_at=(day + 1) * DAY + self._active_for)
+            _work(works, shard).step("counts", _flat(used), names.active(shard, day), expires_at=(day + 1) * DAY + self._active_for)
         return works
 
-    def _use(self, use: list[Any], row: Row) -> None:
+    def _use(self, use: dict[str, list[Any]], row: Row) -> None:
         event = row.sample
-        use[0] = max(use[0], row.last)
+        if row.last > use[KEY][0]:
+            use[KEY][0] = row.last
         if not event.secret_id:
             return
-        secret = use[1].get(event.secret_id)
+        secret = use.get(event.secret_id)
         if secret is None:
-            secret = use[1][event.secret_id] = [0.0, 0, {}, {}]
-        secret[0] = max(secret[0], row.last)
+            secret = use[event.secret_id] = [0.0, 0, [], []]
+        if row.last > secret[0]:
+            secret[0] = row.last
         secret[1] += row.requests
         for client, agent in row.callers:
-            secret[2][self._network(client)] = row.last
-            secret[3][agent[:_MAX_AGENT]] = row.last
+            _put_first(secret[2], self._network(client))
+            _put_first(secret[3], agent[:_MAX_AGENT])
 
 
 def _work(works: dict[int, Work], shard: int) -> Work:
@@ -105,9 +107,14 @@ def _work(works: dict[int, Work], shard: int) -> Work:
     return work
 
 
-def _add_sums(work: Work, series: list[Sum]) -> None:
-    for each in series:
-        work.step("sums", each.fields, each.name, expires_at=each.expires_at)
+def _add_sums(works: dict[int, Work], series: list[tuple[int, Sum]]) -> None:
+    for shard, each in series:
+        _work(works, shard).step("sums", _flat(each.fields), each.name, expires_at=each.expires_at)
+
+
+def _flat(fields: Mapping[str, Any]) -> list[Any]:
+    """Names and values in turn: the form in which the script hands them to the store."""
+    return list(chain.from_iterable(fields.items()))
 
 
 def _settle(work: Work, row: Row) -> None:
@@ -120,5 +127,11 @@ def _total(event: Request) -> int:
     return event.tokens.input + event.tokens.output
 
 
-def _newest_first(seen: dict[str, float]) -> list[str]:
-    return sorted(seen, key=seen.__getitem__, reverse=True)[:_RECENT]
+def _put_first(seen: list[str], name: str) -> None:
+    """Have `name` first among the latest few."""
+    if seen and seen[0] == name:
+        return
+    if name in seen:
+        seen.remove(name)
+    seen.insert(0, name)
+    del seen[_RECENT:]

@@ -1,21 +1,25 @@
 """What is known of the use of keys, kept apart from their records: a use must not flush every cache.
 
-The fold writes it, one hash for each key (`names.use`), in the script that moves its position:
-
-- `last_used_at`: Unix seconds, as text
-- `<secret id>:last_used_at`, `<secret id>:requests`: the same, and a count, for each secret
-- `<secret id>:networks`, `<secret id>:agents`: JSON lists of the latest distinct ones, newest first
+The fold writes it, one hash for each shard (`names.use`), in the script that moves its position. A value is a
+MessagePack map, by key id: secret id → [Unix seconds of the latest use, requests, networks, agents], the lists being
+the latest few distinct ones, newest first; under the empty id stands [Unix seconds] for the key itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from sidecar.store import names
 from sidecar.store.client import Store
+
+KEY = ""
+"""The id under which stands what belongs to the key itself."""
+
+_decode = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +42,16 @@ class Use:
 
 async def read_uses(store: Store, key_ids: Sequence[str]) -> dict[str, Use]:
     """The use of each key that was ever used, in one trip; raises StoreUnavailable."""
-    replies = await store.pipeline([("HGETALL", names.use(key_id)) for key_id in key_ids])
-    return {key_id: parse(reply) for key_id, reply in zip(key_ids, replies, strict=True) if reply}
+    replies = await store.pipeline([("HGET", names.use(names.shard_of(key_id)), key_id) for key_id in key_ids])
+    return {key_id: parse(reply) for key_id, reply in zip(key_ids, replies, strict=True) if reply is not None}
 
 
-def parse(fields: dict[bytes, bytes]) -> Use:
-    """Read the hash; fields that a newer version added are passed over."""
-    texts = {name.decode(): value for name, value in fields.items()}
-    last = texts.get("last_used_at")
-    ids = {name.partition(":")[0] for name in texts if ":" in name}
-    return Use(float(last) if last is not None else None, {secret_id: _secret(texts, secret_id) for secret_id in ids})
+def parse(packed: bytes) -> Use:
+    """Read a value; what a newer version added to a list is passed over."""
+    found = _decode(packed)
+    own = found.pop(KEY, None)
+    return Use(float(own[0]) if own else None, {secret_id: _secret(*values[:4]) for secret_id, values in found.items()})
 
 
-def _secret(texts: dict[str, bytes], secret_id: str) -> SecretUse:
-    def names_of(field_name: str) -> tuple[str, ...]:
-        return msgspec.json.decode(texts.get(f"{secret_id}:{field_name}", b"[]"), type=tuple[str, ...])
-
-    return SecretUse(
-        float(texts.get(f"{secret_id}:last_used_at", b"0")),
-        int(texts.get(f"{secret_id}:requests", b"0")),
-        names_of("networks"),
-        names_of("agents"),
-    )
+def _secret(last_used_at: float, requests: int, networks: Sequence[str], agents: Sequence[str]) -> SecretUse:
+    return SecretUse(float(last_used_at), int(requests), tuple(networks), tuple(agents))

@@ -60,12 +60,12 @@ def limit(key_id: str, what: str) -> str:
     return f"sidecar:{{u{shard_of(key_id)}}}:limit:{key_id}:{what}"
 
 
-def use(key_id: str) -> str:
-    """Hash: use of the key and of each of its secrets; apart from the record, or each use would flush every cache.
+def use(shard: int) -> str:
+    """Hash: use of each key and of its secrets, by key id; apart from the record, or each use would flush every cache.
 
-    Written by the ledger, read by `sidecar.keys.use`, which says what the fields are.
+    Written by the ledger, read by `sidecar.keys.use`, which says what the values are.
     """
-    return f"sidecar:{{u{shard_of(key_id)}}}:use:{key_id}"
+    return f"sidecar:{{u{shard}}}:use"
 
 
 def positions(shard: int) -> str:
@@ -78,9 +78,9 @@ def mark(shard: int) -> str:
     return f"sidecar:{{u{shard}}}:mark"
 
 
-def series(shard: int, subject: str, step: str, bucket: int) -> str:
-    """Hash of usage sums: `step` is `m` (an hour of minutes), `g` (the same by group) or `h` (a day of hours)."""
-    return f"sidecar:{{u{shard}}}:{step}:{subject}:{bucket}"
+def series(shard: int, step: str, number: int) -> str:
+    """Hash of usage sums of all keys of a shard: `step` is a name in control/series.py's SERIES, `number` that of a span since 1970."""
+    return f"sidecar:{{u{shard}}}:{step}:{number}"
 
 
 def totals(shard: int, instance: str) -> str:

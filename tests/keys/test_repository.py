@@ -285,8 +285,8 @@ async def test_a_dead_store_is_not_a_missing_key(keys: Keys, valkey: Server) -> 
 
 
 async def test_uses(keys: Keys) -> None:
-    await keys.store.call("HSET", names.use("key_a"), "last_used_at", "12.5", "sec_1:last_used_at", "12.5", "sec_1:requests", 3)
-    await keys.store.call("HSET", names.use("key_a"), "sec_1:networks", '["10.0.0.0/24"]', "sec_1:agents", '["curl"]', "sec_1:news", "x")
+    use = {"": [12.5], "sec_1": [12.5, 3, ["10.0.0.0/24"], ["curl"], "what a newer version knows"]}
+    await keys.store.call("HSET", names.use(names.shard_of("key_a")), "key_a", msgspec.msgpack.encode(use))
     uses = await keys.repository.uses(["key_a", "key_b"])
     assert set(uses) == {"key_a"}
     assert uses["key_a"].last_used_at == 12.5

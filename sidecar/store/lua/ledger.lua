@@ -3,14 +3,16 @@
 --
 -- KEYS[1] positions  KEYS[2] totals  KEYS[3] call index  KEYS[4] call blocks  KEYS[5..] those of the plan's steps in turn
 -- ARGV[1] spool id   ARGV[2] position that this shard must be at   ARGV[3] position afterwards
--- ARGV[4] MessagePack: totals, field -> nested sums   ARGV[5] seconds that totals are kept
+-- ARGV[4] MessagePack: totals, names and sums in turn   ARGV[5] seconds that totals are kept
 -- ARGV[6] MessagePack: the plan, steps of {kind, expires at (0: never), what}; each takes one key, a quota two
---   kind 'sums': a hash, field -> nested sums
---   kind 'latest': a sorted set, member -> what its score is at least
---   kind 'counts': a sorted set, member -> what its score grows by
---   kind 'use': a key's use, {latest time, secret id -> {latest time, requests, networks, agents}}, newest first
+--   kind 'sums': a hash, names and packed sums in turn
+--   kind 'use': the use of keys, names and packed maps of secret id -> {latest time, requests, networks, agents} in turn
+--   kind 'latest': a sorted set, what a score is at least and its member in turn
+--   kind 'counts': a sorted set, members and what their scores grow by in turn
 --   kind 'quota': holds and counts of a key, pairs of {quota_period, tokens}
 -- ARGV[7..] blocks of the call log, five each: number of calls, first and last time, key mask, block
+--
+-- What is packed stays packed unless there is something to add it to: most fields of many keys are new.
 --
 -- Returns {1, position} when applied, {0, position} with the position that the shard is really at when not.
 
@@ -33,109 +35,85 @@ local function add(into, delta)
   end
 end
 
--- Lua's `unpack` takes some thousand arguments, so long lists go in parts.
+-- Lua's `unpack` takes some thousand arguments, so long lists go in parts. Even, for names and values come in pairs.
 local PART = 1000
 
-local function add_sums(hash, fields)
-  local names = {}
-  for name in pairs(fields) do
-    names[#names + 1] = name
-  end
+-- Merges `flat`, names and packed values in turn, into a hash; returns how many names are new.
+local function merge(hash, flat, into)
   local created = 0
-  for first = 1, #names, PART do
-    local last = math.min(first + PART - 1, #names)
-    local old = redis.call('HMGET', hash, unpack(names, first, last))
-    local set = {}
-    for i = first, last do
-      local value = fields[names[i]]
-      local packed = old[i - first + 1]
-      if packed then
-        local sums = cmsgpack.unpack(packed)
-        if type(value) == 'table' then
-          add(sums, value)
-        else
-          sums = sums + value
-        end
-        value = sums
-      end
-      set[#set + 1] = names[i]
-      set[#set + 1] = cmsgpack.pack(value)
+  for first = 1, #flat, PART do
+    local last = math.min(first + PART - 1, #flat)
+    local names = {}
+    for i = first, last, 2 do
+      names[#names + 1] = flat[i]
     end
-    created = created + redis.call('HSET', hash, unpack(set))
+    for i, packed in ipairs(redis.call('HMGET', hash, unpack(names))) do
+      if packed then
+        local place = first + 2 * i - 1
+        local mine = cmsgpack.unpack(packed)
+        into(mine, cmsgpack.unpack(flat[place]))
+        flat[place] = cmsgpack.pack(mine)
+      end
+    end
+    created = created + redis.call('HSET', hash, unpack(flat, first, last))
   end
   return created
 end
 
 local RECENT = 8
 
--- The names of `seen` and then those of `packed`, a JSON list, newest first; nil when that changes nothing.
-local function recent(packed, seen)
-  if packed and #seen == 1 and cjson.encode(seen) == packed:sub(1, -2):match('^[^,]*') .. ']' then
-    return nil
+-- The names of `seen`, the newer ones, and then those of `known`.
+local function recent(seen, known)
+  if #seen == 1 and seen[1] == known[1] then
+    return known
   end
-  local kept, known = {}, {}
-  for _, names in ipairs({seen, packed and cjson.decode(packed) or {}}) do
+  local kept, taken = {}, {}
+  for _, names in ipairs({seen, known}) do
     for _, name in ipairs(names) do
-      if not known[name] and #kept < RECENT then
-        known[name] = true
+      if not taken[name] and #kept < RECENT then
+        taken[name] = true
         kept[#kept + 1] = name
       end
     end
   end
-  local merged = cjson.encode(kept)
-  return merged ~= packed and merged or nil
+  return kept
 end
 
-local function later(old, time)
-  return (not old or tonumber(old) < time) and string.format('%.3f', time) or nil
-end
-
-local function add_use(hash, use)
-  local names = {'last_used_at'}
-  for id in pairs(use[2]) do
-    for _, field in ipairs({':last_used_at', ':requests', ':networks', ':agents'}) do
-      names[#names + 1] = id .. field
+local function add_use(mine, use)
+  for id, new in pairs(use) do
+    local old = mine[id]
+    if old then
+      old[1] = math.max(old[1], new[1])
+      if new[2] then
+        old[2] = old[2] + new[2]
+        old[3] = recent(new[3], old[3])
+        old[4] = recent(new[4], old[4])
+      end
+    else
+      mine[id] = new
     end
   end
-  local old, set = {}, {}
-  for i, value in ipairs(redis.call('HMGET', hash, unpack(names))) do
-    old[names[i]] = value
-  end
-  local function put(name, value)
-    if value then
-      set[#set + 1] = name
-      set[#set + 1] = value
-    end
-  end
-  put('last_used_at', later(old['last_used_at'], use[1]))
-  for id, secret in pairs(use[2]) do
-    put(id .. ':last_used_at', later(old[id .. ':last_used_at'], secret[1]))
-    put(id .. ':requests', string.format('%d', (old[id .. ':requests'] or 0) + secret[2]))
-    put(id .. ':networks', recent(old[id .. ':networks'], secret[3]))
-    put(id .. ':agents', recent(old[id .. ':agents'], secret[4]))
-  end
-  if #set > 0 then
-    redis.call('HSET', hash, unpack(set))
-  end
-  return 0
 end
 
 local KINDS = {
-  sums = function(key, fields) return add_sums(KEYS[key], fields), 1 end,
-  latest = function(key, times)
-    for member, time in pairs(times) do
-      redis.call('ZADD', KEYS[key], 'GT', string.format('%.3f', time), member)
+  sums = function(key, flat) return merge(KEYS[key], flat, add), 1 end,
+  use = function(key, flat) return merge(KEYS[key], flat, add_use), 1 end,
+  latest = function(key, flat)
+    for i = 1, #flat, 2 do
+      flat[i] = string.format('%.3f', flat[i])
+    end
+    for first = 1, #flat, PART do
+      redis.call('ZADD', KEYS[key], 'GT', unpack(flat, first, math.min(first + PART - 1, #flat)))
     end
     return 0, 1
   end,
-  counts = function(key, counts)
+  counts = function(key, flat)
     local created = 1 - redis.call('EXISTS', KEYS[key])
-    for member, count in pairs(counts) do
-      redis.call('ZINCRBY', KEYS[key], count, member)
+    for i = 1, #flat, 2 do
+      redis.call('ZINCRBY', KEYS[key], flat[i + 1], flat[i])
     end
     return created, 1
   end,
-  use = function(key, use) return add_use(KEYS[key], use), 1 end,
   quota = function(key, uses)
     for _, use in ipairs(uses) do
       settle_quota(KEYS[key], KEYS[key + 1], use[1], use[2])
@@ -154,8 +132,8 @@ for _, step in ipairs(cmsgpack.unpack(ARGV[6])) do
 end
 
 local totals = cmsgpack.unpack(ARGV[4])
-if next(totals) then
-  add_sums(KEYS[2], totals)
+if #totals > 0 then
+  merge(KEYS[2], totals, add)
   redis.call('EXPIRE', KEYS[2], ARGV[5])
 end
 
