@@ -21,8 +21,9 @@ class KeyUse:
             key_id = row.sample.key_id
             if key_id:
                 self._keys.used(key_id, row.last)
+                counted, second = key_id in self._keys.records, int(row.last)
                 for client, _ in row.callers:
-                    self._networks.seen(key_id, client, int(row.last))
+                    self._networks.seen(key_id, client, second, counted=counted)
 
     def retire(self, spool_id: str) -> None:
         """Nothing is kept for a spool."""

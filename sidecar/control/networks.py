@@ -44,10 +44,11 @@ class Networks:
             network = self._of_client[client] = network_of(client)
         return network
 
-    def seen(self, key_id: str, client: str, second: int) -> None:
-        """Note a request."""
+    def seen(self, key_id: str, client: str, second: int, *, counted: bool = True) -> None:
+        """Note a request; `counted` says whether `count` will be asked for its key."""
         network = self.name(client)
-        _note(self._by_key.setdefault(key_id, {}), network, second, MAX_NETWORKS)
+        if counted:
+            _note(self._by_key.setdefault(key_id, {}), network, second, MAX_NETWORKS)
         source = self._by_source.get(network)
         if source is None:
             source = self._by_source[network] = {}

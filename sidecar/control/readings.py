@@ -26,8 +26,6 @@ class Reading:
     bucket: int
     """Seconds of each."""
     wanted: tuple[Range, ...]
-    totals: bool
-    """Whether its totals count; where they do not, its groups stand beside another series' totals."""
 
     def cells(self, reply: Sequence[bytes | None]) -> Iterator[tuple[int, list[str], Values]]:
         """When a wanted bucket begins, the parts under which its values count, and these; the part of a total is empty."""
@@ -41,11 +39,11 @@ class Reading:
                     yield time, parts, values
 
 
-def readings(key_id: str | None, plan: Cut, *, grouped: bool = False, days: set[int] | None = None) -> list[Reading]:
-    """What covers `plan` for a key, or for all together; of the days in `days` alone. `grouped`: minutes by group, too."""
+def readings(key_id: str | None, plan: Cut, *, days: set[int] | None = None) -> list[Reading]:
+    """What covers `plan` for a key, or for all together; of the days in `days` alone."""
     subject, shard = (ALL, GLOBAL_SHARD) if key_id is None else (key_id, names.shard_of(key_id))
     made = []
-    for step, ranges in (("h", plan.hours), ("m", plan.minutes), *([("g", plan.minutes)] if grouped else [])):
+    for step, ranges in (("h", plan.hours), ("m", plan.minutes)):
         span = SERIES[step].span
         for number in numbers(ranges, span):
             if days is None or number * span // DAY in days:
@@ -73,7 +71,7 @@ def _reading(step: str, shard: int, subject: str, number: int, ranges: tuple[Ran
     slices = [place for place in range(layout.span // size) if _touches(begins + place * size, begins + (place + 1) * size, ranges)]
     command = ("HMGET", names.series(shard, step, number), *(f"{subject}|{place}" for place in slices))
     wanted = tuple(each for each in ranges if each[0] < end and each[1] > begins)
-    return Reading(command, begins, layout.bucket, wanted, totals=step != "g")
+    return Reading(command, begins, layout.bucket, wanted)
 
 
 def _touches(first: int, last: int, ranges: tuple[Range, ...]) -> bool:

@@ -1,11 +1,10 @@
 """Usage series: what is summed, in which buckets, and under which names it is kept.
 
-There are three series (`SERIES`), each in hashes that all keys of a shard share: an hour of minutes (`m`), the
-same by group for a shorter time (`g`), and a day of hours with their groups (`h`). A field is
-`<subject>|<slice>`: a key, or all keys together (ALL, in shard 0), and a few buckets that follow each other. Its
-value is a MessagePack map from `<bucket><SEPARATOR><part>...` to a list in the order of MEASURES, without
-trailing zeros. A list counts under every part of its name: the empty part is the total, the others are
-`<dimension>|<value>`. So what a key did in an hour is one small field, whatever it is asked for later.
+There are two series (`SERIES`), each in hashes that all keys of a shard share: an hour of minutes (`m`) and a
+day of hours (`h`). A field is `<subject>|<slice>`: a key, or all keys together (ALL, in shard 0), and a few
+buckets that follow each other. Its value is a MessagePack map from `<bucket><SEPARATOR><part>...` to a list in the
+order of MEASURES, without trailing zeros. A list counts under every part of its name: the empty part is the
+total, the others are `<dimension>|<value>`. So what a key did is one small field, whatever it is asked for later.
 """
 
 from __future__ import annotations
@@ -43,8 +42,6 @@ MEASURES = (
 DIMENSIONS = {"model": "m", "route": "r", "outcome": "o", "reason": "c"}
 SEPARATOR = "\x1f"
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-GROUP_MINUTES = 2 * DAY
-"""Seconds for which minutes are kept by group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +53,8 @@ class Layout:
     slice: int
 
 
-SERIES = {"m": Layout(MINUTE, HOUR, 10), "g": Layout(MINUTE, HOUR, 1), "h": Layout(HOUR, DAY, 1)}
-"""Ten minutes share a field because a busy key has all of them, and a field costs more than what is in it."""
+SERIES = {"m": Layout(MINUTE, HOUR, 5), "h": Layout(HOUR, DAY, 1)}
+"""Some minutes share a field because a busy key has all of them, and a field costs more than what is in it."""
 
 Values = list[float]
 Cells = dict[str, Values]
@@ -130,43 +127,33 @@ class SeriesBuilder:
 
     def minutes(self, sums: Sums) -> list[tuple[int, Sum]]:
         """With their shards, the minutes of every key and, in shard 0, of all together."""
-        series = _Series("m", self._retention.minutes)
-        together: dict[int, Values] = {}
-        for shard, key_id, time, _, values in self._found(sums, grouped=False):
-            series.add(shard, key_id, time, _TOTAL, values)
-            minute = time // MINUTE
-            known = together.get(minute)
-            together[minute] = values if known is None else added(known, values)
-        for minute, values in together.items():
-            series.add(GLOBAL_SHARD, ALL, minute * MINUTE, _TOTAL, values)
-        return list(series.sums())
+        return self._build("m", self._retention.minutes, sums)
 
-    def details(self, sums: Sums) -> list[tuple[int, Sum]]:
-        """With their shards, minutes by group and hours with their groups."""
-        groups = _Series("g", min(self._retention.minutes, GROUP_MINUTES))
-        hours = _Series("h", self._retention.hours)
+    def hours(self, sums: Sums) -> list[tuple[int, Sum]]:
+        """The same of hours."""
+        return self._build("h", self._retention.hours, sums)
+
+    def _build(self, step: str, keep: float, sums: Sums) -> list[tuple[int, Sum]]:
+        series = _Series(step, keep)
+        size = SERIES[step].bucket
         together: dict[tuple[int, str], Values] = {}
-        for shard, key_id, time, parts, values in self._found(sums, grouped=True):
-            if parts != _TOTAL:
-                groups.add(shard, key_id, time, parts, values)
-            hours.add(shard, key_id, time, parts, values)
-            place = (time // MINUTE, parts)
+        for shard, key_id, time, parts, values in self._found(sums):
+            series.add(shard, key_id, time, parts, values)
+            place = (time // size, parts)
             known = together.get(place)
             together[place] = values if known is None else added(known, values)
-        for (minute, parts), values in together.items():
+        for (bucket, parts), values in together.items():
             # Of all keys together every combination of groups occurs, so each group has sums of its own.
             for part in split(parts):
-                if part:
-                    groups.add(GLOBAL_SHARD, ALL, minute * MINUTE, SEPARATOR + part, values)
-                hours.add(GLOBAL_SHARD, ALL, minute * MINUTE, SEPARATOR + part, values)
-        return [*groups.sums(), *hours.sums()]
+                series.add(GLOBAL_SHARD, ALL, bucket * size, SEPARATOR + part, values)
+        return list(series.sums())
 
-    def _found(self, sums: Sums, *, grouped: bool) -> Iterator[tuple[int, str, int, str, Values]]:
+    def _found(self, sums: Sums) -> Iterator[tuple[int, str, int, str, Values]]:
         """Shard, key, time, parts, and what is to be added there."""
         for row in sums.rows:
             event = row.sample
             if event.key_id:
-                yield row.shard, event.key_id, int(event.time), self._parts(event) if grouped else _TOTAL, _values(row)
+                yield row.shard, event.key_id, int(event.time), self._parts(event), _values(row)
         for interim in sums.interim:
             if interim.key_id:
                 values: Values = [0, 0.0, interim.bytes_in, interim.bytes_out]

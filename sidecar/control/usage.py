@@ -9,7 +9,7 @@ from typing import Any
 from sidecar.control.calls import Calls, Wanted
 from sidecar.control.queries import GroupBy, Step, UsageReport
 from sidecar.control.readings import Reading, readings
-from sidecar.control.series import DAY, DIMENSIONS, GROUP_MINUTES, HOUR, MINUTE, Retention, Values, values_of
+from sidecar.control.series import DAY, DIMENSIONS, HOUR, MINUTE, Retention, Values, values_of
 from sidecar.control.usage_span import STEPS, Cut, cut, down, minutes_kept_from, numbers, up
 from sidecar.control.usage_tally import Tally
 from sidecar.events.record import Request
@@ -37,9 +37,9 @@ class Usage:
         if key_id is not None and group_by in ("key", "owner"):
             raise ValueError(f"the use of one key cannot be grouped by {group_by}")
         dimension = DIMENSIONS.get(group_by or "", "")
-        plan = await self.plan(key_id, start, end, fine=step == "1m", grouped=bool(dimension))
+        plan = await self.plan(key_id, start, end, fine=step == "1m")
         tally = Tally(STEPS[step])
-        await self._read(tally, [(each, None) for each in readings(key_id, plan, grouped=bool(dimension))], dimension)
+        await self._read(tally, [(each, None) for each in readings(key_id, plan)], dimension)
         events = [
             event for first, last in plan.calls async for event in self._calls.find(Wanted(key_id, start=first, end=last)) if event.key_id
         ]
@@ -62,10 +62,9 @@ class Usage:
             tally.groups() if group_by else None,
         )
 
-    async def plan(self, key_id: str | None, start: float | None, end: float | None, *, fine: bool, grouped: bool) -> Cut:
-        """What to read for a span; widened where what it asks for is no longer kept. `grouped`: by group, too."""
+    async def plan(self, key_id: str | None, start: float | None, end: float | None, *, fine: bool) -> Cut:
+        """What to read for a span; widened where what it asks for is no longer kept."""
         now = self._clock()
-        minutes = min(self._retention.minutes, GROUP_MINUTES) if grouped else self._retention.minutes
         first = down(now - self._retention.hours, DAY) if start is None else start
         # Nothing has ended after now: its minute need not be cut. Workers' clocks are this machine's.
         last = up(now, DAY) + DAY if end is None else up(end, MINUTE) if end >= now else end
@@ -75,7 +74,7 @@ class Usage:
         return cut(
             first,
             last,
-            minutes_from=minutes_kept_from(now, minutes),
+            minutes_from=minutes_kept_from(now, self._retention.minutes),
             # Under load hours come into the store a little later than minutes.
             hours_until=down(now - HOUR, HOUR),
             calls_from=calls_from,
@@ -99,8 +98,7 @@ class Usage:
             for time, parts, values in reading.cells(reply):
                 for part in parts:
                     if not part:
-                        if reading.totals:
-                            tally.add(time, values, group)
+                        tally.add(time, values, group)
                     elif dimension and part.startswith(prefix):
                         tally.add(time, values, part.removeprefix(prefix))
 

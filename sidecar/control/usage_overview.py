@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecar.control.nested import add_list
 from sidecar.control.queries import UsageGroup, Use
-from sidecar.control.readings import Reading, hours_of, readings, requests
+from sidecar.control.readings import hours_of, readings, requests
 from sidecar.control.series import DAY, DIMENSIONS, HOUR, Values, added
 from sidecar.control.usage import Usage
 from sidecar.control.usage_span import numbers
@@ -63,13 +63,13 @@ class Overview:
 
     async def breakdown(self, key_id: str | None, start: float, end: float, step: int) -> Breakdown:
         """The use of one key, or of all together, over [start, end) in steps of `step` seconds."""
-        plan = await self._usage.plan(key_id, start, end, fine=step < HOUR, grouped=True)
-        wanted = readings(key_id, plan, grouped=True)
+        plan = await self._usage.plan(key_id, start, end, fine=step < HOUR)
+        wanted = readings(key_id, plan)
         replies = await self._read([reading.command for reading in wanted], most=WHOLE_AT_A_TIME)
         sums: dict[str, dict[str, dict[int, Values]]] = {kind: {} for kind in ("", *DIMENSIONS.values())}
         for reading, reply in zip(wanted, replies, strict=True):
             for time, parts, values in reading.cells(reply):
-                _add_up(sums, reading, time // step * step, parts, values)
+                _add_up(sums, time // step * step, parts, values)
         totals, series = _tally(step, sums[""]).series("")
         groups = {name: _tally(step, sums[DIMENSIONS[name]]).groups() for name in SHOWN}
         return Breakdown(totals, dict(series), groups)
@@ -98,7 +98,7 @@ class Overview:
         return [(key_id, use) for key_id, use in ranked[:count] if use.requests]
 
     async def _totals(self, key_ids: Sequence[str | None], start: float, end: float) -> list[Use]:
-        plan = await self._usage.plan(None, start, end, fine=False, grouped=False)
+        plan = await self._usage.plan(None, start, end, fine=False)
         wanted = [(place, reading) for place, key_id in enumerate(key_ids) for reading in readings(key_id, plan)]
         replies = await self._read([reading.command for _, reading in wanted])
         totals: list[Values] = [[] for _ in key_ids]
@@ -118,12 +118,10 @@ class Overview:
         return replies
 
 
-def _add_up(sums: dict[str, dict[str, dict[int, Values]]], reading: Reading, at: int, parts: list[str], values: Values) -> None:
+def _add_up(sums: dict[str, dict[str, dict[int, Values]]], at: int, parts: list[str], values: Values) -> None:
     """Add a cell by dimension (none: the totals), group and step."""
     for part in parts:
         dimension, _, group = part.partition("|")
-        if not (part or reading.totals):
-            continue
         points = sums[dimension].setdefault(group, {})
         known = points.get(at)
         points[at] = values if known is None else added(known, values)

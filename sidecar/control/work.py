@@ -64,9 +64,9 @@ class Planner:
         return works
 
     def details(self, sums: Sums) -> dict[int, Work]:
-        """What may wait while there is much to do: groups, hours, which keys were used and how."""
+        """What may wait while there is much to do: hours, which keys were used and how."""
         works: dict[int, Work] = {}
-        _add_sums(works, self._series.details(sums))
+        _add_sums(works, self._series.hours(sums))
         uses: dict[int, dict[str, dict[str, list[Any]]]] = {}
         active: dict[tuple[int, int], dict[str, int]] = {}
         for row in sums.rows:

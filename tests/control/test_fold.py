@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.control.ledger import DETAILS, NOW
+from sidecar.control.readings import hours_of, requests
 from sidecar.events.record import Interim, Tokens
+from sidecar.keys.use import read_uses
 from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.names import SHARDS
 from tests.control.support.events import denied, key_id, request
@@ -178,10 +180,13 @@ async def test_details_that_fell_behind_come_in_large_stretches(tmp_path: Path, 
             folding.fold.count()
             await folding.fold.apply(NOW)
     assert folding.fold.lag(DETAILS) > 0
+    keys = [key_id(number) for number in range(5)]
     report = await usage_of(store).usage(None, None, None, "1h", "model")
-    assert (report.totals.requests, report.groups) == (240, [])
+    assert report.totals.requests == sum(group.totals.requests for group in report.groups or []) == 240
+    assert await read_uses(store, keys) == {}
     folding.fold.count()
     await folding.fold.apply(DETAILS)
     assert folding.fold.lag(DETAILS) == folding.fold.backlog() == 0
-    report = await usage_of(store).usage(None, None, None, "1h", "model")
-    assert sum(group.totals.requests for group in report.groups or []) == 240
+    uses = await read_uses(store, keys)
+    assert sum(secret.requests for use in uses.values() for secret in use.secrets.values()) == 240
+    assert sum(map(requests, await store.call(*hours_of(keys[0], int(request().time // 86400), range(24))))) == 48
