@@ -97,8 +97,8 @@ class Ledger:
         shard = entry.shard
         keys = [names.positions(shard), names.totals(shard, self._instance), names.calls(shard), names.call_blocks(shard), *work.keys]
         totals = [each for name, sums in work.totals.items() for each in (name, packed(sums))]
-        args: list[str | bytes | int | float] = [entry.spool_id + entry.lane, entry.expected, entry.end, _encode(totals), TOTALS_KEPT]
-        args.append(_encode(work.plan))
+        args: list[str | bytes | int | float] = [entry.spool_id + entry.lane, entry.expected, entry.end, TOTALS_KEPT]
+        args += [len(totals), _encode(work.plan), *totals, *work.arguments]
         for block in work.blocks:
             args += [len(block.records), repr(block.first), repr(block.last), block.mask, pack(block.records)]
         return _SCRIPT, keys, args
@@ -109,7 +109,7 @@ def _trips(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     fields = 0
     for entry in entries:
         trip.append(entry)
-        fields += entry.work.size
+        fields += len(entry.work.arguments) // 2 + 1
         if fields >= FIELDS_AT_ONCE:
             yield trip
             trip, fields = [], 0

@@ -14,7 +14,8 @@ import msgspec
 Nested: TypeAlias = "dict[str, Any]"
 """str → number, list of numbers, or Nested."""
 
-_encode = msgspec.msgpack.Encoder().encode
+packed = msgspec.msgpack.Encoder().encode
+"""As the store keeps sums."""
 
 
 def add(into: Nested, delta: Nested) -> None:
@@ -40,15 +41,3 @@ def add_list(into: list[Any], delta: list[Any]) -> None:
         into.extend([0] * (len(delta) - len(into)))
     # `map` ends with the shorter one.
     into[: len(delta)] = map(plus, into, delta)
-
-
-def packed(value: object) -> msgspec.Raw:
-    """MessagePack within MessagePack: a string to the script, which unpacks it only when there is something to add it to.
-
-    Not `bytes`, for Redis's cmsgpack knows nothing of the binary strings of MessagePack 2.
-    """
-    data = _encode(value)
-    length = len(data)
-    if length < 0x100:
-        return msgspec.Raw(b"\xd9" + length.to_bytes(1, "big") + data)
-    return msgspec.Raw(b"\xdb" + length.to_bytes(4, "big") + data)

@@ -15,8 +15,6 @@ from functools import lru_cache
 from itertools import zip_longest
 from operator import add as plus
 
-import msgspec
-
 from sidecar.control.metrics.bounded import Bounded
 from sidecar.control.metrics.counts import GLOBAL_SHARD
 from sidecar.control.nested import packed
@@ -59,7 +57,6 @@ SERIES = {"m": Layout(MINUTE, HOUR, 5), "h": Layout(HOUR, DAY, 1)}
 Values = list[float]
 Cells = dict[str, Values]
 """Sums by bucket and parts, as they are stored."""
-_AFTER_TOKENS = MEASURES.index("output_tokens") + 1
 _ERRORS = frozenset({"client_error", "hub_error", "sidecar_error"})
 _DENIED = frozenset({"denied", "rate_limited"})
 _TOTAL = SEPARATOR
@@ -72,7 +69,7 @@ class Sum:
 
     name: str
     expires_at: int
-    fields: dict[str, msgspec.Raw]
+    fields: dict[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,39 +80,63 @@ class Retention:
     hours: float
 
 
-class _Series:
-    """One series of a stretch while it is added up."""
+class _Bucket:
+    """One bucket of a series while it is added up."""
 
-    def __init__(self, step: str, keep: float) -> None:
-        layout = SERIES[step]
-        self._step = step
-        self._keep = int(keep)
-        self._bucket = layout.bucket
-        self._span = layout.span
-        self._slice = layout.slice
-        self._hashes: dict[tuple[int, int], dict[str, Cells]] = {}
+    __slots__ = ("_names", "_prefix", "_shards", "_suffix", "together")
 
-    def add(self, shard: int, subject: str, time: int, parts: str, values: Values) -> None:
+    def __init__(self, shards: list[dict[str, Cells]], slice_: int, number: int) -> None:
+        self._shards = shards
+        self._suffix = f"|{slice_}"
+        self._prefix = str(number)
+        self._names: dict[str, str] = {}
+        self.together: dict[str, Values] = {}
+        """Of all keys, by parts."""
+
+    def add(self, shard: int, subject: str, parts: str, values: Values) -> None:
         """Add to a cell. `values` stays as it is, for it may be what another cell holds."""
-        number = time // self._span
-        place = (shard, number)
-        fields = self._hashes.get(place)
-        if fields is None:
-            fields = self._hashes[place] = {}
-        bucket = (time - number * self._span) // self._bucket
-        field = f"{subject}|{bucket // self._slice}"
-        name = f"{bucket}{parts}"
+        fields = self._shards[shard]
+        name = self._names.get(parts)
+        if name is None:
+            name = self._names[parts] = self._prefix + parts
+        field = subject + self._suffix
         cells = fields.get(field)
         if cells is None:
             fields[field] = {name: values}
         else:
             add_to(cells, name, values)
 
+
+class _Series:
+    """One series of a stretch while it is added up: by span, the fields of every shard."""
+
+    def __init__(self, step: str, keep: float) -> None:
+        self._step = step
+        self._keep = int(keep)
+        self._layout = SERIES[step]
+        self._spans: dict[int, list[dict[str, Cells]]] = {}
+        self.buckets: dict[int, _Bucket] = {}
+        """By number since 1970."""
+
+    def bucket(self, number: int) -> _Bucket:
+        """The bucket with that number, which is not in `buckets` yet."""
+        layout = self._layout
+        in_span = layout.span // layout.bucket
+        span, place = divmod(number, in_span)
+        shards = self._spans.get(span)
+        if shards is None:
+            shards = self._spans[span] = [{} for _ in range(names.SHARDS)]
+        bucket = self.buckets[number] = _Bucket(shards, place // layout.slice, place)
+        return bucket
+
     def sums(self) -> Iterator[tuple[int, Sum]]:
         """Each hash with its shard."""
-        for (shard, number), fields in self._hashes.items():
-            filled = {field: packed(cells) for field, cells in fields.items()}
-            yield shard, Sum(names.series(shard, self._step, number), (number + 1) * self._span + self._keep, filled)
+        for span, shards in self._spans.items():
+            expires_at = (span + 1) * self._layout.span + self._keep
+            for shard, fields in enumerate(shards):
+                if fields:
+                    filled = {field: packed(cells) for field, cells in fields.items()}
+                    yield shard, Sum(names.series(shard, self._step, span), expires_at, filled)
 
 
 class SeriesBuilder:
@@ -136,16 +157,17 @@ class SeriesBuilder:
     def _build(self, step: str, keep: float, sums: Sums) -> list[tuple[int, Sum]]:
         series = _Series(step, keep)
         size = SERIES[step].bucket
-        together: dict[tuple[int, str], Values] = {}
+        buckets = series.buckets
         for shard, key_id, time, parts, values in self._found(sums):
-            series.add(shard, key_id, time, parts, values)
-            place = (time // size, parts)
-            known = together.get(place)
-            together[place] = values if known is None else added(known, values)
-        for (bucket, parts), values in together.items():
-            # Of all keys together every combination of groups occurs, so each group has sums of its own.
-            for part in split(parts):
-                series.add(GLOBAL_SHARD, ALL, bucket * size, SEPARATOR + part, values)
+            number = time // size
+            bucket = buckets.get(number) or series.bucket(number)
+            bucket.add(shard, key_id, parts, values)
+            add_to(bucket.together, parts, values)
+        for bucket in buckets.values():
+            for parts, values in bucket.together.items():
+                # Of all keys together every combination of groups occurs, so each group has sums of its own.
+                for part in split(parts):
+                    bucket.add(GLOBAL_SHARD, ALL, SEPARATOR + part, values)
         return list(series.sums())
 
     def _found(self, sums: Sums) -> Iterator[tuple[int, str, int, str, Values]]:
@@ -153,7 +175,11 @@ class SeriesBuilder:
         for row in sums.rows:
             event = row.sample
             if event.key_id:
-                yield row.shard, event.key_id, int(event.time), self._parts(event), _values(row)
+                # Asked for twice, by minutes and by hours.
+                cell = row.cell
+                if cell is None:
+                    cell = row.cell = (self._parts(event), _values(row))
+                yield row.shard, event.key_id, int(event.time), cell[0], cell[1]
         for interim in sums.interim:
             if interim.key_id:
                 values: Values = [0, 0.0, interim.bytes_in, interim.bytes_out]
@@ -192,18 +218,15 @@ def add_to(cells: dict[str, Values], name: str, values: Values) -> None:
 
 def _values(row: Row) -> Values:
     outcome = row.sample.outcome
-    return _trimmed(
-        [
-            row.requests, row.duration, row.bytes_in, row.bytes_out, row.input, row.output,
-            row.requests if outcome in _ERRORS else 0, row.requests if outcome in _DENIED else 0,
-            row.credits, row.images, row.cached_input, row.cache_creation,
-        ]
-    )  # fmt: skip
-
-
-def _trimmed(values: Values) -> Values:
-    # Most requests have none of what comes after the tokens.
-    end = len(values) if any(values[_AFTER_TOKENS:]) else _AFTER_TOKENS
+    if row.output and outcome == "ok" and not (row.credits or row.images or row.cached_input or row.cache_creation):
+        # Most requests have none of what comes after the tokens.
+        return [row.requests, row.duration, row.bytes_in, row.bytes_out, row.input, row.output]
+    values: Values = [
+        row.requests, row.duration, row.bytes_in, row.bytes_out, row.input, row.output,
+        row.requests if outcome in _ERRORS else 0, row.requests if outcome in _DENIED else 0,
+        row.credits, row.images, row.cached_input, row.cache_creation,
+    ]  # fmt: skip
+    end = len(values)
     while end > 1 and not values[end - 1]:
         end -= 1
     return values[:end]

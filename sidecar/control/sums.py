@@ -65,6 +65,7 @@ class Row:
         "cache_creation",
         "cached_input",
         "callers",
+        "cell",
         "credits",
         "duration",
         "first",
@@ -95,6 +96,8 @@ class Row:
         self.input = self.output = self.cached_input = self.cache_creation = 0
         self.callers: dict[tuple[str, str], int] = {}
         """Requests by client address and User-Agent."""
+        self.cell: tuple[str, list[float]] | None = None
+        """What the series make of it; theirs."""
         self.quota: list[Request] = []
         """Those that must be settled one by one, because their key has a token quota."""
 

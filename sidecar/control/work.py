@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -15,6 +15,7 @@ from sidecar.control.sums import Block, Row, Sums
 from sidecar.events.record import Request
 from sidecar.keys.use import KEY
 from sidecar.store import names
+from sidecar.store.client import Argument
 
 _MAX_AGENT = 128
 _RECENT = 8
@@ -22,20 +23,21 @@ _RECENT = 8
 
 @dataclass(slots=True)
 class Work:
-    """One shard's part: `plan` steps are [kind, expires at, what], each with its names in `keys`."""
+    """One shard's part: `plan` steps are [kind, expires at, number of arguments], each with its names in `keys`."""
 
     keys: list[str] = field(default_factory=list)
     plan: list[list[Any]] = field(default_factory=list)
     totals: Fields = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
-    size: int = 1
-    """About how many fields and members it changes: what it costs the store."""
+    arguments: list[Argument] = field(default_factory=list)
+    """Of all steps, one after the other; in pairs."""
 
-    def step(self, kind: str, what: list[Any], *keys: str, expires_at: int = 0) -> None:
+    def step(self, kind: str, pairs: Iterable[tuple[Argument, Argument]], *keys: str, expires_at: int = 0) -> None:
         """Add a step."""
-        self.plan.append([kind, expires_at, what])
+        before = len(self.arguments)
+        self.arguments.extend(chain.from_iterable(pairs))
+        self.plan.append([kind, expires_at, len(self.arguments) - before])
         self.keys.extend(keys)
-        self.size += len(what) // 2
 
 
 class Planner:
@@ -77,10 +79,10 @@ class Planner:
                 used[key_id] = used.get(key_id, 0) + row.requests
         for shard, of_keys in uses.items():
             work = _work(works, shard)
-            work.step("use", _flat({key_id: packed(use) for key_id, use in of_keys.items()}), names.use(shard))
-            work.step("latest", [each for key_id, use in of_keys.items() for each in (use[KEY][0], key_id)], names.recent(shard))
+            work.step("use", [(key_id, packed(use)) for key_id, use in of_keys.items()], names.use(shard))
+            work.step("latest", [(round(use[KEY][0], 3), key_id) for key_id, use in of_keys.items()], names.recent(shard))
         for (shard, day), used in active.items():
-            _work(works, shard).step("counts", _flat(used), names.active(shard, day), expires_at=(day + 1) * DAY + self._active_for)
+            _work(works, shard).step("counts", used.items(), names.active(shard, day), expires_at=(day + 1) * DAY + self._active_for)
         return works
 
     def _use(self, use: dict[str, list[Any]], row: Row) -> None:
@@ -109,12 +111,7 @@ def _work(works: dict[int, Work], shard: int) -> Work:
 
 def _add_sums(works: dict[int, Work], series: list[tuple[int, Sum]]) -> None:
     for shard, each in series:
-        _work(works, shard).step("sums", _flat(each.fields), each.name, expires_at=each.expires_at)
-
-
-def _flat(fields: Mapping[str, Any]) -> list[Any]:
-    """Names and values in turn: the form in which the script hands them to the store."""
-    return list(chain.from_iterable(fields.items()))
+        _work(works, shard).step("sums", each.fields.items(), each.name, expires_at=each.expires_at)
 
 
 def _settle(work: Work, row: Row) -> None:

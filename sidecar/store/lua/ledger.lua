@@ -3,14 +3,15 @@
 --
 -- KEYS[1] positions  KEYS[2] totals  KEYS[3] call index  KEYS[4] call blocks  KEYS[5..] those of the plan's steps in turn
 -- ARGV[1] spool id   ARGV[2] position that this shard must be at   ARGV[3] position afterwards
--- ARGV[4] MessagePack: totals, names and sums in turn   ARGV[5] seconds that totals are kept
--- ARGV[6] MessagePack: the plan, steps of {kind, expires at (0: never), what}; each takes one key, a quota two
---   kind 'sums': a hash, names and packed sums in turn
---   kind 'use': the use of keys, names and packed maps of secret id -> {latest time, requests, networks, agents} in turn
---   kind 'latest': a sorted set, what a score is at least and its member in turn
---   kind 'counts': a sorted set, members and what their scores grow by in turn
---   kind 'quota': holds and counts of a key, pairs of {quota_period, tokens}
--- ARGV[7..] blocks of the call log, five each: number of calls, first and last time, key mask, block
+-- ARGV[4] seconds that totals are kept   ARGV[5] number of arguments that are totals
+-- ARGV[6] MessagePack: the plan, steps of {kind, expires at (0: never), number of arguments}; each takes one key, a quota two
+-- ARGV[7..] names and packed sums of the totals, then the arguments of one step after the other, always in pairs
+--   kind 'sums': a hash, names and packed sums
+--   kind 'use': the use of keys, names and packed maps of secret id -> {latest time, requests, networks, agents}
+--   kind 'latest': a sorted set, what a score is at least and its member
+--   kind 'counts': a sorted set, members and what their scores grow by
+--   kind 'quota': holds and counts of a key, quota_period and tokens
+-- and then blocks of the call log, five each: number of calls, first and last time, key mask, block
 --
 -- What is packed stays packed unless there is something to add it to: most fields of many keys are new.
 --
@@ -35,28 +36,34 @@ local function add(into, delta)
   end
 end
 
--- Lua's `unpack` takes some thousand arguments, so long lists go in parts. Even, for names and values come in pairs.
+-- Lua's `unpack` takes some thousand arguments, so long lists go in parts. Even, for arguments come in pairs.
 local PART = 1000
 
--- Merges `flat`, names and packed values in turn, into a hash; returns how many names are new.
-local function merge(hash, flat, into)
+-- Calls `each` with the first and last place of every part of the arguments from `first` to `last`.
+local function in_parts(first, last, each)
+  for place = first, last, PART do
+    each(place, math.min(place + PART - 1, last))
+  end
+end
+
+-- Merges names and packed values into a hash; returns how many names are new.
+local function merge(hash, first, last, into)
   local created = 0
-  for first = 1, #flat, PART do
-    local last = math.min(first + PART - 1, #flat)
+  in_parts(first, last, function(from, to)
     local names = {}
-    for i = first, last, 2 do
-      names[#names + 1] = flat[i]
+    for i = from, to, 2 do
+      names[#names + 1] = ARGV[i]
     end
     for i, packed in ipairs(redis.call('HMGET', hash, unpack(names))) do
       if packed then
-        local place = first + 2 * i - 1
+        local place = from + 2 * i - 1
         local mine = cmsgpack.unpack(packed)
-        into(mine, cmsgpack.unpack(flat[place]))
-        flat[place] = cmsgpack.pack(mine)
+        into(mine, cmsgpack.unpack(ARGV[place]))
+        ARGV[place] = cmsgpack.pack(mine)
       end
     end
-    created = created + redis.call('HSET', hash, unpack(flat, first, last))
-  end
+    created = created + redis.call('HSET', hash, unpack(ARGV, from, to))
+  end)
   return created
 end
 
@@ -95,49 +102,49 @@ local function add_use(mine, use)
   end
 end
 
+-- Each takes the place of its key and of its arguments, and returns how many names are new, which says whether a
+-- hash or set has just been made, and the number of its keys.
 local KINDS = {
-  sums = function(key, flat) return merge(KEYS[key], flat, add), 1 end,
-  use = function(key, flat) return merge(KEYS[key], flat, add_use), 1 end,
-  latest = function(key, flat)
-    for i = 1, #flat, 2 do
-      flat[i] = string.format('%.3f', flat[i])
-    end
-    for first = 1, #flat, PART do
-      redis.call('ZADD', KEYS[key], 'GT', unpack(flat, first, math.min(first + PART - 1, #flat)))
-    end
+  sums = function(key, first, last) return merge(KEYS[key], first, last, add), 1 end,
+  use = function(key, first, last) return merge(KEYS[key], first, last, add_use), 1 end,
+  latest = function(key, first, last)
+    in_parts(first, last, function(from, to) redis.call('ZADD', KEYS[key], 'GT', unpack(ARGV, from, to)) end)
     return 0, 1
   end,
-  counts = function(key, flat)
+  counts = function(key, first, last)
     local created = 1 - redis.call('EXISTS', KEYS[key])
-    for i = 1, #flat, 2 do
-      redis.call('ZINCRBY', KEYS[key], flat[i + 1], flat[i])
+    for i = first, last, 2 do
+      redis.call('ZINCRBY', KEYS[key], ARGV[i + 1], ARGV[i])
     end
     return created, 1
   end,
-  quota = function(key, uses)
-    for _, use in ipairs(uses) do
-      settle_quota(KEYS[key], KEYS[key + 1], use[1], use[2])
+  quota = function(key, first, last)
+    for i = first, last, 2 do
+      settle_quota(KEYS[key], KEYS[key + 1], ARGV[i], tonumber(ARGV[i + 1]))
     end
     return 0, 2
   end,
 }
 
+local place = 7
+local totals = tonumber(ARGV[5])
+if totals > 0 then
+  merge(KEYS[2], place, place + totals - 1, add)
+  redis.call('EXPIRE', KEYS[2], ARGV[4])
+end
+place = place + totals
+
 local key = 5
 for _, step in ipairs(cmsgpack.unpack(ARGV[6])) do
-  local created, taken = KINDS[step[1]](key, step[3])
+  local created, taken = KINDS[step[1]](key, place, place + step[3] - 1)
   if created > 0 and step[2] > 0 then
     redis.call('EXPIREAT', KEYS[key], string.format('%d', step[2]))
   end
   key = key + taken
+  place = place + step[3]
 end
 
-local totals = cmsgpack.unpack(ARGV[4])
-if #totals > 0 then
-  merge(KEYS[2], totals, add)
-  redis.call('EXPIRE', KEYS[2], ARGV[5])
-end
-
-for first = 7, #ARGV, 5 do
+for first = place, #ARGV, 5 do
   local count, from, to, mask, block = unpack(ARGV, first, first + 4)
   local id = redis.call('HINCRBY', KEYS[4], 'next', 1)
   redis.call('HINCRBY', KEYS[4], 'count', count)
