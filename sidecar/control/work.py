@@ -73,10 +73,21 @@ class Planner:
         active: dict[tuple[int, int], dict[str, int]] = {}
         for row in sums.rows:
             key_id = row.sample.key_id
-            if key_id and row.requests:
-                self._use(uses.setdefault(row.shard, {}).setdefault(key_id, {KEY: [0.0]}), row)
-                used = active.setdefault((row.shard, int(row.last) // DAY), {})
-                used[key_id] = used.get(key_id, 0) + row.requests
+            if not key_id or not row.requests:
+                continue
+            shard = row.shard
+            of_keys = uses.get(shard)
+            if of_keys is None:
+                of_keys = uses[shard] = {}
+            use = of_keys.get(key_id)
+            if use is None:
+                use = of_keys[key_id] = {KEY: [0.0]}
+            self._use(use, row)
+            place = (shard, int(row.last) // DAY)
+            used = active.get(place)
+            if used is None:
+                used = active[place] = {}
+            used[key_id] = used.get(key_id, 0) + row.requests
         for shard, of_keys in uses.items():
             work = _work(works, shard)
             work.step("use", [(key_id, packed(use)) for key_id, use in of_keys.items()], names.use(shard))
@@ -86,16 +97,18 @@ class Planner:
         return works
 
     def _use(self, use: dict[str, list[Any]], row: Row) -> None:
-        event = row.sample
-        if row.last > use[KEY][0]:
-            use[KEY][0] = row.last
-        if not event.secret_id:
+        own = use[KEY]
+        last = row.last
+        if last > own[0]:
+            own[0] = last
+        secret_id = row.sample.secret_id
+        if not secret_id:
             return
-        secret = use.get(event.secret_id)
+        secret = use.get(secret_id)
         if secret is None:
-            secret = use[event.secret_id] = [0.0, 0, [], []]
-        if row.last > secret[0]:
-            secret[0] = row.last
+            secret = use[secret_id] = [last, 0, [], []]
+        elif last > secret[0]:
+            secret[0] = last
         secret[1] += row.requests
         for client, agent in row.callers:
             _put_first(secret[2], self._network(client))

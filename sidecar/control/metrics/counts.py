@@ -8,6 +8,7 @@ shard; what belongs to none lies in shard 0.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from sidecar.control.metrics.bounded import Bounded
@@ -65,7 +66,7 @@ class Counter:
         event = row.sample
         model = event.model_served or event.model
         if model and row.requests:
-            name = self._models.name(model, proven=event.outcome == "ok") + SEPARATOR + event.outcome
+            name = _joined(self._models.name(model, proven=event.outcome == "ok"), event.outcome)
             _increase(_field(delta, GLOBAL_SHARD, "models"), name, row.requests)
 
     def _count_latency(self, delta: Delta, like: tuple[Any, ...], latency: Latency) -> None:
@@ -94,18 +95,25 @@ def _count_key(field: Nested, row: Row) -> None:
     event = row.sample
     if row.input or row.output or row.cached_input or row.cache_creation:
         _add_list(field, "t", [row.input, row.output, row.cached_input, row.cache_creation])
+    requests = row.requests
     if row.reconciled:
         _increase(field, "l", row.reconciled)
         return
-    _increase(field.setdefault("r", {}), event.outcome + SEPARATOR + event.reason, row.requests)
     _add_list(field, "b", [row.bytes_in, row.bytes_out])
-    _add_list(field, "d", [row.duration, row.requests])
+    _add_list(field, "d", [row.duration, requests])
+    _increase_in(field, "r", _joined(event.outcome, event.reason), requests)
     if event.usage_source == "none" and event.model and event.outcome == "ok":
-        _increase(field, "u", row.requests)
+        _increase(field, "u", requests)
     if event.secret_state:
-        _increase(field.setdefault("s", {}), event.secret_state, row.requests)
+        _increase_in(field, "s", event.secret_state, requests)
     if event.shadow:
-        _increase(field.setdefault("h", {}), event.shadow, row.requests)
+        _increase_in(field, "h", event.shadow, requests)
+
+
+@lru_cache(maxsize=1000)
+def _joined(one: str, other: str) -> str:
+    """The same few over and over."""
+    return one + SEPARATOR + other
 
 
 def _count_unkeyed(delta: Delta, row: Row) -> None:
@@ -136,6 +144,14 @@ def _add_list(into: Nested, name: str, values: list[Any]) -> None:
 
 def _increase(into: Nested, name: str, by: int) -> None:
     into[name] = into.get(name, 0) + by
+
+
+def _increase_in(into: Nested, group: str, name: str, by: int) -> None:
+    counts = into.get(group)
+    if counts is None:
+        into[group] = {name: by}
+    else:
+        counts[name] = counts.get(name, 0) + by
 
 
 def _histogram(delta: Delta, family: str, name: str, counts: list[int], total: float) -> None:
