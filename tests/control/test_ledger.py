@@ -1,0 +1,75 @@
+"""The ledger's script against a model of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import defaultdict
+
+from sidecar.control.ledger import NOW, Entry, Ledger
+from sidecar.control.series import DAY, SeriesBuilder
+from sidecar.control.sums import Sums
+from sidecar.control.work import Planner
+from sidecar.events.record import Request, encode
+from sidecar.keys.use import read_uses
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.control.support.events import key_id, request
+from tests.control.support.folding import RETENTION
+
+SHARD = 5
+TODAY = int(time.time() // DAY)
+"""The store drops what has expired by its own clock, so these tests live in the present."""
+NOON = TODAY * DAY + 43_200
+KEYS = [key for key in map(key_id, range(40_000)) if names.shard_of(key) == SHARD]
+
+
+async def apply(store: Store, position: int, events: list[Request]) -> None:
+    """Bring `events`, all of one shard, into the store as the stretch behind `position`."""
+    sums = Sums()
+    sums.add([(event, encode(event)) for event in events])
+    planner = Planner(SeriesBuilder(RETENTION), network=lambda client: client, active_for=RETENTION.hours)
+    work = planner.details(sums)[SHARD]
+    end = position + 1
+    assert await Ledger(store, "i").apply([Entry(NOW, SHARD, "s", position, end, work)]) == [end]
+
+
+async def test_more_keys_than_go_into_one_command(store: Store) -> None:
+    assert len(KEYS) > 2000
+    for position in range(2):
+        await apply(store, position, [request(key, time=NOON + position) for key in KEYS])
+    uses = await read_uses(store, KEYS)
+    assert all(uses[key].secrets[f"sec_{key[4:]}"].requests == 2 and uses[key].last_used_at == NOON + 1 for key in KEYS)
+    assert await store.call("HLEN", names.series(SHARD, "h", TODAY)) == len(KEYS)
+    scores = await store.call("ZRANGE", names.active(SHARD, TODAY), 0, -1, "WITHSCORES")
+    assert {member.decode(): score for member, score in scores} == dict.fromkeys(KEYS, 2.0)
+    latest = await store.call("ZRANGE", names.recent(SHARD), 0, -1, "WITHSCORES")
+    assert {member.decode(): score for member, score in latest} == dict.fromkeys(KEYS, NOON + 1.0)
+
+
+async def test_use_of_secrets_is_kept_newest_first(store: Store) -> None:
+    chance = random.Random(4)
+    seen: dict[str, list[str]] = defaultdict(list)
+    counts: dict[str, int] = defaultdict(int)
+    last: dict[str, float] = {}
+    for position in range(60):
+        # A time may be earlier than what is stored: another worker's spool is read later.
+        time_ = NOON + chance.randrange(1000)
+        secret, client = chance.choice(["sec_old", "sec_new"]), f"198.51.100.{chance.randrange(14)}"
+        await apply(store, position, [request(KEYS[0], time=time_, secret_id=secret, client=client)])
+        seen[secret] = [client, *(other for other in seen[secret] if other != client)][:8]
+        counts[secret] += 1
+        last[secret] = max(last.get(secret, 0.0), time_)
+    use = (await read_uses(store, KEYS[:1]))[KEYS[0]]
+    assert use.last_used_at == max(last.values())
+    assert {name: list(secret.networks) for name, secret in use.secrets.items()} == seen
+    assert {name: (secret.requests, secret.last_used_at, secret.agents) for name, secret in use.secrets.items()} == {
+        name: (counts[name], last[name], ("openai-python/1.55",)) for name in counts
+    }
+
+
+async def test_the_use_of_a_key_without_a_secret(store: Store) -> None:
+    await apply(store, 0, [request(KEYS[0], time=NOON, secret_id="")])
+    await apply(store, 1, [request(KEYS[0], time=NOON + 1, secret_id="")])
+    use = (await read_uses(store, KEYS[:2]))[KEYS[0]]
+    assert (use.last_used_at, use.secrets) == (NOON + 1, {})
