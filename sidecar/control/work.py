@@ -13,7 +13,6 @@ from sidecar.control.nested import packed
 from sidecar.control.series import DAY, SeriesBuilder, Sum
 from sidecar.control.sums import Block, Row, Sums
 from sidecar.events.record import Request
-from sidecar.keys.use import KEY
 from sidecar.store import names
 from sidecar.store.client import Argument
 
@@ -81,7 +80,7 @@ class Planner:
                 of_keys = uses[shard] = {}
             use = of_keys.get(key_id)
             if use is None:
-                use = of_keys[key_id] = {KEY: [0.0]}
+                use = of_keys[key_id] = {}
             self._use(use, row)
             place = (shard, int(row.last) // DAY)
             used = active.get(place)
@@ -91,22 +90,16 @@ class Planner:
         for shard, of_keys in uses.items():
             work = _work(works, shard)
             work.step("use", [(key_id, packed(use)) for key_id, use in of_keys.items()], names.use(shard))
-            work.step("latest", [(round(use[KEY][0], 3), key_id) for key_id, use in of_keys.items()], names.recent(shard))
+            work.step("latest", [(round(_latest(use), 3), key_id) for key_id, use in of_keys.items()], names.recent(shard))
         for (shard, day), used in active.items():
             _work(works, shard).step("counts", used.items(), names.active(shard, day), expires_at=(day + 1) * DAY + self._active_for)
         return works
 
     def _use(self, use: dict[str, list[Any]], row: Row) -> None:
-        own = use[KEY]
         last = row.last
-        if last > own[0]:
-            own[0] = last
-        secret_id = row.sample.secret_id
-        if not secret_id:
-            return
-        secret = use.get(secret_id)
+        secret = use.get(row.sample.secret_id)
         if secret is None:
-            secret = use[secret_id] = [last, 0, [], []]
+            secret = use[row.sample.secret_id] = [last, 0, [], []]
         elif last > secret[0]:
             secret[0] = last
         secret[1] += row.requests
@@ -135,6 +128,11 @@ def _settle(work: Work, row: Row) -> None:
 
 def _total(event: Request) -> int:
     return event.tokens.input + event.tokens.output
+
+
+def _latest(use: dict[str, list[Any]]) -> float:
+    times: list[float] = [secret[0] for secret in use.values()]
+    return times[0] if len(times) == 1 else max(times)
 
 
 def _put_first(seen: list[str], name: str) -> None:

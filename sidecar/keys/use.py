@@ -2,7 +2,7 @@
 
 The fold writes it, one hash for each shard (`names.use`), in the script that moves its position. A value is a
 MessagePack map, by key id: secret id → [Unix seconds of the latest use, requests, networks, agents], the lists being
-the latest few distinct ones, newest first; under the empty id stands [Unix seconds] for the key itself.
+the latest few distinct ones, newest first. The empty id stands for requests that name no secret.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import msgspec
 
 from sidecar.store import names
 from sidecar.store.client import Store
-
-KEY = ""
-"""The id under which stands what belongs to the key itself."""
 
 _decode = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode
 
@@ -48,9 +45,10 @@ async def read_uses(store: Store, key_ids: Sequence[str]) -> dict[str, Use]:
 
 def parse(packed: bytes) -> Use:
     """Read a value; what a newer version added to a list is passed over."""
-    found = _decode(packed)
-    own = found.pop(KEY, None)
-    return Use(float(own[0]) if own else None, {secret_id: _secret(*values[:4]) for secret_id, values in found.items()})
+    secrets = {secret_id: _secret(*values[:4]) for secret_id, values in _decode(packed).items()}
+    last = max(secret.last_used_at for secret in secrets.values())
+    secrets.pop("", None)
+    return Use(last, secrets)
 
 
 def _secret(last_used_at: float, requests: int, networks: Sequence[str], agents: Sequence[str]) -> SecretUse:

@@ -285,7 +285,7 @@ async def test_a_dead_store_is_not_a_missing_key(keys: Keys, valkey: Server) -> 
 
 
 async def test_uses(keys: Keys) -> None:
-    use = {"": [12.5], "sec_1": [12.5, 3, ["10.0.0.0/24"], ["curl"], "what a newer version knows"]}
+    use = {"": [11, 1, [], []], "sec_1": [12.5, 3, ["10.0.0.0/24"], ["curl"], "what a newer version knows"]}
     await keys.store.call("HSET", names.use(names.shard_of("key_a")), "key_a", msgspec.msgpack.encode(use))
     uses = await keys.repository.uses(["key_a", "key_b"])
     assert set(uses) == {"key_a"}

@@ -91,11 +91,9 @@ local function add_use(mine, use)
     local old = mine[id]
     if old then
       old[1] = math.max(old[1], new[1])
-      if new[2] then
-        old[2] = old[2] + new[2]
-        old[3] = recent(new[3], old[3])
-        old[4] = recent(new[4], old[4])
-      end
+      old[2] = old[2] + new[2]
+      old[3] = recent(new[3], old[3])
+      old[4] = recent(new[4], old[4])
     else
       mine[id] = new
     end
