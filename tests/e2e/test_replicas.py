@@ -56,7 +56,7 @@ def test_limits_and_quotas_count_over_all(replicas: tuple[Sidecar, Sidecar]) -> 
 def test_places_are_shared(replicas: tuple[Sidecar, Sidecar]) -> None:
     one, two = replicas
     _, secret = one.create_key(limits={"max_concurrency": 1})
-    stream = open_stream(one, secret)
+    stream = open_stream(one, secret, seconds=5)
     assert two.ask(secret).code == "rate_limit_exceeded"
     read_to_the_end(stream)
     wait_until(lambda: two.ask(secret).status == 200, within=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,11 +16,8 @@ import pytest
 from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, call, wait_until
 
-HUB_OPTIONS = ("--delay", "0.2")
-
-STREAM = (
-    b'{"input":{"messages":[{"role":"user","content":"Hi"}],"modelOptions":{"model":"openai/gpt-5-mini"}},"options":{"streaming":true}}'
-)
+WORD = 0.2
+HUB_OPTIONS = ("--delay", str(WORD))
 
 
 @pytest.fixture
@@ -57,12 +55,14 @@ def ask(connection: socket.socket, secret: str) -> int:
     return int(head[9:12])
 
 
-def open_stream(sidecar: Sidecar, secret: str) -> socket.socket:
-    """A stream that has begun and goes on for seconds."""
+def open_stream(sidecar: Sidecar, secret: str, *, seconds: float = 10) -> socket.socket:
+    """A stream that has begun and goes on for `seconds`."""
+    chat = {"messages": [{"role": "user", "content": "Hi"}], "modelOptions": {"model": f"demo/long:{seconds / WORD:.0f}"}}
+    body = json.dumps({"input": chat, "options": {"streaming": True}}).encode()
     host, port = sidecar.url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)))
-    head = f"POST /api/v2/chat HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\nContent-Length: {len(STREAM)}\r\n\r\n"
-    connection.sendall(head.encode() + STREAM)
+    head = f"POST /api/v2/chat HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    connection.sendall(head.encode() + body)
     connection.settimeout(5)
     assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
     return connection
@@ -95,7 +95,7 @@ def test_every_worker_refuses_and_an_open_stream_is_cut(sidecar: Sidecar) -> Non
 def test_a_frozen_store_answers_503_within_two_seconds_and_streams_go_on(sidecar: Sidecar) -> None:
     _, secret = sidecar.create_key()
     assert sidecar.ask(secret).status == 200
-    stream = open_stream(sidecar, secret)
+    stream = open_stream(sidecar, secret, seconds=6)
     (store,) = sidecar.children("store")
     os.kill(store, signal.SIGSTOP)
     try:

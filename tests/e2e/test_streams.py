@@ -89,7 +89,7 @@ def test_memory_stays_flat_over_200_mib_each_way(hub: HubProcess, tmp_path: Path
 def test_sigterm_lets_streams_end_and_breaks_the_rest_off(hub: HubProcess, tmp_path: Path) -> None:
     with Sidecar(tmp_path, hub.url, ACCESS_KEY, proxy__drain_timeout="20s") as sidecar:
         _, secret = sidecar.create_key()
-        short = open_stream(sidecar, secret)
+        short = open_stream(sidecar, secret, seconds=5)
         assert sidecar.process is not None
         sidecar.process.send_signal(signal.SIGTERM)
         wait_until(lambda: call("GET", f"{sidecar.metrics_url}/readyz").status == 503, within=3, what="503 of readyz")

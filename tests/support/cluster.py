@@ -15,12 +15,10 @@ from sidecar.settings import declaration
 from sidecar.settings.values import StoreUrl
 from sidecar.store.client import Store, StoreUnavailable, connect
 from tests.support.keys import Keys
-from tests.support.ports import free_port
+from tests.support.ports import ABOVE, free_port
 from tests.support.store import Server, until
 
 SLOTS = 16384
-# Nodes of a cluster talk to each other on the port this far above.
-BUS = 10_000
 
 
 @contextlib.asynccontextmanager
@@ -31,7 +29,7 @@ async def cluster(directory: Path, size: int = 3, replicas: bool = False) -> Asy
     for number in range(count):
         arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-config-file", f"nodes-{number}.conf"]
         arguments += ["--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"]
-        servers.append(Server(directory / f"node{number}", tcp=True, port=free_port(also=BUS), arguments=arguments))
+        servers.append(Server(directory / f"node{number}", tcp=True, port=free_port(also=ABOVE), arguments=arguments))
     try:
         for server in servers:
             server.start()

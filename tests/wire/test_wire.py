@@ -13,11 +13,13 @@ from tests.worker.plane import Plane, running
 CASES = all_cases()
 QUIET = 0.15
 """Seconds without a byte after which a connection that may stay open counts as answered."""
+PLANES = 6
+"""How many data planes share the cases: most of a case is waiting for time limits."""
 FAST = {"SIDECAR_PROXY__TIMEOUTS__HEADER": "1s", "SIDECAR_PROXY__TIMEOUTS__BODY_IDLE": "1s"}
 
 
-async def send(plane: Plane, pieces: list[bytes], *, closes: bool) -> tuple[bytes, bool]:
-    """Everything that came back, and whether the sidecar closed."""
+async def send(plane: Plane, pieces: list[bytes], *, closes: bool, answers: int = 1) -> tuple[bytes, bool]:
+    """Everything that came back, and whether the sidecar closed; one that need not close has `answers` to give."""
     reader, writer = await plane.open()
     received = b""
     try:
@@ -25,7 +27,7 @@ async def send(plane: Plane, pieces: list[bytes], *, closes: bool) -> tuple[byte
             writer.write(piece)
             await asyncio.sleep(0)
         while True:
-            data = await asyncio.wait_for(reader.read(65_536), 5 if closes or not received else QUIET)
+            data = await asyncio.wait_for(reader.read(65_536), 5 if closes or received.count(b"HTTP/1.1 ") < answers else QUIET)
             if not data:
                 return received, True
             received += data
@@ -67,10 +69,23 @@ async def run(cases: list[Case], plane: Plane, *, step: int = 0, behind_a_good_o
         if behind_a_good_one:
             raw = plane.get("/first", close=False) + raw
         pieces = [raw[start : start + step] for start in range(0, len(raw), step)] if step else [raw]
-        received, closed = await send(plane, pieces, closes=case.closes)
+        received, closed = await send(plane, pieces, closes=case.closes, answers=1 + behind_a_good_one)
         faults = judge(case, plane, received, closed, before=int(behind_a_good_one))
         if faults:
             failed[case.name] = faults
+    return failed
+
+
+async def run_all(cases: list[Case], *, unix: Path | None = None, step: int = 0, behind_a_good_one: bool = False) -> dict[str, list[str]]:
+    """All cases, dealt out to planes that run side by side; `unix` is the folder of their sockets."""
+
+    async def part(number: int) -> dict[str, list[str]]:
+        async with running(environment=FAST, unix=unix and unix / str(number)) as plane:
+            return await run(cases[number::PLANES], plane, step=step, behind_a_good_one=behind_a_good_one)
+
+    failed = {}
+    for found in await asyncio.gather(*map(part, range(PLANES))):
+        failed |= found
     return failed
 
 
@@ -79,33 +94,31 @@ def test_names_are_unique() -> None:
 
 
 async def test_over_tcp() -> None:
-    async with running(environment=FAST) as plane:
-        assert await run(CASES, plane) == {}
+    assert await run_all(CASES) == {}
 
 
 async def test_over_a_unix_socket(tmp_path: Path) -> None:
-    async with running(environment=FAST, unix=tmp_path / "s") as plane:
-        assert await run(CASES, plane) == {}
+    assert await run_all(CASES, unix=tmp_path) == {}
 
 
 @pytest.mark.parametrize("step", [1, 7, 64])
 async def test_in_pieces(step: int) -> None:
-    async with running(environment=FAST) as plane:
-        assert await run([case for case in CASES if len(case.raw) < 2000], plane, step=step) == {}
+    assert await run_all([case for case in CASES if len(case.raw) < 2000], step=step) == {}
 
 
 async def test_behind_a_good_request_on_the_same_connection() -> None:
-    async with running(environment=FAST) as plane:
-        assert await run(CASES, plane, behind_a_good_one=True) == {}
+    assert await run_all(CASES, behind_a_good_one=True) == {}
 
 
 async def test_pipelined_requests_are_each_judged() -> None:
     async with running() as plane:
-        received, _ = await send(plane, [plane.get(close=False) + b"GET /smuggled HTTP/1.1\r\nHost: gw.test\r\n\r\n"], closes=False)
+        received, _ = await send(
+            plane, [plane.get(close=False) + b"GET /smuggled HTTP/1.1\r\nHost: gw.test\r\n\r\n"], closes=False, answers=2
+        )
         assert received.count(b"HTTP/1.1 200") == 1 and received.count(b"HTTP/1.1 401") == 1
         assert [side.request_line for side in plane.hub.seen] == ["GET /v1/models HTTP/1.1"]
         good = SMUGGLED.replace(KEY, plane.key.encode())
-        received, _ = await send(plane, [good * 5], closes=False)
+        received, _ = await send(plane, [good * 5], closes=False, answers=5)
         assert received.count(b"HTTP/1.1 200") == 5
 
 
