@@ -79,7 +79,8 @@ class HubConnection(asyncio.Protocol):
         """Wait for the answer's head; returns its status, `headers` has its fields. Raises HubFault."""
         answer = self._answer
         while not answer.head_complete:
-            await self._wait()
+            self._require_hub()
+            await self._news
         return answer.status
 
     def whole(self) -> bytes | None:
@@ -92,7 +93,8 @@ class HubConnection(asyncio.Protocol):
         """The next bytes of the body and whether they are the last. Raises HubFault."""
         answer = self._answer
         while not answer.pieces and not answer.complete:
-            await self._wait()
+            self._require_hub()
+            await self._news
         data = answer.take()
         if self._held and self._fault is None:
             self._held = False
@@ -209,10 +211,10 @@ class HubConnection(asyncio.Protocol):
 
     # Waiting
 
-    async def _wait(self) -> None:
+    def _require_hub(self) -> None:
+        """Raise HubFault when nothing more will come, so that there is nothing to wait for."""
         if self._fault is not None:
             raise self._fault
-        await self._news
 
     def _fail(self, fault: HubFault) -> None:
         if self._fault is None:
