@@ -13,6 +13,7 @@ from typing import cast
 from sidecar.worker.deadlines import DeadlineQueue
 from sidecar.worker.drive import Signal
 from sidecar.worker.upstream.parser import AnswerParser, InvalidAnswer
+from sidecar.worker.upstream.plain import PlainReader
 
 HIGH_WATER = 256 << 10
 
@@ -34,13 +35,14 @@ class HubConnection(asyncio.Protocol):
         first_byte_deadline: DeadlineQueue[HubConnection],
         idle_deadline: DeadlineQueue[HubConnection],
         closed: Callable[[HubConnection], None],
+        plain: PlainReader,
     ) -> None:
         self._loop = loop
         self._first_byte_deadline = first_byte_deadline
         self._idle_deadline = idle_deadline
         self._closed = closed
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._answer = AnswerParser()
+        self._answer = AnswerParser(plain)
         self._news = Signal(loop)
         self._room = Signal(loop)
         self._writing_paused = False
