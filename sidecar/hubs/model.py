@@ -91,7 +91,8 @@ def replace_prefix(body: bytes, finding: ModelFinding, prefix: str) -> bytes:
 def may_hold(body: bytes, prefix: str) -> bool:
     """Whether a name in `body` may begin with `prefix`, which is not empty; a quick look that `strip_prefix` is spared by."""
     # `/` may be written `\\/` in JSON and %2F in a form, so only what stands before it is looked for.
-    return _stem(prefix) in body or b"\\u" in body
+    # find, not `in`, which first takes bytes for a number: for a small body that costs more than the search.
+    return body.find(_stem(prefix)) >= 0 or body.find(b"\\u") >= 0
 
 
 def strip_prefix(places: tuple[str, ...], content_type: str, body: bytes, prefix: str) -> bytes:
