@@ -26,6 +26,7 @@ _COMMA = re.compile(rb"[ \t\r\n]*,?[ \t\r\n]*")
 _SCALAR = re.compile(rb"[^ \t\r\n,\]}]+")
 _QUOTE, _OPEN_OBJECT, _CLOSE_OBJECT, _OPEN_LIST, _CLOSE_LIST = b'"{}[]'
 _ABSENT = msgspec.Raw()
+_decode_text = msgspec.json.Decoder(str).decode
 _FOLDS_TO_ASCII = (b"\xc5\xbf", b"\xe2\x84\xaa")
 """UTF-8 of the two letters beyond ASCII that fold to s and k."""
 
@@ -88,7 +89,7 @@ class JsonPlaces:
                 part = self._decoders[name].decode(part).value
                 if part is _ABSENT:
                     return None
-            return msgspec.json.decode(part, type=str)
+            return _decode_text(part)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
@@ -218,7 +219,7 @@ def _token_of(name: str) -> bytes:
 
 
 def _text(token: bytes) -> str:
-    return msgspec.json.decode(token, type=str)
+    return _decode_text(token)
 
 
 def _skip_space(body: bytes, at: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from sidecar.hubs.model import find_models, peek_model, replace_prefix, strip_prefix
+from sidecar.hubs.model import find_models, may_hold, peek_model, replace_prefix, strip_prefix
 from sidecar.hubs.profile import Profile, Route
 from sidecar.keys.record import Key
 from sidecar.limits.reservation import estimate
@@ -39,26 +39,30 @@ class BodyInspector:
         self._prefix = profile.model_prefix
         self._longest = bounds.inspected_body
 
-    async def inspect(self, exchange: Exchange, route: Route, key: Key | None) -> Inspected:
-        """Find the model that `exchange` asks for. Raises Refused when the body cannot be read, ClientGone."""
-        head = exchange.head
-        has_list = key is not None and key.allowed_models is not None
-        body = exchange.body.whole()
+    def must_read(self, exchange: Exchange, route: Route, key: Key | None) -> bool:
+        """Whether the body of `exchange`, which is not all here yet, must be before any of it goes on."""
         if not route.model:
-            if not has_list or route.usage == "none":
-                return Inspected("", body, None)
+            return False
+        return _has_list(key) or (bool(self._prefix) and not _content_type(exchange).lower().startswith("multipart/"))
+
+    async def read(self, exchange: Exchange) -> bytes:
+        """The whole body, to be inspected. Raises Refused and ClientGone."""
+        return await exchange.body.read_all(self._longest)
+
+    def inspect(self, exchange: Exchange, route: Route, key: Key | None, body: bytes | None) -> Inspected:
+        """Find the model that `exchange` asks for; `body` is the whole body or None. Raises Refused when it cannot be read."""
+        if not route.model:
             # A route that says nothing of its model cannot be checked against a list.
-            return Inspected("", body, _verdict(key, ()))
-        content_type = (head.first(b"content-type") or b"").decode("latin-1")
-        if body is None and (has_list or (self._prefix and not content_type.lower().startswith("multipart/"))):
-            body = await exchange.body.read_all(self._longest)
+            return Inspected("", body, _verdict(key, ()) if route.usage != "none" and _has_list(key) else None)
         if body is None:
-            return Inspected("", None, None)
-        if not has_list:
-            return self._peek(route, content_type, body)
+            # What was not seen is on nobody's list.
+            return Inspected("", None, _verdict(key, ()))
+        if not _has_list(key):
+            return self._peek(exchange, route, body)
+        head = exchange.head
         encoding = (head.first(b"content-encoding") or b"").decode("latin-1")
         query = (head.target.query or b"").decode()
-        finding = find_models(route.model, head.target.path.decode(), query, content_type, body, encoding)
+        finding = find_models(route.model, head.target.path.decode(), query, _content_type(exchange), body, encoding)
         if self._prefix:
             body = replace_prefix(body, finding, self._prefix)
         models = finding.dispatched(self._prefix)
@@ -71,10 +75,18 @@ class BodyInspector:
         match = _MAX_TOKENS.search(body, 0, _LARGEST_PEEK) if body else None
         return estimate(size, int(match[1]) if match else None)
 
-    def _peek(self, route: Route, content_type: str, body: bytes) -> Inspected:
-        if self._prefix:
-            body = strip_prefix(route.model, content_type, body, self._prefix)
+    def _peek(self, exchange: Exchange, route: Route, body: bytes) -> Inspected:
+        if self._prefix and may_hold(body, self._prefix):
+            body = strip_prefix(route.model, _content_type(exchange), body, self._prefix)
         return Inspected(peek_model(route.model, body[:_LARGEST_PEEK]) if body else "", body, None)
+
+
+def _has_list(key: Key | None) -> bool:
+    return key is not None and key.allowed_models is not None
+
+
+def _content_type(exchange: Exchange) -> str:
+    return (exchange.head.first(b"content-type") or b"").decode("latin-1")
 
 
 def _verdict(key: Key | None, models: tuple[str, ...]) -> Refused | None:

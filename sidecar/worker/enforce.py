@@ -104,16 +104,24 @@ class Enforcer:
         except Refused as refused:
             self.tolerate(record, refused, self.mode(found))
 
-    async def inspect(self, exchange: Exchange, record: Record, route: Route, found: Found | None) -> bytes | None:
-        """Find and judge the model; returns the body to forward, None when it streams. Raises Refused and ClientGone."""
-        key = found.key if found is not None else None
-        mode = self.mode(found)
+    async def read(self, exchange: Exchange, record: Record, route: Route, found: Found | None) -> bytes | None:
+        """The body that is not all here yet, when all of it must be seen; None when it streams. Raises Refused and ClientGone."""
+        if not self._inspector.must_read(exchange, route, found.key if found is not None else None):
+            return None
         try:
-            inspected = await self._inspector.inspect(exchange, route, key)
+            return await self._inspector.read(exchange)
         except Refused as refused:
-            self.tolerate(record, refused, mode)
-            return exchange.body.whole()
+            self.tolerate(record, refused, self.mode(found))
+            return None
+
+    def inspect(self, exchange: Exchange, record: Record, route: Route, found: Found | None, body: bytes | None) -> bytes | None:
+        """Find and judge the model in the whole `body`; returns the body to forward, None when it streams. Raises Refused."""
+        try:
+            inspected = self._inspector.inspect(exchange, route, found.key if found is not None else None, body)
+        except Refused as refused:
+            self.tolerate(record, refused, self.mode(found))
+            return body
         record.model = inspected.model
         if inspected.refused is not None:
-            self.tolerate(record, inspected.refused, mode)
+            self.tolerate(record, inspected.refused, self.mode(found))
         return inspected.body

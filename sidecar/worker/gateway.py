@@ -112,7 +112,10 @@ class Gateway:
         if matched.route.answer == "blocklet":
             self._blocklet(exchange, record)
             return
-        body = await self._enforcer.inspect(exchange, record, matched.route, found)
+        body = exchange.body.whole()
+        if body is None:
+            body = await self._enforcer.read(exchange, record, matched.route, found)
+        body = self._enforcer.inspect(exchange, record, matched.route, found, body)
         # limit
         admission = await self._admit(exchange, record, matched.route, found, body)
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from msgspec.structs import astuple
+
 from sidecar.events.record import Tokens, UsageSource
 from sidecar.hubs.usage.documents import Counts, Failure, Usage
 
@@ -34,22 +36,27 @@ class Tally:
 
     def merge(self, counts: Counts) -> None:
         """Take a usage object whose missing figures keep their last value."""
-        read = _first(counts.inputTokens, counts.promptTokens, counts.input_tokens, counts.prompt_tokens)
-        written = _first(counts.outputTokens, counts.completionTokens, counts.output_tokens, counts.completion_tokens)
+        # All of it in one step, in the order of their declaration: compiled code reaches a msgspec struct's fields slowly.
+        (
+            read_camel, written_camel, cached_camel, created_camel, credits, prompt_camel, completion_camel, read_snake, written_snake,
+            prompt_snake, completion_snake, total, cached_snake, created_snake, prompt_details, input_details,
+        ) = astuple(counts)  # fmt: skip
+        read = _first(read_camel, prompt_camel, read_snake, prompt_snake)
+        written = _first(written_camel, completion_camel, written_snake, completion_snake)
         if read is None and written is None:
             # Rerankers and some embedders say nothing but a total; all of it went in.
-            read = count(counts.total_tokens)
-        cached = _first(counts.cacheReadInputTokens, counts.cache_read_input_tokens)
-        if cached is None:
-            cached = _first(_cached(counts.prompt_tokens_details), _cached(counts.input_tokens_details))
-        created = _first(counts.cacheCreationInputTokens, counts.cache_creation_input_tokens)
+            read = count(total)
+        cached = _first(cached_camel, cached_snake)
+        if cached is None and (prompt_details is not None or input_details is not None):
+            cached = _first(_cached(prompt_details), _cached(input_details))
+        created = _first(created_camel, created_snake)
         self.input = self.input if read is None else read
         self.output = self.output if written is None else written
         self.cached_input = self.cached_input if cached is None else cached
         self.cache_creation_input = self.cache_creation_input if created is None else created
-        if counts.aigneHubCredits is not None:
-            credits_ = amount(counts.aigneHubCredits)
-            self.credits = self.credits if credits_ is None else credits_
+        if credits is not None:
+            spent = amount(credits)
+            self.credits = self.credits if spent is None else spent
 
     def name_model(self, *names: Any) -> None:
         """Take the first of `names` that is one."""

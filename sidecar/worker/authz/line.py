@@ -104,7 +104,7 @@ class Line:
         if not dialect.takes_target:
             self._refuse_credentials(head.target.query)
         if asked.body.received or (found is not None and found.key.allowed_models is not None):
-            await self._check_model(asked, record, route, found)
+            self._check_model(asked, record, route, found)
         # limit
         admission = None
         if found is not None and found.key.is_limited:
@@ -129,7 +129,7 @@ class Line:
         if query and any(parameter_name(pair) in self._credentials for pair in query.split(b"&")):
             raise Refused(INVALID_REQUEST, "Send no credential in the query, only Authorization: Bearer <key>.")
 
-    async def _check_model(self, asked: Exchange, record: Record, route: Route, found: Found | None) -> None:
+    def _check_model(self, asked: Exchange, record: Record, route: Route, found: Found | None) -> None:
         has_list = found is not None and found.key.allowed_models is not None
         if not asked.body.received and has_list and any(not place.startswith(_SEEN_WITHOUT_BODY) for place in route.model):
             # What stands in the query may be overruled by a body that was not shown.
@@ -138,7 +138,7 @@ class Line:
             )
             self._enforcer.tolerate(record, refused, self._enforcer.mode(found))
         else:
-            await self._enforcer.inspect(asked, record, route, found)
+            self._enforcer.inspect(asked, record, route, found, asked.body.whole())
 
     # limit
 

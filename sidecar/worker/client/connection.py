@@ -33,6 +33,8 @@ class ClientConnection(asyncio.Protocol):
         self._buffer = bytearray()
         self._scanned = 0
         self._blank_lines = 0
+        self._layout: object = None
+        """How the last head was written: a client writes the next one alike."""
         self._exchange: Exchange | None = None
         self._held = 0
         self._writing_paused = False
@@ -246,12 +248,13 @@ class ClientConnection(asyncio.Protocol):
                     front.header_deadline.arm(self)
                 self._scanned = len(buffer)
                 return
-            head = front.forms.parse(bytes(buffer[:end]))
+            head = front.forms.parse(bytes(buffer[:end]), self._layout)
         except Refused as refused:
             front.serving.reject(self, refused)
             return
         rest = bytes(buffer[end:])
         buffer.clear()
+        self._layout = head.notes.layout
         self._scanned = self._blank_lines = 0
         self._begin(front, head, rest)
 

@@ -14,11 +14,20 @@ from sidecar.worker.client.head import HeadReader
 from sidecar.worker.client.request_head import NEVER_REMEMBERED, READ, Field, RequestHead
 
 # The values are as narrow here as where they are judged: whatever else they may be, the strict reader sees the whole head.
-_VARYING = re.compile(
-    rb"\r\n(?:[Aa]uthorization: [Bb]earer ([!-+\--~]{1,512})|[Cc]ontent-[Ll]ength: (\d{1,18})"
-    rb"|[Xx]-[Ff]orwarded-[Ff]or: ([0-9A-Fa-f.:](?:[0-9A-Fa-f.:, ]{0,200}[0-9A-Fa-f.:])?)"
-    rb"|[Tt]raceparent: ([0-9a-f-]{1,64})|[Xx]-[Rr]equest-[Ii][Dd]: ([!-~]{1,128}))(?=\r\n)",
+_VALUES = (
+    rb"[!-+\--~]{1,512}",
+    rb"\d{1,18}",
+    rb"[0-9A-Fa-f.:](?:[0-9A-Fa-f.:, ]{0,200}[0-9A-Fa-f.:])?",
+    rb"[0-9a-f-]{1,64}",
+    rb"[!-~]{1,128}",
 )
+_VARYING = re.compile(
+    rb"\r\n(?:[Aa]uthorization: [Bb]earer (%b)|[Cc]ontent-[Ll]ength: (%b)|[Xx]-[Ff]orwarded-[Ff]or: (%b)"
+    rb"|[Tt]raceparent: (%b)|[Xx]-[Rr]equest-[Ii][Dd]: (%b))(?=\r\n)" % _VALUES
+)
+_PLAIN = [re.compile(value) for value in _VALUES]
+_TOKEN_LETTERS = bytes(letter for letter in range(256) if _PLAIN[0].fullmatch(bytes([letter])))
+_LONGEST_TOKEN = 512
 _NAMES = (b"authorization", b"content-length", b"x-forwarded-for", b"traceparent", b"x-request-id")
 _TOKEN, _LENGTH, _FORWARDED, _TRACE = range(4)
 _KINDS = len(_NAMES)
@@ -40,8 +49,10 @@ class Forms:
         self._forms: dict[Key, RequestHead] = {}
         self._seen: set[int] = set()
 
-    def parse(self, head: bytes) -> RequestHead:
-        """As HeadReader.parse."""
+    def parse(self, head: bytes, layout: object = None) -> RequestHead:
+        """As HeadReader.parse. `layout` is that of the connection's last head (`notes.layout`), which most often fits again."""
+        if isinstance(layout, Layout) and (same := layout.values(head)) is not None:
+            return self._filled(layout.form, head, same)
         parts = _VARYING.split(head)
         values = _take(parts)
         if values is None:
@@ -50,6 +61,9 @@ class Forms:
         form = self._forms.get(key)
         if form is None:
             return self._reader.parse(head) if len(parts) == 1 else self._meet(key, head, values)
+        return self._filled(form, head, values)
+
+    def _filled(self, form: RequestHead, head: bytes, values: Values) -> RequestHead:
         digits = values[_LENGTH]
         length = int(digits) if digits is not None else form.content_length
         if len(head) > self._bounds.headers or (length is not None and length > self._bounds.body):
@@ -69,8 +83,50 @@ class Forms:
         elif len(head) <= _LONGEST_FORM and _is_form(parsed, values):
             if len(self._forms) >= _MOST_FORMS:
                 self._forms.clear()
-            self._forms[key] = _emptied(parsed, values)
+            form = self._forms[key] = _emptied(parsed, values)
+            form.notes.layout = Layout(form, head)
         return parsed
+
+
+class Layout:
+    """How a client writes the heads of `form`: the text around the values that vary, of which none is kept."""
+
+    __slots__ = ("_begin", "_places", "form")
+
+    def __init__(self, form: RequestHead, head: bytes) -> None:
+        """`head` is one of them."""
+        self.form = form
+        self._begin = b""
+        """What stands before the first value."""
+        self._places: list[tuple[int, re.Pattern[bytes], bytes]] = []
+        """Of each value: its place in `_NAMES`, what it may be, and the text behind it."""
+        spans = [(match.lastindex or 0, match.span(match.lastindex or 0)) for match in _VARYING.finditer(head)]
+        self._begin = head[: spans[0][1][0]]
+        ends = [start for _, (start, _) in spans[1:]] + [len(head)]
+        for (group, (_, end)), next_start in zip(spans, ends, strict=True):
+            self._places.append((group - 1, _PLAIN[group - 1], head[end:next_start]))
+
+    def values(self, head: bytes) -> Values | None:
+        """What varies in `head`, exactly as a search of all of it finds it; None when it is written in any other way."""
+        begin = self._begin
+        if not head.startswith(begin):
+            return None
+        values: Values = [None] * _KINDS
+        at = len(begin)
+        for kind, plain, behind in self._places:
+            end = head.find(b"\r", at)
+            value = head[at:end]
+            if not head.startswith(behind, end):
+                return None
+            if kind == _TOKEN:
+                # A third of the price of the pattern, which is the dearest of all: most of a head that varies is its token.
+                if not value or len(value) > _LONGEST_TOKEN or value.translate(None, _TOKEN_LETTERS):
+                    return None
+            elif plain.fullmatch(value) is None:
+                return None
+            values[kind] = value
+            at = end + len(behind)
+        return values if at == len(head) else None
 
 
 def _take(parts: list[bytes | None]) -> Values | None:
@@ -95,10 +151,8 @@ def _take(parts: list[bytes | None]) -> Values | None:
 def _fill(form: RequestHead, length: int | None, values: Values) -> RequestHead:
     token, forwarded, trace = values[_TOKEN], values[_FORWARDED], values[_TRACE]
     read = form.read
-    if token is not None or forwarded is not None or trace is not None:
+    if forwarded is not None or trace is not None:
         read = read.copy()
-        if token is not None:
-            read[b"authorization"] = [b"Bearer " + token]
         if forwarded is not None:
             read[b"x-forwarded-for"] = [forwarded]
         if trace is not None:

@@ -42,13 +42,15 @@ class Notes:
     A form is all of a head but the values of its Authorization and Content-Length.
     """
 
-    __slots__ = ("agent", "method", "passed", "path", "told")
+    __slots__ = ("agent", "layout", "method", "passed", "path", "told")
 
     def __init__(self) -> None:
         self.method = ""
         self.path = ""
         self.agent: str | None = None
         self.passed: bytes | None = None
+        self.layout: object = None
+        """How such heads are written, where their form is known."""
         self.told: object = None
         """Where the head is a proxy's question: what it says of the client's request."""
 
@@ -94,7 +96,7 @@ class RequestHead:
         """Field names in Connection: hop-by-hop for this message (RFC 9110 7.6.1)."""
         self.upgrade = upgrade
         self.read = read
-        """Values by name, of the fields that the sidecar looks at."""
+        """Values by name, of the fields that the sidecar looks at; without the credential, where `token` has it."""
         self.token = token
         """The credential, where it stands in one plain `Authorization: Bearer …`; None says nothing, look at the field."""
         self.notes = notes
@@ -107,6 +109,8 @@ class RequestHead:
 
     def all(self, name: bytes) -> list[bytes]:
         """The values of every field called `name` (lower case), in order."""
+        if self.token is not None and name == b"authorization":
+            return [b"Bearer " + self.token]
         if name in READ:
             return self.read.get(name, _NO_VALUES)
         return [field.value for field in self.fields if field.name == name]

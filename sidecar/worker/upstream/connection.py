@@ -13,6 +13,7 @@ from typing import cast
 from sidecar.worker.deadlines import DeadlineQueue
 from sidecar.worker.drive import Signal
 from sidecar.worker.upstream.parser import AnswerParser, InvalidAnswer
+from sidecar.worker.upstream.plain import PlainReader
 
 HIGH_WATER = 256 << 10
 
@@ -34,13 +35,14 @@ class HubConnection(asyncio.Protocol):
         first_byte_deadline: DeadlineQueue[HubConnection],
         idle_deadline: DeadlineQueue[HubConnection],
         closed: Callable[[HubConnection], None],
+        plain: PlainReader,
     ) -> None:
         self._loop = loop
         self._first_byte_deadline = first_byte_deadline
         self._idle_deadline = idle_deadline
         self._closed = closed
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._answer = AnswerParser()
+        self._answer = AnswerParser(plain)
         self._news = Signal(loop)
         self._room = Signal(loop)
         self._writing_paused = False
@@ -79,7 +81,8 @@ class HubConnection(asyncio.Protocol):
         """Wait for the answer's head; returns its status, `headers` has its fields. Raises HubFault."""
         answer = self._answer
         while not answer.head_complete:
-            await self._wait()
+            self._require_hub()
+            await self._news
         return answer.status
 
     def whole(self) -> bytes | None:
@@ -92,7 +95,8 @@ class HubConnection(asyncio.Protocol):
         """The next bytes of the body and whether they are the last. Raises HubFault."""
         answer = self._answer
         while not answer.pieces and not answer.complete:
-            await self._wait()
+            self._require_hub()
+            await self._news
         data = answer.take()
         if self._held and self._fault is None:
             self._held = False
@@ -209,10 +213,10 @@ class HubConnection(asyncio.Protocol):
 
     # Waiting
 
-    async def _wait(self) -> None:
+    def _require_hub(self) -> None:
+        """Raise HubFault when nothing more will come, so that there is nothing to wait for."""
         if self._fault is not None:
             raise self._fault
-        await self._news
 
     def _fail(self, fault: HubFault) -> None:
         if self._fault is None:

@@ -11,6 +11,8 @@ from collections import deque
 
 import httptools
 
+from sidecar.worker.upstream.plain import PlainReader
+
 LONGEST_HEAD = 64 << 10
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"timeout=(\d+)")
@@ -23,7 +25,9 @@ class InvalidAnswer(Exception):
 class AnswerParser:
     """Parses one answer after the other; `start` begins each."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain: PlainReader | None = None) -> None:
+        """`plain` spares llhttp the answers that anybody can read."""
+        self._plain = plain
         self._parser = httptools.HttpResponseParser(self)
         self.idle_patience = float("inf")
         """What the hub's `Keep-Alive: timeout=` promises, in seconds."""
@@ -45,11 +49,16 @@ class AnswerParser:
         self.pieces: deque[bytes] = deque()
         self.buffered = 0
         self._headless_body = method == b"HEAD"
+        self._begun = False
         self._head_size = 0
         self._head_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Parse what the hub sent. Raises InvalidAnswer while the answer is incomplete; later bytes are only `surplus`."""
+        if not self._begun:
+            self._begun = True
+            if self._plain is not None and not self._headless_body and self._take_plain(self._plain, data):
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -64,6 +73,19 @@ class AnswerParser:
             self._head_bytes += len(data)
             if self._head_bytes > LONGEST_HEAD:
                 raise InvalidAnswer
+
+    def _take_plain(self, plain: PlainReader, data: bytes) -> bool:
+        answer = plain.read(data)
+        if answer is None:
+            return False
+        self.status, self.headers = answer.status, answer.headers
+        self.head_complete = self.complete = self.counted = self.keep_alive = True
+        if answer.body:
+            self.pieces.append(answer.body)
+            self.buffered = len(answer.body)
+        if answer.patience >= 0:
+            self.idle_patience = answer.patience
+        return True
 
     def take(self) -> bytes:
         """The body bytes that are here."""

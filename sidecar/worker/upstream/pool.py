@@ -15,6 +15,7 @@ from sidecar.refusals import HUB_TIMEOUT, HUB_UNAVAILABLE, OVERLOADED, Refused
 from sidecar.settings.declaration import Hub, Timeouts
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
 from sidecar.worker.upstream.connection import HubConnection
+from sidecar.worker.upstream.plain import PlainReader
 
 
 class HubPool:
@@ -29,6 +30,7 @@ class HubPool:
         self._connecting = 0
         self._first_byte: DeadlineQueue[HubConnection] = ticker.queue(timeouts.hub_first_byte, HubConnection.first_byte_expired)
         self._between: DeadlineQueue[HubConnection] = ticker.queue(timeouts.hub_idle, HubConnection.first_byte_expired)
+        self._plain = PlainReader()
         self._tls = _tls(settings)
 
     @property
@@ -101,7 +103,7 @@ class HubPool:
         return connection
 
     def _protocol(self) -> HubConnection:
-        return HubConnection(self._loop, self._first_byte, self._between, self._open.discard)
+        return HubConnection(self._loop, self._first_byte, self._between, self._open.discard, self._plain)
 
 
 def _tls(settings: Hub) -> ssl.SSLContext | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds
 from sidecar.worker.client import forms as module
-from sidecar.worker.client.forms import Forms
+from sidecar.worker.client.forms import Forms, Layout
 from sidecar.worker.client.head import HeadReader
 from sidecar.worker.client.request_head import Field, RequestHead
 
@@ -74,10 +75,47 @@ def told(read: Any, head: bytes) -> Any:
 @given(st.lists(st.one_of(HEADS, st.tuples(HEADS, st.integers(2, 3))), max_size=8))
 def test_a_head_is_read_alike_whatever_came_before(script: list[bytes | tuple[bytes, int]]) -> None:
     forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    layouts: list[object] = [None]
     for step in script:
         head, times = step if isinstance(step, tuple) else (step, 1)
         for _ in range(times):
-            assert told(forms.parse, head) == told(HeadReader(BOUNDS).parse, head)
+            strict = told(HeadReader(BOUNDS).parse, head)
+            for layout in layouts:
+                assert told(lambda head: forms.parse(head, layout), head) == strict  # noqa: B023  # called at once
+            with contextlib.suppress(Refused):
+                layouts.append(forms.parse(head, layouts[-1]).notes.layout)
+
+
+@given(st.lists(st.one_of(LINES, VARYING), max_size=6), st.data())
+def test_a_layout_finds_what_a_search_finds_or_nothing(fields: list[bytes], data: st.DataObject) -> None:
+    forms, line = Forms(HeadReader(BOUNDS), BOUNDS), b"POST /v1/x HTTP/1.1"
+    written = b"\r\n".join([line, b"Host: gw.test", *fields, b"", b""])
+    layout: object = None
+    with contextlib.suppress(Refused):
+        for _ in range(3):
+            layout = forms.parse(written).notes.layout
+    if not isinstance(layout, Layout):
+        return
+    at = data.draw(st.integers(0, len(written)))
+    cut = data.draw(st.integers(0, 3))
+    other = (
+        written[:at]
+        + data.draw(st.sampled_from([b"", b"\r", b"\r\n", b"0", b" ", b"a", b"x: 1\r\n", b"Content-Length: 7\r\n"]))
+        + written[at + cut :]
+    )
+    found = layout.values(other)
+    if found is not None:
+        assert found == module._take(module._VARYING.split(other))
+
+
+def test_a_client_that_writes_as_before_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    forms.parse(head("ahk_a"))
+    layout = forms.parse(head("ahk_b")).notes.layout
+    monkeypatch.setattr(module, "_VARYING", None)
+    parsed = forms.parse(head("ahk_c", 77), layout)
+    assert (parsed.token, parsed.content_length, parsed.notes.layout) == (b"ahk_c", 77, layout)
+    assert parsed.all(b"authorization") == [b"Bearer ahk_c"]
 
 
 def head(token: str, length: int = 5, line: str = "X: 1") -> bytes:
@@ -128,6 +166,8 @@ def test_a_form_is_kept_when_it_comes_again_and_nothing_of_it_is_secret() -> Non
         forms.parse(head("ahk_secret", line="Proxy-Authorization: Bearer secret"))
     (form,) = forms._forms.values()
     assert "secret" not in repr((list(forms._forms), {name: getattr(form, name) for name in RequestHead.__slots__}))
+    layout = form.notes.layout
+    assert isinstance(layout, Layout) and b"secret" not in layout._begin + b"".join(behind for _, _, behind in layout._places)
     assert form.token is None and b"authorization" not in form.read
     assert [field for field in form.fields if field.name == b"authorization"] == [Field(b"authorization", b"", b"", True)]
 
