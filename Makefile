@@ -10,9 +10,11 @@
 #   make check   lint, format, types and the usual mistakes in security
 #   make audit   known vulnerabilities of what is pinned; needs the advisory service of the package index
 #   make bench   requests per second beside other proxies, in one run
+#   make format  let ruff mend what it can
 #   make lock    pin the dependencies anew
 #   make docs    write the generated pages and dashboards anew
 #   make dist    wheel, source archive and bill of materials in dist/
+#   make clean   remove the virtual environment and whatever was built
 
 VENV ?= .venv
 # The first Python here that is new enough.
