@@ -39,7 +39,16 @@ TEXT_SUFFIXES = {
 URL = re.compile(r"\b(?:https?|ftp|git|ssh)://(?:[^/\s@]*@)?([A-Za-z0-9.-]+)")
 RESERVED = re.compile(r"^[^.]*$|^[\d.]+$|^(?:.*\.)?(?:example|test|invalid|localhost)$|^(?:.*\.)?example\.(?:com|net|org)$")
 """Hosts that lead nowhere: single labels, addresses, names that RFC 2606 and RFC 6761 set aside."""
-KNOWN_HOSTS = {"www.apache.org", "keepachangelog.com", "semver.org", "json-schema.org", "www.w3.org", "spec.openapis.org", "prometheus.io"}
+KNOWN_HOSTS = {
+    "www.apache.org",
+    "keepachangelog.com",
+    "semver.org",
+    "json-schema.org",
+    "www.w3.org",
+    "spec.openapis.org",
+    "prometheus.io",
+    "host.docker.internal",
+}
 """What may be pointed at. Registries are not among them: where packages come from is for each machine to say."""
 _STANDARD_PLACES = {"/", "/etc", "/home", "/opt", "/root", "/srv", "/tmp", "/usr", "/usr/local", "/var", "/var/lib"}
 MAKERS = {str(ROOT.parent), sys.prefix, str(Path.home())} - _STANDARD_PLACES

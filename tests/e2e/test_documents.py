@@ -68,7 +68,7 @@ def test_openai(tmp_path: Path) -> None:
 
 def test_the_proof_of_a_revocation(tmp_path: Path) -> None:
     """The page's own program is its verdict: exit code 0 only when every way in was closed in time."""
-    with hub_process() as hub, Sidecar(tmp_path, hub.url, ACCESS_KEY, proxy__workers="2") as sidecar:
+    with hub_process("--delay", "0.03") as hub, Sidecar(tmp_path, hub.url, ACCESS_KEY, proxy__workers="2") as sidecar:
         environment = {
             **os.environ,
             "SIDECAR_URL": sidecar.url,
