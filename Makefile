@@ -1,7 +1,7 @@
 # Needs Python >= 3.11, make and a package index. Everything else goes into its own virtual environment.
 #
 #   make run     the demo: embedded store, demo hub, sidecar and console (HUB_URL=… fronts that hub instead)
-#   make test    the tests (ARGS='tests/keys -k expiry' narrows them down)
+#   make test    the tests (ARGS='tests/keys -k digest' narrows them down)
 #   make long    the tests that need real minutes: limits in time, 100 crashes, ten minutes without a store, random lives
 #   make fuzz    the deciders against arbitrary input, for about an hour
 #   make mutants would the unit tests notice a small fault in what decides? (ARGS='keys/token limits' narrows it down)

@@ -148,3 +148,11 @@ def test_every_decision_is_in_its_index_and_has_the_form() -> None:
         assert text.startswith(f"# {record.name[:4]}. ")
         for heading in ("Status: ", "Date: ", "## Context", "## Decision", "## Consequences"):
             assert f"\n{heading}" in text, f"{record.name} lacks {heading}"
+
+
+@pytest.mark.parametrize("file", ["CONTRIBUTING.md", "Makefile"])
+def test_the_example_of_a_narrow_run_finds_tests(file: str) -> None:
+    (words,) = re.findall(r"ARGS='(tests/[^']*)'", (ROOT / file).read_text(encoding="utf-8"))
+    command = [sys.executable, "-m", "pytest", "--collect-only", *shlex.split(words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
