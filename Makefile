@@ -1,7 +1,7 @@
 # Needs Python >= 3.11, make and a package index. Everything else goes into its own virtual environment.
 #
 #   make run     the demo: embedded store, demo hub, sidecar and console (HUB_URL=… fronts that hub instead)
-#   make test    the tests (ARGS='tests/keys -k expiry' narrows them down)
+#   make test    the tests (ARGS='tests/keys -k digest' narrows them down)
 #   make long    the tests that need real minutes: limits in time, 100 crashes, ten minutes without a store, random lives
 #   make fuzz    the deciders against arbitrary input, for about an hour
 #   make mutants would the unit tests notice a small fault in what decides? (ARGS='keys/token limits' narrows it down)
@@ -10,9 +10,11 @@
 #   make check   lint, format, types and the usual mistakes in security
 #   make audit   known vulnerabilities of what is pinned; needs the advisory service of the package index
 #   make bench   requests per second beside other proxies, in one run
+#   make format  let ruff mend what it can
 #   make lock    pin the dependencies anew
 #   make docs    write the generated pages and dashboards anew
 #   make dist    wheel, source archive and bill of materials in dist/
+#   make clean   remove the virtual environment and whatever was built
 
 VENV ?= .venv
 # The first Python here that is new enough.

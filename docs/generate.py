@@ -26,6 +26,7 @@ When the sidecar itself answers a call, the body is
 
 with the header `X-Request-Id` to quote to the operator. Programs should look at `code`; `message` may say more than the table.
 `429` and `503` carry `Retry-After` where waiting helps. Every other answer is the hub's own.
+What to do about each, as a developer with a key: [developers](developers.md#when-a-call-is-refused).
 
 - **fault**: who can change something about it, the client, the hub or the sidecar.
 - **outcome**: how the request is counted in `sidecar_key_requests_total`.

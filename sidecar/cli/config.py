@@ -19,6 +19,8 @@ def add(subparsers: Any) -> None:
     commands = parser.add_subparsers(dest="config_command", metavar="COMMAND", required=True)
     checking = commands.add_parser("check", help="report every fault of the configuration at once")
     showing = commands.add_parser("show", help="print the configuration in force, secrets masked")
+    checking.description = "Read file and environment as `sidecar serve` would; every fault is one line with its path. Starts nothing."
+    showing.description = "Every setting as it would be used, with what the environment changed. Secrets are masked."
     for command in (checking, showing):
         config_file.add_option(command)
         command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")

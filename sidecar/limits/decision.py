@@ -44,11 +44,11 @@ UNLIMITED = Admission()
 """The answer for a key without limits."""
 
 _WHAT = {
-    "rpm": "requests per minute",
-    "tpm": "tokens per minute",
-    "max_concurrency": "requests at the same time",
-    "quota_requests": "requests of its quota for the period",
-    "quota_tokens": "tokens of its quota for the period",
+    "rpm": "the requests that it may make in a minute",
+    "tpm": "the tokens that it may use in a minute",
+    "max_concurrency": "the requests that it may have open at a time",
+    "quota_requests": "the requests that its quota allows in this period",
+    "quota_tokens": "the tokens that its quota allows in this period",
 }
 
 _NO_RETRY = (("x-should-retry", "false"),)
@@ -56,7 +56,7 @@ _NO_RETRY = (("x-should-retry", "false"),)
 
 def refusal(admission: Admission) -> refusals.Refused:
     """What to raise for an admission that is not allowed. The rate-limit headers are not in it, they go on every answer."""
-    detail = f"This API key has used all {_WHAT[admission.reason]} that it may"
+    detail = f"This API key has used all {_WHAT[admission.reason]}"
     if admission.reason.startswith("quota"):
         # Client libraries would retry a 429 for hours; this header is what stops them.
         return refusals.Refused(refusals.INSUFFICIENT_QUOTA, f"{detail}; ask its issuer for more.", headers=_NO_RETRY)

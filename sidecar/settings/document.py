@@ -103,7 +103,7 @@ def expand(node: Any, environment: Mapping[str, str], path: str, faults: list[st
         if match[3]:
             faults.append(f"{path}: has a ${{ that names no environment variable; write ${{NAME}}, or $${{ for the characters themselves")
         elif match[2] not in environment:
-            faults.append(f"{path}: the environment variable {match[2]} is not set")
+            faults.append(f"{path}: the environment variable {match[2]} is not set; export it, or write the value here")
         return environment.get(match[2] or "", "")
 
     return _REFERENCE.sub(replace, node)

@@ -6,6 +6,8 @@ the document. A setting that holds a secret may instead be given as `<name>_file
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,8 +116,10 @@ def _section(section: type[Section], tree: Any, path: str, faults: list[str]) ->
         elif info.required:
             faults.append(f"{here}: is missing")
     for name in tree:
-        known = ", ".join(info.encode_name for info, _, _ in fields(section))
-        faults.append(f"{join(path, name)}: unknown setting; known here: {known}")
+        known = [info.encode_name for info, _, _ in fields(section)]
+        meant = difflib.get_close_matches(str(name), known, n=1)
+        guess = f"; did you mean {meant[0]}?" if meant else ""
+        faults.append(f"{join(path, name)}: unknown setting; known here: {', '.join(known)}{guess}")
     return section(**values) if len(faults) == before else None
 
 
@@ -129,8 +133,9 @@ def _secret_file(tree: dict[str, Any], name: str, hint: Any, here: str, faults: 
         return raw
     try:
         return Path(str(file)).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        faults.append(f"{here}_file: {file} cannot be read")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        faults.append(f"{here}_file: {file} cannot be read by user {os.getuid()} ({reason})")
         return _MISSING
 
 

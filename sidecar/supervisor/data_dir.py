@@ -37,7 +37,7 @@ def judge(data_dir: Path, found: os.stat_result, uid: int) -> str:
     if not stat.S_ISDIR(found.st_mode):
         return f"data_dir {data_dir} is not a directory; set data_dir to one"
     if found.st_uid != uid:
-        advice = "chown it, or name a directory below it that the sidecar makes"
+        advice = "run this as that user, or chown it, or name a directory below it that the sidecar makes"
         return f"data_dir {data_dir} belongs to user {found.st_uid}, not to {uid}; {advice}"
     if found.st_mode & 0o077:
         return f"data_dir {data_dir} is open to other users and holds secrets; run: chmod 700 {data_dir}"

@@ -17,7 +17,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_wrong_configuration_is_the_only_finding(capsys: pytest.CaptureFixture[str]) -> None:
     Path("sidecar.yaml").write_text("nonsense: 1\nproxy: {workers: x}\n")
-    assert main(["doctor", "--json"]) == 1
+    assert main(["doctor", "--json"]) == 2
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is False
     assert [check["name"] for check in report["checks"]] == ["configuration"] * 2

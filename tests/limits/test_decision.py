@@ -8,8 +8,15 @@ from msgspec import structs
 from sidecar import refusals
 from sidecar.limits.decision import UNLIMITED, Admission, Reason, refusal
 
-RATES = {"rpm": "requests per minute", "tpm": "tokens per minute", "max_concurrency": "requests at the same time"}
-QUOTAS = {"quota_requests": "requests of its quota for the period", "quota_tokens": "tokens of its quota for the period"}
+RATES: dict[Reason, str] = {
+    "rpm": "the requests that it may make in a minute",
+    "tpm": "the tokens that it may use in a minute",
+    "max_concurrency": "the requests that it may have open at a time",
+}
+QUOTAS: dict[Reason, str] = {
+    "quota_requests": "the requests that its quota allows in this period",
+    "quota_tokens": "the tokens that its quota allows in this period",
+}
 
 
 def test_a_key_without_limits_is_let_through_and_has_nothing_to_report() -> None:
@@ -30,7 +37,7 @@ def test_a_key_without_limits_is_let_through_and_has_nothing_to_report() -> None
 def test_a_rate_asks_to_come_back(reason: Reason, what: str) -> None:
     refused = refusal(Admission(allowed=False, reason=reason, retry_after=2.5))
     assert (refused.refusal, refused.retry_after, refused.headers) == (refusals.RATE_LIMIT_EXCEEDED, 2.5, ())
-    assert refused.detail == f"This API key has used all {what} that it may; try again later."
+    assert refused.detail == f"This API key has used all {what}; try again later."
 
 
 @pytest.mark.parametrize(("reason", "what"), QUOTAS.items())
@@ -38,4 +45,4 @@ def test_a_quota_asks_not_to(reason: Reason, what: str) -> None:
     refused = refusal(Admission(allowed=False, reason=reason, retry_after=86400))
     assert (refused.refusal, refused.retry_after) == (refusals.INSUFFICIENT_QUOTA, None)
     assert refused.headers == (("x-should-retry", "false"),)
-    assert refused.detail == f"This API key has used all {what} that it may; ask its issuer for more."
+    assert refused.detail == f"This API key has used all {what}; ask its issuer for more."

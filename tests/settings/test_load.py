@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,19 @@ def test_a_child_gets_the_settings_of_its_parent(seconds: float, size: int, secr
     assert copy == settings
     assert copy.store.password.reveal() == secret
     assert (copy.proxy.listen.host, copy.proxy.listen.port, copy.hub.url.port) == ("::1", 9999, 3000)
+
+
+def test_a_slip_of_the_pen_is_guessed() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(None, {"SIDECAR_HUB__ACESS_KEY": "x", "SIDECAR_HUB__COLOUR": "red"})
+    slip, invented = refused.value.faults
+    assert slip.endswith("; did you mean access_key?")
+    assert "did you mean" not in invented
+
+
+def test_a_secret_that_cannot_be_read_says_why_and_for_whom(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(None, {"SIDECAR_HUB__ACCESS_KEY_FILE": str(tmp_path)})
+    assert refused.value.faults == [
+        f"hub.access_key_file (from SIDECAR_HUB__ACCESS_KEY_FILE): {tmp_path} cannot be read by user {os.getuid()} (Is a directory)"
+    ]

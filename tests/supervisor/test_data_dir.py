@@ -21,7 +21,7 @@ def status(mode: int, uid: int) -> os.stat_result:
         (stat.S_IFDIR | 0o500, 1000, ""),
         (stat.S_IFDIR | 0o750, 1000, "chmod 700"),
         (stat.S_IFDIR | 0o701, 1000, "chmod 700"),
-        (stat.S_IFDIR | 0o700, 0, "belongs to user 0"),
+        (stat.S_IFDIR | 0o700, 0, "belongs to user 0, not to 1000; run this as that user"),
         (stat.S_IFREG | 0o600, 1000, "is not a directory"),
     ],
 )

@@ -56,7 +56,7 @@ def find_token(file: str | None, environment: Mapping[str, str], data_dir: Path)
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        advice = f"give the file that holds it with --admin-token-file, or set {TOKEN_VARIABLE}"
+        advice = f"give the file that holds it with --admin-token-file, or set SIDECAR_DATA_DIR or {TOKEN_VARIABLE}"
         raise CommandError(f"no admin token: {path} cannot be read ({reason}); {advice}.") from None
     # A header is made of it: anything that is not one printable word is not a token, and must not be sent.
     if not token or not token.isascii() or not token.isprintable() or " " in token:

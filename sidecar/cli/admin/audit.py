@@ -90,9 +90,17 @@ def verify(args: argparse.Namespace, session: Session) -> int:
     if args.json:
         session.document(verdict)
     elif verdict["ok"]:
-        session.say(f"The audit log is whole: {count(verdict['events'])} events, head {verdict['head_hash']}.")
+        what = "audit log" if args.file is None else "export"
+        session.say(f"The {what} is whole: {count(verdict['events'])} events, head {verdict['head_hash']}.")
+        if args.file is not None:
+            # A chain that was cut off at its end is a chain still.
+            session.say(f"It ends with event {verdict['head_sequence']}; whether more were written, `sidecar audit verify` tells.")
     if not verdict["ok"] and not args.json:
-        raise CommandError(f"the audit log is broken at event {verdict['broken_at']}: {verdict['reason']}; keep a copy and look into it.")
+        missing = "missing" in verdict["reason"] and args.file is not None
+        hint = " (an export of a selection has gaps; export without filters)" if missing else ""
+        raise CommandError(
+            f"the audit log is broken at event {verdict['broken_at']}: {verdict['reason']}{hint}; keep a copy and look into it."
+        )
     return 0 if verdict["ok"] else REFUSED
 
 

@@ -13,6 +13,7 @@ import msgspec
 from sidecar.cli import config_file, configuration
 from sidecar.cli.doctor import hub, machine, store
 from sidecar.cli.doctor.check import Check, fail, failed, lines, ok
+from sidecar.cli.errors import REFUSED, WRONG_USE
 from sidecar.settings import Settings, SettingsError
 from sidecar.supervisor.data_dir import in_use
 
@@ -29,11 +30,13 @@ def add(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; returns 1 when something must be mended."""
+    """Print the report; returns 1 when something must be mended, 2 when the configuration cannot be read."""
+    wrong = REFUSED
     try:
         settings = configuration.read(args.config, os.environ)
     except SettingsError as error:
         checks = [fail("configuration", fault, "correct it; `sidecar config reference` lists every setting") for fault in error.faults]
+        wrong = WRONG_USE
     else:
         file = config_file.find(args.config, os.environ)
         checks = [ok("configuration", f"{file} is valid" if file else "no file: the defaults hold"), *asyncio.run(examine(settings))]
@@ -41,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         print(msgspec.json.format(msgspec.json.encode({"ok": not failed(checks), "checks": checks}), indent=2).decode())
     else:
         print("\n".join(lines(checks)))
-    return 1 if failed(checks) else 0
+    return wrong if failed(checks) else 0
 
 
 async def examine(settings: Settings) -> list[Check]:

@@ -47,7 +47,7 @@ def test_order_of_token_places(tmp_path: Path) -> None:
 
 
 def test_no_token_says_where_to_put_one(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="with --admin-token-file, or set SIDECAR_ADMIN_TOKEN"):
+    with pytest.raises(CommandError, match="with --admin-token-file, or set SIDECAR_DATA_DIR or SIDECAR_ADMIN_TOKEN"):
         find_token(None, {}, tmp_path)
 
 

@@ -111,3 +111,14 @@ def test_another_file_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("{}\n")
     with pytest.raises(CommandError, match="is not an export of the audit log"):
         check(tmp_path / "x")
+
+
+def test_an_export_vouches_for_no_more_than_it_holds(cli: Cli, tmp_path: Path) -> None:
+    events = chain(5)
+    cut = cli("audit", "verify", "--file", str(write(tmp_path / "cut", events[:4])))
+    assert cut.code == 0
+    assert "The export is whole: 4 events" in cut.out
+    assert "ends with event 4; whether more were written, `sidecar audit verify` tells" in cut.out
+    chosen = cli("audit", "verify", "--file", str(write(tmp_path / "chosen", [events[0], events[3]])))
+    assert chosen.code == 1
+    assert "export without filters" in chosen.err
