@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from docs import signals
 from sidecar import refusals
 from sidecar.control.admin import reference as admin_api
 from sidecar.control.metrics import reference as metrics
@@ -50,7 +51,9 @@ def refusals_page() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "config/sidecar.yaml": reference.example,
+    signals.RULES: signals.rules,
     "docs/admin-api.md": admin_api.markdown,
+    signals.MANUAL: signals.manual,
     "docs/configuration.md": reference.markdown,
     "docs/metrics.md": metrics.markdown,
     "docs/refusals.md": refusals_page,

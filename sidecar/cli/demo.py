@@ -31,6 +31,7 @@ from sidecar.cli.admin.api import AdminApi
 from sidecar.cli.demo_text import banner
 from sidecar.cli.errors import CommandError
 from sidecar.demo.access_key import ACCESS_KEY
+from sidecar.hubs.protocol import protocol_named
 from sidecar.settings import Settings
 from sidecar.settings.values import Listen
 from sidecar.supervisor import data_dir
@@ -80,7 +81,7 @@ def _demo(directory: Path, environment: Mapping[str, str]) -> None:
     settings = configuration.read(str(file), environment)
     commands = [[sys.executable, "-P", "-m", "sidecar", "serve", "-c", str(file)]]
     if not environment.get("HUB_URL"):
-        protocol = "openai" if settings.hub.profile == "openai" else "aigne"
+        protocol = protocol_named(settings.hub.profile) or "aigne"
         commands.insert(0, [sys.executable, "-P", "-m", "sidecar.demo.hub", "--port", str(hub_port), "--protocol", protocol])
     with _processes(commands, with_package_path(environment)) as all_run:
         _wait_until_ready(settings, all_run)

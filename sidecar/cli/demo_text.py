@@ -6,10 +6,11 @@ import json
 import shlex
 from pathlib import Path
 
+from sidecar.hubs.protocol import Protocol, protocol_named
 from sidecar.settings import Settings
 from sidecar.settings.values import Listen
 
-_CALLS: dict[str, tuple[str, dict[str, object]]] = {
+_CALLS: dict[Protocol, tuple[str, dict[str, object]]] = {
     # The line of the hub's own documentation, path and model prefix included.
     "aigne": (
         "/api/v1/chat/completions",
@@ -47,9 +48,10 @@ def curl(settings: Settings, key: str) -> str:
     """One command line; options can be appended to it."""
     base = web_address(settings.proxy.listen)
     authorization = f"-H 'Authorization: Bearer {key}'"
-    if settings.hub.profile not in _CALLS:
+    protocol = protocol_named(settings.hub.profile)
+    if not protocol:
         return f"curl -sS {base}/ {authorization}"
-    path, body = _CALLS[settings.hub.profile]
+    path, body = _CALLS[protocol]
     return f"curl -sS {base}{path} {authorization} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
 
 

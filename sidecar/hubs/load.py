@@ -13,8 +13,10 @@ from sidecar.hubs.check import faults_of
 from sidecar.hubs.profile import Part, Profile
 from sidecar.settings.load import SettingsError
 
-BUILT_IN = ("aigne", "openai", "generic")
-"""Profiles that come with the sidecar: `sidecar/hubs/profiles/<name>.yaml`."""
+_PROFILES = resources.files("sidecar.hubs").joinpath("profiles")
+
+BUILT_IN = tuple(sorted(file.name.removesuffix(".yaml") for file in _PROFILES.iterdir() if file.name.endswith(".yaml")))
+"""Profiles that come with the sidecar: every `sidecar/hubs/profiles/<name>.yaml`."""
 
 
 class ProfileError(SettingsError):
@@ -27,7 +29,7 @@ def load_profile(name_or_path: str) -> Profile:
     Raises ProfileError with every fault found.
     """
     if name_or_path in BUILT_IN:
-        text = resources.files("sidecar.hubs").joinpath("profiles", f"{name_or_path}.yaml").read_text(encoding="utf-8")
+        text = _PROFILES.joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
         return parse_profile(text, f"{name_or_path}.yaml")
     path = Path(name_or_path)
     try:

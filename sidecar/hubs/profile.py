@@ -11,19 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-UsageDialect = Literal[
-    "none",
-    "aigne-chat",
-    "aigne-completions",
-    "aigne-image",
-    "aigne-video",
-    "aigne-embeddings",
-    "openai",
-    "openai-images",
-    "anthropic",
-    "ollama",
-]
-"""How an answer words what it used; `sidecar.hubs.usage` reads them."""
+from sidecar.hubs.usage.dialects import UsageDialect
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import ssl
+from collections.abc import Mapping
 
 import aiohttp
 
 from sidecar.settings.declaration import Hub
+
+_ACCESS_KEY = "{access_key}"
+_PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
 def open_session(hub: Hub, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
@@ -29,9 +34,15 @@ def address(hub: Hub, path: str) -> str:
     return f"http://hub{url.mount}{path}" if url.socket else f"{url.scheme}://{host}:{url.port}{url.mount}{path}"
 
 
-def headers(hub: Hub, *, with_key: bool) -> dict[str, str]:
-    """Host, where it is configured, and the access key."""
+def headers(hub: Hub, inject: Mapping[str, str], *, with_key: bool) -> dict[str, str]:
+    """Host, where it is configured, and the access key in the fields in which the profile's `headers.inject` has it.
+
+    What else such a field would tell (key, client) is left empty: nobody's call is made here.
+    """
     fields = {"Host": hub.host} if hub.host else {}
     if with_key and hub.access_key:
-        fields["Authorization"] = f"Bearer {hub.access_key.reveal()}"
+        for name, template in inject.items():
+            if _ACCESS_KEY in template:
+                before, after = (_PLACEHOLDER.sub("", part) for part in template.split(_ACCESS_KEY, 1))
+                fields[name] = f"{before}{hub.access_key.reveal()}{after}"
     return fields

@@ -34,7 +34,7 @@ class Hub(Section, frozen=True):
     url: Annotated[HubUrl, Meta(description="http://, https:// or unix:///path; its path is the hub's mount prefix.")] = HubUrl.parse(
         "http://127.0.0.1:3000/"
     )
-    profile: Annotated[str, Meta(description="aigne, openai, generic, or the path of a profile file.")] = "aigne"
+    profile: Annotated[str, Meta(description="A built-in profile (aigne, openai, generic, …) or the path of a profile file.")] = "aigne"
     access_key: Annotated[Secret, Meta(description="What the hub itself accepts; injected as Authorization: Bearer.")] = Secret("")
     host: Annotated[str, Meta(description="Host header sent to the hub; empty: the host of hub.url.")] = ""
     ca_file: Annotated[str, Meta(description="PEM file of authorities for an https:// hub; empty: the system's.")] = ""

@@ -1,18 +1,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from sidecar.hubs.load import BUILT_IN, ProfileError, load_profile, parse_profile
-from sidecar.hubs.usage.dialects import DIALECTS
+from sidecar.hubs.usage.dialects import DIALECTS, UsageDialect
+from tests.support.source import ROOT
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_the_built_in_profiles_are_good(name):
     profile = load_profile(name)
     assert profile.name == name
-    assert {route.usage for route in profile.routes} <= {"none", *DIALECTS}
+
+
+def test_every_name_of_a_dialect_has_its_reader():
+    assert set(get_args(UsageDialect)) == {"none", *DIALECTS}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_manual_tells_of_each_built_in_profile(name):
+    assert f"| `{name}` | " in (ROOT / "docs" / "hub-profiles.md").read_text(encoding="utf-8")
 
 
 def test_an_operator_may_write_a_profile(tmp_path: Path):
@@ -24,7 +34,7 @@ def test_an_operator_may_write_a_profile(tmp_path: Path):
 
 
 def test_a_file_that_is_not_there(tmp_path: Path):
-    with pytest.raises(ProfileError, match="name a file or one of aigne, openai, generic"):
+    with pytest.raises(ProfileError, match="name a file or one of aigne, generic, openai"):
         load_profile(str(tmp_path / "none.yaml"))
 
 

@@ -14,6 +14,9 @@ from typing import Any
 import aiohttp
 
 from sidecar.cli.doctor.check import Check, fail, ok, warn
+from sidecar.hubs.load import load_profile
+from sidecar.hubs.profile import Profile
+from sidecar.hubs.protocol import protocol_of
 from sidecar.hubs.session import address, headers, open_session
 from sidecar.settings import Settings
 
@@ -34,13 +37,14 @@ class Answer:
 class Hub:
     """Asks the hub of `settings`."""
 
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Settings, profile: Profile, session: aiohttp.ClientSession) -> None:
         self._session = session
+        self._inject = profile.headers.inject
         self._hub = settings.hub
 
     async def get(self, path: str, *, with_key: bool = True) -> Answer:
         """GET `path` below the mount prefix; raises aiohttp.ClientError and TimeoutError."""
-        fields = headers(self._hub, with_key=with_key)
+        fields = headers(self._hub, self._inject, with_key=with_key)
         async with self._session.get(address(self._hub, path), headers=fields, allow_redirects=False) as response:
             body = await response.content.read(_LARGEST)
             try:
@@ -50,19 +54,21 @@ class Hub:
 
 
 async def checks(settings: Settings) -> AsyncIterator[Check]:
-    """Every finding about the hub."""
+    """Every finding about the hub. Raises ProfileError."""
+    profile = load_profile(settings.hub.profile)
+    protocol = protocol_of(profile)
     async with open_session(settings.hub, PATIENCE) as session:
-        hub = Hub(settings, session)
+        hub = Hub(settings, profile, session)
         try:
             began = time.perf_counter()
-            front = await hub.get("/__blocklet__.js?type=json" if settings.hub.profile == "aigne" else "/", with_key=False)
+            front = await hub.get("/__blocklet__.js?type=json" if protocol == "aigne" else "/", with_key=False)
             yield ok("hub", f"{settings.hub.url} answers after {(time.perf_counter() - began) * 1000:.0f} ms")
-            if settings.hub.profile == "aigne":
+            if protocol == "aigne":
                 yield judge_shape(front, settings.hub.url.mount)
                 yield judge_status(await hub.get("/api/v2/status"))
                 yield judge_key(await hub.get("/api/user/info"), has_key=bool(settings.hub.access_key))
                 yield judge_v1(await hub.get("/api/v1/status"))
-            elif settings.hub.profile == "openai":
+            elif protocol == "openai":
                 yield judge_models(await hub.get("/v1/models"))
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = str(error) or type(error).__name__

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sidecar.cli.doctor.check import Check, fail, ok, warn
+from sidecar.hubs.protocol import protocol_named
 from sidecar.keys import digest
 from sidecar.settings import Settings
 from sidecar.settings.values import Listen
@@ -75,13 +76,14 @@ def _pepper(settings: Settings) -> Check:
 
 def _hub_key(settings: Settings) -> Check:
     key = settings.hub.access_key.reveal()
-    if not key and settings.hub.profile == "aigne":
+    is_aigne = protocol_named(settings.hub.profile) == "aigne"
+    if not key and is_aigne:
         return warn(
             "hub.access_key",
             "is empty, and the hub answers nobody without",
             "set hub.access_key or hub.access_key_file to an access key of the hub",
         )
-    if key and settings.hub.profile == "aigne" and not key.startswith("blocklet-"):
+    if key and is_aigne and not key.startswith("blocklet-"):
         return warn(
             "hub.access_key",
             "does not look like an access key of the hub (blocklet-…)",

@@ -20,6 +20,20 @@ from sidecar.control.anomaly.windows import REFUSED, SERVED
 _DEAD = {"api_key_revoked": "the key is revoked", "api_key_rotated": "the secret was rotated out"}
 
 
+def judge(memory: Memory, second: Second, networks: Networks, thresholds: Thresholds) -> None:
+    """Raise what `second` and the windows show, once a minute and whenever something was refused. A new look at conduct is called here.
+
+    `dormant` is asked elsewhere: before the second becomes the key's last use.
+    """
+    now = second.time
+    if second.refusals:
+        dead_secret(memory, second, networks)
+        refusals(memory, now, thresholds)
+    off_hours(memory, now, thresholds)
+    if second.in_flight:
+        concurrency(memory, second.in_flight, now, thresholds)
+
+
 def dormant(memory: Memory, now: int, thresholds: Thresholds) -> None:
     """Served after a long silence. A key that was never used counts from its creation."""
     idle = now - (memory.last_used or memory.born)

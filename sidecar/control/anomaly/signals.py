@@ -1,7 +1,7 @@
 """The signals, once: weight, kind, how long one stays up, and whether it warns by itself.
 
 Signals of one kind say the same thing twice, so only the strongest of a kind counts; what adds up is
-evidence of different kinds. Documentation, metrics and the Prometheus rules are made from this table.
+evidence of different kinds. The manual's table, metrics and the Prometheus rules are made from this one.
 """
 
 from __future__ import annotations

@@ -101,17 +101,13 @@ class Watch:
         return served, strange
 
     def _look_at_conduct(self, second: Second, detectors: Detectors) -> None:
-        memory, now, thresholds = self.memory, second.time, detectors.thresholds
+        memory, now = self.memory, second.time
         self._looked_at = now
         if second.refusals:
-            conduct.dead_secret(memory, second, detectors.networks)
-            conduct.refusals(memory, now, thresholds)
             self._refused_models(second, detectors)
         if memory.raised:
             detectors.identity.settle(memory, now)
-        conduct.off_hours(memory, now, thresholds)
-        if second.in_flight:
-            conduct.concurrency(memory, second.in_flight, now, thresholds)
+        conduct.judge(memory, second, detectors.networks, detectors.thresholds)
 
     def _refused_models(self, second: Second, detectors: Detectors) -> None:
         memory, now = self.memory, second.time

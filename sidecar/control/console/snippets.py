@@ -1,15 +1,16 @@
-"""First calls with a key, ready to paste. Pure."""
+"""First calls with a key, ready to paste. Pure but for one look at the profile's file."""
 
 from __future__ import annotations
 
 import json
 import shlex
 
+from sidecar.hubs.protocol import Protocol, protocol_named
 from sidecar.settings import Settings
 
 PLACEHOLDER = "<your API key>"
 
-_CALLS: dict[str, tuple[str, dict[str, object]]] = {
+_CALLS: dict[Protocol, tuple[str, dict[str, object]]] = {
     "aigne": (
         "/api/v2/chat",
         {"input": {"messages": [{"role": "user", "content": "Hello!"}], "modelOptions": {"model": "openai/gpt-5-mini"}}},
@@ -47,6 +48,22 @@ console.log(answer.status, await answer.text());
 """
 
 
+class FirstCalls:
+    """First calls for a reader who has the console open under the Host header `console_host`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._protocol = protocol_named(settings.hub.profile)
+
+    def curl(self, console_host: str, key: str) -> str:
+        """One call for a shell."""
+        return curl(self._protocol, proxy_address(self._settings, console_host), key)
+
+    def node(self, console_host: str) -> str:
+        """The same as a program."""
+        return node(self._protocol, proxy_address(self._settings, console_host))
+
+
 def proxy_address(settings: Settings, console_host: str) -> str:
     """How somebody who reads the console under the Host header `console_host` reaches the data plane."""
     listen = settings.proxy.listen
@@ -59,16 +76,16 @@ def proxy_address(settings: Settings, console_host: str) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listen.port}"
 
 
-def curl(profile: str, base: str, key: str) -> str:
+def curl(protocol: Protocol, base: str, key: str) -> str:
     """One call for a shell."""
     authorization = f"Authorization: Bearer {key}"
-    if profile not in _CALLS:
+    if protocol not in _CALLS:
         return f'curl {base}/ -H "{authorization}"'
-    path, body = _CALLS[profile]
+    path, body = _CALLS[protocol]
     content = shlex.quote(json.dumps(body))
     return f'curl {base}{path} \\\n  -H "{authorization}" \\\n  -H "Content-Type: application/json" \\\n  -d {content}'
 
 
-def node(profile: str, base: str) -> str:
+def node(protocol: Protocol, base: str) -> str:
     """The same as a program; it reads the key from its environment, for a key in a source file does not stay secret."""
-    return {"aigne": _AIGNE_NODE, "openai": _OPENAI_NODE}.get(profile, _FETCH_NODE).format(base=base)
+    return {"aigne": _AIGNE_NODE, "openai": _OPENAI_NODE}.get(protocol, _FETCH_NODE).format(base=base)

@@ -33,7 +33,7 @@ def compose(settings: Settings, calls: Calls, spools: Path) -> Reconciler | None
     return Reconciler(
         Journal.open(Path(settings.data_dir) / JOURNAL_FILE, spools),
         SpoolWriter(spools, segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, writers=settings.proxy.worker_count + 1),
-        HubLedger(settings.hub, profile.ledger),
+        HubLedger(settings.hub, profile),
         calls,
         routes=metered_routes(profile),
         every=settings.reconcile.every,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from sidecar.hubs.ledger import Entry, entries_of
-from sidecar.hubs.profile import Ledger
+from sidecar.hubs.profile import Profile
 from sidecar.hubs.session import address, headers, open_session
 from sidecar.settings.declaration import Hub
 
@@ -34,9 +34,10 @@ class Listing:
 class HubLedger:
     """One hub's ledger."""
 
-    def __init__(self, hub: Hub, ledger: Ledger) -> None:
+    def __init__(self, hub: Hub, profile: Profile) -> None:
         self._hub = hub
-        self._ledger = ledger
+        self._ledger = profile.ledger
+        self._inject = profile.headers.inject
 
     async def calls(self, key_id: str, since: float) -> Listing:
         """What the hub lists for a key, newest first, of calls that began at `since` or later. Raises LedgerUnavailable."""
@@ -54,7 +55,7 @@ class HubLedger:
 
     async def _page(self, session: aiohttp.ClientSession, key_id: str, number: int) -> list[Entry]:
         query = {self._ledger.parameter: self._ledger.key.format(key_id=key_id), "page": str(number), "pageSize": str(PAGE)}
-        url, fields = address(self._hub, self._ledger.path), headers(self._hub, with_key=True)
+        url, fields = address(self._hub, self._ledger.path), headers(self._hub, self._inject, with_key=True)
         async with session.get(url, params=query, headers=fields, allow_redirects=False) as answer:
             if answer.status != 200:
                 raise ValueError(f"status {answer.status}")

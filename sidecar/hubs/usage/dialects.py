@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -133,6 +133,20 @@ def _fail(error: Any, tally: Tally) -> None:
 
 _USUAL = (b'"usage"', b'"error"')
 
+UsageDialect = Literal[
+    "none",
+    "aigne-chat",
+    "aigne-completions",
+    "aigne-image",
+    "aigne-video",
+    "aigne-embeddings",
+    "openai",
+    "openai-images",
+    "anthropic",
+    "ollama",
+]
+"""What a route of a profile may name as its `usage`."""
+
 DIALECTS = {
     "aigne-chat": Dialect(_aigne, _USUAL),
     "aigne-completions": Dialect(_aigne, _USUAL, text=True),
@@ -144,4 +158,4 @@ DIALECTS = {
     "anthropic": Dialect(_anthropic, _USUAL),
     "ollama": Dialect(_ollama, (b"_eval_count", b'"eval_count"', b'"error"')),
 }
-"""By the names of `sidecar.hubs.profile.UsageDialect`, without `none`."""
+"""The reader of each; `none` has none."""

@@ -33,10 +33,10 @@ def test_curl_is_one_command() -> None:
     assert words[:2] == ["curl", "http://h:1/api/v2/chat"] and "Authorization: Bearer ahk_x" in words
     assert json.loads(words[words.index("-d") + 1])["input"]["modelOptions"]["model"]
     assert shlex.split(curl("openai", "http://h:1", "k").replace("\\\n", " "))[1].endswith("/v1/chat/completions")
-    assert "-d" not in curl("generic", "http://h:1", "k")
+    assert "-d" not in curl("", "http://h:1", "k")
 
 
 def test_programs_read_the_key_from_their_environment() -> None:
-    for profile in ("aigne", "openai", "generic", "/etc/own.yaml"):
-        text = node(profile, "http://h:1")
+    for protocol in ("aigne", "openai", ""):
+        text = node(protocol, "http://h:1")
         assert "process.env.SIDECAR_API_KEY" in text and "http://h:1" in text and "{{" not in text

@@ -212,7 +212,7 @@ async def demo() -> AsyncIterator[DemoHub]:
 
 
 def ledger_of(hub: DemoHub, key: str = ACCESS_KEY) -> HubLedger:
-    return HubLedger(declaration.Hub(url=HubUrl.parse(hub.url), access_key=Secret(key)), load_profile("aigne").ledger)
+    return HubLedger(declaration.Hub(url=HubUrl.parse(hub.url), access_key=Secret(key)), load_profile("aigne"))
 
 
 async def test_the_demo_hubs_ledger_is_read_page_by_page(demo: DemoHub) -> None:

@@ -6,11 +6,12 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from sidecar.events.record import Tokens
 from sidecar.hubs.usage import Usage, open_reader
+from sidecar.hubs.usage.dialects import DIALECTS
 from tests.hubs.usage.corpus import JSON, SSE, Answer, answers, dump, event, hidden_failures, streams
 
 
@@ -47,6 +48,14 @@ def test_any_answer_in_any_pieces_and_any_coding_is_metered_exactly(answer, at, 
     name, encode = coding
     usage = read(answer, split(encode(answer.body), at), name)
     assert usage == Usage(answer.tokens, answer.model, answer.source, answer.error)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_corpus_has_answers_of_every_dialect(dialect):
+    found = find(
+        answers, lambda answer: answer.dialect == dialect and answer.source == "hub", settings=settings(max_examples=5000, database=None)
+    )
+    assert found.pieces
 
 
 @settings(deadline=None, max_examples=60)
@@ -94,9 +103,7 @@ def test_an_error_in_the_middle_is_told_and_spoils_no_figure(answer, data):
 
 @settings(deadline=None, max_examples=300)
 @given(
-    st.sampled_from(
-        ["none", "aigne-chat", "aigne-completions", "aigne-image", "openai", "openai-images", "anthropic", "ollama", "unheard-of"]
-    ),
+    st.sampled_from(["none", *DIALECTS, "unheard-of"]),
     st.sampled_from([JSON, SSE, "application/x-ndjson", "", "text/plain", "text/html", "audio/mpeg"]),
     st.sampled_from(["", "gzip", "deflate", "br", "gzip, gzip", "x"]),
     st.lists(

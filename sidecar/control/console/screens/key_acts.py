@@ -13,6 +13,7 @@ from sidecar.control.admin.services import AdminServices
 from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.screens.new_key import reveal
+from sidecar.control.console.snippets import FirstCalls
 from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
 from sidecar.settings.values import Duration
@@ -26,7 +27,7 @@ class KeyActs:
     """Every act is a call of the API."""
 
     def __init__(self, services: AdminServices, overview: Overview) -> None:
-        self._settings = services.settings
+        self._first_calls = FirstCalls(services.settings)
         self._overview = overview
 
     def screens(self) -> list[Screen]:
@@ -80,7 +81,7 @@ class KeyActs:
             body={"grace_period": grace},
             idempotency_key=visit.form.get("intent", "")[:64],
         )
-        return reveal(visit, self._settings, answer.document, "The new secret", grace=Duration.parse(grace))
+        return reveal(visit, self._first_calls, answer.document, "The new secret", grace=Duration.parse(grace))
 
     async def revocation(self, visit: Visit, fault: str = "") -> web.StreamResponse:
         """Name the key and what it did in the last 24 hours."""

@@ -17,10 +17,10 @@ from sidecar.control.admin.origin import request_id
 from sidecar.control.admin.presenting import key_object
 from sidecar.control.admin.rendering import respond
 from sidecar.control.admin.services import AdminServices
-from sidecar.control.console import snippets
 from sidecar.control.console.charts.spark import sparkline
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.risks import Risk, open_risks, risks_of
+from sidecar.control.console.snippets import PLACEHOLDER, FirstCalls
 from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
 
@@ -51,7 +51,7 @@ class KeyTable:
     """Reads keys through the API's own calls; sparklines come with one trip for the whole page."""
 
     def __init__(self, services: AdminServices, overview: Overview) -> None:
-        self._settings = services.settings
+        self._first_calls = FirstCalls(services.settings)
         self._keys = services.keys
         self._overview = overview
         self._anomalies = services.anomalies
@@ -78,9 +78,7 @@ class KeyTable:
             filtered=any(query[name] for name in ("q", "status", "owner", "risk")),
             orders=ORDERS,
             next_cursor=next_cursor,
-            curl=snippets.curl(
-                self._settings.hub.profile, snippets.proxy_address(self._settings, visit.request.host), snippets.PLACEHOLDER
-            ),
+            curl=self._first_calls.curl(visit.request.host, PLACEHOLDER),
         )
 
     async def export(self, visit: Visit) -> web.StreamResponse:

@@ -10,19 +10,18 @@ from sidecar.control.admin import endpoints
 from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.messages.keys import KeyWithSecret
 from sidecar.control.admin.services import AdminServices
-from sidecar.control.console import snippets
 from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field
 from sidecar.control.console.guard import HOME
+from sidecar.control.console.snippets import FirstCalls
 from sidecar.control.console.text import span
 from sidecar.control.console.visit import Screen, Visit
-from sidecar.settings import Settings
 
 
 class NewKey:
     """The form, and its answer."""
 
     def __init__(self, services: AdminServices) -> None:
-        self._settings = services.settings
+        self._first_calls = FirstCalls(services.settings)
 
     def screens(self) -> list[Screen]:
         """The form can be opened by whoever may create keys."""
@@ -42,21 +41,20 @@ class NewKey:
             if error.problem.status != 400:
                 raise
             return _form(visit, form, intent, faults_by_field(error.faults))
-        return reveal(visit, self._settings, answer.document, "Your new API key")
+        return reveal(visit, self._first_calls, answer.document, "Your new API key")
 
 
-def reveal(visit: Visit, settings: Settings, document: object, heading: str, *, grace: float = 0.0) -> web.StreamResponse:
+def reveal(visit: Visit, first_calls: FirstCalls, document: object, heading: str, *, grace: float = 0.0) -> web.StreamResponse:
     """The page that shows a new secret; it is in this answer and nowhere else."""
     assert isinstance(document, KeyWithSecret)
-    base = snippets.proxy_address(settings, visit.request.host)
     return visit.page(
         "reveal.html",
         heading=heading if document.secret else "Nothing to show",
         key=document.key,
         secret=document.secret,
         retiring=span(grace) if grace else "",
-        curl=snippets.curl(settings.hub.profile, base, document.secret or ""),
-        node=snippets.node(settings.hub.profile, base),
+        curl=first_calls.curl(visit.request.host, document.secret or ""),
+        node=first_calls.node(visit.request.host),
     )
 
 
