@@ -24,7 +24,7 @@ CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
     "response_schema_conformance,negative_data_rejection,unsupported_method"
 )
-WITHIN = 90.0
+WITHIN = 300.0
 
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:

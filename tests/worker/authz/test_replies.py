@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sidecar.refusals import Refused
@@ -57,6 +57,7 @@ def test_for_nginx_it_is_packed(status: int, line: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_nothing_else_is_unpacked(data: bytes) -> None:
+    assume(not (data.startswith(b"HTTP/1.1 ") and b"\r\n\r\n" in data))  # that is an answer, and Hypothesis makes one now and then
     for packed in (data, urlsafe_b64encode(data)):
         with pytest.raises(Refused):
             unpack(packed, head_only=False)
