@@ -238,9 +238,12 @@ class CallLogBounds:
                 dropped += one
 
     async def _victims(self, excess: int) -> dict[int, list[bytes]]:
-        oldest = await self._store.pipeline([("ZRANGE", names.calls(shard), 0, HEADERS - 1, "WITHSCORES") for shard in range(names.SHARDS)])
-        headers = sorted(Header.parse(shard, member, float(score)) for shard, found in enumerate(oldest) for member, score in found)
         before = self._clock() - self._max_age
+        # With few enough calls only what is too old goes, which mostly is nothing.
+        up_to = "+inf" if excess > 0 else f"({before!r}"
+        bounds = ("-inf", up_to, "BYSCORE", "LIMIT", 0, HEADERS, "WITHSCORES")
+        oldest = await self._store.pipeline([("ZRANGE", names.calls(shard), *bounds) for shard in range(names.SHARDS)])
+        headers = sorted(Header.parse(shard, member, float(score)) for shard, found in enumerate(oldest) for member, score in found)
         victims: dict[int, list[bytes]] = {}
         for header in headers:
             # A block goes when everything in it is too old, or when without it there are still enough calls.

@@ -191,7 +191,7 @@ class Engine:
         self._restored = True
 
     async def _admit(self, now: float) -> None:
-        await self._admit_these(self.observer.unknown()[:_ADMIT_AT_ONCE], now)
+        await self._admit_these(self.observer.unknown(_ADMIT_AT_ONCE), now)
 
     async def _admit_these(self, key_ids: list[str], now: float) -> None:
         if not key_ids:

@@ -6,6 +6,7 @@ This is what the control process runs and what the benchmark replays in virtual 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from sidecar.control.anomaly.episodes import Change, Episodes
 from sidecar.control.anomaly.memory import Memory
@@ -74,9 +75,9 @@ class Observer:
             changes += self._lower(now)
         return changes
 
-    def unknown(self) -> list[str]:
-        """Keys that have traffic and no watch yet; it waits until `admit`."""
-        return [key_id for key_id in self.sums.key_ids() if key_id not in self.watches and key_id != NO_KEY]
+    def unknown(self, at_most: int) -> list[str]:
+        """Keys that have traffic and no watch yet, those that have waited longest first; it waits until `admit`."""
+        return list(islice((key_id for key_id in self.sums.key_ids() if key_id not in self.watches and key_id != NO_KEY), at_most))
 
     def admit(self, key_id: str, memory: Memory) -> None:
         """Begin to watch a key, from what is remembered of it."""

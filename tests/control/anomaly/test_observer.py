@@ -80,11 +80,11 @@ def test_traffic_of_a_key_that_is_not_known_yet_waits() -> None:
     observer = Observer(Networks(b"salt"), str)
     observer.sums.add(served(BORN, 3))
     observer.tick(BORN + 20)
-    assert observer.unknown() == [KEY]
+    assert observer.unknown(9) == [KEY]
     observer.admit(KEY, Memory(BORN))
     observer.tick(BORN + 20)
     assert observer.watches[KEY].memory.requests == 3
-    assert observer.unknown() == []
+    assert observer.unknown(9) == observer.unknown(0) == []
 
 
 def test_sums_are_looked_at_after_ten_seconds_and_only_some_at_a_time() -> None:
