@@ -35,7 +35,7 @@ run: $(VENV)/.product
 	@exec $(VENV)/bin/sidecar demo $(ARGS)
 
 test: $(VENV)/.development
-	$(VENV)/bin/python -m $(if $(ARGS),pytest $(ARGS),tests.lanes)
+	$(VENV)/bin/python -m $(if $(ARGS),pytest $(ARGS),tests.halves)
 
 long: long-test crash-test outage-test lives-test
 
