@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,8 @@ RESULTS = programs.BUILD / "results.json"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
+    # Else a run that is told to end leaves every proxy behind, at work on the cores of the next one.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if missing := wrk.is_missing():
         print(missing, file=sys.stderr)
         return 1

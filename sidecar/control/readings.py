@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
 from sidecar.control.metrics.counts import GLOBAL_SHARD
-from sidecar.control.series import ALL, DAY, SEPARATOR, SERIES, Values
+from sidecar.control.series import ALL, DAY, SEPARATOR, SERIES, Layout, Values
 from sidecar.control.usage_span import Cut, Range, inside, numbers
 from sidecar.store import names
 from sidecar.store.link import Command
@@ -27,16 +28,35 @@ class Reading:
     """Seconds of each."""
     wanted: tuple[Range, ...]
 
-    def cells(self, reply: Sequence[bytes | None]) -> Iterator[tuple[int, list[str], Values]]:
-        """When a wanted bucket begins, the parts under which its values count, and these; the part of a total is empty."""
+    def cells(self, reply: Sequence[bytes | None]) -> Iterator[tuple[int, str, Values]]:
+        """When a wanted bucket begins, the parts under which its values count (see `in_total` and `split`), and these."""
+        times: dict[str, int | None] = {}
         for packed in reply:
             if packed is None:
                 continue
             for name, values in _decode(packed).items():
-                number, *parts = name.split(SEPARATOR)
-                time = self.begins + int(number) * self.bucket
-                if inside(time, self.wanted):
+                number, _, parts = name.partition(SEPARATOR)
+                # A month has tens of thousands of cells, but a hash only so many buckets.
+                if number in times:
+                    time = times[number]
+                else:
+                    time = times[number] = self._time(int(number))
+                if time is not None:
                     yield time, parts, values
+
+    def _time(self, number: int) -> int | None:
+        time = self.begins + number * self.bucket
+        return time if inside(time, self.wanted) else None
+
+
+def in_total(parts: str) -> bool:
+    """Whether a cell counts in the total: one of its parts is empty."""
+    return not parts or parts[0] == SEPARATOR
+
+
+def split(parts: str) -> list[str]:
+    """The parts of a cell, each of which its values count under."""
+    return parts.split(SEPARATOR)
 
 
 def readings(key_id: str | None, plan: Cut, *, days: set[int] | None = None) -> list[Reading]:
@@ -60,19 +80,23 @@ def requests(packed: bytes | None) -> int:
     """The requests of an hour."""
     if packed is None:
         return 0
-    return sum(int(values[0]) for name, values in _decode(packed).items() if "" in name.split(SEPARATOR)[1:])
+    return sum(int(values[0]) for name, values in _decode(packed).items() if in_total(name.partition(SEPARATOR)[2]))
 
 
 def _reading(step: str, shard: int, subject: str, number: int, ranges: tuple[Range, ...]) -> Reading:
     layout = SERIES[step]
-    begins = number * layout.span
-    size = layout.bucket * layout.slice
-    end = begins + layout.span
-    slices = [place for place in range(layout.span // size) if _touches(begins + place * size, begins + (place + 1) * size, ranges)]
+    slices, wanted = _within(layout, number, ranges)
     command = ("HMGET", names.series(shard, step, number), *(f"{subject}|{place}" for place in slices))
-    wanted = tuple(each for each in ranges if each[0] < end and each[1] > begins)
-    return Reading(command, begins, layout.bucket, wanted)
+    return Reading(command, number * layout.span, layout.bucket, wanted)
 
 
-def _touches(first: int, last: int, ranges: tuple[Range, ...]) -> bool:
-    return any(each[0] < last and each[1] > first for each in ranges)
+@lru_cache(maxsize=2000)
+def _within(layout: Layout, number: int, ranges: tuple[Range, ...]) -> tuple[list[int], tuple[Range, ...]]:
+    """The slices of a hash that `ranges` touch, and those of the ranges that touch it; the same for every key of a span."""
+    begins, size = number * layout.span, layout.bucket * layout.slice
+    slices = [place for place in range(layout.span // size) if _touching(begins + place * size, size, ranges)]
+    return slices, _touching(begins, layout.span, ranges)
+
+
+def _touching(begins: int, size: int, ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+    return tuple(each for each in ranges if each[0] < begins + size and each[1] > begins)

@@ -166,7 +166,7 @@ class SeriesBuilder:
         for bucket in buckets.values():
             for parts, values in bucket.together.items():
                 # Of all keys together every combination of groups occurs, so each group has sums of its own.
-                for part in split(parts):
+                for part in parts.split(SEPARATOR)[1:]:
                     bucket.add(GLOBAL_SHARD, ALL, SEPARATOR + part, values)
         return list(series.sums())
 
@@ -196,11 +196,6 @@ def _joined(model: str, route: str, outcome: str, reason: str) -> str:
     """The parts of a request's sums; the same few over and over."""
     groups = (("m", model.replace(SEPARATOR, " ")), ("r", route), ("o", outcome), ("c", reason))
     return _TOTAL + "".join(f"{SEPARATOR}{code}|{value}" for code, value in groups if value)
-
-
-def split(parts: str) -> list[str]:
-    """The parts of a cell's name, what stands before the first separator left out."""
-    return parts.split(SEPARATOR)[1:]
 
 
 def added(one: Values, other: Values) -> Values:

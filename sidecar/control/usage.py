@@ -8,7 +8,7 @@ from typing import Any
 
 from sidecar.control.calls import Calls, Wanted
 from sidecar.control.queries import GroupBy, Step, UsageReport
-from sidecar.control.readings import Reading, readings
+from sidecar.control.readings import Reading, readings, split
 from sidecar.control.series import DAY, DIMENSIONS, HOUR, MINUTE, Retention, Values, values_of
 from sidecar.control.usage_span import STEPS, Cut, cut, down, minutes_kept_from, numbers, up
 from sidecar.control.usage_tally import Tally
@@ -96,7 +96,7 @@ class Usage:
         prefix = dimension + "|"
         async for (reading, group), reply in self._in_batches(wanted, lambda each: each[0].command):
             for time, parts, values in reading.cells(reply):
-                for part in parts:
+                for part in split(parts):
                     if not part:
                         tally.add(time, values, group)
                     elif dimension and part.startswith(prefix):

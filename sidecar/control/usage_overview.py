@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecar.control.nested import add_list
 from sidecar.control.queries import UsageGroup, Use
-from sidecar.control.readings import hours_of, readings, requests
+from sidecar.control.readings import hours_of, in_total, readings, requests, split
 from sidecar.control.series import DAY, DIMENSIONS, HOUR, Values, added
 from sidecar.control.usage import Usage
 from sidecar.control.usage_span import numbers
@@ -66,10 +66,11 @@ class Overview:
         plan = await self._usage.plan(key_id, start, end, fine=step < HOUR)
         wanted = readings(key_id, plan)
         replies = await self._read([reading.command for reading in wanted], most=WHOLE_AT_A_TIME)
-        sums: dict[str, dict[str, dict[int, Values]]] = {kind: {} for kind in ("", *DIMENSIONS.values())}
+        cells: dict[str, dict[int, Values]] = {}
         for reading, reply in zip(wanted, replies, strict=True):
             for time, parts, values in reading.cells(reply):
-                _add_up(sums, time // step * step, parts, values)
+                _add(cells.setdefault(parts, {}), time // step * step, values)
+        sums = _by_dimension(cells)
         totals, series = _tally(step, sums[""]).series("")
         groups = {name: _tally(step, sums[DIMENSIONS[name]]).groups() for name in SHOWN}
         return Breakdown(totals, dict(series), groups)
@@ -104,7 +105,7 @@ class Overview:
         totals: list[Values] = [[] for _ in key_ids]
         for (place, reading), reply in zip(wanted, replies, strict=True):
             for _, parts, values in reading.cells(reply):
-                if "" in parts:
+                if in_total(parts):
                     add_list(totals[place], values)
         return [use_of(total) for total in totals]
 
@@ -118,13 +119,21 @@ class Overview:
         return replies
 
 
-def _add_up(sums: dict[str, dict[str, dict[int, Values]]], at: int, parts: list[str], values: Values) -> None:
-    """Add a cell by dimension (none: the totals), group and step."""
-    for part in parts:
-        dimension, _, group = part.partition("|")
-        points = sums[dimension].setdefault(group, {})
-        known = points.get(at)
-        points[at] = values if known is None else added(known, values)
+def _by_dimension(cells: dict[str, dict[int, Values]]) -> dict[str, dict[str, dict[int, Values]]]:
+    """By dimension (none: the totals) and group what stands by parts; by step before and after."""
+    sums: dict[str, dict[str, dict[int, Values]]] = {kind: {} for kind in ("", *DIMENSIONS.values())}
+    for parts, points in cells.items():
+        for part in split(parts):
+            dimension, _, group = part.partition("|")
+            of_group = sums[dimension].setdefault(group, {})
+            for at, values in points.items():
+                _add(of_group, at, values)
+    return sums
+
+
+def _add(points: dict[int, Values], at: int, values: Values) -> None:
+    known = points.get(at)
+    points[at] = values if known is None else added(known, values)
 
 
 def _tally(step: int, groups: dict[str, dict[int, Values]]) -> Tally:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.__main__ import main
+from tests.support.sidecar import wait_until
 from tests.support.source import ROOT
 from tests.support.tools import require
 
@@ -29,6 +32,26 @@ def test_a_short_run_measures_both_and_writes_its_results(tmp_path: Path) -> Non
     roles = next(entry["samples"][0]["roles"] for entry in post["entries"] if entry["label"] == "sidecar")
     assert set(roles) == {"supervisor", "control", "worker", "store"}
     assert "times clientsession" in done.stdout and picture.exists()
+
+
+def test_a_run_that_is_told_to_end_takes_its_proxies_along() -> None:
+    require("wrk", install="apt-get install wrk")
+    require("taskset", install="apt-get install util-linux")
+    command = [sys.executable, "-m", "benchmarks", "--contests", "post", "--peers", "clientsession", "--rounds", "50"]
+    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        started: set[psutil.Process] = set()
+
+        def load_runs() -> bool:
+            started.update(psutil.Process(run.pid).children(recursive=True))
+            return any(process.name() == "wrk" for process in psutil.Process(run.pid).children())
+
+        wait_until(load_runs, within=60, what="the load")
+        run.terminate()
+        assert run.wait(60) == 128 + signal.SIGTERM
+        assert len(started) > 5 and not [process for process in started if process.is_running()]
+    finally:
+        run.kill()
 
 
 @pytest.mark.parametrize("arguments", [["--contests", "no-such"], ["--peers", "no-such"], ["--quick", "--full"]])

@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from sidecar.control.metrics.counts import GLOBAL_SHARD
-from sidecar.control.series import ALL, DAY, HOUR, SeriesBuilder, Sum, added, split
+from sidecar.control.series import ALL, DAY, HOUR, SeriesBuilder, Sum, added
 from sidecar.control.sums import Sums
 from sidecar.events.record import Interim, Request, Tokens, encode
 from sidecar.store import names
@@ -57,14 +56,6 @@ def test_bytes_of_a_stream_that_still_runs_belong_to_no_group() -> None:
     assert cells(made, names.shard_of(key_id(2)), f"{key_id(2)}|12") == {"12\x1f": [0, 0.0, 3, 5]}
 
 
-@pytest.mark.parametrize(
-    ("parts", "expected"),
-    [("\x1f", [""]), ("\x1f\x1fm|a|b\x1fo|ok", ["", "m|a|b", "o|ok"]), ("\x1fr|chat", ["r|chat"])],
-)
-def test_parts(parts: str, expected: list[str]) -> None:
-    assert split(parts) == expected
-
-
 def test_sums_of_lists_that_end_differently() -> None:
     one, other = [1, 0.5], [1, 0.25, 7]
     assert added(one, other) == added(other, one) == [2, 0.75, 7]
@@ -74,7 +65,7 @@ def test_sums_of_lists_that_end_differently() -> None:
 def test_a_model_cannot_forge_a_part() -> None:
     made = SeriesBuilder(RETENTION).minutes(sums_of(request(key_id(1), time=NOON, model="x\x1fo|denied")))
     (name,) = cells(made, names.shard_of(key_id(1)), f"{key_id(1)}|0")
-    assert split(name) == ["", "m|x o|denied", "r|chat_completions", "o|ok"]
+    assert name == "0\x1f\x1fm|x o|denied\x1fr|chat_completions\x1fo|ok"
 
 
 async def test_every_hash_expires(tmp_path: Path, store: Store) -> None:

@@ -1,0 +1,55 @@
+"""What is read of the stored series covers a span, and nothing beyond it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.control.readings import in_total, readings, requests, split
+from sidecar.control.series import DAY, HOUR, MINUTE, SERIES
+from sidecar.control.usage_span import Cut
+
+DAYS = 20_000 * DAY
+KEY = "key_0000000000000001"
+bounds = st.tuples(st.integers(0, 3 * DAY // MINUTE), st.integers(1, 600)).map(
+    lambda pair: (pair[0] * MINUTE, (pair[0] + pair[1]) * MINUTE)
+)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected", "total"),
+    [("", [""], True), ("\x1fm|a|b\x1fo|ok", ["", "m|a|b", "o|ok"], True), ("r|chat", ["r|chat"], False)],
+)
+def test_parts(parts: str, expected: list[str], total: bool) -> None:
+    assert (split(parts), in_total(parts)) == (expected, total)
+
+
+@given(bounds)
+def test_every_minute_of_a_span_is_read_once(span: tuple[int, int]) -> None:
+    first, last = DAYS + span[0], DAYS + span[1]
+    plan = Cut(first, last, (), ((first, last),))
+    found = []
+    for reading in readings(KEY, plan):
+        command, name, *fields = reading.command
+        assert command == "HMGET" and str(name).endswith(f":m:{reading.begins // HOUR}")
+        reply = []
+        for field in fields:
+            subject, _, place = str(field).partition("|")
+            assert subject == KEY
+            slice_ = SERIES["m"].slice
+            numbers = range(int(place) * slice_, (int(place) + 1) * slice_)
+            reply.append(msgspec.msgpack.encode({f"{number}\x1f": [number] for number in numbers}))
+        found += [(time, values) for time, _, values in reading.cells(reply)]
+    assert found == [(time, [time % HOUR // MINUTE]) for time in range(first, last, MINUTE)]
+
+
+def test_days_that_nobody_asked_for_are_left_out() -> None:
+    plan = Cut(DAYS, DAYS + 3 * DAY, ((DAYS, DAYS + 3 * DAY),), ())
+    assert [reading.begins for reading in readings(KEY, plan, days={20_001})] == [DAYS + DAY]
+
+
+def test_requests_of_an_hour() -> None:
+    cells = {"5\x1f\x1fo|ok": [2, 1.5], "5\x1f": [0, 0.0, 7], "5\x1f\x1fo|denied": [3], "5\x1fm|x": [9]}
+    assert (requests(msgspec.msgpack.encode(cells)), requests(None)) == (5, 0)
