@@ -7,6 +7,7 @@ a 503 and never a 401. Messages hold no command, no argument and no address with
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from redis import exceptions as redis_errors
 
@@ -26,6 +27,15 @@ class StoreRefused(StoreUnavailable):
 class StoreNotAdopted(StoreUnavailable):
     """The store is not the one whose keys this sidecar knows: its epoch or its pepper is missing or different."""
 
+
+FAULTS = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError, RuntimeError)
+"""What redis-py and the event loop raise when a server cannot be asked; `translate` says what it means.
+
+RuntimeError is what uvloop says of a write to a connection that was closed a moment ago, where asyncio says nothing.
+"""
+
+_CLOSED = "closed"
+_log = logging.getLogger(__name__)
 
 _HEALTH = {
     "OOM": "the key store is out of memory; raise its maxmemory",
@@ -67,4 +77,6 @@ def translate(error: BaseException) -> StoreUnavailable:
         return StoreUnavailable(_HEALTH[code]) if code in _HEALTH else StoreRefused(code if code.isalpha() else "ERR")
     if isinstance(error, (asyncio.TimeoutError, redis_errors.TimeoutError)):
         return StoreUnavailable("the key store did not answer in time")
+    if isinstance(error, RuntimeError) and _CLOSED not in str(error):
+        _log.error("the key store's client failed", exc_info=error)
     return StoreUnavailable("the key store cannot be reached")
