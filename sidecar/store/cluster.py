@@ -21,7 +21,7 @@ from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from sidecar.store import names
 from sidecar.store.address import Address
 from sidecar.store.endpoint import Endpoint
-from sidecar.store.errors import FAULTS, StoreUnavailable, translate
+from sidecar.store.errors import StoreUnavailable, translate
 from sidecar.store.link import Command
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Cluster:
         try:
             async with asyncio.timeout(self._timeout):
                 replies = await self._send(commands)
-        except FAULTS as error:
+        except Exception as error:
             self._reason = translate(error)
             self._rests_until.update(dict.fromkeys(servers, time.monotonic() + REST))
             raise self._reason from None
@@ -79,7 +79,7 @@ class Cluster:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._follow()
-        except FAULTS as error:
+        except Exception as error:
             raise translate(error) from None
         found = {}
         for shard in range(1 << 14):

@@ -28,13 +28,9 @@ class StoreNotAdopted(StoreUnavailable):
     """The store is not the one whose keys this sidecar knows: its epoch or its pepper is missing or different."""
 
 
-FAULTS = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError, RuntimeError)
-"""What redis-py and the event loop raise when a server cannot be asked; `translate` says what it means.
-
-RuntimeError is what uvloop says of a write to a connection that was closed a moment ago, where asyncio says nothing.
-"""
-
+_KNOWN = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
 _CLOSED = "closed"
+"""In what uvloop says (RuntimeError) of a write to a connection that was closed a moment ago, where asyncio says nothing."""
 _log = logging.getLogger(__name__)
 
 _HEALTH = {
@@ -65,7 +61,11 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def translate(error: BaseException) -> StoreUnavailable:
-    """The `StoreUnavailable` that stands for an exception of redis-py, asyncio or the socket."""
+    """The `StoreUnavailable` that stands for whatever redis-py, the event loop or the socket raised.
+
+    Catch `Exception` around redis-py: while servers die it fails in ways that it does not know itself, as when one
+    task closes the connection that another one is greeting. Nobody who asks about a key may see that as a fault of ours.
+    """
     if isinstance(error, StoreUnavailable):
         return error
     for kind, code in _CLASSES:
@@ -77,6 +77,6 @@ def translate(error: BaseException) -> StoreUnavailable:
         return StoreUnavailable(_HEALTH[code]) if code in _HEALTH else StoreRefused(code if code.isalpha() else "ERR")
     if isinstance(error, (asyncio.TimeoutError, redis_errors.TimeoutError)):
         return StoreUnavailable("the key store did not answer in time")
-    if isinstance(error, RuntimeError) and _CLOSED not in str(error):
-        _log.error("the key store's client failed", exc_info=error)
+    if not isinstance(error, _KNOWN) and _CLOSED not in str(error):
+        _log.warning("the key store's client failed", exc_info=error)
     return StoreUnavailable("the key store cannot be reached")

@@ -15,7 +15,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
-from sidecar.store.errors import FAULTS, StoreUnavailable, translate
+from sidecar.store.errors import StoreUnavailable, translate
 
 Command = tuple[str | bytes | int | float, ...]
 PushHandler = Callable[[Sequence[bytes] | None], None]
@@ -57,7 +57,7 @@ class Link:
         try:
             async with asyncio.timeout(timeout):
                 await connection.connect()  # type: ignore[no-untyped-call]
-        except FAULTS as error:
+        except Exception as error:
             await _disconnect(connection)
             raise translate(error) from None
         link = cls(connection)
@@ -82,7 +82,7 @@ class Link:
                 await batch.done
         except TimeoutError:
             raise StoreUnavailable("the key store did not answer in time") from None
-        except FAULTS as error:
+        except Exception as error:
             self._end(translate(error))
             raise translate(error) from None
         return batch.replies
@@ -106,7 +106,7 @@ class Link:
                     reply = error
                 if reply is not _PUSH:
                     self._deliver(reply)
-        except FAULTS as error:
+        except Exception as error:
             self._end(translate(error))
         finally:
             await _disconnect(self._connection)
@@ -142,5 +142,5 @@ def _set_push_handler(connection: AbstractConnection, on_push: PushHandler) -> N
 async def _disconnect(connection: AbstractConnection) -> None:
     try:
         await connection.disconnect(nowait=True)
-    except FAULTS:
+    except Exception:
         return

@@ -62,7 +62,43 @@ def test_a_node_of_a_cluster_that_was_closed(tmp_path: Path) -> None:
     uvloop.run(run())
 
 
-@pytest.mark.parametrize(("message", "logged"), [("<TCPTransport closed=True>; the handler is closed", 0), ("a fault of ours", 1)])
-def test_what_is_no_closed_connection_is_told(message: str, logged: int, caplog: pytest.LogCaptureFixture) -> None:
-    assert str(translate(RuntimeError(message))) == "the key store cannot be reached"
+def test_a_connection_that_another_task_closes_while_it_is_greeted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """redis-py then writes to None: seen while primaries of a cluster died under load."""
+    greet = AbstractConnection.connect_check_health
+
+    async def greet_and_lose(connection: AbstractConnection, **options: Any) -> None:
+        await greet(connection, **options)
+        close(connection)
+        connection._writer = None
+
+    async def run() -> None:
+        async with clustered(tmp_path) as (_, settings):
+            store = await connect(settings, tmp_path, timeout=2.0)
+            try:
+                await until(lambda: store.failure is None, within=10)
+                monkeypatch.setattr(AbstractConnection, "connect_check_health", greet_and_lose)
+                transport: Any = store._transport
+                for node in transport._client.get_primaries():
+                    for connection in node._connections:
+                        await connection.disconnect(nowait=True)
+                for exchange in (store.call("GET", "x"), store.pipeline([("GET", "x"), ("GET", "y")])):
+                    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                        await exchange
+            finally:
+                monkeypatch.undo()
+                await store.close()
+
+    uvloop.run(run())
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (RuntimeError("<TCPTransport closed=True>; the handler is closed"), 0),
+        (ConnectionResetError(), 0),
+        (AttributeError("writelines"), 1),
+    ],
+)
+def test_what_is_unknown_is_told_in_the_log(error: Exception, logged: int, caplog: pytest.LogCaptureFixture) -> None:
+    assert str(translate(error)) == "the key store cannot be reached"
     assert len(caplog.records) == logged
