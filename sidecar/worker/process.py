@@ -122,7 +122,7 @@ class Worker:
         log.info("worker %d serves on %s", self._index, self._settings.proxy.listen)
         ending = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([ending, *background], return_when=asyncio.FIRST_COMPLETED)
-        await self._stop_listening(server, listener, context)
+        await queued.close(server, listener, BACKLOG, self._plane.connection, context)
         await self._plane.drain(self._settings.proxy.drain_timeout)
         await self._limiter.close()
         await self._rehasher.close()
@@ -139,12 +139,6 @@ class Worker:
         patience = self._settings.proxy.timeouts.header if context is not None else None
         create = self._loop.create_unix_server if listener.family == socket.AF_UNIX else self._loop.create_server
         return await create(self._plane.connection, sock=listener, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=patience)
-
-    async def _stop_listening(self, server: asyncio.AbstractServer, listener: socket.socket, context: ssl.SSLContext | None) -> None:
-        """Close our end of `listener` and serve what has come until then, for we may be the last to have it."""
-        last = listener.dup()
-        server.close()
-        await queued.serve(queued.take(last, BACKLOG), self._plane.connection, context)
 
     def _key_changed(self, key_id: str | None) -> None:
         self._plane.open.key_changed(key_id)

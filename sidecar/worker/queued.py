@@ -1,4 +1,4 @@
-"""The last look into a listening socket: connections that the kernel had accepted before it is closed, which would be reset."""
+"""The end of a listening socket: whoever has connected until then is served, not reset."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ from collections.abc import Callable
 
 PATIENCE = 1.0
 """Seconds that a TLS client among them has for its handshake."""
+
+
+async def close(
+    server: asyncio.AbstractServer,
+    listener: socket.socket,
+    most: int,
+    protocol: Callable[[], asyncio.Protocol],
+    context: ssl.SSLContext | None,
+) -> None:
+    """Close `server` and its `listener`; when this returns, everybody who had connected is a connection of `protocol`.
+
+    At most `most` who waited in the kernel's queue: others may hold the socket too, but we may be the last.
+    """
+    last = listener.dup()
+    server.close()
+    taken = take(last, most)
+    # Whom the loop itself has accepted a moment ago becomes a connection in its next turn, or after the handshake.
+    settled = asyncio.sleep(0 if context is None else PATIENCE)
+    await asyncio.gather(settled, serve(taken, protocol, context))
 
 
 def take(listener: socket.socket, most: int) -> list[socket.socket]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
+import uvloop
 
 from sidecar.worker import queued
 
@@ -56,3 +57,30 @@ async def test_a_client_that_speaks_no_tls_holds_up_nobody(listener: socket.sock
     await asyncio.wait_for(queued.serve(queued.take(listener, 1), Echo, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)), 10)
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_whom_the_loop_accepts_at_the_last_moment_is_served_too(turns: int, listener: socket.socket) -> None:
+    """The end may come in any of the loop's turns between a connection and its protocol."""
+    made: list[asyncio.Protocol] = []
+    served: list[int] = []
+
+    class Noting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.append(self)
+
+    async def run() -> None:
+        ours = listener.dup()
+        server = await asyncio.get_running_loop().create_server(Noting, sock=ours)
+        await asyncio.sleep(0.05)  # until the loop polls the socket: before that, nothing is accepted
+        with socket.create_connection(listener.getsockname()):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            try:
+                await queued.close(server, ours, 10, Noting, None)
+                served.append(len(made))
+            finally:
+                server.close()
+
+    uvloop.run(run())
+    assert served == [1]

@@ -20,7 +20,7 @@ OVERSHOOT = 512
 """Connections beyond the bound that are told so; further ones are closed without a word."""
 LATE_SECONDS = 5.0
 """How long a worker that drains serves connections that come after all: on a busy machine they are late."""
-FIRST_SECONDS = 1.0
+FIRST_SECONDS = 3.0
 """How long it waits for the request of whoever has just connected."""
 UNFINISHED_SECONDS = 1.0
 """How long an incomplete request keeps its connection from being given up for a new one."""
