@@ -90,6 +90,8 @@ class Forwarder:
         upload: Drive | None = None
         exchange.on_gone = lambda: self._client_gone(hub)
         try:
+            if exchange.gone:
+                raise ClientGone
             if job.body is not None:
                 length = len(job.body) if job.body or exchange.head.content_length is not None or exchange.head.chunked else None
                 hub.send(self._requests.head(exchange.head, job.hub_path, job.route, job.caller, Framing(length, False)) + job.body)
@@ -97,8 +99,6 @@ class Forwarder:
             else:
                 upload = Drive(self._upload(job, hub, first), self._loop)
                 upload.start()
-            if exchange.gone:
-                self._client_gone(hub)
             await self.answer(job, hub)
         except HubFault as fault:
             record.bytes_in = exchange.body.received
@@ -213,7 +213,8 @@ class Forwarder:
             record.outcome, record.ending = "hub_error", "timeout" if fault.reason == "timeout" else "hub_aborted"
             record.reason, record.error = "hub_timeout" if fault.reason == "timeout" else "hub_unavailable", fault.reason
         self._meter.finish(record)
-        exchange.connection.abort()
+        if not exchange.gone:
+            exchange.connection.abort()
 
 
 def _read_usage(record: Record, reader: UsageReader | None, *, complete: bool) -> None:

@@ -71,7 +71,8 @@ class Gateway:
         except StoreUnavailable:
             self._refuse(exchange.connection, record, Refused(KEY_STORE_UNAVAILABLE), exchange)
         except ClientGone:
-            record.outcome, record.ending = "client_closed", "client_closed"
+            if record.ending == "complete":
+                record.outcome, record.ending = "client_closed", "client_closed"
         except asyncio.CancelledError:
             record.outcome, record.ending = "sidecar_error", "shutdown"
             raise
@@ -169,7 +170,9 @@ class Gateway:
 
     def _refuse(self, connection: Connection, record: Record, refused: Refused, exchange: Exchange | None) -> None:
         """Answer with a refusal; after the answer has begun, or when the client has left, only break off."""
-        if record.finished or (exchange is not None and (exchange.gone or exchange.answered)):
+        if exchange is not None and exchange.gone:
+            return
+        if record.finished or (exchange is not None and exchange.answered):
             connection.abort()
             return
         record.refused(refused.refusal)

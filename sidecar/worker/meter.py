@@ -58,8 +58,11 @@ class Record:
         self.ending = "refused"
 
     def answered(self, status: int) -> None:
-        """The hub has answered: `status` is the hub's and the client's."""
-        self.status = self.hub_status = status
+        """The hub has answered: `status` is the hub's, and the client's unless that was told something else meanwhile."""
+        self.hub_status = status
+        if self.ending != "complete":
+            return
+        self.status = status
         if status >= 500 or status in (402, 429):
             # Out of credit or throttled at the hub: nothing that this client did wrong.
             self.outcome, self.reason = "hub_error", f"{status // 100}xx"

@@ -10,9 +10,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from sidecar.events.record import Ending
 from sidecar.keys.record import Key, Secret
-from sidecar.refusals import API_KEY_REVOKED, OVERLOADED, Refusal, Refused
+from sidecar.refusals import API_KEY_REVOKED, OVERLOADED, SHUTTING_DOWN, Refused
 from sidecar.store.errors import StoreUnavailable
+from sidecar.worker.answer import Answers
 from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.fair_share import has_place
 from sidecar.worker.identify import judge
@@ -33,8 +35,16 @@ class KeySource(Protocol):
 class OpenRequests:
     """Registry of one worker, which has `places` for requests."""
 
-    def __init__(self, keys: KeySource, wall_clock: Callable[[], float], enforced: Callable[[Key | None], bool], places: int) -> None:
+    def __init__(
+        self,
+        keys: KeySource,
+        answers: Answers,
+        wall_clock: Callable[[], float],
+        enforced: Callable[[Key | None], bool],
+        places: int,
+    ) -> None:
         self._keys = keys
+        self._answers = answers
         self._wall_clock = wall_clock
         self._enforced = enforced
         self._places = places
@@ -81,12 +91,11 @@ class OpenRequests:
                 self._checks.add(task)
                 task.add_done_callback(self._checks.discard)
 
-    def cut_all(self, refusal: Refusal) -> None:
-        """Break off everything that is still open, for `refusal`."""
+    def cut_all(self) -> None:
+        """End everything that is still open: the worker ends too."""
         for requests in list(self._by_key.values()):
             for record, exchange in list(requests.items()):
-                record.outcome, record.reason, record.ending = refusal.outcome, refusal.code, "shutdown"
-                exchange.cut()
+                self._cut(record, exchange, Refused(SHUTTING_DOWN), "shutdown")
 
     async def _check(self, key_id: str) -> None:
         try:
@@ -100,19 +109,28 @@ class OpenRequests:
         for record, exchange in list(self._by_key.get(key_id, {}).items()):
             secret = _secret(key, record.secret_id)
             if key is None or secret is None:
-                cut(record, exchange, API_KEY_REVOKED.code)
+                self._cut(record, exchange, Refused(API_KEY_REVOKED), "revoked")
                 continue
             try:
                 judge(key, secret, now)
             except Refused as refused:
-                cut(record, exchange, refused.refusal.code)
+                self._cut(record, exchange, refused, "revoked")
 
-
-def cut(record: Record, exchange: Exchange, reason: str) -> None:
-    """Break a request off because its key is dead: what was sent must not look complete."""
-    record.outcome, record.reason, record.ending = "denied", reason, "revoked"
-    log.info("cut request %s of key %s: %s", record.request_id, record.key_id, reason)
-    exchange.cut()
+    def _cut(self, record: Record, exchange: Exchange, refused: Refused, ending: Ending) -> None:
+        """End a request at once: tell its client why, or break off what has begun so that it never looks complete."""
+        if ending == "revoked":
+            log.info("cut request %s of key %s: %s", record.request_id, record.key_id, refused.refusal.code)
+        if exchange.gone or exchange.answered or record.finished:
+            record.outcome, record.reason, record.ending = refused.refusal.outcome, refused.refusal.code, ending
+            exchange.cut()
+            return
+        record.refused(refused.refusal)
+        record.ending = ending
+        exchange.answered = True
+        head_only = exchange.head.method == b"HEAD"
+        exchange.connection.finish(self._answers.refusal(refused, record.request_id, keep_alive=False, head_only=head_only), False)
+        # What the hub was asked for meanwhile is used all the same, and metered as when a client leaves.
+        exchange.leave()
 
 
 def _secret(key: Key | None, secret_id: str) -> Secret | None:

@@ -12,7 +12,6 @@ from typing import ClassVar, NamedTuple, Protocol
 from sidecar.hubs.profile import Profile
 from sidecar.hubs.routing import Router
 from sidecar.keys.reader import Found
-from sidecar.refusals import SHUTTING_DOWN
 from sidecar.settings.declaration import Settings
 from sidecar.throttle import Throttle
 from sidecar.worker.accept import Accept
@@ -34,6 +33,8 @@ from sidecar.worker.upstream.drain import Drains
 from sidecar.worker.upstream.pool import HubPool
 from sidecar.worker.upstream.tunnel import Tunneler
 
+FAREWELL_SECONDS = 1.0
+"""How long clients have to take the news that their requests will not be answered."""
 FAILURES_AT_ONCE = 120
 FAILURE_INTERVAL = 0.5
 """Failed attempts of one address that are answered in full: a burst, then two a second."""
@@ -85,7 +86,10 @@ class DataPlane:
         self.drains = Drains(profile.client_gone, loop)
         # Every request that is under way holds a hub connection, so there is no place for more of them.
         places = min(proxy.bounds.requests, settings.hub.max_connections)
-        self.open = OpenRequests(keys, wall_clock, lambda key: ((key and key.enforcement) or settings.enforcement) == "enforce", places)
+        answers = Answers(proxy.realm)
+        self.open = OpenRequests(
+            keys, answers, wall_clock, lambda key: ((key and key.enforcement) or settings.enforcement) == "enforce", places
+        )
         addresses = ClientAddress(proxy.trusted_proxies, behind_proxy=self.behind_proxy)
         self._accept = Accept(addresses, via, _request_ids(), loop.time)
         identifier = Identifier(keys, Throttle(burst=FAILURES_AT_ONCE, interval=FAILURE_INTERVAL), accepted)
@@ -99,7 +103,7 @@ class DataPlane:
             limit=Limit(limiter),
             requests=RequestRewriter(profile, settings.hub, via),
             meter=Meter(spool, wall_clock, loop.time),
-            answers=Answers(proxy.realm),
+            answers=answers,
         )
         self._forwarder = Forwarder(
             self.pool,
@@ -154,7 +158,10 @@ class DataPlane:
         self.front.close_idle()
         await self.front.served(end - self._loop.time())
         await self.front.sent(end - self._loop.time())
-        self.open.cut_all(SHUTTING_DOWN)
+        self.open.cut_all()
+        # What they are told is written in the loop's next turn.
+        await asyncio.sleep(0)
+        await self.front.sent(FAREWELL_SECONDS)
         for connection in list(self.front.connections):
             connection.abort()
         self.pool.close()

@@ -25,6 +25,13 @@ from sidecar.worker.plane import DataPlane
 CREATED = 1_700_000_000.0
 
 
+async def until(condition: Callable[[], object], within: float = 30.0) -> None:
+    """Wait for `condition`; the test fails when it does not come true in time."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 class Keys:
     """Keys in a dict; `away` makes the store unreachable for what is not cached."""
 

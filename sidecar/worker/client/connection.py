@@ -10,7 +10,7 @@ import asyncio
 from typing import cast
 
 from sidecar.refusals import OVERLOADED, REQUEST_TIMEOUT, SHUTTING_DOWN, Refused
-from sidecar.worker.client.body import NO_BODY, ClientGone, RequestBody
+from sidecar.worker.client.body import NO_BODY, RequestBody
 from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.client.front import OVERSHOOT, Front
 from sidecar.worker.client.head import skip_blank_lines
@@ -98,12 +98,8 @@ class ClientConnection(asyncio.Protocol):
         for queue in (front.header_deadline, front.idle_deadline, front.body_deadline, front.write_deadline, front.linger_deadline):
             queue.disarm(self)
         self._room.wake_soon()
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.gone = True
-            exchange.body.fail(ClientGone())
-            if exchange.on_gone is not None:
-                exchange.on_gone()
+        if self._exchange is not None:
+            self._exchange.leave()
 
     def pause_writing(self) -> None:
         self._writing_paused = True

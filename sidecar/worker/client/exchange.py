@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from sidecar.worker.client.body import RequestBody
+from sidecar.worker.client.body import ClientGone, RequestBody
 from sidecar.worker.client.request_head import RequestHead
 
 
@@ -51,10 +51,17 @@ class Exchange:
         self.started = started
         """Loop time at which the head was complete."""
         self.gone = False
-        """The client has left."""
+        """The client has left, or was told all that it will be."""
         self.answered = False
         """The hub's answer has begun to go out: nothing else can be told any more."""
         self.on_gone: Callable[[], None] | None = None
         """Called once when the client leaves."""
         self.cut: Callable[[], None] = connection.abort
         """Breaks the request off."""
+
+    def leave(self) -> None:
+        """Nobody waits for an answer any more."""
+        self.gone = True
+        self.body.fail(ClientGone())
+        if self.on_gone is not None:
+            self.on_gone()

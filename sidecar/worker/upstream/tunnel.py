@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from sidecar.refusals import INVALID_REQUEST, WEBSOCKET_VERSION, Refused
+from sidecar.worker.client.body import ClientGone
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.forward import Forwarder, Job
 from sidecar.worker.meter import Meter
@@ -64,6 +65,8 @@ class Tunneler:
         record.hub_started = self._clock()
         exchange.on_gone = hub.abort
         try:
+            if exchange.gone:
+                raise ClientGone
             head = self._requests.head(exchange.head, job.hub_path, job.route, job.caller, Framing(None, False), upgrade=True)
             hub.send(head)
             hub.sent()
@@ -72,7 +75,7 @@ class Tunneler:
                 await self._forwarder.answer(job, hub)
                 return
             record.answered(status)
-            record.streaming = True
+            record.streaming = exchange.answered = True
             answer = self._answers.head(status, hub.headers, record.request_id, job.extra, limited=job.limited)
             exchange.connection.write(answer + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n" + hub.upgraded)
             exchange.on_gone = None

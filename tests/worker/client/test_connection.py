@@ -143,7 +143,7 @@ async def test_draining_closes_idle_connections_and_ends_kept_ones_after_their_a
             while not plane.hub.seen:
                 await asyncio.sleep(0.005)
         draining = asyncio.create_task(plane.plane.drain(5))
-        assert await asyncio.wait_for(idle.read(-1), 2) == b""
+        assert await asyncio.wait_for(idle.read(-1), 10) == b""
         release.set()
         received = await asyncio.wait_for(busy.read(-1), 2)
         assert b"200 OK" in received and b"connection: close" in received

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 
 import pytest
 
-from tests.worker.plane import HubSide, Plane, running
-
-
-async def until(condition: Callable[[], object], within: float = 30.0) -> None:
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.01)
+from tests.worker.plane import HubSide, Plane, running, until
 
 
 class Deaf:

@@ -1,0 +1,140 @@
+"""Requests that are cut: told why while nothing of an answer was sent, broken off after that."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from sidecar.events.record import Request
+from sidecar.keys.record import Key, Limits
+from sidecar.limits.decision import Admission
+from tests.worker.plane import HubSide, Plane, running, until
+
+USAGE = b'{"id":"x","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}'
+
+
+def revoke(plane: Plane) -> None:
+    key = plane.keys.change(plane.key, revoked_at=time.time())
+    plane.plane.open.key_changed(key.id)
+
+
+async def cut_while_waiting(plane: Plane, raw: bytes, cut: Callable[[], object], is_waiting: Callable[[], object]) -> bytes:
+    """What a client receives that has sent `raw` and is cut once `is_waiting`."""
+    reader, writer = await plane.open()
+    writer.write(raw)
+    await until(is_waiting)
+    cut()
+    return await asyncio.wait_for(reader.read(-1), 10)
+
+
+def endings(event: Request) -> tuple[int, str, str, str]:
+    return event.status, event.outcome, event.reason, event.ending
+
+
+async def test_who_waits_for_an_answer_is_told_and_the_hubs_answer_is_metered() -> None:
+    asked = asyncio.Event()
+
+    async def late(side: HubSide) -> None:
+        await asked.wait()
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(USAGE) + USAGE)
+
+    async with running(profile="aigne") as plane:
+        plane.hub.answer = late
+        raw = plane.post(b"{}", "/api/v2/chat/completions", close=False)
+        received = await cut_while_waiting(plane, raw, lambda: revoke(plane), lambda: plane.hub.seen)
+        assert received.startswith(b"HTTP/1.1 401 ") and b'"code":"api_key_revoked"' in received
+        assert b"connection: close\r\n" in received
+        assert not plane.events.requests, "the hub is still at work"
+        asked.set()
+        (event,) = await plane.event()
+        assert endings(event) == (401, "denied", "api_key_revoked", "revoked")
+        assert (event.hub_status, event.tokens.input, event.tokens.output) == (200, 7, 3)
+
+
+async def test_an_error_of_the_hub_that_nobody_gets_is_not_the_outcome() -> None:
+    asked = asyncio.Event()
+
+    async def late(side: HubSide) -> None:
+        await asked.wait()
+        await side.send(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
+
+    async with running(profile="aigne") as plane:
+        plane.hub.answer = late
+        raw = plane.post(b"{}", "/api/v2/chat/completions", close=False)
+        await cut_while_waiting(plane, raw, lambda: revoke(plane), lambda: plane.hub.seen)
+        asked.set()
+        (event,) = await plane.event()
+        assert endings(event) == (401, "denied", "api_key_revoked", "revoked")
+
+
+async def test_who_is_still_sending_is_told() -> None:
+    async with running() as plane:
+        raw = plane.post(b"x" * 100, fields="X-Any: 1\r\n", close=False)[:-50]
+        received = await cut_while_waiting(plane, raw, lambda: revoke(plane), lambda: plane.hub.seen)
+        assert received.startswith(b"HTTP/1.1 401 ") and b'"code":"api_key_revoked"' in received
+        (event,) = await plane.event()
+        assert endings(event) == (401, "denied", "api_key_revoked", "revoked")
+        assert not plane.hub.seen[0].complete
+
+
+async def test_who_is_sending_what_must_be_read_first_is_told() -> None:
+    async with running(profile="openai") as plane:
+        plane.keys.change(plane.key, allowed_models=("a",))
+        raw = plane.post(b'{"model":"a"}', close=False)[:-5]
+        received = await cut_while_waiting(plane, raw, lambda: revoke(plane), lambda: len(plane.plane.open))
+        assert received.startswith(b"HTTP/1.1 401 ")
+        (event,) = await plane.event()
+        assert endings(event) == (401, "denied", "api_key_revoked", "revoked")
+        assert not plane.hub.seen
+
+
+async def test_who_waits_for_admission_is_told_and_the_hub_is_not_asked() -> None:
+    admitted = asyncio.Event()
+
+    async def admit(key: Key, request_id: str, tokens: int) -> Admission:
+        await admitted.wait()
+        return Admission(key_id=key.id)
+
+    async with running() as plane:
+        plane.limiter.admit = admit  # type: ignore[method-assign]
+        plane.keys.change(plane.key, limits=Limits(rpm=5))
+        received = await cut_while_waiting(plane, plane.post(b"{}"), lambda: revoke(plane), lambda: len(plane.plane.open))
+        assert received.startswith(b"HTTP/1.1 401 ")
+        admitted.set()
+        (event,) = await plane.event()
+        assert endings(event) == (401, "denied", "api_key_revoked", "revoked")
+        await until(lambda: plane.limiter.released)
+        assert not plane.hub.seen
+
+
+async def test_head_gets_no_body() -> None:
+    async def silent(side: HubSide) -> None:
+        await side.reader.read(1)
+
+    async with running() as plane:
+        plane.hub.answer = silent
+        raw = plane.get().replace(b"GET", b"HEAD", 1)
+        received = await cut_while_waiting(plane, raw, lambda: revoke(plane), lambda: plane.hub.seen)
+        assert received.startswith(b"HTTP/1.1 401 ") and received.endswith(b"\r\n\r\n")
+
+
+async def test_who_waits_when_the_worker_ends_is_told() -> None:
+    async def silent(side: HubSide) -> None:
+        await side.reader.read(1)
+
+    draining: list[asyncio.Task[None]] = []
+
+    async with running() as plane:
+        plane.hub.answer = silent
+        received = await cut_while_waiting(
+            plane,
+            plane.post(b"{}", close=False),
+            lambda: draining.append(asyncio.create_task(plane.plane.drain(0.05))),
+            lambda: plane.hub.seen,
+        )
+        assert received.startswith(b"HTTP/1.1 503 ") and b'"code":"shutting_down"' in received
+        assert b"retry-after:" in received
+        await draining[0]
+        (event,) = await plane.event()
+        assert (event.status, event.reason, event.ending) == (503, "shutting_down", "shutdown")
