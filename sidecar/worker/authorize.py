@@ -8,7 +8,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from sidecar.hubs.allowed_routes import allows
 from sidecar.hubs.profile import Route
 from sidecar.keys.record import Key
+from sidecar.redaction import without_secrets
 from sidecar.refusals import ABNORMAL_USAGE_DETECTED, IP_NOT_ALLOWED, MODEL_NOT_ALLOWED, ROUTE_NOT_ALLOWED, Refused
+
+LONGEST_NAME = 128
+"""Characters of a model's name that a refusal repeats."""
 
 
 def check_use(key: Key, method: str, path: str, route: Route, client: str, now: float) -> None:
@@ -26,10 +30,14 @@ def check_models(key: Key, models: tuple[str, ...]) -> None:
 
     A request that names none is refused too: the hub would choose a default that nobody checked.
     """
-    if key.allowed_models is None:
+    allowed = key.allowed_models
+    if allowed is None:
         return
-    if not models or any(not _model_allowed(key.allowed_models, model) for model in models):
-        raise Refused(MODEL_NOT_ALLOWED, param="model")
+    if not models:
+        raise Refused(MODEL_NOT_ALLOWED, "This API key may use certain models only; name one in the request.", param="model")
+    refused = next((model for model in models if not _model_allowed(allowed, model)), None)
+    if refused is not None:
+        raise Refused(MODEL_NOT_ALLOWED, f"This API key may not use the model {without_secrets(refused, LONGEST_NAME)}.", param="model")
 
 
 def address_allowed(networks: tuple[str, ...], client: str) -> bool:

@@ -98,6 +98,21 @@ def test_every_model_that_could_be_dispatched_must_be_listed(
     assert (raised.value.refusal.code, raised.value.param) == ("model_not_allowed", "model")
 
 
+@pytest.mark.parametrize(
+    ("models", "told"),
+    [
+        (("a", "b"), "This API key may not use the model b."),
+        ((), "This API key may use certain models only; name one in the request."),
+        (("b-" * 500,), f"This API key may not use the model {'b-' * 64}."),
+        ((f"{'k' * 43} x",), "This API key may not use the model … x."),
+    ],
+)
+def test_the_refusal_says_which_model_is_not_listed(models: tuple[str, ...], told: str) -> None:
+    with pytest.raises(Refused) as raised:
+        check_models(msgspec.structs.replace(KEY, allowed_models=("a",)), models)
+    assert raised.value.detail == told
+
+
 def test_a_throttle_says_how_long_it_lasts() -> None:
     with pytest.raises(Refused) as refused:
         check_use(msgspec.structs.replace(KEY, throttled_until=10.0), "POST", CHAT.path, CHAT, "192.0.2.7", 4.0)
