@@ -9,7 +9,7 @@ total, the others are `<dimension>|<value>`. So what a key did is one small fiel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
@@ -203,6 +203,11 @@ def added(one: Values, other: Values) -> Values:
     if len(one) == len(other):
         return list(map(plus, one, other))
     return [mine + more for mine, more in zip_longest(one, other, fillvalue=0)]
+
+
+def summed(lists: Sequence[Values]) -> Values:
+    """The sums of all."""
+    return list(map(sum, zip_longest(*lists, fillvalue=0))) if len(lists) > 1 else lists[0]
 
 
 def add_to(cells: dict[str, Values], name: str, values: Values) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,12 @@ from typing import Any
 import pytest
 
 from sidecar.control.queries import Use
-from sidecar.control.usage_overview import AT_A_TIME, Overview
+from sidecar.control.usage_overview import AT_A_TIME, DAYS_AT_A_TIME, SCRIPTS_AT_A_TIME, Overview
 from sidecar.events.record import Request
 from sidecar.store import names
-from sidecar.store.client import Store
+from sidecar.store.client import ScriptCall, Store
 from sidecar.store.link import Command
+from sidecar.store.script import load
 from tests.control.support.events import key_id
 from tests.control.support.folding import Folding, usage_of, write, writer
 from tests.control.test_usage import DAY, HOUR, NOW, clock, some_requests, sum_up
@@ -61,18 +64,48 @@ async def test_no_trip_is_long(store: Store, tmp_path: Path, monkeypatch: pytest
     events = some_requests(300)
     overview = await folded(tmp_path, store, events)
     trips: list[int] = []
-    plain = store.pipeline
+    scripts: list[Sequence[ScriptCall]] = []
+    pipeline, run_many = store.pipeline, store.run_many
 
-    async def pipeline(commands: Sequence[Command]) -> list[Any]:
+    async def counted_pipeline(commands: Sequence[Command]) -> list[Any]:
         trips.append(len(commands))
-        return await plain(commands)
+        return await pipeline(commands)
 
-    monkeypatch.setattr(store, "pipeline", pipeline)
+    async def counted_run_many(calls: Sequence[ScriptCall]) -> list[Any]:
+        scripts.append(calls)
+        return await run_many(calls)
+
+    monkeypatch.setattr(store, "pipeline", counted_pipeline)
+    monkeypatch.setattr(store, "run_many", counted_run_many)
     end = (NOW // DAY + 1) * DAY
     found = await overview.breakdown(None, end - 60 * DAY, end, DAY)
     top = await overview.top_keys(end - 60 * DAY, end, 10)
     assert found.totals == sum_up(events) and sum(use.requests for _, use in top) == len(events)
-    assert max(trips) <= AT_A_TIME and sum(trips) > 60 * names.SHARDS
+    assert max(trips) <= AT_A_TIME and max(map(len, scripts)) <= SCRIPTS_AT_A_TIME
+    assert max(len(keys) for calls in scripts for _, keys, _ in calls) <= DAYS_AT_A_TIME
+    assert sum(len(keys) for calls in scripts for _, keys, _ in calls) >= 60 * names.SHARDS
+
+
+async def test_the_busiest_of_several_days(store: Store) -> None:
+    """The script against the same in a few lines of Python, with many equals and with lists that end early."""
+    chance = random.Random(1)
+    script = load("busiest")
+    for _ in range(200):
+        members = [f"m{number}" for number in range(chance.randint(1, 12))]
+        days = [{member: chance.randint(1, 4) for member in members if chance.random() < 0.7} for _ in range(chance.randint(1, 6))]
+        first, most = chance.randint(1, 12), chance.randint(1, 12)
+        sums: Counter[str] = Counter()
+        keys = [f"day:{number}" for number in range(len(days))]
+        for key, day in zip(keys, days, strict=True):
+            await store.call("DEL", key)
+            for member, score in day.items():
+                await store.call("ZADD", key, score, member)
+            # As the store ranks: of equal ones the later name first.
+            sums.update(dict(sorted(day.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)[:first]))
+        reply = await store.run(script, keys, (first, most))
+        found = [(member.decode(), float(count)) for member, count in zip(reply[::2], reply[1::2], strict=True)]
+        assert [count for _, count in found] == [count for _, count in sums.most_common(most)]
+        assert all(sums[member] == count for member, count in found)
 
 
 async def test_hours_of_many_keys(store: Store, tmp_path: Path) -> None:
