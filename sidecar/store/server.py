@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 MEND_PAUSE = 0.2
 PING_TIMEOUT = 1.0
+UNTRIED = "the key store has not been reached yet"
 
 
 class SingleServer:
@@ -35,7 +36,7 @@ class SingleServer:
         self._patience = address.patience
         self._timeout = timeout
         self._link: Link | None = None
-        self._reason: StoreUnavailable | None = StoreUnavailable("the key store has not been reached yet")
+        self._reason: StoreUnavailable | None = StoreUnavailable(UNTRIED)
         self._mending: asyncio.Task[None] | None = None
 
     @property
@@ -111,7 +112,8 @@ class SingleServer:
                 self._reason = error
                 await asyncio.sleep(MEND_PAUSE)
                 continue
-            if self._reason is not None:
+            # At a start that goes well, it is no news to anybody.
+            if self._reason is not None and str(self._reason) != UNTRIED:
                 log.info("the key store answers")
             self._link, self._reason = link, None
             return
