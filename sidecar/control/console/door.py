@@ -17,11 +17,12 @@ from sidecar.control.admin.app import AdminApi
 from sidecar.control.admin.endpoint import Handler
 from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.origin import request_id, shown_path
+from sidecar.control.console.early import EarlyPage
 from sidecar.control.console.guard import PAGE_HEADERS, forged, from_another_site
 from sidecar.control.console.preferences import COOKIE, Preferences
 from sidecar.control.console.rendering import Pages
 from sidecar.control.console.sessions import Session, Sessions, same
-from sidecar.control.console.visit import Screen, Visit
+from sidecar.control.console.visit import EARLY, Screen, Visit
 from sidecar.store.errors import StoreNotAdopted, StoreUnavailable
 
 LIVE_HEADER: Final = "X-Sidecar-Live"
@@ -63,18 +64,18 @@ class Door:
                     raise AdminError(errors.FORBIDDEN, "This form was sent from another site, so nothing was done.")
                 return await handler(request)
             except AdminError as error:
-                return self._refused(request, error)
+                return await self._refused(request, error)
             except StoreNotAdopted:
-                return self._refused(request, AdminError(errors.STORE_NOT_ADOPTED))
+                return await self._refused(request, AdminError(errors.STORE_NOT_ADOPTED))
             except StoreUnavailable as error:
                 log.warning("%s %s: %s", request.method, shown_path(request), error)
-                return self._refused(request, AdminError(errors.KEY_STORE_UNAVAILABLE))
+                return await self._refused(request, AdminError(errors.KEY_STORE_UNAVAILABLE))
             except web.HTTPRequestEntityTooLarge:
-                return self._refused(request, AdminError(errors.REQUEST_TOO_LARGE))
+                return await self._refused(request, AdminError(errors.REQUEST_TOO_LARGE))
             except Exception:
                 # The outermost frame of a page: whatever it is, the person gets a page and the log gets the reason.
                 log.exception("%s %s failed", request.method, shown_path(request))
-                return self._refused(request, AdminError(errors.INTERNAL_ERROR))
+                return await self._refused(request, AdminError(errors.INTERNAL_ERROR))
 
         return handle
 
@@ -100,16 +101,17 @@ class Door:
         target = f"?{urlencode({'next': request.path_qs})}" if request.method == "GET" and request.path != "/" else ""
         return web.Response(status=303, headers={"Location": f"{SIGN_IN}{target}", "Cache-Control": "no-store"})
 
-    def _refused(self, request: web.Request, error: AdminError) -> web.Response:
-        response = self._pages.page(
-            "error.html",
-            self._clock(),
-            status=error.problem.status,
-            sentence=error.detail,
-            heading=_HEADINGS.get(error.problem.status, "That did not work"),
-            request_id=request_id(request),
-            preferences=Preferences.parse(request.cookies.get(COOKIE, "")),
-        )
+    async def _refused(self, request: web.Request, error: AdminError) -> web.StreamResponse:
+        shown = {
+            "sentence": error.detail,
+            "heading": _HEADINGS.get(error.problem.status, "That did not work"),
+            "request_id": request_id(request),
+            "preferences": Preferences.parse(request.cookies.get(COOKIE, "")),
+        }
+        early: EarlyPage | None = request.get(EARLY)
+        if early is not None:
+            return await early.end(self._pages.html("error.html", self._clock(), **shown))
+        response = self._pages.page("error.html", self._clock(), status=error.problem.status, **shown)
         if error.problem.retry_after:
             response.headers["Retry-After"] = str(error.problem.retry_after)
         return response

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from sidecar import __version__
 from sidecar.control.console import text
 from sidecar.control.console.assets import Assets
+from sidecar.control.console.early import END
 from sidecar.control.console.guard import PAGE_HEADERS
 
 
@@ -42,6 +43,15 @@ class Pages:
         """The page as text; `now` is Unix seconds."""
         moment = datetime.fromtimestamp(now, UTC)
         return self._environment.get_template(template).render(now=moment, time=_Times(moment), **shown)
+
+    def head(self, template: str, now: float, **shown: Any) -> str:
+        """The beginning of the page, with its head at least; what stands below needs not be `shown` yet."""
+        begun = []
+        for piece in self._environment.get_template(template).generate(now=datetime.fromtimestamp(now, UTC), **shown):
+            begun.append(piece)
+            if END in piece:
+                break
+        return "".join(begun)
 
     def page(self, template: str, now: float, *, status: int = 200, **shown: Any) -> web.Response:
         """The page as a response."""

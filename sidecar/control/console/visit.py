@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from aiohttp import web
 
 from sidecar.control.admin.app import AdminApi
 from sidecar.control.admin.authentication import Actor
 from sidecar.control.admin.endpoint import Answer, Endpoint, Media
+from sidecar.control.console.early import EarlyPage
 from sidecar.control.console.preferences import Preferences
 from sidecar.control.console.rendering import Pages
 from sidecar.control.console.sessions import Session
 from sidecar.keys.admin_tokens import Role
 
+EARLY: Final = web.RequestKey("early", EarlyPage)
+"""Where a request keeps its page that has begun."""
 Form = Mapping[str, str]
 """The fields of a form that was sent; of a repeated one the last."""
 
@@ -75,17 +78,28 @@ class Visit:
 
     def page(self, template: str, *, status: int = 200, **shown: Any) -> web.Response:
         """A page with what every page shows."""
-        return self.pages.page(
-            template,
-            self.now,
-            status=status,
-            csrf=self.session.csrf,
-            actor=self.actor,
-            preferences=self.preferences,
-            here=self.request.path,
-            told=TOLD.get(self.request.query.get("done", ""), ""),
-            **shown,
-        )
+        return self.pages.page(template, self.now, status=status, **self._common(), **shown)
+
+    async def begin(self, template: str) -> None:
+        """Send the head of a page; `end` must follow, with nothing before it that could ask for another status."""
+        if self.request.method == "GET":
+            self.request[EARLY] = await EarlyPage.begin(self.request, self.pages.head(template, self.now, **self._common()))
+
+    async def end(self, template: str, **shown: Any) -> web.StreamResponse:
+        """The rest of the page that has begun."""
+        early: EarlyPage | None = self.request.get(EARLY)
+        if early is None:
+            return self.page(template, **shown)
+        return await early.end(self.pages.html(template, self.now, **self._common(), **shown))
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "csrf": self.session.csrf,
+            "actor": self.actor,
+            "preferences": self.preferences,
+            "here": self.request.path,
+            "told": TOLD.get(self.request.query.get("done", ""), ""),
+        }
 
 
 TOLD = {

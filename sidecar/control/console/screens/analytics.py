@@ -35,12 +35,13 @@ class Analytics:
     async def show(self, visit: Visit) -> web.StreamResponse:
         """The page."""
         span = chosen(visit.query, visit.now)
+        await visit.begin("analytics.html")
         use, before, keys = await asyncio.gather(
             self._overview.breakdown(None, span.start, span.end, span.step),
             self._overview.totals(None, *span.before),
             self._top(span),
         )
-        return visit.page(
+        return await visit.end(
             "analytics.html",
             span=span,
             ranges=RANGES,
