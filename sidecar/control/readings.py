@@ -60,10 +60,10 @@ def split(parts: str) -> list[str]:
 
 
 def readings(key_id: str | None, plan: Cut, *, days: set[int] | None = None) -> list[Reading]:
-    """What covers `plan` for a key, or for all together; of the days in `days` alone."""
+    """What covers `plan` for a key, or for all together, which alone have whole days; of the days in `days` alone."""
     subject, shard = (ALL, GLOBAL_SHARD) if key_id is None else (key_id, names.shard_of(key_id))
     made = []
-    for step, ranges in (("h", plan.hours), ("m", plan.minutes)):
+    for step, ranges in (("d", plan.days), ("h", plan.hours), ("m", plan.minutes)):
         span = SERIES[step].span
         for number in numbers(ranges, span):
             if days is None or number * span // DAY in days:

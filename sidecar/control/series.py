@@ -1,10 +1,11 @@
 """Usage series: what is summed, in which buckets, and under which names it is kept.
 
-There are two series (`SERIES`), each in hashes that all keys of a shard share: an hour of minutes (`m`) and a
-day of hours (`h`). A field is `<subject>|<slice>`: a key, or all keys together (ALL, in shard 0), and a few
-buckets that follow each other. Its value is a MessagePack map from `<bucket><SEPARATOR><part>...` to a list in the
-order of MEASURES, without trailing zeros. A list counts under every part of its name: the empty part is the
-total, the others are `<dimension>|<value>`. So what a key did is one small field, whatever it is asked for later.
+There are three series (`SERIES`), each in hashes that all keys of a shard share: an hour of minutes (`m`), a
+day of hours (`h`), and a month of days (`d`), which only all keys together have. A field is
+`<subject>|<slice>`: a key, or all keys together (ALL, in shard 0), and a few buckets that follow each other.
+Its value is a MessagePack map from `<bucket><SEPARATOR><part>...` to a list in the order of MEASURES, without
+trailing zeros. A list counts under every part of its name: the empty part is the total, the others are
+`<dimension>|<value>`. So what a key did is one small field, whatever it is asked for later.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Layout:
     slice: int
 
 
-SERIES = {"m": Layout(MINUTE, HOUR, 5), "h": Layout(HOUR, DAY, 1)}
+SERIES = {"m": Layout(MINUTE, HOUR, 5), "h": Layout(HOUR, DAY, 1), "d": Layout(DAY, 32 * DAY, 1)}
 """Some minutes share a field because a busy key has all of them, and a field costs more than what is in it."""
 
 Values = list[float]
@@ -106,6 +107,12 @@ class _Bucket:
         else:
             add_to(cells, name, values)
 
+    def add_all(self, together: dict[str, Values]) -> None:
+        """Add what all keys together did, by parts: every combination of groups occurs, so each group has sums of its own."""
+        for parts, values in together.items():
+            for part in parts.split(SEPARATOR)[1:]:
+                self.add(GLOBAL_SHARD, ALL, SEPARATOR + part, values)
+
 
 class _Series:
     """One series of a stretch while it is added up: by span, the fields of every shard."""
@@ -148,13 +155,19 @@ class SeriesBuilder:
 
     def minutes(self, sums: Sums) -> list[tuple[int, Sum]]:
         """With their shards, the minutes of every key and, in shard 0, of all together."""
-        return self._build("m", self._retention.minutes, sums)
+        return list(self._build("m", self._retention.minutes, sums).sums())
 
     def hours(self, sums: Sums) -> list[tuple[int, Sum]]:
-        """The same of hours."""
-        return self._build("h", self._retention.hours, sums)
+        """The same of hours, and the days of all together."""
+        hours = self._build("h", self._retention.hours, sums)
+        days = _Series("d", self._retention.hours)
+        for hour, bucket in hours.buckets.items():
+            number = hour * HOUR // DAY
+            day = days.buckets.get(number) or days.bucket(number)
+            day.add_all(bucket.together)
+        return [*hours.sums(), *days.sums()]
 
-    def _build(self, step: str, keep: float, sums: Sums) -> list[tuple[int, Sum]]:
+    def _build(self, step: str, keep: float, sums: Sums) -> _Series:
         series = _Series(step, keep)
         size = SERIES[step].bucket
         buckets = series.buckets
@@ -164,11 +177,8 @@ class SeriesBuilder:
             bucket.add(shard, key_id, parts, values)
             add_to(bucket.together, parts, values)
         for bucket in buckets.values():
-            for parts, values in bucket.together.items():
-                # Of all keys together every combination of groups occurs, so each group has sums of its own.
-                for part in parts.split(SEPARATOR)[1:]:
-                    bucket.add(GLOBAL_SHARD, ALL, SEPARATOR + part, values)
-        return list(series.sums())
+            bucket.add_all(bucket.together)
+        return series
 
     def _found(self, sums: Sums) -> Iterator[tuple[int, str, int, str, Values]]:
         """Shard, key, time, parts, and what is to be added there."""

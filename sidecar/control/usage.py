@@ -10,7 +10,7 @@ from sidecar.control.calls import Calls, Wanted
 from sidecar.control.queries import GroupBy, Step, UsageReport
 from sidecar.control.readings import Reading, readings, split
 from sidecar.control.series import DAY, DIMENSIONS, HOUR, MINUTE, Retention, Values, values_of
-from sidecar.control.usage_span import STEPS, Cut, cut, down, minutes_kept_from, numbers, up
+from sidecar.control.usage_span import STEPS, Cut, cut, down, in_days, minutes_kept_from, numbers, up
 from sidecar.control.usage_tally import Tally
 from sidecar.events.record import Request
 from sidecar.store import names
@@ -37,7 +37,9 @@ class Usage:
         if key_id is not None and group_by in ("key", "owner"):
             raise ValueError(f"the use of one key cannot be grouped by {group_by}")
         dimension = DIMENSIONS.get(group_by or "", "")
-        plan = await self.plan(key_id, start, end, fine=step == "1m")
+        # Keys have no days of their own.
+        coarse = step == "1d" and key_id is None and group_by not in ("key", "owner")
+        plan = await self.plan(key_id, start, end, fine=step == "1m", coarse=coarse)
         tally = Tally(STEPS[step])
         await self._read(tally, [(each, None) for each in readings(key_id, plan)], dimension)
         events = [
@@ -62,8 +64,8 @@ class Usage:
             tally.groups() if group_by else None,
         )
 
-    async def plan(self, key_id: str | None, start: float | None, end: float | None, *, fine: bool) -> Cut:
-        """What to read for a span; widened where what it asks for is no longer kept."""
+    async def plan(self, key_id: str | None, start: float | None, end: float | None, *, fine: bool, coarse: bool = False) -> Cut:
+        """What to read for a span; widened where what it asks for is no longer kept. `coarse` takes whole days of all keys together."""
         now = self._clock()
         first = down(now - self._retention.hours, DAY) if start is None else start
         # Nothing has ended after now: its minute need not be cut. Workers' clocks are this machine's.
@@ -71,7 +73,7 @@ class Usage:
         calls_from = float("inf")
         if first % MINUTE or last % MINUTE:
             calls_from = await self._calls.complete_since(key_id)
-        return cut(
+        plan = cut(
             first,
             last,
             minutes_from=minutes_kept_from(now, self._retention.minutes),
@@ -80,6 +82,7 @@ class Usage:
             calls_from=calls_from,
             fine=fine,
         )
+        return in_days(plan) if coarse else plan
 
     async def _active(self, plan: Cut) -> dict[str, set[int]]:
         """The keys that were used, with the days on which they were."""

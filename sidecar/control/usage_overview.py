@@ -67,7 +67,7 @@ class Overview:
 
     async def breakdown(self, key_id: str | None, start: float, end: float, step: int) -> Breakdown:
         """The use of one key, or of all together, over [start, end) in steps of `step` seconds."""
-        plan = await self._usage.plan(key_id, start, end, fine=step < HOUR)
+        plan = await self._usage.plan(key_id, start, end, fine=step < HOUR, coarse=key_id is None and step % DAY == 0)
         wanted = readings(key_id, plan)
         replies = await self._read([reading.command for reading in wanted], most=WHOLE_AT_A_TIME)
         found: defaultdict[tuple[str, int], list[Values]] = defaultdict(list)
@@ -112,7 +112,7 @@ class Overview:
         return [key_id.decode() for key_id in nlargest(count, found, key=found.__getitem__)]
 
     async def _totals(self, key_ids: Sequence[str | None], start: float, end: float) -> list[Use]:
-        plan = await self._usage.plan(None, start, end, fine=False)
+        plan = await self._usage.plan(None, start, end, fine=False, coarse=not any(key_ids))
         wanted = [(place, reading) for place, key_id in enumerate(key_ids) for reading in readings(key_id, plan)]
         replies = await self._read([reading.command for _, reading in wanted])
         totals: list[Values] = [[] for _ in key_ids]

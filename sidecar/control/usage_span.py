@@ -1,13 +1,14 @@
 """Cuts a span of time into the stored buckets that cover it. Pure; all times are Unix seconds.
 
-Whole hours come from the hour series, whole minutes from the minute series, and what is left of a minute
-from the call log. Minutes are kept for less long than hours, and the log for less long still: where
-something is gone, the span is widened, so that what a report says and what its span says always agree.
+Whole days of all keys together come from the day series where nobody asks for less, whole hours from the hour
+series, whole minutes from the minute series, and what is left of a minute from the call log. Minutes are kept
+for less long than hours, and the log for less long still: where something is gone, the span is widened, so
+that what a report says and what its span says always agree.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.control.series import DAY, HOUR, MINUTE
 
@@ -26,6 +27,17 @@ class Cut:
     hours: tuple[Range, ...]
     minutes: tuple[Range, ...]
     calls: tuple[Range, ...] = ()
+    days: tuple[Range, ...] = ()
+
+
+def in_days(plan: Cut) -> Cut:
+    """The same with whole days for the hours that make them."""
+    days, hours = [], []
+    for first, last in plan.hours:
+        low, high = up(first, DAY), down(last, DAY)
+        days += _ranges((low, high))
+        hours += _ranges((first, low), (high, last)) if low < high else [(first, last)]
+    return replace(plan, hours=tuple(hours), days=tuple(days))
 
 
 def cut(start: float, end: float, *, minutes_from: float, hours_until: float, calls_from: float, fine: bool) -> Cut:

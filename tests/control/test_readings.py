@@ -50,6 +50,16 @@ def test_days_that_nobody_asked_for_are_left_out() -> None:
     assert [reading.begins for reading in readings(KEY, plan, days={20_001})] == [DAYS + DAY]
 
 
+def test_whole_days_of_all_together() -> None:
+    plan = Cut(DAYS, DAYS + 40 * DAY, (), (), days=((DAYS, DAYS + 40 * DAY),))
+    found = []
+    for reading in readings(None, plan):
+        fields = [str(field).removeprefix("_all|") for field in reading.command[2:]]
+        reply = [msgspec.msgpack.encode({f"{place}\x1fm|x": [1]}) for place in fields]
+        found += [time for time, parts, _ in reading.cells(reply) if parts == "m|x"]
+    assert found == [DAYS + day * DAY for day in range(40)]
+
+
 def test_requests_of_an_hour() -> None:
     cells = {"5\x1f\x1fo|ok": [2, 1.5], "5\x1f": [0, 0.0, 7], "5\x1f\x1fo|denied": [3], "5\x1fm|x": [9]}
     assert (requests(msgspec.msgpack.encode(cells)), requests(None)) == (5, 0)

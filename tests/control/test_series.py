@@ -71,7 +71,11 @@ def test_a_model_cannot_forge_a_part() -> None:
 async def test_every_hash_expires(tmp_path: Path, store: Store) -> None:
     write(writer(tmp_path / "spool"), request(key_id(1)))
     await Folding(tmp_path / "spool", store).run()
-    now, shard = time.time(), names.shard_of(key_id(1))
-    for step, span, keep in (("m", HOUR, RETENTION.minutes), ("h", DAY, RETENTION.hours)):
+    now, of_key = time.time(), names.shard_of(key_id(1))
+    for step, shard, span, keep in (
+        ("m", of_key, HOUR, RETENTION.minutes),
+        ("h", of_key, DAY, RETENTION.hours),
+        ("d", GLOBAL_SHARD, 32 * DAY, RETENTION.hours),
+    ):
         left = await store.call("TTL", names.series(shard, step, int(now // span)))
         assert keep - span <= left <= keep + span

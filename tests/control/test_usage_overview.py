@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.control.metrics.counts import GLOBAL_SHARD
 from sidecar.control.queries import Use
 from sidecar.control.usage_overview import AT_A_TIME, DAYS_AT_A_TIME, SCRIPTS_AT_A_TIME, Overview
 from sidecar.events.record import Request
@@ -64,11 +65,13 @@ async def test_no_trip_is_long(store: Store, tmp_path: Path, monkeypatch: pytest
     events = some_requests(300)
     overview = await folded(tmp_path, store, events)
     trips: list[int] = []
+    asked: list[Command] = []
     scripts: list[Sequence[ScriptCall]] = []
     pipeline, run_many = store.pipeline, store.run_many
 
     async def counted_pipeline(commands: Sequence[Command]) -> list[Any]:
         trips.append(len(commands))
+        asked.extend(commands)
         return await pipeline(commands)
 
     async def counted_run_many(calls: Sequence[ScriptCall]) -> list[Any]:
@@ -81,6 +84,7 @@ async def test_no_trip_is_long(store: Store, tmp_path: Path, monkeypatch: pytest
     found = await overview.breakdown(None, end - 60 * DAY, end, DAY)
     top = await overview.top_keys(end - 60 * DAY, end, 10)
     assert found.totals == sum_up(events) and sum(use.requests for _, use in top) == len(events)
+    assert any(names.series(GLOBAL_SHARD, "d", int(NOW // (32 * DAY))) in command for command in asked)
     assert max(trips) <= AT_A_TIME and max(map(len, scripts)) <= SCRIPTS_AT_A_TIME
     assert max(len(keys) for calls in scripts for _, keys, _ in calls) <= DAYS_AT_A_TIME
     assert sum(len(keys) for calls in scripts for _, keys, _ in calls) >= 60 * names.SHARDS

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.control.usage_span import cut, inside
+from sidecar.control.usage_span import Cut, cut, in_days, inside
 
 HOUR = 3600
 times = st.one_of(
@@ -47,3 +47,14 @@ def test_ranges_are_disjoint_aligned_and_cover_the_span(
 def test_with_everything_kept_no_span_is_widened(start: float, end: float) -> None:
     made = cut(start, end, minutes_from=0, hours_until=1 << 30, calls_from=-1.0, fine=False)
     assert (made.start, made.end) == (start, end)
+
+
+@given(st.lists(st.integers(0, 200).map(lambda hour: hour * HOUR), min_size=2, max_size=4, unique=True).map(sorted))
+def test_days_take_the_place_of_the_hours_that_make_them(edges: list[int]) -> None:
+    hours_ = tuple(zip(edges[::2], edges[1::2], strict=False))
+    made = in_days(Cut(edges[0], edges[-1], hours_, ((edges[-1], edges[-1] + 60.0),)))
+    assert all(time % (24 * HOUR) == 0 for each in made.days for time in each)
+    assert all(last - first < 48 * HOUR and not (first % (24 * HOUR) == 0 and last - first >= 24 * HOUR) for first, last in made.hours)
+    read = [hour for first, last in (*made.days, *made.hours) for hour in range(int(first), int(last), HOUR)]
+    assert sorted(read) == [hour for first, last in hours_ for hour in range(first, last, HOUR)]
+    assert (made.start, made.end, made.minutes) == (edges[0], edges[-1], ((edges[-1], edges[-1] + 60.0),))
