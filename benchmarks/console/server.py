@@ -32,6 +32,8 @@ class Cost:
         return f"{self.wall:9.1f} ms {self.control:9.1f} ms {self.store:9.1f} ms {self.commands:9.0f} {self.size / 1000:9.1f} kB"
 
 
+REST_WITHIN, REST_SECONDS, REST_SHARE = 1200.0, 5.0, 0.05
+"""Control process and store rest when they take less than this share of a core over so many seconds."""
 HEADINGS = f"{'answer':>12} {'control':>12} {'store':>12} {'commands':>9} {'page':>12}"
 
 
@@ -76,6 +78,15 @@ class Visitor:
             found.append((1e3 * wall, now[0] - control, now[1] - store, self._commands() - commands - 1, size))
         wall, control, store, commands, size = (statistics.median(column) for column in zip(*found, strict=True))
         return Cost(wall, control, store, commands, int(size))
+
+    def wait_for_rest(self) -> None:
+        """Until a month that came within a minute has been looked at for anomalies too, which is done at leisure."""
+        wait_until(self._rests, within=REST_WITHIN, what="the control process to be at rest")
+
+    def _rests(self) -> bool:
+        before = sum(self._spent())
+        time.sleep(REST_SECONDS)
+        return sum(self._spent()) - before < REST_SHARE * REST_SECONDS * 1e3
 
     def _sign_in(self, token: str) -> str:
         form = urlencode({"token": token, "next": "/system"})
