@@ -105,6 +105,16 @@ def test_a_second_signal_hurries(sidecar: Sidecar) -> None:
     assert sidecar.events("control", "end")
 
 
+def reloaded(sidecar: Sidecar) -> status.Status:
+    """The status, once it tells of a reload: it is written a moment after the log."""
+
+    def look() -> status.Status | None:
+        found = status.read(sidecar.data_dir)
+        return found if found is not None and found.last_reload is not None else None
+
+    return until(look)
+
+
 def test_reload_starts_the_new_before_the_old_end(sidecar: Sidecar) -> None:
     sidecar.start()
     until(lambda: "serving on" in sidecar.output)
@@ -118,9 +128,9 @@ def test_reload_starts_the_new_before_the_old_end(sidecar: Sidecar) -> None:
     assert "control start second" in order
     assert "control SIGTERM" not in order, "readiness stays"
     until(lambda: len(sidecar.pids("worker")) == 2)
-    found = status.read(sidecar.data_dir)
-    assert found is not None
-    assert (found.generation, found.last_reload and found.last_reload.faults) == (2, [])
+    found = reloaded(sidecar)
+    assert found.last_reload is not None
+    assert (found.generation, found.last_reload.faults) == (2, [])
     assert all(child.restarts == 0 for child in found.children)
 
 
@@ -139,7 +149,7 @@ def test_a_broken_reload_changes_nothing(sidecar: Sidecar, change: str, complain
     sidecar.file.write_text(change)
     sidecar.send(signal.SIGHUP)
     until(lambda: complaint in sidecar.output)
-    found = until(lambda: status.read(sidecar.data_dir))
+    found = reloaded(sidecar)
     assert found.last_reload is not None
     assert complaint in " ".join(found.last_reload.faults)
     assert sidecar.pids("worker") + sidecar.pids("control") == before
