@@ -5,9 +5,11 @@ Apart from the code that reads them, which may be compiled: a class that msgspec
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import inspect
 
 from sidecar.events.record import Tokens, UsageSource
 
@@ -30,7 +32,10 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct):
-    """A usage object, in every spelling that hubs use. Values are judged one by one, so one that is garbage spoils no other."""
+    """A usage object, in every spelling that hubs use; `Tally.merge` takes them in this order.
+
+    Values are judged one by one, so one that is garbage spoils no other.
+    """
 
     inputTokens: Any = None  # noqa: N815
     outputTokens: Any = None  # noqa: N815
@@ -50,6 +55,10 @@ class Counts(msgspec.Struct):
     input_tokens_details: Any = None
 
 
+class Document(msgspec.Struct):
+    """A whole answer, or one event of a stream. What its kinds declare is what `WANTED` keeps of a large one."""
+
+
 class AigneJson(msgspec.Struct):
     """What an AIGNE hub nests into its events."""
 
@@ -64,7 +73,7 @@ class AigneDelta(msgspec.Struct):
     json: AigneJson | None = None
 
 
-class Aigne(msgspec.Struct):
+class Aigne(Document):
     """An answer, or one event, of an AIGNE hub."""
 
     usage: Counts | None = None
@@ -74,7 +83,7 @@ class Aigne(msgspec.Struct):
     error: Any = None
 
 
-class AigneImages(msgspec.Struct):
+class AigneImages(Document):
     """Pictures of an AIGNE hub."""
 
     usage: Counts | None = None
@@ -93,7 +102,7 @@ class Nested(msgspec.Struct):
     error: Any = None
 
 
-class OpenAi(msgspec.Struct):
+class OpenAi(Document):
     """An answer, or one event, in OpenAI's words."""
 
     usage: Counts | None = None
@@ -102,7 +111,7 @@ class OpenAi(msgspec.Struct):
     error: Any = None
 
 
-class OpenAiImages(msgspec.Struct):
+class OpenAiImages(Document):
     """Pictures in OpenAI's words."""
 
     usage: Counts | None = None
@@ -112,7 +121,7 @@ class OpenAiImages(msgspec.Struct):
     error: Any = None
 
 
-class Anthropic(msgspec.Struct):
+class Anthropic(Document):
     """An answer, or one event, in Anthropic's words."""
 
     usage: Counts | None = None
@@ -121,10 +130,34 @@ class Anthropic(msgspec.Struct):
     error: Any = None
 
 
-class Ollama(msgspec.Struct):
+class Ollama(Document):
     """An answer, or one line, in Ollama's words."""
 
     model: Any = None
     prompt_eval_count: Any = None
     eval_count: Any = None
     error: Any = None
+
+
+Tree: TypeAlias = dict[str, "Tree | Literal['keep', 'count']"]
+
+
+def _members(kinds: Sequence[type[msgspec.Struct]]) -> Tree:
+    """What these declare: lists are counted, objects of ours gone into, all else kept whole."""
+    found: Tree = {}
+    for kind in inspect.multi_type_info(kinds):
+        assert isinstance(kind, inspect.StructType)
+        for member in kind.fields:
+            types = member.type.types if isinstance(member.type, inspect.UnionType) else (member.type,)
+            inner = next((each.cls for each in types if isinstance(each, inspect.StructType) and each.cls is not Counts), None)
+            if inner is not None:
+                known = found.setdefault(member.encode_name, {})
+                assert isinstance(known, dict)
+                known |= _members([inner])
+            else:
+                found[member.encode_name] = "count" if any(isinstance(each, inspect.ListType) for each in types) else "keep"
+    return found
+
+
+WANTED: Final = _members(Document.__subclasses__())
+"""Every member that some dialect reads."""

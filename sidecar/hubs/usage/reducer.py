@@ -8,27 +8,11 @@ comes out is a small JSON document that the same dialect reads as it would have 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
-Tree = dict[str, "Tree | Literal['keep', 'count']"]
-
-WANTED: Final[Tree] = {
-    "usage": "keep",
-    "model": "keep",
-    "modelWithProvider": "keep",
-    "error": "keep",
-    "type": "keep",
-    "prompt_eval_count": "keep",
-    "eval_count": "keep",
-    "images": "count",
-    "data": "count",
-    "delta": {"json": {"usage": "keep", "model": "keep", "modelWithProvider": "keep"}},
-    "response": {"usage": "keep", "model": "keep", "error": "keep"},
-    "message": {"usage": "keep", "model": "keep", "error": "keep"},
-}
-"""Every member that some dialect reads. A new member of `sidecar.hubs.usage.dialects` must be named here too."""
+from sidecar.hubs.usage.documents import WANTED, Tree
 
 LARGEST_MEMBER = 16 << 10
 MOST_ELEMENTS = 10_000

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
+import ast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.control.anomaly.signals import BY_NAME, LEVELS, PAGE_SCORE, TABLE, level, score
+from tests.support.source import ROOT
 
 SIGNALS = st.sets(st.sampled_from(sorted(BY_NAME)))
 
@@ -52,8 +53,14 @@ def test_what_repeats_is_held_for_minutes_and_what_is_found_once_for_hours_or_a_
     assert minutes | hours <= held.keys()
 
 
+def test_each_signal_is_raised_somewhere() -> None:
+    files = [file for file in (ROOT / "sidecar/control/anomaly").glob("*.py") if file.name != "signals.py"]
+    used = {node.id for file in files for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Name)}
+    assert {signal.name.upper() for signal in TABLE} <= used, "a signal is declared and nothing looks for it"
+
+
 def test_the_manual_has_each_signal_as_it_is() -> None:
-    manual = (Path(__file__).resolve().parents[3] / "docs/anomaly-detection.md").read_text()
+    manual = (ROOT / "docs/anomaly-detection.md").read_text()
     for signal in TABLE:
         anchor, warns = ("yes" if flag else "" for flag in (signal.anchor, signal.warns))
         assert f"| `{signal.name}` | {signal.weight} | {signal.kind} | {anchor} | {warns} |" in manual

@@ -52,6 +52,7 @@ def test_any_answer_in_any_pieces_and_any_coding_is_metered_exactly(answer, at, 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_corpus_has_answers_of_every_dialect(dialect):
+    """Missing? Add answers of the new dialect to tests/hubs/usage/corpus.py."""
     found = find(
         answers, lambda answer: answer.dialect == dialect and answer.source == "hub", settings=settings(max_examples=5000, database=None)
     )

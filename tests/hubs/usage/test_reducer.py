@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.hubs.usage import documents
 from sidecar.hubs.usage.dialects import DIALECTS
 from sidecar.hubs.usage.reducer import LARGEST_MEMBER, MOST_ELEMENTS, Reducer
 from sidecar.hubs.usage.tally import Tally
 
-WANTED = ["usage", "model", "modelWithProvider", "error", "images", "data", "delta", "json", "response", "message", "inputTokens"]
-names = st.sampled_from([*WANTED, "input_tokens", "x", 'q"'])
+READ = [each for each in vars(documents).values() if isinstance(each, type) and each.__module__ == documents.__name__]
+MEMBERS = {name for each in READ if each not in (documents.Counts, documents.Usage) for name in each.__struct_fields__}
+names = st.sampled_from([*sorted(MEMBERS), "inputTokens", "input_tokens", "x", 'q"'])
 texts = st.sampled_from(["", 'a"b\\', "é", "{[", "m"])
 leaves = st.one_of(st.none(), st.booleans(), st.integers(0, 1000), st.floats(0, 9, width=32), texts)
 values = st.recursive(
@@ -34,6 +36,14 @@ def reduced(document: bytes, at: list[int]) -> bytes:
     for start, end in itertools.pairwise(edges):
         reducer.feed(document[start:end])
     return reducer.document()
+
+
+def kept(tree: documents.Tree) -> set[str]:
+    return {name for member, inner in tree.items() for name in (member, *(kept(inner) if isinstance(inner, dict) else ()))}
+
+
+def test_all_that_a_dialect_reads_is_kept() -> None:
+    assert kept(documents.WANTED) == MEMBERS, "make the structure of an answer a Document: what it reads is lost of large answers"
 
 
 def read(dialect: str, document: bytes) -> Any:
