@@ -77,6 +77,7 @@ def translate(error: BaseException) -> StoreUnavailable:
         return StoreUnavailable(_HEALTH[code]) if code in _HEALTH else StoreRefused(code if code.isalpha() else "ERR")
     if isinstance(error, (asyncio.TimeoutError, redis_errors.TimeoutError)):
         return StoreUnavailable("the key store did not answer in time")
-    if not isinstance(error, _KNOWN) and _CLOSED not in str(error):
+    closed = isinstance(error, RuntimeError) and _CLOSED in str(error)
+    if not closed and not isinstance(error, _KNOWN):
         _log.warning("the key store's client failed", exc_info=error)
     return StoreUnavailable("the key store cannot be reached")

@@ -74,7 +74,8 @@ class Gateway:
             if record.ending == "complete":
                 record.outcome, record.ending = "client_closed", "client_closed"
         except asyncio.CancelledError:
-            record.outcome, record.ending = "sidecar_error", "shutdown"
+            if record.ending == "complete":
+                record.outcome, record.ending = "sidecar_error", "shutdown"
             raise
         except Exception:
             log.exception("request %s failed", record.request_id)

@@ -118,9 +118,12 @@ class OpenRequests:
 
     def _cut(self, record: Record, exchange: Exchange, refused: Refused, ending: Ending) -> None:
         """End a request at once: tell its client why, or break off what has begun so that it never looks complete."""
+        if exchange.gone:
+            # Nobody is left to be told; what the hub still says is read within its bounds, as of any client that left.
+            return
         if ending == "revoked":
             log.info("cut request %s of key %s: %s", record.request_id, record.key_id, refused.refusal.code)
-        if exchange.gone or exchange.answered or record.finished:
+        if exchange.answered or record.finished:
             record.outcome, record.reason, record.ending = refused.refusal.outcome, refused.refusal.code, ending
             exchange.cut()
             return

@@ -138,3 +138,39 @@ async def test_who_waits_when_the_worker_ends_is_told() -> None:
         await draining[0]
         (event,) = await plane.event()
         assert (event.status, event.reason, event.ending) == (503, "shutting_down", "shutdown")
+
+
+async def test_whoever_left_before_is_no_refusal() -> None:
+    asked = asyncio.Event()
+
+    async def late(side: HubSide) -> None:
+        await asked.wait()
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(USAGE) + USAGE)
+
+    async with running(profile="aigne") as plane:
+        plane.hub.answer = late
+        _, writer = await plane.open()
+        writer.write(plane.post(b"{}", "/api/v2/chat/completions", close=False))
+        await until(lambda: plane.hub.seen)
+        writer.transport.abort()
+        await until(lambda: len(plane.plane.drains))
+        revoke(plane)
+        await asyncio.sleep(0)
+        asked.set()
+        (event,) = await plane.event()
+        assert endings(event) == (200, "client_closed", "", "drained")
+        assert event.tokens.output == 3
+
+
+async def test_who_was_told_one_thing_is_not_recorded_with_another() -> None:
+    async def silent(side: HubSide) -> None:
+        await side.reader.read(1)
+
+    async with running(profile="aigne") as plane:
+        plane.hub.answer = silent
+        raw = plane.post(b"{}", "/api/v2/chat/completions", close=False)
+        received = await cut_while_waiting(plane, raw, lambda: revoke(plane), lambda: plane.hub.seen)
+        assert received.startswith(b"HTTP/1.1 401 ")
+        await plane.plane.drain(0.05)
+        (event,) = await plane.event()
+        assert endings(event) == (401, "denied", "api_key_revoked", "revoked")

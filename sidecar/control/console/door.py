@@ -22,7 +22,7 @@ from sidecar.control.console.guard import PAGE_HEADERS, forged, from_another_sit
 from sidecar.control.console.preferences import COOKIE, Preferences
 from sidecar.control.console.rendering import Pages
 from sidecar.control.console.sessions import Session, Sessions, same
-from sidecar.control.console.visit import EARLY, Screen, Visit
+from sidecar.control.console.visit import Screen, Visit
 from sidecar.store.errors import StoreNotAdopted, StoreUnavailable
 
 LIVE_HEADER: Final = "X-Sidecar-Live"
@@ -108,7 +108,7 @@ class Door:
             "request_id": request_id(request),
             "preferences": Preferences.parse(request.cookies.get(COOKIE, "")),
         }
-        early: EarlyPage | None = request.get(EARLY)
+        early = EarlyPage.of(request)
         if early is not None:
             return await early.end(self._pages.html("error.html", self._clock(), **shown))
         response = self._pages.page("error.html", self._clock(), status=error.problem.status, **shown)

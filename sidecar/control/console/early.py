@@ -7,6 +7,7 @@ more. What fails all the same is told in the page.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Final
 
 from aiohttp import web
 
@@ -22,19 +23,28 @@ class EarlyPage:
         self._response = response
 
     @classmethod
-    async def begin(cls, request: web.Request, page: str) -> EarlyPage:
+    async def begin(cls, request: web.Request, page: str) -> None:
         """Send the head of `page`, a page as far as it is known."""
         response = web.StreamResponse(headers=PAGE_HEADERS)
         response.content_type, response.charset = "text/html", "utf-8"
         await response.prepare(request)
         head, end, _ = page.partition(END)
         await _send(response, head + end)
-        return cls(response)
+        request[_KEY] = cls(response)
+
+    @staticmethod
+    def of(request: web.Request) -> EarlyPage | None:
+        """The page of `request`, if it has begun."""
+        early: EarlyPage | None = request.get(_KEY)
+        return early
 
     async def end(self, page: str) -> web.StreamResponse:
         """Send what the whole `page` has after its head."""
         await _send(self._response, page.partition(END)[2])
         return self._response
+
+
+_KEY: Final = web.RequestKey("early page", EarlyPage)
 
 
 async def _send(response: web.StreamResponse, text: str) -> None:

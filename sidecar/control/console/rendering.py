@@ -45,7 +45,7 @@ class Pages:
         return self._environment.get_template(template).render(now=moment, time=_Times(moment), **shown)
 
     def head(self, template: str, now: float, **shown: Any) -> str:
-        """The beginning of the page, with its head at least; what stands below needs not be `shown` yet."""
+        """The beginning of the page, with its head at least; what stands below need not be `shown` yet."""
         begun = []
         for piece in self._environment.get_template(template).generate(now=datetime.fromtimestamp(now, UTC), **shown):
             begun.append(piece)

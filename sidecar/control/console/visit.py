@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -17,8 +17,6 @@ from sidecar.control.console.rendering import Pages
 from sidecar.control.console.sessions import Session
 from sidecar.keys.admin_tokens import Role
 
-EARLY: Final = web.RequestKey("early", EarlyPage)
-"""Where a request keeps its page that has begun."""
 Form = Mapping[str, str]
 """The fields of a form that was sent; of a repeated one the last."""
 
@@ -83,11 +81,11 @@ class Visit:
     async def begin(self, template: str) -> None:
         """Send the head of a page; `end` must follow, with nothing before it that could ask for another status."""
         if self.request.method == "GET":
-            self.request[EARLY] = await EarlyPage.begin(self.request, self.pages.head(template, self.now, **self._common()))
+            await EarlyPage.begin(self.request, self.pages.head(template, self.now, **self._common()))
 
     async def end(self, template: str, **shown: Any) -> web.StreamResponse:
         """The rest of the page that has begun."""
-        early: EarlyPage | None = self.request.get(EARLY)
+        early = EarlyPage.of(self.request)
         if early is None:
             return self.page(template, **shown)
         return await early.end(self.pages.html(template, self.now, **self._common(), **shown))

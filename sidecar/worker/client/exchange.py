@@ -53,7 +53,7 @@ class Exchange:
         self.gone = False
         """The client has left, or was told all that it will be."""
         self.answered = False
-        """The hub's answer has begun to go out: nothing else can be told any more."""
+        """An answer has begun to go out: nothing else can be told any more."""
         self.on_gone: Callable[[], None] | None = None
         """Called once when the client leaves."""
         self.cut: Callable[[], None] = connection.abort
