@@ -16,6 +16,7 @@ from sidecar.cli.commands import build_parser
 from sidecar.settings import load
 from tests.support.documents import blocks, documents, links
 from tests.support.source import ROOT
+from tests.support.tools import unable
 
 DOCUMENTS = documents()
 TEXT_SUFFIXES = {
@@ -61,7 +62,7 @@ def _sources() -> Iterator[Path]:
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=False
     )
     if listed.returncode:
-        pytest.skip("not a git checkout")
+        unable("this is no git checkout, so nobody knows which files are the project's; clone it")
     for name in listed.stdout.decode().split("\0"):
         path = ROOT / name
         if name and path.name != "package-lock.json" and path.suffix in TEXT_SUFFIXES and path.is_file():

@@ -7,6 +7,7 @@ import pytest
 from sidecar.listening import bind
 from sidecar.settings.values import Listen
 from tests.support.ports import free_port
+from tests.support.tools import unable
 
 
 def test_a_port_is_shared_among_those_who_bind_it() -> None:
@@ -20,7 +21,7 @@ def test_the_family_is_that_of_the_address() -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
-        pytest.skip(f"this machine has no IPv6: {error}")
+        unable(f"this machine has no IPv6: {error}")
     with bind(Listen.parse("[::1]:0")) as bound:
         assert bound.family == socket.AF_INET6
 

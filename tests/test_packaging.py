@@ -21,7 +21,7 @@ from sidecar.demo.access_key import ACCESS_KEY
 from tests.support.dockerfile import Image, last_stage
 from tests.support.ports import free_ports
 from tests.support.source import PACKAGE, ROOT, modules
-from tests.support.tools import require
+from tests.support.tools import require, unable
 
 COMPOSE = ROOT / "docker-compose.yml"
 
@@ -161,7 +161,7 @@ def container() -> list[str]:
     words = [unshare, "--mount", "env", f"HOME={home}", f"PLACES={inside}", "sh", "-c", CONTAINER, "container"]
     probe = subprocess.run([*words, "id", "-u"], capture_output=True, text=True, check=False)
     if probe.stdout != "65532\n":
-        pytest.skip(f"this machine lets nobody make mount namespaces: {probe.stderr.strip()}")
+        unable(f"this machine lets nobody make mount namespaces: {probe.stderr.strip()}")
     return words
 
 

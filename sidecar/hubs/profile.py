@@ -48,7 +48,7 @@ class Route(Part, frozen=True):
     public: Annotated[bool, Meta(description="Served without a key.")] = False
     answer: Annotated[Literal["", "blocklet"], Meta(description="Answered by the sidecar itself instead of the hub.")] = ""
     opt_in: Annotated[bool, Meta(description="Only for keys whose allowed_routes names it.")] = False
-    identity: Annotated[bool, Meta(description="Whether headers of `inject` that name the key or the request are sent on this route.")] = (
+    identity: Annotated[bool, Meta(description="Whether headers of `inject` that name the key or the client are sent on this route.")] = (
         True
     )
     websocket: Annotated[bool, Meta(description="Whether a WebSocket upgrade is passed on.")] = False

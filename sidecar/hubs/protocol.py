@@ -11,7 +11,11 @@ Protocol = Literal["aigne", "openai", ""]
 """Empty: none that is known here."""
 
 _SIGNS: tuple[tuple[str, Protocol], ...] = (("/api/v2/chat", "aigne"), ("/v1/chat/completions", "openai"))
-"""A path that only hubs of the protocol have."""
+"""A path that only hubs of the protocol have.
+
+A hub that speaks it elsewhere counts as unknown: the console's example is then a bare call, and doctor asks only
+whether the hub answers.
+"""
 
 
 def protocol_of(profile: Profile) -> Protocol:

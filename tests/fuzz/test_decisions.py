@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.hubs.load import load_profile
+from sidecar.hubs.load import BUILT_IN, load_profile
 from sidecar.hubs.model import find_models, peek_model, replace_prefix
 from sidecar.hubs.routing import Router, has_one_meaning, normalize
 from sidecar.keys.record import Key
@@ -26,7 +26,7 @@ from tests.fuzz.effort import fuzz
 from tests.fuzz.material import TOKEN, mutated, requests
 from tests.fuzz.test_requests import read
 
-PROFILES = {name: load_profile(name) for name in ("aigne", "openai", "generic")}
+PROFILES = {name: load_profile(name) for name in BUILT_IN}
 ROUTERS = {name: Router(profile) for name, profile in PROFILES.items()}
 HUB = load(None, {"SIDECAR_HUB__URL": "http://hub.test/mount", "SIDECAR_HUB__ACCESS_KEY": "hub-{key}"}).hub
 REWRITERS = {name: RequestRewriter(profile, HUB, "sidecar-fuzz") for name, profile in PROFILES.items()}

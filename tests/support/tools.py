@@ -1,7 +1,7 @@
 """External programs that tests use: found, or the test is skipped with a hint, or fails.
 
-`SIDECAR_TEST_REQUIRE=all` turns a missing program into a failure, so that a build machine cannot
-pass by having nothing installed.
+`SIDECAR_TEST_REQUIRE=all` turns a missing program, and whatever else a machine lacks, into a failure, so that
+a build machine cannot pass by having nothing installed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,9 +23,13 @@ def find(*names: str) -> str | None:
     return next((path for path in (shutil.which(name, path=places) for name in names) if path), None)
 
 
-def missing(what: str, install: str) -> None:
-    """End the test because `what` is not here: a skip, or a failure under SIDECAR_TEST_REQUIRE=all."""
-    sentence = f"{what} is not installed; {install}"
+def missing(what: str, install: str) -> NoReturn:
+    """End the test because `what` is not here; see `unable`."""
+    unable(f"{what} is not installed; {install}")
+
+
+def unable(sentence: str) -> NoReturn:
+    """End the test because this machine cannot run it: a skip, or a failure under SIDECAR_TEST_REQUIRE=all."""
     if os.environ.get("SIDECAR_TEST_REQUIRE") == "all":
         pytest.fail(sentence)
     pytest.skip(sentence)
@@ -38,5 +43,4 @@ def require(*names: str, install: str) -> str:
     path = find(*names)
     if path is None:
         missing(" or ".join(names), install)
-    assert path is not None
     return path

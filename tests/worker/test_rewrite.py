@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.hubs.load import load_profile
+from sidecar.hubs.load import BUILT_IN, load_profile
 from sidecar.hubs.profile import Route
 from sidecar.hubs.protected import HOP_BY_HOP
 from sidecar.refusals import Refused
@@ -71,7 +71,7 @@ names = st.sampled_from(
 )  # fmt: skip
 
 
-@given(st.lists(names, max_size=6), st.lists(names, max_size=3), st.sampled_from(["aigne", "openai", "generic"]))
+@given(st.lists(names, max_size=6), st.lists(names, max_size=3), st.sampled_from(BUILT_IN))
 def test_whatever_is_spoofed_or_nominated_ours_arrives_once_and_theirs_never(fields: list[str], nominated: list[str], profile: str) -> None:
     lines = [f"{name}: evil" for name in fields if name not in ("connection", "transfer-encoding", "expect")]
     if nominated:
