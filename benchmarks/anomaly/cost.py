@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from sidecar.control.anomaly import memory as memories
-from sidecar.control.anomaly.baseline import Baseline, Peaks
+from sidecar.control.anomaly.baseline import NO_PEAKS, Baseline, greater
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.observer import Observer
@@ -35,7 +35,7 @@ def main(keys: int, rate: int) -> None:
     for key_id in ids:
         # A key that is learnt first, with the peaks of an ordinary week: the detectors see what they nearly always see, nothing.
         memory = Memory(EPOCH, last_used=EPOCH - 60)
-        peaks = Peaks(minute=5 * rate, five=5 * rate, hour=50 * rate, tokens_minute=10**9, tokens_five=10**9, tokens_hour=10**9)
+        peaks = greater((5 * rate, 5 * rate, 50 * rate, 10**9, 10**9, 10**9), NO_PEAKS)
         memory.baseline = Baseline(peaks, [(EPOCH // 86400 - day, peaks) for day in range(7, 0, -1)])
         observer.admit(key_id, memory)
     base = _weight()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.anomaly.background import WINDOW, Client
+from sidecar.control.anomaly.amounts import PLACES, REFUSED, SERVED, TOKENS
 from sidecar.control.anomaly.second import Caller, Refusal, Second
 
 STEP = 10
@@ -188,8 +189,8 @@ def seconds(key_id: str, flows: list[Flow], epoch: int) -> list[Second]:
             second = sums.get(step)
             if second is None:
                 second = sums[step] = Second(key_id, epoch + step * STEP + STEP - 1, callers={}, refusals={})
-            second.requests += count
-            second.tokens += tokens
+            second.amounts[SERVED] += count
+            second.amounts[TOKENS] += tokens
             caller = flow.callers[which]
             second.callers[caller] = second.callers.get(caller, 0) + count
     return [sums[step] for step in sorted(sums)]
@@ -198,9 +199,15 @@ def seconds(key_id: str, flows: list[Flow], epoch: int) -> list[Second]:
 def refused(key_id: str, steps: Ints, counts: Ints, refusal: Refusal, epoch: int) -> list[Second]:
     """Refused requests as sums."""
     return [
-        Second(key_id, epoch + step * STEP + STEP - 1, requests=count, refused=count, callers={}, refusals={refusal: count})
+        Second(key_id, epoch + step * STEP + STEP - 1, _refused(count), callers={}, refusals={refusal: count})
         for step, count in zip(steps.tolist(), counts.tolist(), strict=True)
     ]
+
+
+def _refused(count: int) -> list[int]:
+    amounts = [0] * PLACES
+    amounts[REFUSED] = count
+    return amounts
 
 
 def _trial(key: Key, step: int, person: Person, rng: np.random.Generator) -> Flow:

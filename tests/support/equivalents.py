@@ -23,29 +23,22 @@ def _each(module: str, reason: str, *changes: tuple[str, str]) -> Iterator[Equiv
     return (Equivalent(module, line, becomes, reason) for line, becomes in changes)
 
 
-_REQUESTS = "if five[SERVED] >= self.least_requests and (five[SERVED] > usual.five or minute[SERVED] > usual.minute):"
-_TOKENS = "if five[TOKENS] >= self.least_tokens and (five[TOKENS] > usual.tokens_five or minute[TOKENS] > usual.tokens_minute):"
+_NEEDS_MEASURING = "if five[place] >= least and (five[place] > usual[peaks + 1] or minute[place] > usual[peaks]):"
 _TOO_MUCH = "if len(head) > self._bounds.headers or (length is not None and length > self._bounds.body):"
 
 EQUIVALENTS: tuple[Equivalent, ...] = (
     *_each(
         "control/anomaly/baseline",
         "the greater of two equal numbers is either",
-        ("if minute[SERVED] > hour.minute:", "minute[SERVED] >= hour.minute"),
-        ("if five[SERVED] > hour.five:", "five[SERVED] >= hour.five"),
-        ("if minute[TOKENS] > hour.tokens_minute:", "minute[TOKENS] >= hour.tokens_minute"),
-        ("if five[TOKENS] > hour.tokens_five:", "five[TOKENS] >= hour.tokens_five"),
+        ("if minute[place] > hour[peak]:", "minute[place] >= hour[peak]"),
+        ("if five[place] > hour[peak + 1]:", "five[place] >= hour[peak + 1]"),
     ),
     *_each(
         "control/anomaly/volume",
         "this only spares measuring: each line has the same floor or a higher one, and is above the peaks",
-        ("self.least_tokens = t.tokens_a_second * 60", "t.tokens_a_second + 60"),
-        (_REQUESTS, "five[SERVED] >= self.least_requests or (five[SERVED] > usual.five or minute[SERVED] > usual.minute)"),
-        (_REQUESTS, "five[SERVED] >= usual.five"),
-        (_REQUESTS, "minute[SERVED] >= usual.minute"),
-        (_TOKENS, "five[TOKENS] >= self.least_tokens or (five[TOKENS] > usual.tokens_five or minute[TOKENS] > usual.tokens_minute)"),
-        (_TOKENS, "five[TOKENS] >= usual.tokens_five"),
-        (_TOKENS, "minute[TOKENS] >= usual.tokens_minute"),
+        (_NEEDS_MEASURING, "five[place] >= least or (five[place] > usual[peaks + 1] or minute[place] > usual[peaks])"),
+        (_NEEDS_MEASURING, "five[place] >= usual[peaks + 1]"),
+        (_NEEDS_MEASURING, "minute[place] >= usual[peaks]"),
     ),
     *_each(
         "limits/quota_period",

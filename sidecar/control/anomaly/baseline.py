@@ -6,10 +6,14 @@ before it are left out, so that an attack is not measured against itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
 import msgspec
 
+from sidecar.control.anomaly.amounts import NETWORKS, PEAKS, REQUEST_PEAKS, SUMMED, TOKENS, TOKENS_DAY
 from sidecar.control.anomaly.signals import DAY, HOUR
-from sidecar.control.anomaly.windows import SERVED, TOKENS, Window
+from sidecar.control.anomaly.windows import Window
 
 DAYS = 7
 WEEK_HOURS = 168
@@ -17,61 +21,54 @@ WEEK_BOUND = 0xFFFF
 """Requests of an hour beyond which it makes no difference; it also bounds what a memory takes."""
 
 
-class Peaks(msgspec.Struct, array_like=True, gc=False):
-    """The most of anything in a stretch of time: requests and tokens of a minute, five minutes, an hour and a day."""
+REQUESTS_HOUR = REQUEST_PEAKS + 2
+_LEARNT = tuple((amount.place, amount.peaks) for amount in SUMMED if amount.peaks is not None)
 
-    minute: int = 0
-    five: int = 0
-    hour: int = 0
-    tokens_minute: int = 0
-    tokens_five: int = 0
-    tokens_hour: int = 0
-    tokens_day: int = 0
-    networks: int = 0
-    """Different networks within ten minutes."""
-    in_flight: int = 0
+Peaks = tuple[int, ...]
+"""The most of each learnt amount in a minute, five minutes and an hour, and of what else has a place in `amounts`."""
 
-    def raise_to(self, other: Peaks) -> None:
-        """Take the greater of each."""
-        self.minute = max(self.minute, other.minute)
-        self.five = max(self.five, other.five)
-        self.hour = max(self.hour, other.hour)
-        self.tokens_minute = max(self.tokens_minute, other.tokens_minute)
-        self.tokens_five = max(self.tokens_five, other.tokens_five)
-        self.tokens_hour = max(self.tokens_hour, other.tokens_hour)
-        self.tokens_day = max(self.tokens_day, other.tokens_day)
-        self.networks = max(self.networks, other.networks)
-        self.in_flight = max(self.in_flight, other.in_flight)
+NO_PEAKS: Peaks = (0,) * PEAKS
+
+
+def only(place: int, most: int) -> Peaks:
+    """Nothing but `most` in `place`."""
+    return (*NO_PEAKS[:place], most, *NO_PEAKS[place + 1 :])
+
+
+def greater(one: Sequence[int], other: Sequence[int]) -> Peaks:
+    """The greater of each; what an earlier version stored may be shorter."""
+    return tuple(max(pair) for pair in zip_longest(one, other, fillvalue=0))
 
 
 class Baseline(msgspec.Struct, array_like=True):
     """Learns from one step after the other; `usual` is what a step is measured against."""
 
-    usual: Peaks = msgspec.field(default_factory=Peaks)
+    usual: Peaks = NO_PEAKS
     days: list[tuple[int, Peaks]] = []
     """(day number, peaks), oldest first."""
     hour: int = 0
-    this_hour: Peaks = msgspec.field(default_factory=Peaks)
-    last_hour: Peaks = msgspec.field(default_factory=Peaks)
+    this_hour: list[int] = []
+    last_hour: Peaks = NO_PEAKS
     tokens_today: int = 0
     today: int = 0
     week: list[int] = []
     """Requests by hour of the week, fading by half each week; empty until the first hour is over."""
 
-    def count(self, served: int, tokens: int, window: Window) -> None:
+    def __post_init__(self) -> None:
+        """Give what an earlier version stored the places that it did not know."""
+        self.usual, self.last_hour = greater(self.usual, NO_PEAKS), greater(self.last_hour, NO_PEAKS)
+        self.this_hour += [0] * (PEAKS - len(self.this_hour))
+
+    def count(self, amounts: Sequence[int], window: Window) -> None:
         """Count a step into the hour; `window` has it already."""
         hour, minute, five = self.this_hour, window.minute, window.five
-        hour.hour += served
-        hour.tokens_hour += tokens
-        self.tokens_today += tokens
-        if minute[SERVED] > hour.minute:
-            hour.minute = minute[SERVED]
-        if five[SERVED] > hour.five:
-            hour.five = five[SERVED]
-        if minute[TOKENS] > hour.tokens_minute:
-            hour.tokens_minute = minute[TOKENS]
-        if five[TOKENS] > hour.tokens_five:
-            hour.tokens_five = five[TOKENS]
+        self.tokens_today += amounts[TOKENS]
+        for place, peak in _LEARNT:
+            hour[peak + 2] += amounts[place]
+            if minute[place] > hour[peak]:
+                hour[peak] = minute[place]
+            if five[place] > hour[peak + 1]:
+                hour[peak + 1] = five[place]
 
     def advance(self, time: int, *, learn: bool) -> None:
         """Move on to `time`. Without `learn` what has passed is forgotten."""
@@ -82,16 +79,16 @@ class Baseline(msgspec.Struct, array_like=True):
             self._close(self.last_hour, self.hour - 1, learn=learn)
             if learn:
                 self._count_week(hour)
-            self.last_hour = self.this_hour
+            self.last_hour = tuple(self.this_hour)
             if hour > self.hour + 1:
                 self._close(self.last_hour, self.hour, learn=learn)
-                self.last_hour = Peaks()
-        self.this_hour = Peaks()
+                self.last_hour = NO_PEAKS
+        self.this_hour = [0] * PEAKS
         self.hour = hour
         day = time // DAY
         if day != self.today:
             if self.today and learn:
-                self._close(Peaks(tokens_day=self.tokens_today), self.today * 24, learn=True)
+                self._close(only(TOKENS_DAY, self.tokens_today), self.today * 24, learn=True)
             self.today, self.tokens_today = day, 0
 
     def share_of_hour(self, time: int) -> float:
@@ -100,24 +97,24 @@ class Baseline(msgspec.Struct, array_like=True):
         return self.week[time // HOUR % WEEK_HOURS] / total if total else 1.0
 
     def _close(self, peaks: Peaks, hour: int, *, learn: bool) -> None:
-        if not learn or not (peaks.hour or peaks.tokens_day or peaks.networks):
+        if not learn or not (peaks[REQUESTS_HOUR] or peaks[TOKENS_DAY] or peaks[NETWORKS]):
             return
         day = hour // 24
-        for known, kept in reversed(self.days):
+        for at, (known, kept) in enumerate(self.days):
             if known == day:
-                kept.raise_to(peaks)
+                self.days[at] = (day, greater(kept, peaks))
                 break
         else:
             self.days = [*self.days[-DAYS:], (day, peaks)]
-        self.usual = Peaks()
+        self.usual = NO_PEAKS
         for _, kept in self.days:
-            self.usual.raise_to(kept)
+            self.usual = greater(self.usual, kept)
 
     def _count_week(self, next_hour: int) -> None:
         if not self.week:
             self.week = [0] * WEEK_HOURS
         slot = self.hour % WEEK_HOURS
-        count = (self.week[slot] + self.this_hour.hour + 1) // 2 if self.week[slot] else self.this_hour.hour
+        count = (self.week[slot] + self.this_hour[REQUESTS_HOUR] + 1) // 2 if self.week[slot] else self.this_hour[REQUESTS_HOUR]
         self.week[slot] = min(count, WEEK_BOUND)
         for idle in range(self.hour + 1, min(next_hour, self.hour + WEEK_HOURS + 1)):
             self.week[idle % WEEK_HOURS] //= 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sidecar.control.anomaly.amounts import IN_FLIGHT, REFUSED, SERVED
+from sidecar.control.anomaly.baseline import REQUESTS_HOUR
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.second import Second
@@ -15,7 +17,6 @@ from sidecar.control.anomaly.signals import (
     RETIRED_SECRET,
 )
 from sidecar.control.anomaly.thresholds import Thresholds
-from sidecar.control.anomaly.windows import REFUSED, SERVED
 
 _DEAD = {"api_key_revoked": "the key is revoked", "api_key_rotated": "the secret was rotated out"}
 
@@ -59,18 +60,19 @@ def refusals(memory: Memory, now: int, thresholds: Thresholds) -> None:
 
 def off_hours(memory: Memory, now: int, thresholds: Thresholds) -> None:
     """Busy in an hour of the week that holds next to nothing of a usual week."""
-    if memory.baseline.this_hour.hour <= thresholds.off_hours_requests or now - memory.born < thresholds.off_hours_age:
+    requests = memory.baseline.this_hour[REQUESTS_HOUR]
+    if requests <= thresholds.off_hours_requests or now - memory.born < thresholds.off_hours_age:
         return
     share = memory.baseline.share_of_hour(now)
     if share < thresholds.off_hours_share and not memory.acknowledged(OFF_HOURS, now):
-        memory.raise_signal(OFF_HOURS, now, f"{memory.baseline.this_hour.hour} requests in an hour of the week that is otherwise idle")
+        memory.raise_signal(OFF_HOURS, now, f"{requests} requests in an hour of the week that is otherwise idle")
 
 
 def concurrency(memory: Memory, in_flight: int, now: int, thresholds: Thresholds) -> None:
     """More open requests than ever, from more than one network."""
     hour = memory.baseline.this_hour
-    hour.in_flight = max(hour.in_flight, in_flight)
-    usual = memory.baseline.usual.in_flight
+    hour[IN_FLIGHT] = max(hour[IN_FLIGHT], in_flight)
+    usual = memory.baseline.usual[IN_FLIGHT]
     factor = thresholds.concurrency_factor * (1 + memory.acknowledged(IMPOSSIBLE_CONCURRENCY, now) / 2)
     if in_flight <= max(thresholds.concurrency_floor, factor * usual) or not usual:
         return

@@ -6,6 +6,7 @@ new network uses makes that network a stranger.
 
 from __future__ import annotations
 
+from sidecar.control.anomaly.amounts import NETWORKS
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Network, Networks, agent_product
 from sidecar.control.anomaly.second import Caller
@@ -113,8 +114,9 @@ class Identity:
             if sighting.last > since:
                 used += 1
                 fresh += sighting.first > now - DAY
-        memory.baseline.this_hour.networks = max(memory.baseline.this_hour.networks, used)
-        usual = memory.baseline.usual.networks
+        hour = memory.baseline.this_hour
+        hour[NETWORKS] = max(hour[NETWORKS], used)
+        usual = memory.baseline.usual[NETWORKS]
         factor = thresholds.fanout_over_peak * (1 + memory.acknowledged(NETWORK_FANOUT, now) / 2)
         if fresh >= thresholds.fanout_networks and used > factor * usual and memory.is_mature(now, thresholds):
             memory.raise_signal(NETWORK_FANOUT, now, f"{used} networks within 10 minutes, {fresh} of them new; at most {usual} before")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from sidecar.control.anomaly.amounts import PLACES, REFUSED_OUTCOMES, SERVED_OUTCOMES, SUMMED
 from sidecar.control.sums import Row
 
 Caller = tuple[str, str, str, str]
@@ -21,8 +22,11 @@ Refusal = tuple[str, str, str]
 NO_KEY = ""
 """`key_id` of requests whose credential names no key."""
 
-_SERVED = frozenset({"ok", "client_closed"})
-_REFUSED = frozenset({"denied", "rate_limited"})
+_READ = tuple((amount.place, amount.read) for amount in SUMMED)
+
+
+def _nothing() -> list[int]:
+    return [0] * PLACES
 
 
 class Second(msgspec.Struct, gc=False):
@@ -30,13 +34,8 @@ class Second(msgspec.Struct, gc=False):
 
     key_id: str
     time: int
-    requests: int = 0
-    refused: int = 0
-    """Refused by the sidecar: outcomes `denied` and `rate_limited`."""
-    errors: int = 0
-    """Everything else that was not served: the client's mistakes, the hub's, the sidecar's."""
-    tokens: int = 0
-    """Input and output tokens together."""
+    amounts: list[int] = msgspec.field(default_factory=_nothing)
+    """By the places of `amounts`; what a replica of an earlier version sends may be shorter."""
     in_flight: int = 0
     """The most requests open at a time, over all workers; 0 when nobody looked."""
     callers: dict[Caller, int] = {}
@@ -46,10 +45,8 @@ class Second(msgspec.Struct, gc=False):
     def add(self, other: Second) -> None:
         """Take a later second of the same key in."""
         self.time = max(self.time, other.time)
-        self.requests += other.requests
-        self.refused += other.refused
-        self.errors += other.errors
-        self.tokens += other.tokens
+        for place, amount in enumerate(other.amounts[:PLACES]):
+            self.amounts[place] += amount
         self.in_flight = max(self.in_flight, other.in_flight)
         for caller, count in other.callers.items():
             self.callers[caller] = self.callers.get(caller, 0) + count
@@ -78,21 +75,18 @@ class SecondSums:
             sums = known[1]
             if time > sums.time:
                 sums.time = time
-        sums.requests += row.requests
-        outcome = sample.outcome
-        if outcome in _SERVED:
-            sums.tokens += row.input + row.output
+        amounts = sums.amounts
+        for place, read in _READ:
+            amounts[place] += read(row)
+        if sample.outcome in SERVED_OUTCOMES:
             callers = sums.callers
             for (client, agent), requests in row.callers.items():
                 caller = (client, agent, sample.model, sample.route)
                 callers[caller] = callers.get(caller, 0) + requests
-        elif outcome in _REFUSED:
-            sums.refused += row.requests
+        elif sample.outcome in REFUSED_OUTCOMES:
             for (client, _), requests in row.callers.items():
                 refusal = (client, sample.reason, sample.model)
                 sums.refusals[refusal] = sums.refusals.get(refusal, 0) + requests
-        else:
-            sums.errors += row.requests
 
     def add(self, second: Second) -> None:
         """Take in sums that somebody else made; they must not be changed by their giver any more."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sidecar.control.anomaly import conduct
+from sidecar.control.anomaly.amounts import IN_FLIGHT, SERVED, TOKENS
 from sidecar.control.anomaly.identity import Identity, Met
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks
@@ -53,25 +54,24 @@ class Watch:
         if now // HOUR > baseline.hour:
             baseline.advance(now, learn=learn)
             self._familiar.clear()
-        served, strange = self._identify(second, detectors) if second.callers else (0, 0)
-        tokens = second.tokens
-        memory.window.add(now, served, second.refused, tokens, strange)
-        baseline.count(served, tokens, memory.window)
+        strange = self._identify(second, detectors) if second.callers else 0
+        memory.window.add(now, second.amounts, strange)
+        baseline.count(second.amounts, memory.window)
         # Once mature a key stays it; until then it is asked each time.
         if self._is_mature or memory.is_mature(now, detectors.thresholds):
             self._is_mature = True
-            detectors.volume.judge(memory, now, tokens)
-        if second.refused or now - self._looked_at >= _CONDUCT_EVERY or second.in_flight > baseline.this_hour.in_flight:
+            detectors.volume.judge(memory, now, second.amounts[TOKENS])
+        if second.refusals or now - self._looked_at >= _CONDUCT_EVERY or second.in_flight > baseline.this_hour[IN_FLIGHT]:
             self._look_at_conduct(second, detectors)
 
     def reset(self) -> None:
         """Look at every caller anew: what is known of them has changed."""
         self._familiar.clear()
 
-    def _identify(self, second: Second, detectors: Detectors) -> tuple[int, int]:
-        """Served requests, and those of them from new networks."""
+    def _identify(self, second: Second, detectors: Detectors) -> int:
+        """How many served requests came from new networks."""
         memory, now = self.memory, second.time
-        served = strange = unvouched = 0
+        strange = unvouched = 0
         met_network = False
         if now - memory.last_used > detectors.thresholds.dormant_after:
             conduct.dormant(memory, now, detectors.thresholds)
@@ -87,18 +87,17 @@ class Watch:
             else:
                 # The rest of the caller is refreshed once an hour, when everybody is looked at anew.
                 met.network.last = now
-            served += count
             if met.network.new_until > now:
                 strange += count
                 if met.is_stranger:
                     unvouched += count
-        memory.requests += served
+        memory.requests += second.amounts[SERVED]
         memory.last_used = now
         if unvouched:
             detectors.identity.count_stranger(memory, unvouched, now)
         if met_network:
             detectors.identity.fan_out(memory, now)
-        return served, strange
+        return strange
 
     def _look_at_conduct(self, second: Second, detectors: Detectors) -> None:
         memory, now = self.memory, second.time

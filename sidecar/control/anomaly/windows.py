@@ -2,60 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
+
+from sidecar.control.anomaly.amounts import PLACES, STEP_NUMBER, STRANGE
 
 STEP = 10
 """Seconds of traffic that are looked at together."""
 
 MINUTE_STEPS, FIVE_STEPS = 6, 30
 
-SERVED, REFUSED, TOKENS, STRANGE = 0, 1, 2, 3
-"""Places in sums and rows: served and refused requests, tokens, and the served requests that came from new networks."""
-
-_INDEX = 4
-
 
 class Window(msgspec.Struct, array_like=True, gc=False):
-    """Sums of the steps that had traffic. `minute` and `five` are right as of the last `add`."""
+    """Sums of the steps that had traffic, by the places of `amounts`. `minute` and `five` are right as of the last `add`."""
 
-    minute: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0, 0])
-    five: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0, 0])
+    minute: list[int] = []
+    five: list[int] = []
     rows: list[list[int]] = []
     split: int = 0
     """The first row that is still in the minute."""
 
-    def add(self, time: int, served: int, refused: int, tokens: int, strange: int) -> None:
-        """Count into the step of `time`, and let go of what is older than the windows."""
-        index = time // STEP
+    def __post_init__(self) -> None:
+        """Give what an earlier version stored the places that it did not know."""
+        for sums in (self.minute, self.five, *self.rows):
+            sums.extend([0] * (PLACES - len(sums)))
+
+    def add(self, time: int, amounts: Sequence[int], strange: int) -> None:
+        """Count into the step of `time`, and let go of what is older than the windows; `strange` goes to its place."""
+        number = time // STEP
         rows, minute, five = self.rows, self.minute, self.five
-        if rows and rows[-1][_INDEX] >= index:
-            row = rows[-1]
-            row[SERVED] += served
-            row[REFUSED] += refused
-            row[TOKENS] += tokens
-            row[STRANGE] += strange
-        else:
-            rows.append([served, refused, tokens, strange, index])
-        minute[SERVED] += served
-        five[SERVED] += served
-        minute[TOKENS] += tokens
-        five[TOKENS] += tokens
-        if refused or strange:
-            for sums in (minute, five):
-                sums[REFUSED] += refused
+        if not rows or rows[-1][STEP_NUMBER] < number:
+            row = [0] * PLACES
+            row[STEP_NUMBER] = number
+            rows.append(row)
+        row = rows[-1]
+        for place, amount in enumerate(amounts):
+            if amount:
+                row[place] += amount
+                minute[place] += amount
+                five[place] += amount
+        if strange:
+            for sums in (row, minute, five):
                 sums[STRANGE] += strange
-        oldest = index - MINUTE_STEPS
-        while rows[self.split][_INDEX] <= oldest:
+        oldest = number - MINUTE_STEPS
+        while rows[self.split][STEP_NUMBER] <= oldest:
             _subtract(minute, rows[self.split])
             self.split += 1
-        oldest = index - FIVE_STEPS
-        while rows[0][_INDEX] <= oldest:
+        oldest = number - FIVE_STEPS
+        while rows[0][STEP_NUMBER] <= oldest:
             _subtract(five, rows.pop(0))
             self.split -= 1
 
 
 def _subtract(sums: list[int], row: list[int]) -> None:
-    sums[SERVED] -= row[SERVED]
-    sums[REFUSED] -= row[REFUSED]
-    sums[TOKENS] -= row[TOKENS]
-    sums[STRANGE] -= row[STRANGE]
+    for place, amount in enumerate(row):
+        if amount and place != STEP_NUMBER:
+            sums[place] -= amount

@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from sidecar.control.anomaly.amounts import (
+    IN_FLIGHT,
+    NETWORKS,
+    PLACES,
+    REFUSED,
+    REQUEST_PEAKS,
+    SERVED,
+    STRANGE,
+    TOKEN_PEAKS,
+    TOKENS,
+    TOKENS_DAY,
+)
+from sidecar.control.anomaly.baseline import NO_PEAKS, Peaks
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.observer import Observer
@@ -17,16 +32,32 @@ AGENT, MODEL, ROUTE = "openai-python/1.40", "model-a", "chat"
 KEY = "key_0123456789abcdef"
 
 
+def amounts(*, served: int = 0, refused: int = 0, tokens: int = 0, strange: int = 0) -> list[int]:
+    """Sums with a place for each amount."""
+    sums = [0] * PLACES
+    sums[SERVED], sums[REFUSED], sums[TOKENS], sums[STRANGE] = served, refused, tokens, strange
+    return sums
+
+
+def peaks(requests: Sequence[int] = (), tokens: Sequence[int] = (), *, tokens_day: int = 0, networks: int = 0, in_flight: int = 0) -> Peaks:
+    """Peaks; those of requests and tokens are the most of a minute, of five minutes and of an hour, as far as given."""
+    most = list(NO_PEAKS)
+    most[REQUEST_PEAKS : REQUEST_PEAKS + len(requests)] = requests
+    most[TOKEN_PEAKS : TOKEN_PEAKS + len(tokens)] = tokens
+    most[TOKENS_DAY], most[NETWORKS], most[IN_FLIGHT] = tokens_day, networks, in_flight
+    return tuple(most)
+
+
 def served(
     time: int, count: int = 1, *, client: str = HOME, agent: str = AGENT, model: str = MODEL, route: str = ROUTE, key: str = KEY
 ) -> Second:
     """Served requests of one caller."""
-    return Second(key, time, requests=count, tokens=100 * count, callers={(client, agent, model, route): count}, refusals={})
+    return Second(key, time, amounts(served=count, tokens=100 * count), callers={(client, agent, model, route): count}, refusals={})
 
 
 def refused(time: int, code: str, count: int = 1, *, client: str = HOME, model: str = "", key: str = KEY) -> Second:
     """Refused requests of one client."""
-    return Second(key, time, requests=count, refused=count, callers={}, refusals={(client, code, model): count})
+    return Second(key, time, amounts(refused=count), callers={}, refusals={(client, code, model): count})
 
 
 class Life:

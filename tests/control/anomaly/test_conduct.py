@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from sidecar.control.anomaly import conduct
-from sidecar.control.anomaly.baseline import Peaks
+from sidecar.control.anomaly.amounts import IN_FLIGHT, REFUSED, SERVED
+from sidecar.control.anomaly.baseline import REQUESTS_HOUR
 from sidecar.control.anomaly.memory import Feedback, Memory
 from sidecar.control.anomaly.seen import Sighting
 from sidecar.control.anomaly.signals import DAY, HOUR
 from sidecar.control.anomaly.thresholds import Thresholds
-from sidecar.control.anomaly.windows import REFUSED, SERVED
-from tests.control.anomaly.life import AWAY, BORN, KEY, Life, refused, served
+from tests.control.anomaly.life import AWAY, BORN, KEY, Life, peaks, refused, served
 
 
 def test_use_after_a_long_silence_is_a_warning_and_with_anything_new_a_page() -> None:
@@ -126,7 +126,7 @@ def test_refusals_have_a_floor_and_are_the_larger_half(served_: int, refused_: i
 )
 def test_an_hour_is_unusual_under_conditions(requests: int, age: int, elsewhere: int, waved_through: int, is_told: bool) -> None:
     memory = _memory(waved_through, born=NOW - age)
-    memory.baseline.this_hour.hour = requests
+    memory.baseline.this_hour[REQUESTS_HOUR] = requests
     memory.baseline.week = [0] * 168
     memory.baseline.week[NOW // HOUR % 168], memory.baseline.week[NOW // HOUR % 168 - 1] = 1, elsewhere
     conduct.off_hours(memory, NOW, Thresholds())
@@ -140,10 +140,10 @@ def test_requests_at_a_time_are_too_many_beyond_a_floor_and_a_multiple(usual: in
     evidence = f"{too_many} requests open at a time from 2 networks; at most {usual} before"
     for in_flight, last, told in ((too_many - 1, NOW, []), (too_many, NOW - 60, []), (too_many, NOW - 59, [evidence])):
         memory = _memory(waved_through)
-        memory.baseline.usual = Peaks(in_flight=usual)
+        memory.baseline.usual = peaks(in_flight=usual)
         memory.networks.sightings = {1: Sighting(BORN, NOW), 2: Sighting(BORN, last)}
         conduct.concurrency(memory, in_flight, NOW, Thresholds())
-        assert (_told(memory), memory.baseline.this_hour.in_flight) == (told, in_flight)
+        assert (_told(memory), memory.baseline.this_hour[IN_FLIGHT]) == (told, in_flight)
 
 
 def test_a_key_that_was_never_measured_has_no_usual_number_at_a_time() -> None:

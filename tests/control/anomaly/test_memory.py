@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from sidecar.control.anomaly import memory as memories
-from sidecar.control.anomaly.baseline import Baseline, Peaks
+from sidecar.control.anomaly.amounts import PEAKS, PLACES
+from sidecar.control.anomaly.baseline import Baseline
 from sidecar.control.anomaly.memory import MAX_ENCODED, Feedback, Memory, Raised
 from sidecar.control.anomaly.seen import Seen, Sighting
 from sidecar.control.anomaly.signals import AGENT_CHANGE, DAY, NEW_NETWORK, TABLE
@@ -20,13 +21,13 @@ def _full(capacity: int) -> Seen:
 
 
 def test_the_fullest_memory_fits() -> None:
-    peaks = Peaks(*[MANY] * 9)
+    peaks = (MANY,) * PEAKS
     full = Memory(
         NOW,
         requests=10**9,
         last_used=NOW,
-        baseline=Baseline(peaks, [(20_000, peaks)] * 8, NOW // 3600, peaks, peaks, 10**9, 20_000, [0xFFFF] * 168),
-        window=Window([MANY] * 4, [MANY] * 4, [[300, 3, 60_000, 200, NOW // 10]] * 30, 3),
+        baseline=Baseline(peaks, [(20_000, peaks)] * 8, NOW // 3600, list(peaks), peaks, 10**9, 20_000, [0xFFFF] * 168),
+        window=Window([MANY] * PLACES, [MANY] * PLACES, [[300, 3, 60_000, 200, NOW // 10]] * 30, 3),
         stranger_since=NOW,
         stranger_requests=MANY,
         raised={signal.name: Raised(NOW, NOW, "e" * memories.EVIDENCE_LENGTH) for signal in TABLE[:6]},
@@ -43,6 +44,17 @@ def test_what_was_written_is_read_back() -> None:
     life = Life(days=4)
     assert memories.decode(memories.encode(life.memory)) == life.memory
     assert len(memories.encode(life.memory)) < 1500
+
+
+def test_what_an_earlier_version_wrote_is_filled_up() -> None:
+    """Places are added behind those that are stored, so that a week's learning outlives an upgrade."""
+    memory = Life(days=4).memory
+    baseline, window = memory.baseline, memory.window
+    expected = memories.decode(memories.encode(memory))
+    for sums in (baseline.this_hour, window.minute, window.five):
+        assert sums.pop() == 0
+    baseline.usual, baseline.last_hour = baseline.usual[:-1], baseline.last_hour[:-1]
+    assert memories.decode(memories.encode(memory)) == expected
 
 
 def test_a_signal_runs_out_and_can_be_kept_up() -> None:

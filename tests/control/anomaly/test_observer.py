@@ -6,6 +6,7 @@ import pytest
 
 from sidecar.control.anomaly import memory as memories
 from sidecar.control.anomaly import record
+from sidecar.control.anomaly.amounts import REQUEST_PEAKS
 from sidecar.control.anomaly.episodes import Episodes
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks
@@ -73,7 +74,7 @@ def test_a_page_is_not_learnt_as_what_is_usual() -> None:
         life.see(served(life.later(10), 50, client=AWAY, agent="curl/8"))
     life.idle(3 * HOUR)
     life.see(served(life.later(1)))
-    assert life.memory.baseline.usual.minute < 50
+    assert life.memory.baseline.usual[REQUEST_PEAKS] < 50
 
 
 def test_traffic_of_a_key_that_is_not_known_yet_waits() -> None:
@@ -105,5 +106,5 @@ def test_sums_are_looked_at_after_ten_seconds_and_only_some_at_a_time() -> None:
 
 def test_an_empty_second_is_harmless() -> None:
     life = Life()
-    life.see(Second(KEY, life.later(60), requests=3, errors=3, callers={}, refusals={}))
+    life.see(Second(KEY, life.later(60), callers={}, refusals={}))
     assert life.told == []

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.control.anomaly.baseline import Peaks
+from sidecar.control.anomaly.amounts import REQUEST_PEAKS, SERVED, STRANGE, TOKENS
+from sidecar.control.anomaly.baseline import NO_PEAKS, Peaks
 from sidecar.control.anomaly.memory import Feedback, Memory
 from sidecar.control.anomaly.signals import DAY
 from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.anomaly.volume import Volume
-from sidecar.control.anomaly.windows import SERVED, STRANGE, TOKENS
-from tests.control.anomaly.life import AWAY, BORN, KEY, Life, served
+from tests.control.anomaly.life import AWAY, BORN, KEY, Life, peaks, served
 
 
 def _busy(days: int = 8) -> Life:
@@ -59,7 +59,7 @@ def test_tokens_are_measured_apart_from_requests() -> None:
     life = _busy()
     for _ in range(6):
         second = served(life.later(10), 1)
-        second.tokens = 20_000
+        second.amounts[TOKENS] = 20_000
         life.see(second)
     assert life.signals == {"token_burn"}
 
@@ -69,7 +69,7 @@ def test_a_day_far_beyond_the_week_is_said_once() -> None:
     life.later(DAY - life.now % DAY)
     for _ in range(12):
         second = served(life.later(3600), 1)
-        second.tokens = 1_000_000
+        second.amounts[TOKENS] = 1_000_000
         life.see(second)
         if "token_burn" in life.signals:
             assert "tokens" in life.memory.raised["token_burn"].evidence
@@ -92,13 +92,13 @@ def test_a_young_baseline_asks_for_more() -> None:
     assert "request_spike" in old.signals
     for _ in range(2):
         young.idle(600)
-    assert young.memory.baseline.usual.minute <= old.memory.baseline.usual.minute
+    assert young.memory.baseline.usual[REQUEST_PEAKS] <= old.memory.baseline.usual[REQUEST_PEAKS]
 
 
 def _judge(place: int, minute: int, five: int, usual: Peaks, *, days: int = 7, waved_through: int = 0) -> dict[str, str]:
     """Signals, with their evidence, of a key whose windows hold these amounts."""
     memory = Memory(BORN)
-    memory.baseline.usual, memory.baseline.days = usual, [(day, Peaks()) for day in range(days)]
+    memory.baseline.usual, memory.baseline.days = usual, [(day, NO_PEAKS) for day in range(days)]
     for at in {place, SERVED} if place == STRANGE else {place}:
         memory.window.minute[at], memory.window.five[at] = minute, five
     if waved_through:
@@ -111,36 +111,36 @@ def _judge(place: int, minute: int, five: int, usual: Peaks, *, days: int = 7, w
 @pytest.mark.parametrize(
     ("minute", "usual", "days", "waved_through"),
     [
-        pytest.param(40, Peaks(minute=1, five=5, hour=60), 7, 0, id="the floor"),
-        pytest.param(81, Peaks(minute=40, five=200, hour=240), 7, 0, id="twice the busiest minute"),
-        pytest.param(121, Peaks(minute=40, five=200, hour=2400), 7, 0, id="three times the busiest hour"),
-        pytest.param(121, Peaks(minute=40, five=200, hour=240), 6, 0, id="half as much again while the baseline is young"),
-        pytest.param(161, Peaks(minute=40, five=200, hour=240), 7, 2, id="twice as much after two acknowledgements"),
-        pytest.param(241, Peaks(minute=40, five=200, hour=240), 6, 2, id="and both"),
+        pytest.param(40, peaks((1, 5, 60)), 7, 0, id="the floor"),
+        pytest.param(81, peaks((40, 200, 240)), 7, 0, id="twice the busiest minute"),
+        pytest.param(121, peaks((40, 200, 2400)), 7, 0, id="three times the busiest hour"),
+        pytest.param(121, peaks((40, 200, 240)), 6, 0, id="half as much again while the baseline is young"),
+        pytest.param(161, peaks((40, 200, 240)), 7, 2, id="twice as much after two acknowledgements"),
+        pytest.param(241, peaks((40, 200, 240)), 6, 2, id="and both"),
     ],
 )
 def test_requests_of_a_minute_have_a_floor_and_two_lines(minute: int, usual: Peaks, days: int, waved_through: int) -> None:
     assert _judge(SERVED, minute - 1, minute - 1, usual, days=days, waved_through=waved_through) == {}
-    evidence = f"{minute} requests in a minute, {minute * 60 / usual.hour:.1f}× its busiest hour of the week"
+    evidence = f"{minute} requests in a minute, {minute * 60 / usual[REQUEST_PEAKS + 2]:.1f}× its busiest hour of the week"
     assert _judge(SERVED, minute, minute, usual, days=days, waved_through=waved_through) == {"request_spike": evidence}
 
 
 @pytest.mark.parametrize(
     ("five", "usual"),
     [
-        pytest.param(150, Peaks(minute=30, five=60, hour=240), id="the floor"),
-        pytest.param(301, Peaks(minute=99, five=200, hour=1000), id="one and a half times the busiest five minutes"),
-        pytest.param(601, Peaks(minute=99, five=300, hour=2400), id="three times the busiest hour"),
+        pytest.param(150, peaks((30, 60, 240)), id="the floor"),
+        pytest.param(301, peaks((99, 200, 1000)), id="one and a half times the busiest five minutes"),
+        pytest.param(601, peaks((99, 300, 2400)), id="three times the busiest hour"),
     ],
 )
 def test_requests_of_five_minutes_have_a_floor_and_two_lines(five: int, usual: Peaks) -> None:
     assert _judge(SERVED, 20, five - 1, usual) == {}
-    evidence = f"{five} requests in 5 minutes, {five * 12 / usual.hour:.1f}× its busiest hour of the week"
+    evidence = f"{five} requests in 5 minutes, {five * 12 / usual[REQUEST_PEAKS + 2]:.1f}× its busiest hour of the week"
     assert _judge(SERVED, 20, five, usual) == {"request_spike": evidence}
 
 
 def test_requests_of_new_networks_have_a_lower_floor_and_are_said_by_themselves() -> None:
-    usual = Peaks(minute=1, five=5, hour=60)
+    usual = peaks((1, 5, 60))
     assert _judge(STRANGE, 24, 24, usual) == {}
     evidence = "25 requests from new networks alone in a minute, 25.0× its busiest hour of the week"
     assert _judge(STRANGE, 25, 25, usual) == {"new_network_spike": evidence}
@@ -150,12 +150,12 @@ def test_requests_of_new_networks_have_a_lower_floor_and_are_said_by_themselves(
 @pytest.mark.parametrize(
     ("minute", "five", "usual", "evidence"),
     [
-        (30_000, 30_000, Peaks(tokens_hour=60_000), "30000 tokens in a minute, 30.0×"),
-        (60_001, 60_001, Peaks(tokens_minute=30_000, tokens_five=60_001, tokens_hour=60_000), "60001 tokens in a minute, 60.0×"),
-        (90_001, 90_001, Peaks(tokens_minute=30_000, tokens_five=150_000, tokens_hour=1_800_000), "90001 tokens in a minute, 3.0×"),
-        (9_000, 150_000, Peaks(tokens_minute=1_000, tokens_five=60_000, tokens_hour=60_000), "150000 tokens in 5 minutes, 30.0×"),
-        (9_000, 200_001, Peaks(tokens_minute=9_000, tokens_five=100_000, tokens_hour=60_000), "200001 tokens in 5 minutes, 40.0×"),
-        (9_000, 300_001, Peaks(tokens_minute=9_000, tokens_five=100_000, tokens_hour=1_200_000), "300001 tokens in 5 minutes, 3.0×"),
+        (30_000, 30_000, peaks(tokens=(0, 0, 60_000)), "30000 tokens in a minute, 30.0×"),
+        (60_001, 60_001, peaks(tokens=(30_000, 60_001, 60_000)), "60001 tokens in a minute, 60.0×"),
+        (90_001, 90_001, peaks(tokens=(30_000, 150_000, 1_800_000)), "90001 tokens in a minute, 3.0×"),
+        (9_000, 150_000, peaks(tokens=(1_000, 60_000, 60_000)), "150000 tokens in 5 minutes, 30.0×"),
+        (9_000, 200_001, peaks(tokens=(9_000, 100_000, 60_000)), "200001 tokens in 5 minutes, 40.0×"),
+        (9_000, 300_001, peaks(tokens=(9_000, 100_000, 1_200_000)), "300001 tokens in 5 minutes, 3.0×"),
     ],
 )
 def test_tokens_have_floors_and_lines_of_their_own(minute: int, five: int, usual: Peaks, evidence: str) -> None:
@@ -164,7 +164,7 @@ def test_tokens_have_floors_and_lines_of_their_own(minute: int, five: int, usual
 
 
 def test_a_key_that_never_was_busy_has_nothing_to_compare_with() -> None:
-    assert _judge(SERVED, 40, 40, Peaks()) == {"request_spike": "40 requests in a minute, far beyond its busiest hour of the week"}
+    assert _judge(SERVED, 40, 40, NO_PEAKS) == {"request_spike": "40 requests in a minute, far beyond its busiest hour of the week"}
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_a_key_that_never_was_busy_has_nothing_to_compare_with() -> None:
 def test_the_tokens_of_a_day_are_said_by_the_step_that_crosses_the_line(usual: int, days: int, line: int) -> None:
     def judge(before: int, tokens: int, best_day: int = usual) -> list[str]:
         memory = Memory(BORN)
-        memory.baseline.days = [(day, Peaks()) for day in range(days)]
-        memory.baseline.usual, memory.baseline.tokens_today = Peaks(tokens_day=best_day), before + tokens
+        memory.baseline.days = [(day, NO_PEAKS) for day in range(days)]
+        memory.baseline.usual, memory.baseline.tokens_today = peaks(tokens_day=best_day), before + tokens
         Volume(Thresholds()).judge(memory, BORN, tokens)
         return [raised.evidence for raised in memory.raised.values()]
 
