@@ -1,26 +1,28 @@
 """One connection to one server, shared by everybody: commands go out as they come, replies come back in order.
 
 A caller that gives up leaves its place in the queue, so that the replies of the others stay theirs.
+redis-py connects, greets and authenticates. From then on the socket is read here: through its stream
+and its parser each reply costs several times what the server takes to make it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse
 
 from sidecar.store.errors import StoreUnavailable, translate
 
 Command = tuple[str | bytes | int | float, ...]
 PushHandler = Callable[[Sequence[bytes] | None], None]
 
-_PUSH: Final = object()
+_INCOMPLETE: Final = object()
 # Its own types say that a command has exactly one word.
 _pack = cast("Callable[[Command], bytes]", hiredis.pack_command)
 
@@ -36,15 +38,25 @@ class _Batch:
         self.done = done
 
 
-class Link:
-    """A connected redis-py connection and the task that reads from it."""
+class Link(asyncio.Protocol):
+    """The protocol of a socket that redis-py has opened."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: AbstractConnection, on_push: PushHandler | None) -> None:
+        """Take the socket of `connection`, which is left without one."""
+        self._on_push = on_push
+        parser: Any = connection._parser
+        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=parser.parse_error, notEnoughData=_INCOMPLETE)
         self._waiting: deque[_Batch] = deque()
-        self._reader: asyncio.Task[None] | None = None
         self.failure: StoreUnavailable | None = None
         """Why the link is over; None while it lives."""
+        stream: Any = connection._reader
+        writer: Any = connection._writer
+        connection._reader = connection._writer = None
+        self._writer = writer
+        """Kept, because it closes the socket when nobody has it any more (Python 3.13)."""
+        self._transport: asyncio.Transport = writer.transport
+        self._transport.set_protocol(self)
+        self.data_received(bytes(stream._buffer))
 
     @classmethod
     async def open(cls, connection: AbstractConnection, *, timeout: float, on_push: PushHandler | None = None) -> Link:
@@ -52,17 +64,14 @@ class Link:
 
         `on_push` gets the names in each invalidation message, or None when everything was flushed.
         """
-        if on_push is not None:
-            _set_push_handler(connection, on_push)
         try:
             async with asyncio.timeout(timeout):
                 await connection.connect()  # type: ignore[no-untyped-call]
+            return cls(connection, on_push)
         except Exception as error:
-            await _disconnect(connection)
             raise translate(error) from None
-        link = cls(connection)
-        link._reader = asyncio.create_task(link._read())
-        return link
+        finally:
+            await _disconnect(connection)
 
     async def exchange(self, commands: Sequence[Command], timeout: float) -> list[Any]:
         """The replies to `commands`, in order; a command that the server refused has the exception in its place.
@@ -73,43 +82,49 @@ class Link:
             raise self.failure
         # Not the connection's own way: that looks at each argument in Python, and the ledger sends thousands.
         packed = b"".join(map(_pack, commands))
-        batch = _Batch(len(commands), asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        batch = _Batch(len(commands), done)
         # Nothing may suspend between taking the place in the queue and the write: replies come in the order of writes.
         self._waiting.append(batch)
         try:
-            async with asyncio.timeout(timeout):
-                await self._connection.send_packed_command([packed], check_health=False)
-                await batch.done
-        except TimeoutError:
-            raise StoreUnavailable("the key store did not answer in time") from None
+            self._transport.write(packed)
         except Exception as error:
-            self._end(translate(error))
-            raise translate(error) from None
+            self._end(error)
+        late = loop.call_later(timeout, _give_up, done)
+        try:
+            await done
+        finally:
+            late.cancel()
         return batch.replies
 
     async def close(self) -> None:
         """End the connection; whoever still waits gets StoreUnavailable."""
         self._end(StoreUnavailable("the connection to the key store was closed"))
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
-        await _disconnect(self._connection)
 
-    async def _read(self) -> None:
-        read = self._connection.read_response
+    def data_received(self, data: bytes) -> None:
+        """Hand out what is complete."""
+        reader = self._reader
         try:
-            while True:
-                try:
-                    # push_request: without it redis-py recurses once for every push between two replies.
-                    reply = await read(timeout=math.inf, push_request=True)
-                except ResponseError as error:
-                    reply = error
-                if reply is not _PUSH:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _INCOMPLETE:
+                if isinstance(reply, hiredis.PushNotification):
+                    self._pushed(reply)
+                elif isinstance(reply, RedisConnectionError):
+                    # What the server says before it hangs up, and where it wants a greeting again.
+                    raise reply
+                else:
                     self._deliver(reply)
         except Exception as error:
-            self._end(translate(error))
-        finally:
-            await _disconnect(self._connection)
+            self._end(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The server or the network ended it."""
+        self._end(exc or ConnectionResetError())
+
+    def _pushed(self, message: Sequence[Any]) -> None:
+        if self._on_push is not None and message[0] == b"invalidate":
+            self._on_push(message[1])
 
     def _deliver(self, reply: Any) -> None:
         batch = self._waiting[0]
@@ -120,23 +135,19 @@ class Link:
             if not batch.done.done():
                 batch.done.set_result(None)
 
-    def _end(self, failure: StoreUnavailable) -> None:
-        self.failure = self.failure or failure
+    def _end(self, error: Exception) -> None:
+        if self.failure is None:
+            self.failure = translate(error)
+            self._transport.abort()
         while self._waiting:
             batch = self._waiting.popleft()
             if not batch.done.done():
                 batch.done.set_exception(self.failure)
-                # A caller that has already left does not look at its future any more.
-                batch.done.exception()
 
 
-def _set_push_handler(connection: AbstractConnection, on_push: PushHandler) -> None:
-    async def handle(message: Sequence[Any]) -> object:
-        on_push(message[1])
-        return _PUSH
-
-    parser: Any = connection._parser
-    parser.set_invalidation_push_handler(handle)
+def _give_up(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_exception(StoreUnavailable("the key store did not answer in time"))
 
 
 async def _disconnect(connection: AbstractConnection) -> None:

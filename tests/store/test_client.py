@@ -15,6 +15,8 @@ from tests.support.store import Link, Server, open_store, until
 ECHO = Script("echo", "return {KEYS[1], ARGV[1]}")
 FAIL = Script("fail", "return redis.error_reply('ERR nope')")
 
+DEADLINE = 2.0
+
 
 @pytest.fixture
 async def store(valkey: Server) -> AsyncIterator[Store]:
@@ -82,43 +84,51 @@ async def test_a_refused_command_says_so_without_its_arguments(store: Store) -> 
 
 async def test_a_dead_store_does_not_hold_up_the_start(tmp_path: Path) -> None:
     server = Server(tmp_path / "dead")
-    begin = time.monotonic()
-    store = await connect(server.settings(), tmp_path)
-    assert time.monotonic() - begin < 0.4
+    # It goes on trying for ever, but not while the caller waits.
+    async with asyncio.timeout(10):
+        store = await connect(server.settings(), tmp_path)
     with pytest.raises(StoreUnavailable):
         await store.call("PING")
     server.start()
     try:
-        assert await until(lambda: is_up(store), within=1.0) < 1.0
+        await until(lambda: is_up(store))
     finally:
         await store.close()
         server.close()
 
 
-async def test_a_killed_store_fails_fast_and_is_found_again(valkey: Server, store: Store) -> None:
+@pytest.fixture
+async def patient(valkey: Server) -> AsyncIterator[Store]:
+    """A Store with a deadline that nobody can overlook, `DEADLINE` seconds."""
+    store = await open_store(valkey, timeout=DEADLINE)
+    yield store
+    await store.close()
+
+
+async def test_a_killed_store_fails_fast_and_is_found_again(valkey: Server, patient: Store) -> None:
     valkey.kill()
+    begin = time.monotonic()
     for _ in range(3):
-        begin = time.monotonic()
         with pytest.raises(StoreUnavailable):
-            await store.call("GET", "a")
-        assert time.monotonic() - begin < 0.05
+            await patient.call("GET", "a")
+    assert time.monotonic() - begin < DEADLINE, "one of them waited"
     valkey.start()
-    await until(lambda: is_up(store), within=0.6)
+    await until(lambda: is_up(patient))
 
 
-async def test_a_frozen_store_costs_one_deadline_and_then_nothing(valkey: Server, store: Store) -> None:
+async def test_a_frozen_store_costs_one_deadline_and_then_nothing(valkey: Server, patient: Store) -> None:
     valkey.freeze()
     begin = time.monotonic()
-    results = await asyncio.gather(*(store.call("GET", "a") for _ in range(20)), return_exceptions=True)
+    results = await asyncio.gather(*(patient.call("GET", "a") for _ in range(20)), return_exceptions=True)
     assert all(isinstance(result, StoreUnavailable) for result in results)
-    assert time.monotonic() - begin < 0.4
+    assert DEADLINE <= time.monotonic() - begin < 2 * DEADLINE, "one waited for another"
     begin = time.monotonic()
     for _ in range(1000):
         with pytest.raises(StoreUnavailable):
-            await store.call("GET", "a")
-    assert time.monotonic() - begin < 0.2
+            await patient.call("GET", "a")
+    assert time.monotonic() - begin < DEADLINE, "one of them waited"
     valkey.thaw()
-    await until(lambda: is_up(store), within=0.5)
+    await until(lambda: is_up(patient))
 
 
 async def test_a_slow_answer_does_not_cost_the_link(valkey: Server, store: Store) -> None:
@@ -127,7 +137,7 @@ async def test_a_slow_answer_does_not_cost_the_link(valkey: Server, store: Store
     sleeper = asyncio.create_task(store.call("DEBUG", "SLEEP", "0.4"))
     with pytest.raises(StoreUnavailable):
         await sleeper
-    await until(lambda: is_up(store), within=1.0)
+    await until(lambda: is_up(store))
     assert (await store.call("CLIENT", "ID"),) == before
 
 
@@ -143,12 +153,11 @@ async def test_a_black_hole_is_left_and_healed(link: Link, tmp_path: Path) -> No
     store = await connect(link.settings(), tmp_path)
     assert await is_up(store)
     link.black_hole()
-    begin = time.monotonic()
-    with pytest.raises(StoreUnavailable):
-        await store.call("PING")
-    assert time.monotonic() - begin < 0.4
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreUnavailable):
+            await store.call("PING")
     link.heal()
-    await until(lambda: is_up(store), within=1.5)
+    await until(lambda: is_up(store))
     await store.close()
 
 

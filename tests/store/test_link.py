@@ -1,20 +1,121 @@
-"""A connection that was closed a moment ago is an outage: uvloop, which the workers run on, says RuntimeError of a write to it."""
+"""Replies find those who asked, however they arrive; and a connection that was closed a moment ago is an outage.
+
+uvloop, which the workers run on, says RuntimeError of a write to such a connection.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import uvloop
 from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
+from redis.exceptions import ResponseError
 
 from sidecar.store.client import StoreUnavailable, connect
 from sidecar.store.errors import translate
-from sidecar.store.link import Link
+from sidecar.store.link import Link, PushHandler
 from tests.support.failover import clustered
 from tests.support.store import Server, until
+
+
+class Wire:
+    """Stands for the socket of a connection: keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.is_aborted = False
+
+    def set_protocol(self, protocol: asyncio.Protocol) -> None: ...
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def wired(on_push: PushHandler | None = None, early: bytes = b"") -> tuple[Link, Wire]:
+    """A link on a `Wire`; `early` is what arrived before it had the socket."""
+    wire, connection = Wire(), UnixDomainSocketConnection(path="", protocol=3)  # type: ignore[no-untyped-call]
+    streams: Any = connection
+    streams._reader, streams._writer = SimpleNamespace(_buffer=bytearray(early)), SimpleNamespace(transport=wire)
+    return Link(connection, on_push), wire
+
+
+ANSWERS = (
+    b"+OK\r\n"
+    b">2\r\n$10\r\ninvalidate\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+    b"-WRONGTYPE no\r\n"
+    b">2\r\n$10\r\ninvalidate\r\n_\r\n"
+    b"%1\r\n$1\r\nk\r\n:7\r\n"
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, len(ANSWERS)])
+async def test_replies_and_reports_are_told_apart_wherever_they_are_cut(size: int) -> None:
+    reports: list[object] = []
+    link, wire = wired(reports.append)
+    first = asyncio.create_task(link.exchange([("SET", "k", 1), ("LLEN", "k")], 5.0))
+    second = asyncio.create_task(link.exchange([("HGETALL", "h")], 5.0))
+    await asyncio.sleep(0)
+    assert wire.written == b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n1\r\n*2\r\n$4\r\nLLEN\r\n$1\r\nk\r\n*2\r\n$7\r\nHGETALL\r\n$1\r\nh\r\n"
+    for at in range(0, len(ANSWERS), size):
+        link.data_received(ANSWERS[at : at + size])
+    ok, refused = await first
+    assert ok == b"OK" and isinstance(refused, ResponseError)
+    assert await second == [{b"k": 7}]
+    assert reports == [[b"a", b"b"], None]
+
+
+async def test_a_caller_that_leaves_keeps_its_place_in_the_queue() -> None:
+    link, _ = wired()
+    gone, late = asyncio.create_task(link.exchange([("A",)], 5.0)), asyncio.create_task(link.exchange([("B",)], 0.001))
+    stays = asyncio.create_task(link.exchange([("C",)], 5.0))
+    await asyncio.sleep(0)
+    gone.cancel()
+    with pytest.raises(StoreUnavailable, match="in time"):
+        await late
+    link.data_received(b":1\r\n:2\r\n:3\r\n")
+    assert await stays == [3]
+    assert gone.cancelled() and link.failure is None
+
+
+async def test_what_arrived_before_the_socket_was_taken_is_not_lost() -> None:
+    reports: list[object] = []
+    wired(reports.append, early=b">2\r\n$10\r\ninvalidate\r\n_\r\n")
+    assert reports == [None]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"?garbage\r\n", id="no RESP"),
+        pytest.param(b"-NOAUTH Authentication required.\r\n", id="wants a greeting again"),
+        pytest.param(b"", id="hangs up"),
+    ],
+)
+async def test_a_server_that_makes_no_sense_is_an_outage(said: bytes) -> None:
+    link, wire = wired()
+    asked = asyncio.create_task(link.exchange([("PING",)], 5.0))
+    await asyncio.sleep(0)
+    link.data_received(said) if said else link.connection_lost(None)
+    with pytest.raises(StoreUnavailable):
+        await asked
+    assert wire.is_aborted
+    with pytest.raises(StoreUnavailable):
+        await link.exchange([("PING",)], 5.0)
+
+
+async def test_a_reply_that_nobody_asked_for_ends_the_link() -> None:
+    """From then on every reply would go to the wrong caller."""
+    link, wire = wired()
+    link.data_received(b":1\r\n")
+    assert wire.is_aborted and link.failure is not None
 
 
 def close(connection: AbstractConnection) -> None:
@@ -31,7 +132,7 @@ def test_a_link_that_was_closed(tmp_path: Path) -> None:
         connection = UnixDomainSocketConnection(path=str(server.socket), protocol=3)  # type: ignore[no-untyped-call]
         link = await Link.open(connection, timeout=2.0)
         assert await link.exchange([("PING",)], 2.0) == [b"PONG"]
-        close(connection)
+        link._transport.abort()
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
             await link.exchange([("PING",)], 2.0)
         await link.close()
