@@ -13,7 +13,10 @@ MODULES = modules()
 IDS = sorted(MODULES)
 
 LAYERS = (
-    ("ground", {"", "collector", "log", "loop", "listening", "redaction", "refusals", "throttle", "settings", "store", "events"}),
+    (
+        "ground",
+        {"", "collector", "log", "loop", "listening", "redaction", "refusals", "spelling", "throttle", "settings", "store", "events"},
+    ),
     ("subjects", {"keys", "limits", "hubs"}),
     ("planes", {"worker", "control", "supervisor"}),
     ("top", {"cli", "demo", "child", "__main__"}),

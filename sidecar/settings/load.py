@@ -6,7 +6,6 @@ the document. A setting that holds a secret may instead be given as `<name>_file
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from sidecar.settings.declaration import Section, Settings
 from sidecar.settings.document import expand, join, overlay, parse, problem, read, with_origin
 from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, item_section, subsection
 from sidecar.settings.values import Secret
+from sidecar.spelling import did_you_mean
 
 _MISSING = object()
 _MESSAGE = re.compile(r"Expected `(?P<kind>[^`]*)`(?P<rest>.*?)(?:, got `[^`]*`)?$")
@@ -117,9 +117,7 @@ def _section(section: type[Section], tree: Any, path: str, faults: list[str]) ->
             faults.append(f"{here}: is missing")
     for name in tree:
         known = [info.encode_name for info, _, _ in fields(section)]
-        meant = difflib.get_close_matches(str(name), known, n=1)
-        guess = f"; did you mean {meant[0]}?" if meant else ""
-        faults.append(f"{join(path, name)}: unknown setting; known here: {', '.join(known)}{guess}")
+        faults.append(f"{join(path, name)}: unknown setting; known here: {', '.join(known)}{did_you_mean(str(name), known)}")
     return section(**values) if len(faults) == before else None
 
 
