@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 from sidecar import __version__
+from sidecar.cli.parser import Parser
 
 COMMANDS: dict[str, str] = {
     "serve": "sidecar.cli.serve",
@@ -47,7 +48,7 @@ def command(name: str) -> Command:
 
 def build_parser(names: Iterable[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
     """A parser that knows the commands `names`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sidecar",
         description="API keys for an unmodified AIGNE Hub: checks bearer keys, forwards, meters, watches.",
         epilog="`sidecar demo` shows everything at once; `sidecar COMMAND --help` explains a command.",

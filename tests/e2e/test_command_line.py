@@ -130,5 +130,5 @@ def test_roles(cli: Cli, sidecar: Sidecar, tmp_path: Path) -> None:
 
 
 def test_a_wrong_use_is_one_sentence_and_2(cli: Cli) -> None:
-    assert "invalid choice" in cli("keys", "explode", code=2)
+    assert "unknown command" in cli("keys", "explode", code=2)
     assert "is not the address" in cli("keys", "list", "--admin-url", "ftp://x", code=2)
