@@ -55,7 +55,7 @@ DECIDERS = {
     "control/anomaly/networks": (),
     "control/anomaly/sources": (),
     "control/anomaly/second": (),
-    "control/anomaly/amounts": ("tests/control/anomaly/test_volume.py",),
+    "control/anomaly/amounts": ("tests/control/anomaly/test_second.py", "tests/control/anomaly/test_volume.py"),
     "control/anomaly/volume": (),
     "redaction": (),
 }

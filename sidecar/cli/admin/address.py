@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sidecar.cli.errors import WRONG_USE, CommandError
+from sidecar.redaction import without_secrets
 
 DEFAULT_URL = "http://127.0.0.1:8081"
 URL_VARIABLE = "SIDECAR_ADMIN_URL"
@@ -52,13 +53,15 @@ def find_token(file: str | None, environment: Mapping[str, str], data_dir: Path)
     if file is None and environment.get(TOKEN_VARIABLE):
         return environment[TOKEN_VARIABLE].strip()
     path = data_dir / TOKEN_FILE if file is None else Path(file)
+    # Somebody may have given the token instead of its file.
+    shown = without_secrets(str(path))
     try:
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         advice = f"give the file that holds it with --admin-token-file, or set SIDECAR_DATA_DIR or {TOKEN_VARIABLE}"
-        raise CommandError(f"no admin token: {path} cannot be read ({reason}); {advice}.") from None
+        raise CommandError(f"no admin token: {shown} cannot be read ({reason}); {advice}.") from None
     # A header is made of it: anything that is not one printable word is not a token, and must not be sent.
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise CommandError(f"{path} does not hold an admin token; it must be the bare token on one line.")
+        raise CommandError(f"{shown} does not hold an admin token; it must be the bare token on one line.")
     return token

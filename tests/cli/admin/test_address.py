@@ -56,3 +56,10 @@ def test_a_file_without_a_token_is_refused(tmp_path: Path, content: str) -> None
     (tmp_path / "file").write_text(content)
     with pytest.raises(CommandError, match="bare token"):
         find_token(str(tmp_path / "file"), {}, tmp_path)
+
+
+def test_a_token_in_place_of_its_file_is_not_repeated(tmp_path: Path) -> None:
+    token = "aht_" + "0aB" * 16
+    with pytest.raises(CommandError, match="cannot be read") as caught:
+        find_token(token, {}, tmp_path)
+    assert token[4:] not in str(caught.value)
