@@ -56,6 +56,7 @@ class Row:
     """Requests of one minute that share key, secret, route, model and result; `sample` is the first of them.
 
     What the hub's ledger adds to them later makes a row of its own, which has `reconciled` calls and no requests.
+    Bytes are those that no interim record has told of before.
     """
 
     __slots__ = (

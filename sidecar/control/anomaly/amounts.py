@@ -1,7 +1,8 @@
 """The amounts that are summed by key, once: where each is kept, what it is read from, and when it is too much.
 
-Everything that sums, learns and measures goes through the tables here. A new amount takes the next places,
-a row in `SUMMED` and a measure; what is stored of keys that never had it is filled up with zeros.
+Everything that sums, learns and measures goes through the tables here. A new amount takes the next places in
+sums and in peaks, a row in `SUMMED` and a measure. A measure waits until some days have learnt its amount, so
+that keys which are remembered from before are not measured against nothing.
 """
 
 from __future__ import annotations
@@ -13,20 +14,13 @@ from sidecar.control.anomaly.signals import NEW_NETWORK_SPIKE, REQUEST_SPIKE, TO
 from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.sums import Row
 
-SERVED, REFUSED, TOKENS, STRANGE = 0, 1, 2, 3
-"""Places in sums: served and refused requests, tokens, and the served requests that came from new networks.
+SERVED, REFUSED, TOKENS, STRANGE, STEP_NUMBER = 0, 1, 2, 3, 4
+"""Places in sums: served and refused requests, tokens, served requests that came from new networks; the last one
+is what windows use for themselves. They are stored: a place keeps its meaning, and the next one is `PLACES`."""
 
-They are stored: a place keeps its meaning, and new ones begin at 5.
-"""
-
-STEP_NUMBER = 4
-"""The place that a window's rows use for themselves."""
-
-REQUEST_PEAKS, TOKEN_PEAKS = 0, 3
-"""First places in peaks: the most of a minute, behind it those of five minutes and of an hour. New ones begin at 9."""
-
-TOKENS_DAY, NETWORKS, IN_FLIGHT = 6, 7, 8
-"""Places in peaks: the most tokens of a day, different networks within ten minutes, requests open at a time."""
+REQUEST_PEAKS, TOKEN_PEAKS, TOKENS_DAY, NETWORKS, IN_FLIGHT = 0, 3, 6, 7, 8
+"""Places in peaks. Those of an amount are three: the most of a minute, of five minutes and of an hour. Beside them
+the most tokens of a day, different networks within ten minutes, and requests open at a time. The next one is `PEAKS`."""
 
 SERVED_OUTCOMES = frozenset({"ok", "client_closed"})
 REFUSED_OUTCOMES = frozenset({"denied", "rate_limited"})
@@ -34,7 +28,7 @@ REFUSED_OUTCOMES = frozenset({"denied", "rate_limited"})
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Something that each row of finished requests has some of; `peaks` is where the most of it is learnt, if it is."""
+    """What each row of finished requests has some of; `peaks` is the first of its places there, None when it is not learnt."""
 
     place: int
     read: Callable[[Row], int]
@@ -58,7 +52,7 @@ SUMMED = (
     Amount(REFUSED, _refused),
     Amount(TOKENS, _tokens, TOKEN_PEAKS),
 )
-"""What is read from traffic. Which of it is strange is known only to a key's watch."""
+"""What is read from traffic. What of it is strange is known only to a key's watch."""
 
 PLACES = 1 + max(STRANGE, STEP_NUMBER, *(amount.place for amount in SUMMED))
 PEAKS = 1 + max(IN_FLIGHT, *(amount.peaks + 2 for amount in SUMMED if amount.peaks is not None))

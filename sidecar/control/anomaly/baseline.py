@@ -45,7 +45,7 @@ class Baseline(msgspec.Struct, array_like=True):
 
     usual: Peaks = NO_PEAKS
     days: list[tuple[int, Peaks]] = []
-    """(day number, peaks), oldest first."""
+    """(day number, peaks), oldest first. A day that an earlier version learnt stays shorter: it does not know the newer amounts."""
     hour: int = 0
     this_hour: list[int] = []
     last_hour: Peaks = NO_PEAKS

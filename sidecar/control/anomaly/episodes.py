@@ -98,5 +98,7 @@ def _merged(known: list[Evidence], raised: Mapping[str, Raised]) -> list[Evidenc
     for name, up in raised.items():
         signal = BY_NAME.get(name)
         if signal is not None:
-            latest[name] = Evidence(name, signal.weight, up.since, up.evidence)
+            # A memory that had no room for the words comes back without them.
+            said = up.evidence or (latest[name].text if name in latest else "")
+            latest[name] = Evidence(name, signal.weight, up.since, said)
     return list(latest.values())

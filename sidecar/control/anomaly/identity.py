@@ -14,16 +14,14 @@ from sidecar.control.anomaly.seen import Seen, Sighting
 from sidecar.control.anomaly.signals import (
     AGENT_CHANGE,
     DAY,
-    DORMANT_REACTIVATED,
     ENUMERATION,
     MINUTE,
     NETWORK_FANOUT,
     NEW_MODEL,
     NEW_NETWORK,
-    NEW_NETWORK_SPIKE,
     NEW_ROUTE,
     STRANGER,
-    TOKEN_BURN,
+    TABLE,
     Signal,
 )
 from sidecar.control.anomaly.thresholds import Thresholds
@@ -155,5 +153,4 @@ class Identity:
 
 
 _NOUN = {AGENT_CHANGE.name: "program", NEW_MODEL.name: "model", NEW_ROUTE.name: "route"}
-_DISTRUST = tuple(signal.name for signal in (STRANGER, NEW_NETWORK_SPIKE, TOKEN_BURN, NETWORK_FANOUT, ENUMERATION, DORMANT_REACTIVATED))
-"""While one of these is up, no new network is believed."""
+_DISTRUST = tuple(signal.name for signal in TABLE if signal.distrusts)

@@ -107,8 +107,15 @@ class Memory(msgspec.Struct, array_like=True):
                 sighting.stranger = False
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Memory)
+_encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Memory).decode
 
-encode = _encoder.encode
-decode = _decoder.decode
+
+def encode(memory: Memory) -> bytes:
+    """At most `MAX_ENCODED` bytes. What would take more goes without its windows, which are five minutes of sums, and without
+    the words of its signals, which the episode has as well."""
+    data = _encode(memory)
+    if len(data) <= MAX_ENCODED:
+        return data
+    raised = {name: Raised(up.since, up.until, "") for name, up in memory.raised.items()}
+    return _encode(msgspec.structs.replace(memory, window=Window(), raised=raised))

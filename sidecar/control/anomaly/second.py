@@ -35,7 +35,7 @@ class Second(msgspec.Struct, gc=False):
     key_id: str
     time: int
     amounts: list[int] = msgspec.field(default_factory=_nothing)
-    """By the places of `amounts`; what a replica of an earlier version sends may be shorter."""
+    """By the places of `amounts`."""
     in_flight: int = 0
     """The most requests open at a time, over all workers; 0 when nobody looked."""
     callers: dict[Caller, int] = {}
@@ -45,7 +45,7 @@ class Second(msgspec.Struct, gc=False):
     def add(self, other: Second) -> None:
         """Take a later second of the same key in."""
         self.time = max(self.time, other.time)
-        for place, amount in enumerate(other.amounts[:PLACES]):
+        for place, amount in enumerate(other.amounts):
             self.amounts[place] += amount
         self.in_flight = max(self.in_flight, other.in_flight)
         for caller, count in other.callers.items():
@@ -89,7 +89,10 @@ class SecondSums:
                 sums.refusals[refusal] = sums.refusals.get(refusal, 0) + requests
 
     def add(self, second: Second) -> None:
-        """Take in sums that somebody else made; they must not be changed by their giver any more."""
+        """Take in sums that somebody else made, a replica of another version perhaps; its giver must not change them any more."""
+        amounts = second.amounts
+        if len(amounts) != PLACES:
+            second.amounts = (amounts + _nothing())[:PLACES]
         known = self._sums.get(second.key_id)
         if known is None:
             self._sums[second.key_id] = (second.time, second)

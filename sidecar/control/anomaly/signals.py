@@ -23,7 +23,8 @@ class Signal:
     """A row of the table.
 
     `hold` is how many seconds the signal stays up after it was last seen. An `anchor` says that
-    somebody else may hold the key; without one nothing pages, however much the key is used.
+    somebody else may hold the key; without one nothing pages, however much the key is used. While one
+    that `distrusts` is up, no new network is believed.
     """
 
     name: str
@@ -32,20 +33,32 @@ class Signal:
     hold: int
     anchor: bool
     warns: bool
+    distrusts: bool
     meaning: str
 
 
-def _signal(name: str, weight: int, kind: Kind, hold: int, meaning: str, *, anchor: bool = False, warns: bool = False) -> Signal:
-    return Signal(name, weight, kind, hold, anchor, warns, meaning)
+def _signal(
+    name: str, weight: int, kind: Kind, hold: int, meaning: str, *, anchor: bool = False, warns: bool = False, distrusts: bool = False
+) -> Signal:
+    return Signal(name, weight, kind, hold, anchor, warns, distrusts, meaning)
 
 
 NEW_NETWORK = _signal("new_network", 3, "network", DAY, "Served from a network that never used this key before.", anchor=True)
-NETWORK_FANOUT = _signal("network_fanout", 4, "spread", HOUR, "Used from many new networks within ten minutes.", anchor=True, warns=True)
+NETWORK_FANOUT = _signal(
+    "network_fanout", 4, "spread", HOUR, "Used from many new networks within ten minutes.", anchor=True, warns=True, distrusts=True
+)
 AGENT_CHANGE = _signal("agent_change", 1, "client", DAY, "A client program that never used this key before.")
 NEW_MODEL = _signal("new_model", 2, "work", DAY, "A model that this key never used before.")
 NEW_ROUTE = _signal("new_route", 1, "work", DAY, "A route that this key never used before.")
 ENUMERATION = _signal(
-    "enumeration", 3, "work", DAY, "Three or more models tried for the first time within ten minutes.", anchor=True, warns=True
+    "enumeration",
+    3,
+    "work",
+    DAY,
+    "Three or more models tried for the first time within ten minutes.",
+    anchor=True,
+    warns=True,
+    distrusts=True,
 )
 STRANGER = _signal(
     "stranger",
@@ -54,8 +67,11 @@ STRANGER = _signal(
     DAY,
     "A new network goes on calling with a program, model or route that no known network has used.",
     anchor=True,
+    distrusts=True,
 )
-DORMANT_REACTIVATED = _signal("dormant_reactivated", 5, "history", DAY, "Used again after a long silence.", anchor=True, warns=True)
+DORMANT_REACTIVATED = _signal(
+    "dormant_reactivated", 5, "history", DAY, "Used again after a long silence.", anchor=True, warns=True, distrusts=True
+)
 OFF_HOURS = _signal("off_hours", 1, "time", HOUR, "Busy at an hour of the week at which it never is.")
 REQUEST_SPIKE = _signal(
     "request_spike", 2, "volume", 15 * MINUTE, "Far more requests than in the busiest time of its last seven days.", warns=True
@@ -67,8 +83,11 @@ NEW_NETWORK_SPIKE = _signal(
     15 * MINUTE,
     "New networks by themselves bring more than the whole key in its busiest time.",
     warns=True,
+    distrusts=True,
 )
-TOKEN_BURN = _signal("token_burn", 2, "volume", 15 * MINUTE, "Far more tokens than in the busiest time of its last seven days.", warns=True)
+TOKEN_BURN = _signal(
+    "token_burn", 2, "volume", 15 * MINUTE, "Far more tokens than in the busiest time of its last seven days.", warns=True, distrusts=True
+)
 IMPOSSIBLE_CONCURRENCY = _signal(
     "impossible_concurrency", 2, "volume", 15 * MINUTE, "Far more requests at a time than ever, from several networks.", warns=True
 )

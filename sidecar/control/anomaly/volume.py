@@ -12,6 +12,9 @@ from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.signals import TOKEN_BURN
 from sidecar.control.anomaly.thresholds import Thresholds
 
+DAYS_TO_KNOW = 3
+"""Days that must have learnt an amount before it is measured, when the key is older than that: an upgrade brings new ones."""
+
 
 class Volume:
     """Judges what a mature key moved."""
@@ -29,18 +32,22 @@ class Volume:
             if five[place] >= least and (five[place] > usual[peaks + 1] or minute[place] > usual[peaks]):
                 self._measure(measure, memory, now)
         best, today = usual[TOKENS_DAY], memory.baseline.tokens_today
-        line = max(self._thresholds.tokens_day, self._young(memory) * self._thresholds.tokens_day_factor * best)
+        line = max(self._thresholds.tokens_day, self._young(len(memory.baseline.days)) * self._thresholds.tokens_day_factor * best)
         # Said once, when the line is crossed: the day stays a big one until midnight, and would go with anything else that happens.
         if best and today - tokens <= line < today:
             memory.raise_signal(TOKEN_BURN, now, f"{today} tokens today, {times(today, best)} its best day of the week")
 
     def _measure(self, what: Measure, memory: Memory, now: int) -> None:
-        scale = self._young(memory) * (1 + memory.acknowledged(what.signal, now) / 2)
+        days = memory.baseline.days
+        known = sum(len(peaks) > what.peaks for _, peaks in days)
+        if known < min(len(days), DAYS_TO_KNOW):
+            return
+        scale = self._young(known) * (1 + memory.acknowledged(what.signal, now) / 2)
         peak_minute, peak_five, peak_hour = memory.baseline.usual[what.peaks : what.peaks + 3]
         window = memory.window
         evidence = what.evidence(window.minute[what.place], window.five[what.place], (peak_minute, peak_five, peak_hour), scale)
         if evidence:
             memory.raise_signal(what.signal, now, evidence)
 
-    def _young(self, memory: Memory) -> float:
-        return self._thresholds.young_baseline if len(memory.baseline.days) < DAYS else 1.0
+    def _young(self, days: int) -> float:
+        return self._thresholds.young_baseline if days < DAYS else 1.0

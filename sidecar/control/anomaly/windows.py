@@ -12,6 +12,7 @@ STEP = 10
 """Seconds of traffic that are looked at together."""
 
 MINUTE_STEPS, FIVE_STEPS = 6, 30
+SMALL = 127
 
 
 class Window(msgspec.Struct, array_like=True, gc=False):
@@ -22,6 +23,8 @@ class Window(msgspec.Struct, array_like=True, gc=False):
     rows: list[list[int]] = []
     split: int = 0
     """The first row that is still in the minute."""
+    base: int = 0
+    """What the numbers of steps count from, so that they take a byte of each stored row instead of five."""
 
     def __post_init__(self) -> None:
         """Give what an earlier version stored the places that it did not know."""
@@ -30,8 +33,8 @@ class Window(msgspec.Struct, array_like=True, gc=False):
 
     def add(self, time: int, amounts: Sequence[int], strange: int) -> None:
         """Count into the step of `time`, and let go of what is older than the windows; `strange` goes to its place."""
-        number = time // STEP
         rows, minute, five = self.rows, self.minute, self.five
+        number = self._number(time // STEP)
         if not rows or rows[-1][STEP_NUMBER] < number:
             row = [0] * PLACES
             row[STEP_NUMBER] = number
@@ -53,6 +56,17 @@ class Window(msgspec.Struct, array_like=True, gc=False):
         while rows[0][STEP_NUMBER] <= oldest:
             _subtract(five, rows.pop(0))
             self.split -= 1
+
+    def _number(self, step: int) -> int:
+        """The number of `step`; all are made small again when they no longer are."""
+        number = step - self.base
+        if number > SMALL:
+            moved = self.rows[0][STEP_NUMBER] if self.rows else number
+            for row in self.rows:
+                row[STEP_NUMBER] -= moved
+            self.base += moved
+            number -= moved
+        return number
 
 
 def _subtract(sums: list[int], row: list[int]) -> None:

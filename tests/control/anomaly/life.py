@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sidecar.control.anomaly.amounts import (
-    IN_FLIGHT,
-    NETWORKS,
-    PLACES,
-    REFUSED,
-    REQUEST_PEAKS,
-    SERVED,
-    STRANGE,
-    TOKEN_PEAKS,
-    TOKENS,
-    TOKENS_DAY,
-)
+from sidecar.control.anomaly import amounts as places
 from sidecar.control.anomaly.baseline import NO_PEAKS, Peaks
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks
@@ -32,19 +21,21 @@ AGENT, MODEL, ROUTE = "openai-python/1.40", "model-a", "chat"
 KEY = "key_0123456789abcdef"
 
 
-def amounts(*, served: int = 0, refused: int = 0, tokens: int = 0, strange: int = 0) -> list[int]:
-    """Sums with a place for each amount."""
-    sums = [0] * PLACES
-    sums[SERVED], sums[REFUSED], sums[TOKENS], sums[STRANGE] = served, refused, tokens, strange
-    return sums
+def amounts(**sums: int) -> list[int]:
+    """Sums by the names of their places: `amounts(served=2)`."""
+    found = [0] * places.PLACES
+    for name, amount in sums.items():
+        found[getattr(places, name.upper())] = amount
+    return found
 
 
-def peaks(requests: Sequence[int] = (), tokens: Sequence[int] = (), *, tokens_day: int = 0, networks: int = 0, in_flight: int = 0) -> Peaks:
-    """Peaks; those of requests and tokens are the most of a minute, of five minutes and of an hour, as far as given."""
+def peaks(requests: Sequence[int] = (), tokens: Sequence[int] = (), **others: int) -> Peaks:
+    """Peaks: of requests and tokens the most of a minute, of five minutes and of an hour, as far as given; the others by name."""
     most = list(NO_PEAKS)
-    most[REQUEST_PEAKS : REQUEST_PEAKS + len(requests)] = requests
-    most[TOKEN_PEAKS : TOKEN_PEAKS + len(tokens)] = tokens
-    most[TOKENS_DAY], most[NETWORKS], most[IN_FLIGHT] = tokens_day, networks, in_flight
+    most[places.REQUEST_PEAKS : places.REQUEST_PEAKS + len(requests)] = requests
+    most[places.TOKEN_PEAKS : places.TOKEN_PEAKS + len(tokens)] = tokens
+    for name, amount in others.items():
+        most[getattr(places, name.upper())] = amount
     return tuple(most)
 
 

@@ -1,37 +1,58 @@
 from __future__ import annotations
 
-from sidecar.control.anomaly.amounts import (
-    IN_FLIGHT,
-    NETWORKS,
-    PEAKS,
-    PLACES,
-    STEP_NUMBER,
-    STRANGE,
-    SUMMED,
-    TOKENS_DAY,
-    measures,
-    times,
-)
+import ast
+from dataclasses import fields
+
+import pytest
+
+from sidecar.control.anomaly import amounts
+from sidecar.control.anomaly.amounts import PEAKS, PLACES, STRANGE, SUMMED, Measure, measures, times
 from sidecar.control.anomaly.thresholds import Thresholds
+from tests.support.source import ROOT
+
+STORED = {"SERVED": 0, "REFUSED": 1, "TOKENS": 2, "STRANGE": 3, "STEP_NUMBER": 4}
+STORED_PEAKS = {"REQUEST_PEAKS": 0, "TOKEN_PEAKS": 3, "TOKENS_DAY": 6, "NETWORKS": 7, "IN_FLIGHT": 8}
+"""As every key's memory has them: what is here stays as it is, and what is new is added."""
+
+MEASURES = measures(Thresholds())
 
 
-def test_no_two_amounts_share_a_place() -> None:
-    """A place that is left out would be filled by an older version's data when it is taken later."""
-    assert sorted([STRANGE, STEP_NUMBER, *(amount.place for amount in SUMMED)]) == list(range(PLACES))
+@pytest.fixture(params=MEASURES, ids=[measure.signal.name for measure in MEASURES])
+def measure(request: pytest.FixtureRequest) -> Measure:
+    found: Measure = request.param
+    return found
+
+
+def test_places_are_what_is_stored() -> None:
+    for name, place in (STORED | STORED_PEAKS).items():
+        assert getattr(amounts, name) == place, name
+
+
+def test_no_two_amounts_share_a_place_and_none_is_left_out() -> None:
+    assert sorted([STRANGE, amounts.STEP_NUMBER, *(amount.place for amount in SUMMED)]) == list(range(PLACES))
     learnt = [place for amount in SUMMED if amount.peaks is not None for place in range(amount.peaks, amount.peaks + 3)]
-    assert sorted([TOKENS_DAY, NETWORKS, IN_FLIGHT, *learnt]) == list(range(PEAKS))
+    assert sorted([amounts.TOKENS_DAY, amounts.NETWORKS, amounts.IN_FLIGHT, *learnt]) == list(range(PEAKS))
 
 
-def test_what_is_measured_is_summed_and_learnt() -> None:
-    places = {STRANGE, *(amount.place for amount in SUMMED)}
-    learnt = {amount.peaks for amount in SUMMED}
-    for measure in measures(Thresholds()):
-        assert measure.place in places and measure.peaks in learnt, measure.signal.name
+def test_an_amount_is_measured_against_its_own_peaks(measure: Measure) -> None:
+    own = {amount.place: amount.peaks for amount in SUMMED}
+    # What is strange is a part of what is served, and too much of it is more than all that was ever served.
+    assert measure.peaks == own[amounts.SERVED if measure.place == STRANGE else measure.place]
 
 
-def test_no_line_is_below_the_peaks_under_which_nothing_is_measured() -> None:
-    for measure in measures(Thresholds()):
-        assert min(measure.minute.over_peak, measure.five.over_peak) >= 1, measure.signal.name
+def test_no_amount_is_measured_twice() -> None:
+    assert len({measure.place for measure in MEASURES}) == len(MEASURES)
+    assert len({(measure.minute, measure.five) for measure in MEASURES}) == len(MEASURES), "one has another one's lines"
+
+
+def test_no_line_is_below_the_peaks_under_which_nothing_is_measured(measure: Measure) -> None:
+    assert min(measure.minute.over_peak, measure.five.over_peak) >= 1
+
+
+def test_each_threshold_is_asked_for() -> None:
+    files = [file for file in (ROOT / "sidecar/control/anomaly").glob("*.py") if file.name != "thresholds.py"]
+    asked = {node.attr for file in files for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
+    assert {threshold.name for threshold in fields(Thresholds)} <= asked
 
 
 def test_an_amount_is_told_as_a_multiple_of_what_is_usual() -> None:

@@ -3,16 +3,18 @@ from __future__ import annotations
 import pytest
 
 from sidecar.control.anomaly import memory as memories
-from sidecar.control.anomaly.amounts import PEAKS, PLACES
+from sidecar.control.anomaly.amounts import IN_FLIGHT, NETWORKS, PEAKS, PLACES, REFUSED, REQUEST_PEAKS, SERVED, STEP_NUMBER, STRANGE
 from sidecar.control.anomaly.baseline import Baseline
 from sidecar.control.anomaly.memory import MAX_ENCODED, Feedback, Memory, Raised
 from sidecar.control.anomaly.seen import Seen, Sighting
 from sidecar.control.anomaly.signals import AGENT_CHANGE, DAY, NEW_NETWORK, TABLE
-from sidecar.control.anomaly.windows import Window
+from sidecar.control.anomaly.windows import SMALL, Window
 from tests.control.anomaly.life import BORN, Life, served
 
 NOW = 1_900_000_000
-MANY = 70_000
+MANY, MOST = 60_000, 2**32 - 1
+"""Of what is counted, and of what grows faster: tokens, and all that is added later."""
+NETWORKS_KEPT = 40
 
 
 def _full(capacity: int) -> Seen:
@@ -20,24 +22,52 @@ def _full(capacity: int) -> Seen:
     return Seen(capacity, {2**32 - 1 - index: Sighting(NOW, NOW, NOW if index < 6 else 0, True) for index in range(capacity)}, [NOW] * 8)
 
 
-def test_the_fullest_memory_fits() -> None:
-    peaks = (MANY,) * PEAKS
+def _fullest() -> Memory:
+    peaks = [MOST] * PEAKS
+    for place in (*range(REQUEST_PEAKS, REQUEST_PEAKS + 3), IN_FLIGHT):
+        peaks[place] = MANY
+    peaks[NETWORKS] = NETWORKS_KEPT
+    sums = [MOST] * PLACES
+    sums[SERVED] = sums[REFUSED] = sums[STRANGE] = MANY
+    row = list(sums)
+    row[STEP_NUMBER] = SMALL
+    words = "e" * memories.EVIDENCE_LENGTH
     full = Memory(
         NOW,
-        requests=10**9,
+        requests=MOST,
         last_used=NOW,
-        baseline=Baseline(peaks, [(20_000, peaks)] * 8, NOW // 3600, list(peaks), peaks, 10**9, 20_000, [0xFFFF] * 168),
-        window=Window([MANY] * PLACES, [MANY] * PLACES, [[300, 3, 60_000, 200, NOW // 10]] * 30, 3),
+        baseline=Baseline(tuple(peaks), [(20_000, tuple(peaks))] * 8, NOW // 3600, peaks, tuple(peaks), MOST, 20_000, [0xFFFF] * 168),
+        window=Window(sums, sums, [row] * 30, 3, NOW // 10),
         stranger_since=NOW,
-        stranger_requests=MANY,
-        raised={signal.name: Raised(NOW, NOW, "e" * memories.EVIDENCE_LENGTH) for signal in TABLE[:6]},
-        muted={signal.name: NOW for signal in TABLE[:2]},
-        feedback={signal.name: Feedback(8, NOW) for signal in TABLE[:2]},
-        changes=MANY,
+        stranger_requests=MOST,
+        raised={signal.name: Raised(NOW, NOW, words) for signal in TABLE if signal.kind != "source"},
+        muted={signal.name: NOW for signal in TABLE},
+        feedback={signal.name: Feedback(8, NOW) for signal in TABLE},
+        changes=MOST,
     )
     for name in ("networks", "agents", "models", "routes", "refused_models"):
         setattr(full, name, _full(getattr(full, name).capacity))
-    assert len(memories.encode(full)) <= MAX_ENCODED
+    return full
+
+
+def test_the_fullest_memory_fits_and_goes_without_what_is_least_missed() -> None:
+    full = _fullest()
+    data = memories.encode(full)
+    assert len(data) <= MAX_ENCODED
+    kept = memories.decode(data)
+    assert kept.window == Window()
+    assert [(up.since, up.until) for up in kept.raised.values()] == [(NOW, NOW)] * len(full.raised)
+    assert {up.evidence for up in kept.raised.values()} == {""}
+    kept.window, kept.raised = full.window, full.raised
+    assert kept == full
+
+
+def test_a_memory_that_fits_keeps_everything() -> None:
+    full = _fullest()
+    full.raised, full.muted, full.feedback = {}, {}, {}
+    data = memories.encode(full)
+    assert len(data) <= MAX_ENCODED
+    assert memories.decode(data) == full
 
 
 def test_what_was_written_is_read_back() -> None:

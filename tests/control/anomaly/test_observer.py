@@ -40,6 +40,19 @@ def test_a_restart_forgets_nothing_and_tells_nothing_twice(restarts: set[int]) -
     assert _theft(Life(), restarts) == _theft(Life(), set()) == [(KEY, "warn"), (KEY, "page")]
 
 
+def test_a_memory_that_had_no_room_for_words_takes_none_from_its_episode() -> None:
+    life = Life()
+    life.see(served(life.later(10), 3, client=AWAY, agent="curl/8"))
+    said = {evidence.signal: evidence.text for evidence in life.observer.episodes.open[KEY].signals}
+    assert set(said) >= {"new_network", "agent_change"} and all(said.values())
+    for up in life.memory.raised.values():
+        up.evidence = ""
+    for _ in range(30):
+        life.see(served(life.later(10), 3, client=AWAY, agent="curl/8"))
+    later = {evidence.signal: evidence.text for evidence in life.observer.episodes.open[KEY].signals}
+    assert later.items() > said.items(), "nothing came that would have changed the episode"
+
+
 def test_one_attack_is_one_page_and_a_new_one_after_hours_of_quiet_is_another() -> None:
     life = Life()
     for _ in range(20):

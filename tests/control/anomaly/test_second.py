@@ -89,9 +89,17 @@ def test_sums_of_two_makers_are_the_sums_of_all_their_requests(one: Sequence[Req
 
 @pytest.mark.parametrize("places", [0, PLACES - 1, PLACES + 1])
 def test_what_another_version_sums_is_taken_as_far_as_it_is_known(places: int) -> None:
-    one = Second("a", 1, [1] * PLACES)
-    one.add(Second("a", 2, [1] * places))
-    assert one.amounts == [2] * min(places, PLACES) + [1] * (PLACES - places)
+    known = min(places, PLACES)
+    sums = SecondSums()
+    for _ in range(2):
+        sums.add(Second("a", 1, [1] * places, callers={}, refusals={}))
+        sums.add(Second("a", 2, [1] * PLACES, callers={}, refusals={}))
+        (second,) = sums.take_all()
+        assert second.amounts == [2] * known + [1] * (PLACES - known)
+        sums.add(Second("a", 2, [1] * PLACES, callers={}, refusals={}))
+        sums.add(Second("a", 1, [1] * places, callers={}, refusals={}))
+        (second,) = sums.take_all()
+        assert second.amounts == [2] * known + [1] * (PLACES - known)
 
 
 def test_calls_that_only_the_ledger_adds_to_are_not_traffic() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.control.anomaly.amounts import REQUEST_PEAKS, SERVED, STRANGE, TOKENS
+from sidecar.control.anomaly.amounts import REQUEST_PEAKS, SERVED, STRANGE, TOKEN_PEAKS, TOKENS
 from sidecar.control.anomaly.baseline import NO_PEAKS, Peaks
 from sidecar.control.anomaly.memory import Feedback, Memory
 from sidecar.control.anomaly.signals import DAY
@@ -161,6 +161,29 @@ def test_requests_of_new_networks_have_a_lower_floor_and_are_said_by_themselves(
 def test_tokens_have_floors_and_lines_of_their_own(minute: int, five: int, usual: Peaks, evidence: str) -> None:
     assert _judge(TOKENS, min(minute, five - 1) - (minute == five), five - 1, usual) == {}
     assert _judge(TOKENS, minute, five, usual) == {"token_burn": f"{evidence} its busiest hour of the week"}
+
+
+@pytest.mark.parametrize(("knowing", "older", "is_told"), [(0, 7, False), (2, 5, False), (3, 4, True), (2, 0, True), (0, 0, True)])
+def test_an_amount_that_an_upgrade_brought_is_learnt_before_it_is_measured(knowing: int, older: int, is_told: bool) -> None:
+    """Against days that did not know it everything would be too much, for every key at once."""
+    memory = Memory(BORN)
+    memory.baseline.days = [(day, NO_PEAKS[:TOKEN_PEAKS]) for day in range(older)] + [(8 + day, NO_PEAKS) for day in range(knowing)]
+    memory.window.minute[TOKENS] = memory.window.five[TOKENS] = 10**9
+    Volume(Thresholds()).judge(memory, BORN, 0)
+    assert (set(memory.raised) == {"token_burn"}) is is_told
+
+
+@pytest.mark.parametrize(("knowing", "above"), [(3, 1.5), (6, 1.5), (7, 1.0)])
+def test_an_amount_is_young_for_as_long_as_a_week_has_not_known_it(knowing: int, above: float) -> None:
+    usual = peaks(tokens=(30_000, 10**9, 0))
+    line = int(2 * 30_000 * above)
+    for amount, is_told in ((line, False), (line + 1, True)):
+        memory = Memory(BORN)
+        memory.baseline.days = [(day, NO_PEAKS[:TOKEN_PEAKS] if day + knowing < 7 else NO_PEAKS) for day in range(7)]
+        memory.baseline.usual = usual
+        memory.window.minute[TOKENS] = memory.window.five[TOKENS] = amount
+        Volume(Thresholds()).judge(memory, BORN, 0)
+        assert (set(memory.raised) == {"token_burn"}) is is_told
 
 
 def test_a_key_that_never_was_busy_has_nothing_to_compare_with() -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.control.anomaly.amounts import STEP_NUMBER, STRANGE
-from sidecar.control.anomaly.windows import Window
+from sidecar.control.anomaly.amounts import SERVED, STEP_NUMBER, STRANGE
+from sidecar.control.anomaly.windows import SMALL, Window
 from tests.control.anomaly.life import amounts
 
 GAPS = st.sampled_from([0, 3, 10, 60, 300]) | st.integers(0, 200)
@@ -22,4 +22,22 @@ def test_running_sums_are_the_sums_of_the_last_minute_and_five(steps: list[tuple
         for running, within in ((window.minute, 6), (window.five, 30)):
             recent = [known for number, known in seen if number > time // 10 - within]
             assert running == [sum(column) for column in zip(*recent, strict=True)]
-    assert [row[STEP_NUMBER] for row in window.rows] == sorted({number for number, _ in seen if number > time // 10 - 30})
+    kept = sorted({number for number, _ in seen if number > time // 10 - 30})
+    assert [window.base + row[STEP_NUMBER] for row in window.rows] == kept
+
+
+def test_numbers_of_steps_stay_small_however_long_a_key_is_used() -> None:
+    window = Window()
+    for time in range(1_900_000_000, 1_900_000_000 + 10_000, 10):
+        window.add(time, amounts(served=1), 0)
+        assert 0 <= window.rows[0][STEP_NUMBER] <= window.rows[-1][STEP_NUMBER] <= SMALL
+    assert window.five[SERVED] == 30
+
+
+def test_a_window_whose_steps_count_from_nothing_goes_on() -> None:
+    """As it was stored before there was a base."""
+    window = Window([7, 0, 0, 0], [7, 0, 0, 0], [[3, 0, 0, 0, 190_000_000], [4, 0, 0, 0, 190_000_001]])
+    window.add(1_900_000_020, amounts(served=1), 0)
+    assert window.five[SERVED] == window.minute[SERVED] == 8
+    window.add(1_900_000_300, amounts(served=1), 0)
+    assert (window.five[SERVED], window.minute[SERVED]) == (6, 1)
