@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from functools import reduce
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.control.metrics.counts import GLOBAL_SHARD
-from sidecar.control.series import ALL, DAY, HOUR, SeriesBuilder, Sum, added
+from sidecar.control.series import ALL, DAY, DIMENSIONS, HOUR, MEASURES, SeriesBuilder, Sum, added, summed, values_of
 from sidecar.control.sums import Sums
-from sidecar.events.record import Interim, Request, Tokens, encode
+from sidecar.events.record import Event, Interim, Reconciled, Tokens, encode
+from sidecar.refusals import Outcome
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.support.events import key_id, request
@@ -19,7 +26,7 @@ from tests.control.support.folding import RETENTION, Folding, write, writer
 NOON = 20_000 * DAY + 12 * HOUR
 
 
-def sums_of(*events: Request | Interim) -> Sums:
+def sums_of(*events: Event) -> Sums:
     sums = Sums()
     sums.add([(event, encode(event)) for event in events])
     return sums
@@ -54,6 +61,82 @@ def test_one_field_holds_all_that_a_key_did_in_its_minutes() -> None:
 def test_bytes_of_a_stream_that_still_runs_belong_to_no_group() -> None:
     made = SeriesBuilder(RETENTION).hours(sums_of(Interim(time=NOON, request_id="r", key_id=key_id(2), bytes_in=3, bytes_out=5)))
     assert cells(made, names.shard_of(key_id(2)), f"{key_id(2)}|12") == {"12\x1f": [0, 0.0, 3, 5]}
+
+
+@pytest.mark.parametrize("outcome", get_args(Outcome))
+@pytest.mark.parametrize("source", ["none", "hub"])
+def test_measures_of_a_request_by_itself_and_as_they_are_stored(outcome: str, source: str) -> None:
+    for said in product((0, 1), repeat=6):
+        tokens = Tokens(*(place * flag for place, flag in enumerate(said, 1)))
+        event = request(key_id(1), time=NOON, outcome=outcome, total=1.5, bytes_in=10, bytes_out=20, tokens=tokens, usage_source=source)
+        used = Tokens() if source == "none" else tokens
+        values = values_of(event)
+        assert dict(zip(MEASURES, values, strict=True)) == {
+            "requests": 1,
+            "duration_seconds": 1.5,
+            "bytes_in": 10,
+            "bytes_out": 20,
+            "input_tokens": used.input,
+            "output_tokens": used.output,
+            "errors": outcome in ("client_error", "hub_error", "sidecar_error"),
+            "denied": outcome in ("denied", "rate_limited"),
+            "credits": used.credits,
+            "images": used.images,
+            "cached_input_tokens": used.cached_input,
+            "cache_creation_input_tokens": used.cache_creation_input,
+        }
+        (stored,) = cells(SeriesBuilder(RETENTION).minutes(sums_of(event)), names.shard_of(key_id(1)), f"{key_id(1)}|0").values()
+        assert stored == values[: len(stored)] and not any(values[len(stored) :])
+        assert stored[-1], "zeros at the end are left out"
+
+
+def test_what_the_ledger_adds_is_no_request_even_when_it_is_nothing() -> None:
+    """A reader takes the requests from the first place without looking whether there is one."""
+    for tokens, expected in ((Tokens(), [0]), (Tokens(3), [0, 0.0, 0, 0, 3])):
+        made = SeriesBuilder(RETENTION).minutes(sums_of(Reconciled(NOON + 1, request(key_id(1), time=NOON), tokens)))
+        assert list(cells(made, names.shard_of(key_id(1)), f"{key_id(1)}|0").values()) == [expected]
+
+
+def test_days_are_those_of_all_together() -> None:
+    like = {"total": 0.5, "bytes_in": 10, "bytes_out": 20, "tokens": Tokens(1, 2), "model": "a/b", "route": "chat"}
+    day = NOON + 5 * DAY
+    made = SeriesBuilder(RETENTION).hours(
+        sums_of(*(request(key_id(key), time=day + hour * HOUR, **like) for key in (1, 2) for hour in (0, 1)))
+    )
+    assert cells(made, 0, "_all|5") == {f"5\x1f{part}": [4, 2.0, 40, 80, 4, 8] for part in ("", "m|a/b", "r|chat", "o|ok")}
+
+
+@pytest.mark.parametrize(("model", "served", "parts"), [("a", "b", ["m|b"]), ("a", "", ["m|a"]), ("", "b", ["m|b"]), ("", "", [])])
+def test_a_request_counts_under_the_model_that_served_it(model: str, served: str, parts: list[str]) -> None:
+    made = SeriesBuilder(RETENTION).minutes(sums_of(request(key_id(1), time=NOON, model=model, model_served=served)))
+    (name,) = cells(made, names.shard_of(key_id(1)), f"{key_id(1)}|0")
+    assert [part for part in name.split("\x1f") if part.startswith("m")] == parts
+
+
+def test_parts_begin_with_the_sign_of_their_dimension() -> None:
+    said = {"model": "a/b", "route": "chat", "outcome": "hub_error", "reason": "5xx"}
+    made = SeriesBuilder(RETENTION).minutes(sums_of(request(key_id(1), time=NOON, **said)))
+    (name,) = cells(made, names.shard_of(key_id(1)), f"{key_id(1)}|0")
+    assert name.split("\x1f") == ["0", "", *(f"{sign}|{said[dimension]}" for dimension, sign in DIMENSIONS.items())]
+    assert list(DIMENSIONS) == list(said)
+
+
+def test_a_thousand_models_have_names_a_tenth_of_them_unproven() -> None:
+    failed = [request(key_id(1), time=NOON, model=f"unproven-{number:03}", outcome="hub_error") for number in range(150)]
+    served = [request(key_id(1), time=NOON, model=f"proven-{number:03}") for number in range(950)]
+    made = SeriesBuilder(RETENTION).minutes(sums_of(*failed, *served))
+    models = {part.removeprefix("m|") for name in cells(made, GLOBAL_SHARD, "_all|0") for part in name.split("\x1f") if part[:2] == "m|"}
+    assert models == {
+        *(f"unproven-{number:03}" for number in range(100)),
+        *(f"proven-{number:03}" for number in range(900)),
+        "other",
+    }
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), min_size=1, max_size=4))
+def test_sums_of_lists(lists: list[list[float]]) -> None:
+    expected = [sum(each[place] for each in lists if place < len(each)) for place in range(max(map(len, lists)))]
+    assert summed(lists) == reduce(added, lists) == expected
 
 
 def test_sums_of_lists_that_end_differently() -> None:
