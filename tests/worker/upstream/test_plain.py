@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.worker.upstream import plain as module
 from sidecar.worker.upstream.parser import AnswerParser, InvalidAnswer
-from sidecar.worker.upstream.plain import PlainReader
+from sidecar.worker.upstream.plain import LONGEST_HEAD, PlainReader
 
 LINES = st.sampled_from(
     [
@@ -128,13 +127,65 @@ def test_the_usual_answer_is_taken_and_then_surplus_is_seen() -> None:
     assert parser.surplus and not parser.clean
 
 
+def answer(*lines: bytes, status: bytes = b"200 OK", body: bytes = b"hello") -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 " + status, *lines, b"", b""]) + body
+
+
+FIVE, NONE = b"Content-Length: 5", b"Content-Length: 0"
+
+
 @pytest.mark.parametrize(
-    "change", [(b"HTTP/1.1", b"HTTP/1.0"), (b"hello", b"hell"), (b"hello", b"hello!"), (b"Keep-Alive: timeout=5", b"X: a\tb")]
+    ("data", "patience"),
+    [
+        (answer(FIVE), -1),
+        (answer(FIVE, b"X-Any: 1", status=b"599 "), -1),
+        (answer(NONE, body=b""), -1),
+        (answer(FIVE, b"Connection: keep-alive"), -1),
+        (answer(FIVE, b"connection: Keep-Alive", b"keep-alive: max=9"), -1),
+        (answer(FIVE, b"Keep-Alive: timeout=0"), 0),
+        (answer(FIVE, b"Keep-Alive: timeout=1"), 0),
+        (answer(FIVE, b"Keep-Alive: timeout=2, max=9"), 1),
+        (answer(FIVE, b"Keep-Alive: timeout=" + b"7" * 9), 777_777_776),
+    ],
 )
-def test_what_is_not_plain_is_left_alone(change: tuple[bytes, bytes]) -> None:
+def test_what_is_plain_is_taken(data: bytes, patience: float) -> None:
+    reader = PlainReader()
+    for _ in range(2):
+        taken = reader.read(data)
+        assert taken is not None
+        assert (b"%d" % taken.status, taken.body, taken.patience) == (data[9:12], data.partition(b"\r\n\r\n")[2], patience)
+        assert b"\r\n".join(b"%b: %b" % field for field in taken.headers) == data.partition(b"\r\n\r\n")[0].partition(b"\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        USUAL.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        USUAL.replace(b"hello", b"hell"),
+        USUAL.replace(b"hello", b"hello!"),
+        answer(FIVE, b"X: a\tb"),
+        answer(),
+        answer(body=b""),
+        *(answer(*lengths, body=body) for lengths in ((NONE, FIVE), (FIVE, NONE), (FIVE, FIVE)) for body in (b"", b"hello")),
+        *(answer(FIVE, status=status) for status in (b"204 No Content", b"205 Reset Content", b"304 Not Modified")),
+        *(answer(FIVE, b"Connection: " + value) for value in (b"close", b"upgrade", b"Keep-Alive, close")),
+        *(answer(FIVE, name + b": x") for name in (b"Transfer-Encoding", b"Upgrade", b"Trailer", b"Proxy-Connection", b"TE")),
+        answer(FIVE, b"Keep-Alive: timeout=" + b"7" * 10),
+    ],
+)
+def test_what_is_not_plain_is_left_alone(data: bytes) -> None:
     reader = PlainReader()
     assert reader.read(USUAL) is not None
-    assert reader.read(USUAL.replace(*change)) is None
+    for _ in range(2):
+        assert reader.read(data) is None
+
+
+def test_a_head_has_a_greatest_size() -> None:
+    blank = len(answer(FIVE, b"X-Long: ", body=b""))
+    longest = answer(FIVE, b"X-Long: " + b"x" * (LONGEST_HEAD - blank))
+    assert longest.index(b"hello") == LONGEST_HEAD == 8192
+    assert PlainReader().read(longest) is not None
+    assert PlainReader().read(longest.replace(b"xx", b"xxx", 1)) is None
 
 
 def test_a_piece_of_a_body_is_never_taken_for_an_answer() -> None:
@@ -145,11 +196,25 @@ def test_a_piece_of_a_body_is_never_taken_for_an_answer() -> None:
     assert parser.complete and parser.take() == USUAL and parser.headers == [(b"Content-Length", b"%d" % len(USUAL))]
 
 
-def test_memory_is_bounded_and_keeps_no_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_REMEMBERED", 3)
+def test_lines_that_came_before_are_remembered() -> None:
     reader = PlainReader()
-    for number in range(10):
-        cookie = b"\r\nSet-Cookie: session=secret\r\nX-Long: " + b"x" * 200
-        assert reader.read(USUAL.replace(b"\r\nKeep", b"\r\nX-Number: %d%b\r\nKeep" % (number, cookie))) is not None
-    assert len(reader._fields) <= 3
-    assert not any(b"secret" in line or len(line) > 128 for line in reader._fields)
+    assert reader.read(USUAL) is not None and reader.read(answer(FIVE, b"X: 1")) is not None
+    assert list(reader._status_lines) == [b"HTTP/1.1 200 OK"]
+    assert list(reader._fields) == [b"Content-Type: application/json", b"Content-Length: 5", b"Keep-Alive: timeout=5", b"X: 1"]
+
+
+def test_memory_is_bounded() -> None:
+    reader, most = PlainReader(), 0
+    for number in range(3000):
+        assert reader.read(answer(FIVE, b"X-Number: %d" % number)) is not None
+        most = max(most, len(reader._fields))
+    assert most == 1024
+    assert reader.read(answer(FIVE, *(b"X: " + b"x" * (length - 3) for length in (128, 129)))) is not None
+    assert max(map(len, reader._fields)) == 128
+
+
+@pytest.mark.parametrize("name", [b"Set-Cookie", b"set-cookie2", b"Authorization", b"WWW-Authenticate"])
+def test_no_secret_is_remembered(name: bytes) -> None:
+    reader = PlainReader()
+    assert reader.read(answer(name + b": secret", FIVE)) is not None
+    assert list(reader._fields) == [FIVE]
