@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
+
+import pytest
 
 from sidecar.events.record import Request
 from sidecar.keys.record import Key, Limits
@@ -32,6 +35,23 @@ def endings(event: Request) -> tuple[int, str, str, str]:
     return event.status, event.outcome, event.reason, event.ending
 
 
+async def test_what_has_begun_is_broken_off() -> None:
+    async def endless(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        await side.reader.read(1)
+
+    async with running() as plane:
+        plane.hub.answer = endless
+        reader, writer = await plane.open()
+        writer.write(plane.get())
+        await reader.readuntil(b"1\r\nx\r\n")
+        revoke(plane)
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(-1), 10) == b"", "a refusal within an answer would be taken for some of it"
+        (event,) = await plane.event()
+        assert endings(event) == (200, "denied", "api_key_revoked", "revoked")
+
+
 async def test_who_waits_for_an_answer_is_told_and_the_hubs_answer_is_metered() -> None:
     asked = asyncio.Event()
 
@@ -52,12 +72,14 @@ async def test_who_waits_for_an_answer_is_told_and_the_hubs_answer_is_metered() 
         assert (event.hub_status, event.tokens.input, event.tokens.output) == (200, 7, 3)
 
 
-async def test_an_error_of_the_hub_that_nobody_gets_is_not_the_outcome() -> None:
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", b"nonsense\r\n\r\n", b""])
+async def test_an_error_of_the_hub_that_nobody_gets_is_not_the_outcome(answer: bytes) -> None:
     asked = asyncio.Event()
 
     async def late(side: HubSide) -> None:
         await asked.wait()
-        await side.send(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
+        await side.send(answer)
+        side.writer.close()
 
     async with running(profile="aigne") as plane:
         plane.hub.answer = late
@@ -119,7 +141,9 @@ async def test_head_gets_no_body() -> None:
         assert received.startswith(b"HTTP/1.1 401 ") and received.endswith(b"\r\n\r\n")
 
 
-async def test_who_waits_when_the_worker_ends_is_told() -> None:
+async def test_who_waits_when_the_worker_ends_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "sidecar.worker.open_requests")
+
     async def silent(side: HubSide) -> None:
         await side.reader.read(1)
 
@@ -138,6 +162,7 @@ async def test_who_waits_when_the_worker_ends_is_told() -> None:
         await draining[0]
         (event,) = await plane.event()
         assert (event.status, event.reason, event.ending) == (503, "shutting_down", "shutdown")
+        assert not [record for record in caplog.records if record.name == "sidecar.worker.open_requests"], "no key has changed"
 
 
 async def test_whoever_left_before_is_no_refusal() -> None:

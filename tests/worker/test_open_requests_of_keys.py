@@ -1,0 +1,143 @@
+"""Requests under way are counted by key, and looked at again when it changes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sidecar.refusals import Refused
+from sidecar.worker.answer import Answers
+from sidecar.worker.fair_share import has_place
+from sidecar.worker.meter import Record
+from sidecar.worker.open_requests import OpenRequests
+from tests.worker.plane import HubSide, Keys, Plane, RawHub, running, until
+
+PLACES = 6
+
+
+def record_of(key_id: str) -> Record:
+    record = Record("req", 0.0)
+    record.key_id = key_id
+    return record
+
+
+def overloaded(act: Callable[[], None]) -> bool:
+    try:
+        act()
+    except Refused as refused:
+        return refused.refusal.code == "overloaded"
+    return False
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "a", "b"]), st.booleans()), max_size=20))
+@example([("a", False)] * 5 + [("b", False)] * 3 + [("", False), ("a", True)])
+def test_requests_are_counted_by_key_and_have_their_share_of_the_places(steps: list[tuple[str, bool]]) -> None:
+    open_ = OpenRequests(Keys(), Answers("test"), time.time, lambda key: True, PLACES)
+    exchange: Any = object()
+    held: list[Record] = []
+    for key_id, ends in steps:
+        mine = [each for each in held if each.key_id == key_id]
+        if not ends:
+            record, fits = record_of(key_id), has_place(len(mine), len(held), PLACES)
+            assert overloaded(lambda record=record: open_.add(record, exchange)) != fits
+            held += [record] if fits else []
+        else:
+            # The end of one that never began, or that has ended before, is no end.
+            record = mine[0] if mine else record_of(key_id)
+            held = [each for each in held if each is not record]
+            for _ in range(2):
+                open_.remove(record)
+                assert len(open_) == len(held)
+        assert len(open_) == len(held)
+        assert open_.in_flight() == dict(Counter(each.key_id for each in held if each.key_id))
+        assert overloaded(open_.require_place) == (len(held) == PLACES)
+
+
+def with_secrets(plane: Plane, *, of_request: str, other: str) -> None:
+    """Another secret of the key comes first, and both are in these states."""
+    found = plane.keys.found[plane.key.encode()]
+    secrets = (
+        msgspec.structs.replace(found.secret, id="sec_other", state=other),
+        msgspec.structs.replace(found.secret, state=of_request),
+    )
+    plane.keys.change(plane.key, secrets=secrets)
+
+
+def go_away(plane: Plane) -> None:
+    plane.keys.change(plane.key, revoked_at=time.time())
+    plane.keys.away = True
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda plane: plane.keys.change(plane.key, name="renamed"), ""),
+        (lambda plane: plane.keys.change(plane.key, revoked_at=time.time()), "api_key_revoked"),
+        (lambda plane: plane.keys.change(plane.key, disabled=True), "api_key_disabled"),
+        (lambda plane: plane.keys.change(plane.key, secrets=()), "api_key_revoked"),
+        (lambda plane: plane.keys.found.clear(), "api_key_revoked"),
+        (lambda plane: with_secrets(plane, of_request="current", other="revoked"), ""),
+        (lambda plane: with_secrets(plane, of_request="revoked", other="current"), "api_key_rotated"),
+        (lambda plane: plane.keys.change(plane.key, revoked_at=time.time(), enforcement="shadow"), ""),
+        (go_away, ""),
+    ],
+)
+async def test_who_is_cut_when_a_key_changes(
+    change: Callable[[Plane], object], code: str, named: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "sidecar.worker.open_requests")
+    asked = asyncio.Event()
+
+    async def late(side: HubSide) -> None:
+        await asked.wait()
+        await side.send(RawHub.OK)
+
+    async with running() as plane:
+        plane.hub.answer = late
+        key_id = plane.keys.found[plane.key.encode()].key.id
+        reader, writer = await plane.open()
+        writer.write(plane.post(b"{}"))
+        await until(lambda: plane.hub.seen)
+        change(plane)
+        plane.plane.open.key_changed(key_id if named else None)
+        checks = plane.plane.open._checks
+        assert len(checks) == 1, "nothing else holds the task"
+        await until(lambda: not checks)
+        asked.set()
+        received = await asyncio.wait_for(reader.read(-1), 10)
+        assert received.startswith(b"HTTP/1.1 401 " if code else b"HTTP/1.1 200 ") and code.encode() in received
+        (event,) = await plane.event()
+        assert (event.reason, event.ending) == (code, "revoked" if code else "complete")
+        logged = [record.getMessage() for record in caplog.records if record.name == "sidecar.worker.open_requests"]
+        assert logged == ([f"cut request {event.request_id} of key {key_id}: {code}"] if code else [])
+
+
+async def test_only_the_key_that_changed_is_looked_at() -> None:
+    async def silent(side: HubSide) -> None:
+        await side.reader.read(1)
+
+    async with running(profile="aigne") as plane:
+        plane.hub.answer = silent
+        tokens = [plane.key, plane.keys.issue()]
+        for raw in (
+            *(plane.get("/api/v2/status", key=token) for token in tokens),
+            b"GET /api/ai-providers/models HTTP/1.1\r\nHost: a\r\n\r\n",
+        ):
+            _, writer = await plane.open()
+            writer.write(raw)
+        await until(lambda: len(plane.hub.seen) == 3)
+        ids = [plane.keys.found[token.encode()].key.id for token in tokens]
+        for changed, looks in ((None, 2), (ids[0], 1), (ids[1], 1), ("key_unknown", 0)):
+            plane.plane.open.key_changed(changed)
+            assert len(plane.plane.open._checks) == looks
+            await until(lambda: not plane.plane.open._checks)
+        assert len(plane.plane.open) == 3
