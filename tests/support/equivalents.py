@@ -25,6 +25,9 @@ def _each(module: str, reason: str, *changes: tuple[str, str]) -> Iterator[Equiv
 
 _NEEDS_MEASURING = "if five[place] >= least and (five[place] > usual[peaks + 1] or minute[place] > usual[peaks]):"
 _TOO_MUCH = "if len(head) > self._bounds.headers or (length is not None and length > self._bounds.body):"
+_IS_LINE = "def __init__(self, status: int, field: tuple[bytes, bytes], length: int = -1, patience: float = -1.0) -> None:"
+_SUMMED = "return list(map(sum, zip_longest(*lists, fillvalue=0))) if len(lists) > 1 else lists[0]"
+_MOST_REQUESTS = 'if row.output and outcome == "ok" and not (row.credits or row.images or row.cached_input or row.cache_creation):'
 
 EQUIVALENTS: tuple[Equivalent, ...] = (
     *_each(
@@ -39,6 +42,47 @@ EQUIVALENTS: tuple[Equivalent, ...] = (
         (_NEEDS_MEASURING, "five[place] >= least or (five[place] > usual[peaks + 1] or minute[place] > usual[peaks])"),
         (_NEEDS_MEASURING, "five[place] >= usual[peaks + 1]"),
         (_NEEDS_MEASURING, "minute[place] >= usual[peaks]"),
+    ),
+    *_each(
+        "control/series",
+        "the sums of one list are that list",
+        (_SUMMED, "len(lists) >= 1"),
+    ),
+    *_each(
+        "control/series",
+        "this only spares some work: the longer way leaves the zeros out as well",
+        (_MOST_REQUESTS, "'ok!'"),
+    ),
+    *_each(
+        "control/usage_span",
+        "minutes are kept from a whole hour on, which needs no rounding to one",
+        ("if first < minutes_from:", "first <= minutes_from"),
+        ("if last < minutes_from:", "last <= minutes_from"),
+    ),
+    *_each(
+        "control/usage_span",
+        "the rest of a minute ends within it, where no bucket does",
+        ("calls = [each for each in calls if each[1] <= low or each[0] >= high]", "1"),
+    ),
+    *_each(
+        "worker/upstream/plain",
+        "an answer that begins with the end of a head has an empty status line, which is none",
+        ('end = data.find(b"\\r\\n\\r\\n", 0, LONGEST_HEAD)', "1"),
+        ("if end < 0:", "end <= 0"),
+        ("if end < 0:", "1"),
+    ),
+    *_each(
+        "worker/upstream/plain",
+        "of what a line does not say only the sign is looked at",
+        (_IS_LINE, "2"),
+        (_IS_LINE, "2.0"),
+        ("length, patience = -1, -1.0", "2"),
+    ),
+    *_each(
+        "worker/upstream/plain",
+        "a status line has no field, and a field no status",
+        ('return _remember(self._status_lines, text, Line(status, (b"", b"")))', "b'!'"),
+        ("line = Line(0, (name, value))", "1"),
     ),
     *_each(
         "limits/quota_period",
