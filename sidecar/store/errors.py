@@ -68,10 +68,13 @@ def translate(error: BaseException) -> StoreUnavailable:
     """
     if isinstance(error, StoreUnavailable):
         return error
-    for kind, code in _CLASSES:
-        # redis-py wraps what goes wrong during the greeting.
-        if isinstance(error, kind) or isinstance(error.__cause__ or error.__context__, kind):
-            return StoreUnavailable(_HEALTH[code])
+    # redis-py wraps what goes wrong during the greeting.
+    for found in (error, error.__cause__ or error.__context__):
+        for kind, code in _CLASSES:
+            if isinstance(found, kind):
+                # A missing password and a wrong one are of the same class.
+                said = getattr(found, "status_code", None) or ""
+                return StoreUnavailable(_HEALTH.get(said, _HEALTH[code]))
     if isinstance(error, redis_errors.ResponseError):
         code = str(error).partition(" ")[0][:32]
         return StoreUnavailable(_HEALTH[code]) if code in _HEALTH else StoreRefused(code if code.isalpha() else "ERR")

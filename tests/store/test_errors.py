@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from redis import exceptions as redis_errors
+from redis._parsers.base import BaseParser
 
 from sidecar.store.errors import StoreNotAdopted, StoreRefused, StoreUnavailable, translate
 
@@ -62,6 +63,13 @@ def test_what_redis_py_knows_of_it(kind: type[Exception]) -> None:
     for error in (kind("x"), wrapped(kind("x"), meant=True), wrapped(kind("x"), meant=False)):
         made = translate(error)
         assert type(made) is StoreUnavailable and HEALTH[CLASSES[kind]] in str(made)
+
+
+@pytest.mark.parametrize("reply", ["NOAUTH Authentication required.", "WRONGPASS invalid username-password pair or user is disabled."])
+def test_a_missing_password_is_told_from_a_wrong_one(reply: str) -> None:
+    error = BaseParser.parse_error(reply)
+    assert isinstance(error, redis_errors.AuthenticationError)
+    assert HEALTH[reply.partition(" ")[0]] in str(translate(error))
 
 
 @pytest.mark.parametrize(
