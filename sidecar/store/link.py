@@ -47,6 +47,7 @@ class Link(asyncio.Protocol):
         parser: Any = connection._parser
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=parser.parse_error, notEnoughData=_INCOMPLETE)
         self._waiting: deque[_Batch] = deque()
+        self._gone = asyncio.Event()
         self.failure: StoreUnavailable | None = None
         """Why the link is over; None while it lives."""
         stream: Any = connection._reader
@@ -101,6 +102,8 @@ class Link(asyncio.Protocol):
     async def close(self) -> None:
         """End the connection; whoever still waits gets StoreUnavailable."""
         self._end(StoreUnavailable("the connection to the key store was closed"))
+        # The socket is closed in a later turn of the loop, and there may be none when nobody waits for it.
+        await self._gone.wait()
 
     def data_received(self, data: bytes) -> None:
         """Hand out what is complete."""
@@ -121,6 +124,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The server or the network ended it."""
         self._end(exc or ConnectionResetError())
+        self._gone.set()
 
     def _pushed(self, message: Sequence[Any]) -> None:
         if self._on_push is not None and message[0] == b"invalidate":

@@ -103,6 +103,11 @@ class SingleServer:
                 (pong,) = await link.exchange([("PING",)], PING_TIMEOUT)
                 if isinstance(pong, Exception):
                     raise StoreUnavailable("the key store does not answer PING")
+            except asyncio.CancelledError:
+                # Nobody else knows of this link.
+                if link is not None:
+                    await link.close()
+                raise
             except StoreUnavailable as error:
                 if link is not None:
                     await link.close()

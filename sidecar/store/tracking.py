@@ -50,7 +50,8 @@ class Tracking:
                 link = await Link.open(endpoint.connection(), timeout=endpoint.patience, on_push=on_change)
                 tracking._links.append((endpoint, link))
                 _checked(await link.exchange([begin], BEGIN_WITHIN))
-        except StoreUnavailable:
+        except BaseException:
+            # Cancelled as well: nobody else knows of these connections yet.
             await tracking.close()
             raise
         return tracking

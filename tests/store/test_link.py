@@ -6,7 +6,10 @@ uvloop, which the workers run on, says RuntimeError of a write to such a connect
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import gc
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +23,7 @@ from sidecar.store.client import StoreUnavailable, connect
 from sidecar.store.errors import translate
 from sidecar.store.link import Link, PushHandler
 from tests.support.failover import clustered
-from tests.support.store import Server, until
+from tests.support.store import Server, open_store, until
 
 
 class Wire:
@@ -122,6 +125,59 @@ def close(connection: AbstractConnection) -> None:
     """As the loop closes it when the server has gone, before anybody has read that."""
     writer: Any = connection._writer
     writer.transport.abort()
+
+
+@contextmanager
+def no_socket_left() -> Iterator[None]:
+    gc.collect()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)
+        yield
+        gc.collect()
+    assert [str(each.message) for each in warned] == []
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_closed_link_leaves_no_socket(run: Callable[[Any], None], tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.start()
+
+    async def leave() -> None:
+        link = await Link.open(UnixDomainSocketConnection(path=str(server.socket), protocol=3), timeout=2.0)  # type: ignore[no-untyped-call]
+        assert await link.exchange([("PING",)], 2.0) == [b"PONG"]
+        for _ in range(2):
+            await link.close()
+
+    try:
+        with no_socket_left():
+            run(leave())
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_store_that_is_closed_while_it_mends_its_link_leaves_no_socket(run: Callable[[Any], None], tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.start()
+
+    async def leave() -> None:
+        store = await open_store(server, timeout=0.1)
+        server.freeze()
+        with pytest.raises(StoreUnavailable):
+            await store.call("PING")
+        tracking = asyncio.create_task(store.track(["a"], lambda _: None, ("PING",)))
+        await asyncio.sleep(0)
+        tracking.cancel()
+        await asyncio.gather(tracking, return_exceptions=True)
+        # The mending asks the frozen server for a second, over the link that was in use.
+        await store.close()
+
+    try:
+        with no_socket_left():
+            run(leave())
+    finally:
+        server.thaw()
+        server.close()
 
 
 def test_a_link_that_was_closed(tmp_path: Path) -> None:
