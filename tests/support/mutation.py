@@ -101,6 +101,8 @@ def _apart(module: str, helpers: tuple[str, ...]) -> tuple[int, int]:
         try:
             os.write(writing, "{} {}".format(*measure(module, helpers)).encode())
             code = 0
+        except SystemExit as reason:
+            print(reason)
         finally:
             sys.stdout.flush()
             os._exit(code)
