@@ -108,8 +108,13 @@ EQUIVALENTS: tuple[Equivalent, ...] = (
     ),
     *_each(
         "worker/client/forms",
-        "a key of two kinds needs two values, whichever is for which",
-        ("key: Key = (begin, middle, end, token is None)", "token is not None"),
-        ("key = (begin, end, token is None)", "token is not None"),
+        "what stands for a value in a form's key is the same for all",
+        ('parts[1] = parts[8] = b""', "b'!'"),
+        ('parts[at + kind] = b""', "b'!'"),
+    ),
+    *_each(
+        "worker/client/forms",
+        "the longer way finds the same",
+        ("if len(parts) == 13 and parts[1] is not None and parts[8] is not None:", "14"),
     ),
 )

@@ -96,12 +96,11 @@ class Layout:
     def __init__(self, form: RequestHead, head: bytes) -> None:
         """`head` is one of them."""
         self.form = form
-        self._begin = b""
-        """What stands before the first value."""
         self._places: list[tuple[int, re.Pattern[bytes], bytes]] = []
         """Of each value: its place in `_NAMES`, what it may be, and the text behind it."""
         spans = [(match.lastindex or 0, match.span(match.lastindex or 0)) for match in _VARYING.finditer(head)]
         self._begin = head[: spans[0][1][0]]
+        """What stands before the first value."""
         ends = [start for _, (start, _) in spans[1:]] + [len(head)]
         for (group, (_, end)), next_start in zip(spans, ends, strict=True):
             self._places.append((group - 1, _PLAIN[group - 1], head[end:next_start]))

@@ -1,0 +1,23 @@
+"""The list of mutants that no test can notice is kept with the code: an entry whose line is gone would stop the scoring."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.equivalents import EQUIVALENTS, Equivalent
+from tests.support.mutants import mutants
+from tests.support.mutation import DECIDERS
+from tests.support.source import ROOT
+
+
+def _named(entry: Equivalent) -> str:
+    return f"{entry.module}: {entry.becomes}"
+
+
+@pytest.mark.parametrize("entry", EQUIVALENTS, ids=_named)
+def test_each_is_a_mutant_of_a_module_that_is_scored(entry: Equivalent) -> None:
+    assert entry.module in DECIDERS
+    source = (ROOT / "sidecar" / f"{entry.module}.py").read_text()
+    lines = source.splitlines()
+    found = [text for line, text, _ in mutants(source) if lines[line - 1].strip() == entry.line]
+    assert any(text.endswith(f"→  {entry.becomes}") for text in found), found
