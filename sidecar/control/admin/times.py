@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -15,8 +16,19 @@ _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
 def to_time(seconds: float) -> datetime:
-    """Unix seconds as an aware datetime in UTC, to the millisecond; what lies beyond the calendar becomes its end."""
-    return datetime.fromtimestamp(round(min(max(seconds, _FIRST), _LAST) * 1000) / 1000, UTC)
+    """Unix seconds as an aware datetime in UTC, in whole milliseconds; what lies beyond the calendar becomes its end.
+
+    Never later than `seconds`: whoever asks for what ended in [from, to) with a time that stood in an answer gets the
+    call that it was the time of as `from`, and does not as `to`.
+    """
+    seconds = min(max(seconds, _FIRST), _LAST)
+    milliseconds = math.floor(seconds * 1000)
+    # The product was rounded, which may have crossed a millisecond in either direction.
+    if milliseconds / 1000 > seconds:
+        milliseconds -= 1
+    elif (milliseconds + 1) / 1000 <= seconds:
+        milliseconds += 1
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def to_time_or_none(seconds: float | None) -> datetime | None:
