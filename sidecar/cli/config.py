@@ -12,6 +12,8 @@ from sidecar.cli import config_file, configuration
 from sidecar.settings import SettingsError, reference, show
 from sidecar.settings.schema import schema
 
+_JSON_HELP = "print one JSON document and nothing else"
+
 
 def add(subparsers: Any) -> None:
     """Add `config` and its commands."""
@@ -21,12 +23,17 @@ def add(subparsers: Any) -> None:
     showing = commands.add_parser("show", help="print the configuration in force, secrets masked")
     checking.description = "Read file and environment as `sidecar serve` would; every fault is one line with its path. Starts nothing."
     showing.description = "Every setting as it would be used, with what the environment changed. Secrets are masked."
-    for command in (checking, showing):
-        config_file.add_option(command)
-        command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
-    commands.add_parser("schema", help="print the JSON Schema of the configuration file")
+    describing = commands.add_parser("schema", help="print the JSON Schema of the configuration file")
     referring = commands.add_parser("reference", help="print every setting as a Markdown page")
-    referring.add_argument("--example", action="store_true", help="print a commented configuration file instead")
+    for command in (describing, referring):
+        command.description = "The same whatever the configuration is: -c is taken as by the other commands, the file is not read."
+    for command in (checking, showing, describing):
+        command.add_argument("--json", action="store_true", help=_JSON_HELP)
+    for command in (checking, showing, describing, referring):
+        config_file.add_option(command)
+    form = referring.add_mutually_exclusive_group()
+    form.add_argument("--example", action="store_true", help="print a commented configuration file instead")
+    form.add_argument("--json", action="store_true", help=_JSON_HELP)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(show.tree(settings), indent=2, ensure_ascii=False) if args.json else show.as_yaml(settings).rstrip())
     elif args.config_command == "schema":
         print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    elif args.json:
+        print(json.dumps({"data": reference.as_tree()}, indent=2, ensure_ascii=False))
     else:
         sys.stdout.write(reference.example() if args.example else reference.markdown())
     return 0

@@ -55,6 +55,21 @@ def markdown() -> str:
     return "\n".join(parts)
 
 
+def as_tree() -> list[dict[str, str | None]]:
+    """The same settings for programs; a default is written as in a configuration file, None where there is none."""
+    return [
+        {
+            "path": row.path,
+            "type": row.type,
+            "default": _default(row),
+            "environment_variable": row.variable or None,
+            "description": row.text,
+        }
+        for group in groups()
+        for row in group.rows
+    ]
+
+
 def example() -> str:
     """`config/sidecar.yaml`."""
     lines = [_EXAMPLE.rstrip("\n")]
@@ -69,14 +84,13 @@ def _introduction(group: Group) -> str:
     return group.text + (" Left out by default." if group.optional else "")
 
 
+def _default(row: Row) -> str | None:
+    return None if not row.has_default or (row.is_secret and not row.default) else written(row.default)
+
+
 def _table_row(row: Row) -> str:
-    default = (
-        ""
-        if not row.has_default or (row.is_secret and not row.default)
-        else f"`{written(row.default)}`"
-        if written(row.default)
-        else "empty"
-    )
+    value = _default(row)
+    default = "" if value is None else f"`{value}`" if value else "empty"
     cells = (f"`{row.path}`", row.type, default, f"`{row.variable}`" if row.variable else "", row.text)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

@@ -62,3 +62,26 @@ def test_schema_and_reference_need_no_configuration(monkeypatch: pytest.MonkeyPa
     assert "`SIDECAR_HUB__URL`" in capsys.readouterr().out
     assert main(["config", "reference", "--example"]) == 0
     assert "hub" in document.parse(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("command", ["check", "show", "schema", "reference"])
+def test_every_command_takes_a_file_and_prints_one_json_document(tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("proxy: {workers: 2}")
+    assert main(["config", command, "-c", "c.yaml", "--json"]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
+def test_the_reference_as_json_has_every_setting_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "reference"]) == 0
+    page = capsys.readouterr().out
+    assert main(["config", "reference", "--json"]) == 0
+    rows = {row["path"]: row for row in json.loads(capsys.readouterr().out)["data"]}
+    assert len(rows) == sum(line.startswith("| `") for line in page.splitlines())
+    assert rows["proxy.drain_timeout"] == {
+        "path": "proxy.drain_timeout",
+        "type": "duration",
+        "default": "25s",
+        "environment_variable": "SIDECAR_PROXY__DRAIN_TIMEOUT",
+        "description": "For open requests after SIGTERM.",
+    }
+    assert rows["hub.access_key"]["default"] is None

@@ -52,23 +52,27 @@ def document(value: Any) -> str:
 
 
 class ListDocument:
-    """A JSON document `{"data": […]}` written item by item, so that a long list never lies in memory whole."""
+    """A JSON document `{"data": […]}` written item by item, so that a long list never lies in memory whole.
+
+    Nothing is written before the first item is known or the list has ended: a call that is refused at once leaves no
+    half a document behind.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._empty = True
-        out.write('{"data":[')
 
     def add(self, item: Any) -> None:
         """Write one item."""
-        self._out.write("\n" if self._empty else ",\n")
+        self._out.write('{"data":[\n' if self._empty else ",\n")
         self._out.write(json.dumps(item, ensure_ascii=False))
         self._empty = False
 
     def close(self, **members: Any) -> None:
         """End the list and write the document's other members."""
         rest = "".join(f",{json.dumps(name)}:{json.dumps(value, ensure_ascii=False)}" for name, value in members.items())
-        self._out.write(f"\n]{rest}}}\n")
+        begun = '{"data":[' if self._empty else ""
+        self._out.write(f"{begun}\n]{rest}}}\n")
 
 
 def _squeeze(columns: Sequence[Column], widths: list[int], total: int) -> None:

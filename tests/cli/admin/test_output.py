@@ -43,3 +43,10 @@ def test_a_list_document_is_one_document(items: list[dict[str, int | None]]) -> 
         document.add(item)
     document.close(next_cursor=None)
     assert json.loads(out.getvalue()) == {"data": items, "next_cursor": None}
+
+
+def test_a_list_document_that_never_began_leaves_nothing_behind() -> None:
+    """A refused call ends the command between the two: standard output must not hold half a document."""
+    out = io.StringIO()
+    ListDocument(out)
+    assert out.getvalue() == ""
