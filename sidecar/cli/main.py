@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from sidecar.settings import SettingsError
 
 INTERRUPTED = 130
 """What shells expect of a program that Ctrl-C has ended (128 + SIGINT)."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,7 +33,18 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter must not find that out again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        _give_up_output()
+        return REFUSED
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        _give_up_output()
+        print(f"sidecar: the output cannot be written ({error.strerror}); make room, or send it elsewhere.", file=sys.stderr)
         return REFUSED
     return code
+
+
+def _give_up_output() -> None:
+    """So that the interpreter does not find out again, when it ends, that standard output takes no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -79,6 +79,13 @@ def test_a_reader_that_leaves_is_no_error_of_ours() -> None:
     assert done.stderr == ""
 
 
+def test_a_full_disk_is_told_in_one_sentence() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*SIDECAR, "config", "schema"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "sidecar: the output cannot be written (No space left on device); make room, or send it elsewhere.\n"
+
+
 def test_a_command_does_not_wait_for_what_others_need() -> None:
     code = (
         "import sys; from sidecar.__main__ import main; sys.argv[1:] = ['config', 'schema']; main(); print(*sys.modules, file=sys.stderr)"
