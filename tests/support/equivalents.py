@@ -117,4 +117,9 @@ EQUIVALENTS: tuple[Equivalent, ...] = (
         "the longer way finds the same",
         ("if len(parts) == 13 and parts[1] is not None and parts[8] is not None:", "14"),
     ),
+    *_each(
+        "worker/client/address",
+        "the name of an encoding is read without its punctuation",
+        ('entries = [entry.strip() for entry in b",".join(forwarded_for).decode("latin-1").split(",")]', "'latin-1!'"),
+    ),
 )

@@ -30,3 +30,31 @@ TRUSTED = ("10.0.0.0/8", "fd00::/8")
 )
 def test_only_trusted_proxies_are_believed(trusted: tuple[str, ...], peer: str, forwarded: list[str], expected: str) -> None:
     assert ClientAddress(trusted).of(peer, [value.encode() for value in forwarded]) == expected
+
+
+def test_a_network_may_be_written_as_an_address_in_it() -> None:
+    assert ClientAddress(("10.1.2.3/8",)).of("10.9.9.9", [b"198.51.100.7"]) == "198.51.100.7"
+
+
+def test_whoever_connects_is_believed_only_where_that_is_said() -> None:
+    assert ClientAddress((), behind_proxy=True).of("203.0.113.9", [b"198.51.100.7"]) == "198.51.100.7"
+    assert ClientAddress((), behind_proxy=False).of("203.0.113.9", [b"198.51.100.7"]) == "203.0.113.9"
+
+
+def test_bytes_that_are_no_text_are_nonsense() -> None:
+    assert ClientAddress(TRUSTED).of("10.0.0.1", [b"\xff\xfe"]) == "10.0.0.1"
+
+
+def test_what_was_found_is_remembered_for_one_short_field_and_bounded() -> None:
+    address = ClientAddress(TRUSTED)
+    long, longer = b"198.51.100.7" + b" " * 52, b"198.51.100.7" + b" " * 53
+    for fields, kept in (([b"198.51.100.7", b"198.51.100.8"], 0), ([longer], 0), ([long], 1), ([b"198.51.100.9"], 2)):
+        for _ in range(2):
+            # The second time it is remembered, and the same.
+            assert address.of("10.0.0.1", fields) == fields[-1].decode().strip()
+        assert len(address._remembered) == kept
+    for number in range(2, 8192):
+        address.of("10.0.0.1", [b"198.51.%d.%d" % divmod(number, 256)])
+    assert len(address._remembered) == 8192
+    assert address.of("10.0.0.1", [b"203.0.113.7"]) == "203.0.113.7"
+    assert len(address._remembered) == 1
