@@ -199,6 +199,42 @@ async def test_a_limited_key_is_admitted_and_released_and_told_its_limits() -> N
         assert two.released == [None] and len(plane.hub.seen) == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 401 Unauthorized\r\nX-RateLimit-Limit-Requests: 999\r\nContent-Length: 0\r\n\r\n", "hub_rejected_credential"),
+        (b"SSH-2.0-x\r\n\r\n", "hub_unavailable"),
+    ],
+)
+async def test_a_limited_key_is_told_its_limits_when_the_hub_fails_too(answer: bytes, reason: str) -> None:
+    class One:
+        async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
+            return Admission(requests=Window(5, 4, 60.0), tokens=Window(900, 800, 1.5), key_id=key.id)
+
+        def release(self, admission: Admission, tokens: int | None) -> None:
+            pass
+
+    async def broken(side: HubSide) -> None:
+        await side.send(answer)
+
+    async with running() as plane:
+        plane.plane.front.serving._limit._limiter = One()
+        plane.keys.change(plane.key, limits=Limits(rpm=5, tpm=900))
+        plane.hub.answer = broken
+        raw = await plane.exchange(plane.get())
+        status, fields, body = parse(raw)
+        assert (status, code(body)) == (502, reason)
+        assert {name: value for name, value in fields.items() if name.startswith("x-ratelimit-")} == {
+            "x-ratelimit-limit-requests": "5",
+            "x-ratelimit-remaining-requests": "4",
+            "x-ratelimit-reset-requests": "1m0s",
+            "x-ratelimit-limit-tokens": "900",
+            "x-ratelimit-remaining-tokens": "800",
+            "x-ratelimit-reset-tokens": "1.5s",
+        }
+        assert raw.lower().count(b"x-ratelimit-limit-requests") == 1
+
+
 async def test_a_revoked_key_cuts_its_open_stream() -> None:
     async def endless(side: HubSide) -> None:
         await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
