@@ -81,7 +81,7 @@ ENCODING_NOT_SUPPORTED = _request("invalid_request", 400, "The only transfer cod
 WEBSOCKET_VERSION = _request("invalid_request", 426, "Only WebSocket version 13 is spoken here.", closes=False)
 LOOP_DETECTED = _request("invalid_request", 508, "The request has already passed through this sidecar.", closes=False)
 METHOD_NOT_ALLOWED = _request("method_not_allowed", 405, "This method is not allowed here.", closes=False)
-METHOD_REFUSED = _request("method_not_allowed", 405, "CONNECT and TRACE are never served.")
+METHOD_REFUSED = _request("method_not_allowed", 405, "The sidecar does not serve this method.")
 REQUEST_TIMEOUT = _request("request_timeout", 408, "The request did not arrive in time.")
 REQUEST_TOO_LARGE = _request("request_too_large", 413, "The request body is too large.")
 TARGET_TOO_LONG = _request("target_too_long", 414, "The request target is too long.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from sidecar.hubs.profile import Route
-from sidecar.hubs.usage import UsageReader, open_reader
+from sidecar.hubs.usage import UsageReader, open_reader, rejects_credential
 from sidecar.refusals import HUB_BROKEN_ANSWER, HUB_REJECTED_CREDENTIAL, HUB_TIMEOUT, HUB_UNAVAILABLE, Refused
 from sidecar.worker.client.body import ClientGone
 from sidecar.worker.client.exchange import Exchange
@@ -134,14 +134,16 @@ class Forwarder:
         record, exchange = job.record, job.exchange
         status = await hub.head()
         record.first_byte = self._clock() - record.started
-        if status == 401 and self._maps_unauthorized:
+        content_type, encoding, length = _described(hub.headers)
+        streaming = content_type.startswith("text/event-stream")
+        # Who asked for events is told within a 200. It comes with the head; what comes later is in the client's hands by then.
+        if self._maps_unauthorized and (status == 401 or (streaming and rejects_credential(hub.here()))):
             record.hub_status = status
             raise Refused(HUB_REJECTED_CREDENTIAL)
         if status == 101:
             raise HubFault("invalid_answer")
         record.answered(status)
-        content_type, encoding, length = _described(hub.headers)
-        record.streaming = content_type.startswith("text/event-stream")
+        record.streaming = streaming
         # An answer that is no success, or has no body by its nature, tells nothing of use.
         telling = 200 <= status < 300 and status != 204 and exchange.head.method != b"HEAD"
         job.reader = open_reader(job.route.usage if telling else "none", content_type, encoding)
@@ -226,7 +228,9 @@ def _read_usage(record: Record, reader: UsageReader | None, *, complete: bool) -
     record.model_served = usage.model
     if usage.error and record.outcome == "ok":
         # A failure in a 200: the status alone would count it as a success.
-        record.outcome, record.reason, record.error = "hub_error", f"{record.status // 100}xx", usage.error
+        rejected = usage.error == HUB_REJECTED_CREDENTIAL.code
+        record.outcome, record.error = "hub_error", usage.error
+        record.reason = usage.error if rejected else f"{record.status // 100}xx"
 
 
 def _keeps_alive(exchange: Exchange) -> bool:

@@ -6,6 +6,7 @@ Members that are not named here are skipped undecoded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -125,6 +126,14 @@ def _ollama(document: bytes, tally: Tally) -> None:
         tally.output = written
     if answer.model is not None:
         tally.name_model(answer.model)
+
+
+_REJECTION = re.compile(rb'data:\s*\{\s*"error"\s*:\s*"%b"\s*\}' % NOT_AUTHENTICATED.encode())
+
+
+def rejects_credential(events: bytes) -> bool:
+    """Whether a stream begins with an AIGNE Hub's word that it does not know who asks: the same as its 401."""
+    return _REJECTION.match(events) is not None
 
 
 def _fail(error: Any, tally: Tally) -> None:

@@ -91,6 +91,10 @@ class HubConnection(asyncio.Protocol):
             return None
         return self._answer.take()
 
+    def here(self) -> bytes:
+        """What of the body is here; it stays."""
+        return b"".join(self._answer.pieces)
+
     async def read(self) -> tuple[bytes, bool]:
         """The next bytes of the body and whether they are the last. Raises HubFault."""
         answer = self._answer
