@@ -18,6 +18,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` (without the program's name) describe; returns the exit code."""
+    if sys.stdout is None:
+        # Closed by the caller (`>&-`): Python gives such a process none, and every command would fail at its first word.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     known = arguments[:1] if arguments and arguments[0] in COMMANDS else tuple(COMMANDS)
     args = build_parser(known).parse_args(list(arguments))
     try:

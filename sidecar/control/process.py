@@ -43,8 +43,10 @@ async def run(settings: Settings, *, ready: Callable[[], None]) -> int:
         await serve(parts.metrics, settings.metrics.listen),
         await serve(parts.admin, settings.admin.listen, settings.admin.tls),
     ]
-    later = (*parts.background(), parts.metering.loop.run(), _sweep(parts), _trim(parts), _announce(ready))
-    tasks = [asyncio.create_task(each) for each in (parts.pulse.run(), *(_after(parts.pulse.began, work) for work in later))]
+    later = (*parts.background(), parts.metering.loop.run(), _sweep(parts), _trim(parts))
+    # Workers wait for this, and are there to answer 503 when the store is not.
+    at_once = (parts.pulse.run(), _after(parts.pulse.tried, _announce(ready)))
+    tasks = [asyncio.create_task(each) for each in (*at_once, *(_after(parts.pulse.began, work) for work in later))]
     collector.settle(collector.YOUNG)
     await _until(finish, tasks)
     for task in tasks:
@@ -79,7 +81,7 @@ async def _until(finish: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None
 
 
 async def _after(began: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Do `work` when the store has answered for the first time: before, it cannot be told from a foreign one."""
+    """Do `work` after `began`. Most of it waits until the store has answered: before, it cannot be told from a foreign one."""
     try:
         await began.wait()
         await work

@@ -33,6 +33,8 @@ class Pulse:
         """Why the store cannot be used; empty when it can."""
         self.began = asyncio.Event()
         """Set when `first` is done."""
+        self.tried = asyncio.Event()
+        """Set when the store has been asked once, whatever came of it."""
         self.durations: list[float] = [0] * (len(STORE) + 2)
 
     async def run(self) -> None:
@@ -55,6 +57,7 @@ class Pulse:
                 if self.failure:
                     _log.info("the key store answers")
                 self.failure = ""
+            self.tried.set()
             await asyncio.sleep(EVERY)
 
     async def check(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sidecar.control.calls import Calls, Wanted
-from sidecar.control.queries import GroupBy, Step, UsageReport
+from sidecar.control.queries import GroupBy, Step, UsageGroup, UsageReport
 from sidecar.control.readings import Reading, readings, split
 from sidecar.control.series import DAY, DIMENSIONS, HOUR, MINUTE, Retention, Values, values_of
 from sidecar.control.usage_span import STEPS, Cut, cut, down, in_days, minutes_kept_from, numbers, up
@@ -33,9 +34,9 @@ class Usage:
         self._clock = clock
 
     async def usage(self, key_id: str | None, start: float | None, end: float | None, step: Step, group_by: GroupBy | None) -> UsageReport:
-        """The use of one key, or of all together; raises ValueError for a grouping that does not apply, StoreUnavailable."""
+        """The use of one key, or of all together; raises StoreUnavailable."""
         if key_id is not None and group_by in ("key", "owner"):
-            raise ValueError(f"the use of one key cannot be grouped by {group_by}")
+            return await self._as_one_group(key_id, await self.usage(key_id, start, end, step, None), group_by)
         dimension = DIMENSIONS.get(group_by or "", "")
         # Keys have no days of their own.
         coarse = step == "1d" and key_id is None and group_by not in ("key", "owner")
@@ -63,6 +64,10 @@ class Usage:
             series,
             tally.groups() if group_by else None,
         )
+
+    async def _as_one_group(self, key_id: str, report: UsageReport, group_by: GroupBy) -> UsageReport:
+        by = key_id if group_by == "key" else (await self._owners([key_id])).get(key_id, "")
+        return replace(report, groups=[UsageGroup(by, report.totals, report.series)] if report.series else [])
 
     async def plan(self, key_id: str | None, start: float | None, end: float | None, *, fine: bool, coarse: bool = False) -> Cut:
         """What to read for a span; widened where what it asks for is no longer kept. `coarse` takes whole days of all keys together."""

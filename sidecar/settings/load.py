@@ -47,11 +47,14 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
     Raises SettingsError with every fault found.
     """
     faults: list[str] = []
+    unexpanded: list[str] = []
     try:
-        tree = expand(read(file, faults), environment, "", faults)
+        tree = expand(read(file, faults), environment, "", unexpanded)
     except RecursionError:
         raise SettingsError([f"{file}: has an alias (*name) within its own anchor (&name); write the value out"]) from None
     origins = overlay(tree, environment, faults)
+    # What a variable outranks need not make sense in the file: nobody reads it.
+    faults += [fault for fault in unexpanded if fault.partition(": ")[0] not in origins]
     _follow_data_dir(tree)
     settings = _section(Settings, tree, "", faults)
     if not faults and isinstance(settings, Settings):

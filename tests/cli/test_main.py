@@ -50,6 +50,16 @@ def test_how_a_command_ends(
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.parametrize("arguments", ["config schema", "--version", "config"])
+def test_whoever_closes_standard_output_gets_the_exit_code(arguments: str) -> None:
+    closed = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m sidecar {arguments} >&-', sys.executable], cwd=ROOT, capture_output=True, check=False
+    )
+    usual = subprocess.run([*SIDECAR, *arguments.split()], cwd=ROOT, capture_output=True, check=False)
+    assert closed.returncode == usual.returncode
+    assert b"Traceback" not in closed.stderr
+
+
 def test_every_command_has_its_module_and_its_name() -> None:
     parser = commands.build_parser()
     choices = next(action.choices for action in parser._subparsers._group_actions)  # type: ignore[union-attr]

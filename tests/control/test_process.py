@@ -139,6 +139,20 @@ async def test_health_and_nothing_else(control: Control) -> None:
     assert control.stop() == 0
 
 
+async def test_workers_need_not_wait_for_a_store_that_is_away(tmp_path: Path) -> None:
+    """They begin when the control process says that it has: a data plane that refuses connections tells nobody anything."""
+    control = Control(tmp_path / "data", f"unix://{tmp_path}/nobody")
+    control.start()
+    try:
+        assert control.process is not None and control.process.stdout is not None
+        assert await asyncio.wait_for(asyncio.to_thread(control.process.stdout.readline), 20) == b"ready\n"
+        status, reason = await control.get("/readyz")
+        assert status == 503 and "store" in reason
+        assert (control.data_dir / "pepper").exists(), "what workers need is there"
+    finally:
+        control.close()
+
+
 async def test_a_new_key_has_rows_at_zero_and_its_use_shows_within_a_second(control: Control) -> None:
     spool = control.spool()
     await become_ready(control, spool)

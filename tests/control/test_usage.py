@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.control.queries import Use
+from sidecar.control.queries import GroupBy, UsageGroup, Use
 from sidecar.events.record import Request, Tokens
 from sidecar.store.client import Store
 from tests.control.support.events import key_id, request
@@ -134,9 +134,15 @@ async def test_groups_add_up_to_the_whole(store: Store, events: list[Request], g
         assert {group.by: group.totals.requests for group in report.groups or []} == dict(named)
 
 
-async def test_one_key_cannot_be_grouped_by_key(store: Store) -> None:
-    with pytest.raises(ValueError, match="cannot be grouped"):
-        await usage_of(store, clock).usage(key_id(1), None, None, "1h", "key")
+@pytest.mark.parametrize("group_by", ["key", "owner"])
+async def test_one_key_grouped_by_key_or_owner_is_one_group(store: Store, tmp_path: Path, group_by: GroupBy) -> None:
+    usage = usage_of(store, clock)
+    assert (await usage.usage(key_id(1), None, None, "1h", group_by)).groups == []
+    write(writer(tmp_path / "spool"), request(key_id(1), time=NOW - 60), request(key_id(2), time=NOW - 60))
+    await Folding(tmp_path / "spool", store).run()
+    report = await usage.usage(key_id(1), None, None, "1h", group_by)
+    assert report.groups == [UsageGroup(key_id(1) if group_by == "key" else f"team-{key_id(1)[-1]}", report.totals, report.series)]
+    assert report.totals.requests == 1
 
 
 async def test_a_span_is_widened_where_details_are_gone(store: Store, tmp_path: Path) -> None:

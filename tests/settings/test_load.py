@@ -64,6 +64,14 @@ def test_the_environment_outranks_the_file(tmp_path: Path) -> None:
     assert (settings.log.access, settings.data_dir, settings.enforcement) == (True, "/var/lib/sidecar", "off")
 
 
+def test_what_a_variable_outranks_need_not_make_sense(tmp_path: Path) -> None:
+    """The shipped file names HUB_ACCESS_KEY; whoever gives the setting itself has no such variable."""
+    settings = from_text(tmp_path, "hub: {url: http://file/, access_key: '${NOT_SET_ANYWHERE}'}\n", SIDECAR_HUB__ACCESS_KEY="blocklet-abc")
+    assert settings.hub.access_key.reveal() == "blocklet-abc"
+    with pytest.raises(SettingsError, match=r"hub\.host: the environment variable NOT_SET_ANYWHERE is not set"):
+        from_text(tmp_path, "hub: {url: http://file/, host: '${NOT_SET_ANYWHERE}'}\n", SIDECAR_HUB__ACCESS_KEY="blocklet-abc")
+
+
 def test_a_fault_says_which_variable_it_came_from() -> None:
     with pytest.raises(SettingsError) as refused:
         load(None, {"SIDECAR_PROXY__LISTEN": "8080", "SIDECAR_HUB__COLOUR": "blue"})

@@ -11,7 +11,6 @@ from sidecar.control.admin.times import Time
 
 FROM = {"from_": "from"}
 Step = Literal["1m", "1h", "1d"]
-KeyGroup = Literal["model", "route", "outcome"]
 Group = Literal["key", "owner", "model", "route", "outcome"]
 Outcome = Literal["ok", "denied", "rate_limited", "client_error", "hub_error", "client_closed", "sidecar_error"]
 KeyId = Annotated[str, Meta(pattern=r"^key_[0-9A-Za-z]{16}$", description="Id of a key.")]
@@ -26,7 +25,7 @@ class KeyUsageQuery(Request, frozen=True, kw_only=True, rename=FROM):
     from_: From | None = None
     to: To | None = None
     step: Step = "1h"
-    group_by: KeyGroup | None = None
+    group_by: Group | None = None
 
 
 class UsageQuery(Request, frozen=True, kw_only=True, rename=FROM):

@@ -51,10 +51,7 @@ class Usage:
         query = call.query
         start, end = span(query.from_, query.to)
         report = await self._report(None, start, end, query.step, query.group_by)
-        names: dict[str, str] = {}
-        if query.group_by == "key" and report.groups:
-            names = await self._names([group.by for group in report.groups])
-        return self._answer(call.media is not None, report, names)
+        return await self._answer(call.media is not None, report, query.group_by)
 
     async def one_key(self, call: Call[messages.KeyUsageQuery, Nothing]) -> Answer:
         """The use of one key."""
@@ -64,7 +61,7 @@ class Usage:
             raise AdminError(NOT_FOUND, "There is no key with this id.", param="key_id")
         start, end = span(query.from_, query.to)
         report = await self._report(key_id, start, end, query.step, query.group_by)
-        return self._answer(call.media is not None, report, {})
+        return await self._answer(call.media is not None, report, query.group_by)
 
     async def _report(
         self, key_id: str | None, start: float | None, end: float | None, step: Step, group_by: GroupBy | None
@@ -77,9 +74,10 @@ class Usage:
         report = await self._usage.usage(key_id, first, last, step, group_by)
         return replace(report, start=report.start if first == start else start, end=report.end if last == end else end)
 
-    def _answer(self, as_csv: bool, report: UsageReport, names: dict[str, str]) -> Answer:
+    async def _answer(self, as_csv: bool, report: UsageReport, group_by: GroupBy | None) -> Answer:
         if as_csv:
             return Answer(200, media="text/csv", stream=_usage_csv(report), filename="usage.csv")
+        names = await self._names([group.by for group in report.groups]) if group_by == "key" and report.groups else {}
         return Answer(200, _usage_answer(report, names))
 
     async def requests(self, call: Call[messages.CallsQuery, Nothing]) -> Answer:
