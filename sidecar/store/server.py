@@ -103,15 +103,13 @@ class SingleServer:
                 (pong,) = await link.exchange([("PING",)], PING_TIMEOUT)
                 if isinstance(pong, Exception):
                     raise StoreUnavailable("the key store does not answer PING")
-            except asyncio.CancelledError:
-                # Nobody else knows of this link.
+            except (StoreUnavailable, asyncio.CancelledError) as error:
                 if link is not None:
-                    await link.close()
-                raise
-            except StoreUnavailable as error:
-                if link is not None:
+                    # Nobody else knows of it.
                     await link.close()
                     link = None
+                if not isinstance(error, StoreUnavailable):
+                    raise
                 if str(error) != str(self._reason):
                     log.warning("%s; still trying", error)
                 self._reason = error

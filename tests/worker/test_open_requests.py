@@ -31,6 +31,12 @@ async def cut_while_waiting(plane: Plane, raw: bytes, cut: Callable[[], object],
     return await asyncio.wait_for(reader.read(-1), 10)
 
 
+async def answer_when(asked: asyncio.Event, side: HubSide) -> None:
+    """The hub's answer, once the test asks for it."""
+    await asked.wait()
+    await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(USAGE) + USAGE)
+
+
 def endings(event: Request) -> tuple[int, str, str, str]:
     return event.status, event.outcome, event.reason, event.ending
 
@@ -55,12 +61,8 @@ async def test_what_has_begun_is_broken_off() -> None:
 async def test_who_waits_for_an_answer_is_told_and_the_hubs_answer_is_metered() -> None:
     asked = asyncio.Event()
 
-    async def late(side: HubSide) -> None:
-        await asked.wait()
-        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(USAGE) + USAGE)
-
     async with running(profile="aigne") as plane:
-        plane.hub.answer = late
+        plane.hub.answer = lambda side: answer_when(asked, side)
         raw = plane.post(b"{}", "/api/v2/chat/completions", close=False)
         received = await cut_while_waiting(plane, raw, lambda: revoke(plane), lambda: plane.hub.seen)
         assert received.startswith(b"HTTP/1.1 401 ") and b'"code":"api_key_revoked"' in received
@@ -168,12 +170,8 @@ async def test_who_waits_when_the_worker_ends_is_told(caplog: pytest.LogCaptureF
 async def test_whoever_left_before_is_no_refusal() -> None:
     asked = asyncio.Event()
 
-    async def late(side: HubSide) -> None:
-        await asked.wait()
-        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(USAGE) + USAGE)
-
     async with running(profile="aigne") as plane:
-        plane.hub.answer = late
+        plane.hub.answer = lambda side: answer_when(asked, side)
         _, writer = await plane.open()
         writer.write(plane.post(b"{}", "/api/v2/chat/completions", close=False))
         await until(lambda: plane.hub.seen)

@@ -72,7 +72,7 @@ KEY_USAGE = Endpoint(
     "Use of one key",
     "viewer",
     {200: usage.UsageAnswer},
-    usage.KeyUsageQuery,
+    usage.UsageQuery,
     Nothing,
     media=("text/csv",),
 )

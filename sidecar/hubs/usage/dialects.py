@@ -21,6 +21,7 @@ Read = Callable[[bytes, Tally], None]
 
 NOT_AUTHENTICATED = "User not authenticated"
 """How an AIGNE hub says in a 200 stream that it refuses the sidecar's own access key."""
+_REJECTION = re.compile(rb'data:\s*\{\s*"error"\s*:\s*"%b"\s*\}' % NOT_AUTHENTICATED.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,6 @@ def _ollama(document: bytes, tally: Tally) -> None:
         tally.output = written
     if answer.model is not None:
         tally.name_model(answer.model)
-
-
-_REJECTION = re.compile(rb'data:\s*\{\s*"error"\s*:\s*"%b"\s*\}' % NOT_AUTHENTICATED.encode())
 
 
 def rejects_credential(events: bytes) -> bool:

@@ -19,17 +19,8 @@ From = Annotated[Time, Meta(description="Requests that ended at or after this mo
 To = Annotated[Time, Meta(description="Requests that ended before this moment.")]
 
 
-class KeyUsageQuery(Request, frozen=True, kw_only=True, rename=FROM):
-    """Which use of one key; without times, all that is kept."""
-
-    from_: From | None = None
-    to: To | None = None
-    step: Step = "1h"
-    group_by: Group | None = None
-
-
 class UsageQuery(Request, frozen=True, kw_only=True, rename=FROM):
-    """Which use of all keys; without times, all that is kept."""
+    """Which use, of one key or of all; without times, all that is kept."""
 
     from_: From | None = None
     to: To | None = None

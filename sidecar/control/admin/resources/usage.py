@@ -53,7 +53,7 @@ class Usage:
         report = await self._report(None, start, end, query.step, query.group_by)
         return await self._answer(call.media is not None, report, query.group_by)
 
-    async def one_key(self, call: Call[messages.KeyUsageQuery, Nothing]) -> Answer:
+    async def one_key(self, call: Call[messages.UsageQuery, Nothing]) -> Answer:
         """The use of one key."""
         query = call.query
         key_id = call.path["key_id"]
