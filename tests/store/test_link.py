@@ -127,6 +127,14 @@ def close(connection: AbstractConnection) -> None:
     writer.transport.abort()
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.close()
+
+
 @contextmanager
 def no_socket_left() -> Iterator[None]:
     gc.collect()
@@ -138,28 +146,19 @@ def no_socket_left() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_a_closed_link_leaves_no_socket(run: Callable[[Any], None], tmp_path: Path) -> None:
-    server = Server(tmp_path)
-    server.start()
-
+def test_a_closed_link_leaves_no_socket(run: Callable[[Any], None], server: Server) -> None:
     async def leave() -> None:
         link = await Link.open(UnixDomainSocketConnection(path=str(server.socket), protocol=3), timeout=2.0)  # type: ignore[no-untyped-call]
         assert await link.exchange([("PING",)], 2.0) == [b"PONG"]
         for _ in range(2):
             await link.close()
 
-    try:
-        with no_socket_left():
-            run(leave())
-    finally:
-        server.close()
+    with no_socket_left():
+        run(leave())
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_a_store_that_is_closed_while_it_mends_its_link_leaves_no_socket(run: Callable[[Any], None], tmp_path: Path) -> None:
-    server = Server(tmp_path)
-    server.start()
-
+def test_a_store_that_is_closed_while_it_mends_its_link_leaves_no_socket(run: Callable[[Any], None], server: Server) -> None:
     async def leave() -> None:
         store = await open_store(server, timeout=0.1)
         server.freeze()
@@ -177,13 +176,9 @@ def test_a_store_that_is_closed_while_it_mends_its_link_leaves_no_socket(run: Ca
             run(leave())
     finally:
         server.thaw()
-        server.close()
 
 
-def test_a_link_that_was_closed(tmp_path: Path) -> None:
-    server = Server(tmp_path)
-    server.start()
-
+def test_a_link_that_was_closed(server: Server) -> None:
     async def run() -> None:
         connection = UnixDomainSocketConnection(path=str(server.socket), protocol=3)  # type: ignore[no-untyped-call]
         link = await Link.open(connection, timeout=2.0)
@@ -193,10 +188,7 @@ def test_a_link_that_was_closed(tmp_path: Path) -> None:
             await link.exchange([("PING",)], 2.0)
         await link.close()
 
-    try:
-        uvloop.run(run())
-    finally:
-        server.close()
+    uvloop.run(run())
 
 
 def test_a_node_of_a_cluster_that_was_closed(tmp_path: Path) -> None:

@@ -245,6 +245,12 @@ class Plane:
         return self.events.requests
 
 
+async def endless(side: HubSide) -> None:
+    """A stream of the hub that has begun, and ends when its reader leaves."""
+    await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+    await side.reader.read(1)
+
+
 @contextlib.asynccontextmanager
 async def running(
     *,

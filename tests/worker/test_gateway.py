@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.keys.record import Key, Limits
 from sidecar.limits.decision import Admission, Window
-from tests.worker.plane import HubSide, Plane, running
+from tests.worker.plane import HubSide, Plane, endless, running
 
 
 def parse(answer: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -236,10 +236,6 @@ async def test_a_limited_key_is_told_its_limits_when_the_hub_fails_too(answer: b
 
 
 async def test_a_revoked_key_cuts_its_open_stream() -> None:
-    async def endless(side: HubSide) -> None:
-        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
-        await side.reader.read(1)
-
     async with running() as plane:
         plane.hub.answer = endless
         reader, writer = await plane.open()

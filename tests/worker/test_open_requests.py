@@ -12,7 +12,7 @@ import pytest
 from sidecar.events.record import Request
 from sidecar.keys.record import Key, Limits
 from sidecar.limits.decision import Admission
-from tests.worker.plane import HubSide, Plane, running, until
+from tests.worker.plane import HubSide, Plane, endless, running, until
 
 USAGE = b'{"id":"x","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}'
 
@@ -42,10 +42,6 @@ def endings(event: Request) -> tuple[int, str, str, str]:
 
 
 async def test_what_has_begun_is_broken_off() -> None:
-    async def endless(side: HubSide) -> None:
-        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
-        await side.reader.read(1)
-
     async with running() as plane:
         plane.hub.answer = endless
         reader, writer = await plane.open()
