@@ -97,7 +97,7 @@ class _ByName:
         return Position(0.0, name_entry(key))
 
 
-class _ByUse:
+class ByUse:
     """One set for each shard, kept by the ledger, latest use first."""
 
     falling = True
@@ -107,6 +107,8 @@ class _ByUse:
 
     async def read(self, after: Position | None) -> list[Position]:
         found: list[Position] = []
+        ends: list[Position] = []
+        """Where shards stopped that may have more."""
         places = dict.fromkeys(range(names.SHARDS), 0)
         if after is not None:
             counts = await self._store.pipeline([("ZCOUNT", names.recent(shard), f"({after.value!r}", "+inf") for shard in places])
@@ -120,10 +122,15 @@ class _ByUse:
                 positions = [Position(float(score), member.decode()) for member, score in reply]
                 fresh = [position for position in positions if after is None or position < after]
                 found += fresh
-                if not fresh and len(reply) == STEP:
-                    further[shard] = rank + STEP
+                if len(reply) == STEP:
+                    if fresh:
+                        ends.append(fresh[-1])
+                    else:
+                        further[shard] = rank + STEP
             places = further
-        return sorted(found, reverse=True)[:STEP]
+        # A shard may have more than it told of: what lies behind its last one may come too early.
+        sure = max(ends, default=None)
+        return sorted((position for position in found if sure is None or position >= sure), reverse=True)[:STEP]
 
     def of(self, key: Key) -> Position | None:
         del key
@@ -140,7 +147,7 @@ class Ordered:
             "oldest": _ByScore(store, CREATED, lambda key: Position(key.created_at, key.id)),
             "expires_at": _ByScore(store, EXPIRES, _expiry),
             "name": _ByName(store),
-            "last_used_at": _ByUse(store),
+            "last_used_at": ByUse(store),
         }
 
     async def walk(self, order: Order, cursor: str | None, limit: int, matches: Callable[[Key], bool]) -> tuple[list[Key], str | None]:

@@ -90,6 +90,8 @@ async def test_twenty_thousand_keys_cost_what_a_thousand_do(tmp_path: Path, monk
             if (cursor := page.next_cursor) is None:
                 break
         assert seen == [f"app-{number:07}" for number in range(19_999, 19_899, -1)]
+        # The deadline is no question here, and a busy machine may miss it.
+        monkeypatch.setattr("sidecar.keys.lookup.ANSWER_WITHIN", 30.0)
         await remembered(many)
 
 

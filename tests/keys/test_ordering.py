@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,22 @@ async def test_orders_are_those_of_the_model(
         for limit in (1, 5, 100):
             query = replace(shown, order=order, limit=limit)
             assert await every(keys, query) == model(made, used, query, keys.clock.now), query
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
+async def test_no_key_that_was_used_is_passed_over(store: Store, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Many share the time of their last use, and shards have few or many of them."""
+    monkeypatch.setattr(ordering, "STEP", step)
+    chance = random.Random(step)
+    places = [Position(1000.0 + chance.randrange(4), f"key_{chance.randrange(10**16):016}") for _ in range(60)]
+    for place in places:
+        await store.call("ZADD", names.recent(names.shard_of(place.key_id)), place.value, place.key_id)
+    sequel = ordering.ByUse(store)
+    for at in (1, 5):
+        seen: list[Position] = []
+        while positions := await sequel.read(seen[-1] if seen else None):
+            seen += positions[:at]
+        assert seen == sorted(places, reverse=True)
 
 
 async def test_a_page_ends_before_it_takes_long(keys: Keys, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
