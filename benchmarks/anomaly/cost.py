@@ -19,6 +19,7 @@ from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.sums import Sums
 from sidecar.events.record import Request, Tokens
+from sidecar.events.wire import encode
 
 EPOCH = 1767571200
 SECONDS, WARM = 60, 30
@@ -46,7 +47,7 @@ def main(keys: int, rate: int) -> None:
             for watch in observer.watches.values():
                 watch.memory.born, watch.memory.requests = EPOCH - 10 * 86400, 1000
         sums = Sums()
-        sums.add([(_request(rng, ids, networks, EPOCH + second + rng.random()), b"") for _ in range(rate)])
+        sums.add([encode(_request(rng, ids, networks, EPOCH + second + rng.random())) for _ in range(rate)])
         gc.collect()
         began = time.process_time()
         for row in sums.rows:

@@ -13,8 +13,9 @@ from sidecar.control.audit import AuditLog, Journal, Party, draft
 from sidecar.control.audit.event import GENESIS, seal
 from sidecar.control.audit.log import appending
 from sidecar.control.console.spans import DAY, HOUR
-from sidecar.events.record import Request, Tokens, encode
+from sidecar.events.record import Request, Tokens
 from sidecar.events.spool import SpoolWriter
+from sidecar.events.wire import encode
 from sidecar.keys.record import Key
 from sidecar.keys.repository import KeyRepository
 from sidecar.keys.setup import prepare

@@ -33,8 +33,9 @@ from sidecar.control.networks import Networks
 from sidecar.control.series import Retention, SeriesBuilder
 from sidecar.control.spools import Spools
 from sidecar.control.work import Planner
-from sidecar.events.record import Request, Tokens, encode
+from sidecar.events.record import Request, Tokens
 from sidecar.events.spool import SpoolWriter
+from sidecar.events.wire import encode
 from sidecar.settings import declaration
 from sidecar.settings.values import StoreUrl
 from sidecar.store.client import Store, connect

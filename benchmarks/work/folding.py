@@ -16,8 +16,9 @@ from sidecar.control.networks import Networks, network_of
 from sidecar.control.series import Retention, SeriesBuilder
 from sidecar.control.spools import Spools
 from sidecar.control.work import Planner
-from sidecar.events.record import Request, Tokens, encode
+from sidecar.events.record import Request, Tokens
 from sidecar.events.spool import SpoolWriter
+from sidecar.events.wire import encode
 
 EVENTS = 500
 NOON = 1_800_000_000.0

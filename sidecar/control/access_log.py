@@ -15,8 +15,9 @@ from typing import BinaryIO
 
 import msgspec
 
-from sidecar.control.sums import Pairs, Sums
+from sidecar.control.sums import Sums
 from sidecar.events.record import Request
+from sidecar.events.wire import decode_all
 from sidecar.log import redact
 
 WAITING = 10_000
@@ -77,10 +78,10 @@ class AccessLog:
         self._thread = threading.Thread(target=self._write, name="access log", daemon=True)
         self._thread.start()
 
-    def observe(self, spool_id: str, events: Pairs, sums: Sums) -> None:
-        """Log the finished requests among `events`."""
+    def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
+        """Log the finished requests among `records`."""
         del spool_id, sums
-        for event, _ in events:
+        for event in decode_all(records):
             if isinstance(event, Request) and self._takes(event):
                 text = redact(msgspec.json.encode(line(event, self._client, self._network)).decode())
                 try:

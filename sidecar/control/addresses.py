@@ -8,11 +8,12 @@ import secrets
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from msgspec.structs import replace
 
 from sidecar.control.networks import network_of
-from sidecar.control.sums import Pairs
-from sidecar.events.record import Request, encode
+from sidecar.events.record import Request
+from sidecar.events.wire import decode, encode
 from sidecar.keys.digest import Pepper
 
 SALT_FILE = "address-salt"
@@ -46,14 +47,16 @@ class Addresses:
             kept = _remember(self._networks, client, self._hash(network) if self._form == "hash" else network)
         return kept
 
-    def redact(self, pairs: Pairs) -> Pairs:
-        """Events with records in which the client is as it is kept; the events themselves stay whole, and stay in memory."""
-        if self._form == "full":
-            return pairs
-        return [
-            (event, encode(replace(event, client=self.client(event.client)))) if isinstance(event, Request) else (event, record)
-            for event, record in pairs
-        ]
+    def redact(self, records: list[bytes]) -> list[bytes]:
+        """The same records, each at its place, with clients as they are kept; what cannot be read stays as it is."""
+        return records if self._form == "full" else [self._redacted(record) for record in records]
+
+    def _redacted(self, record: bytes) -> bytes:
+        try:
+            event = decode(record)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return record
+        return encode(replace(event, client=self.client(event.client))) if isinstance(event, Request) else record
 
     def _hash(self, text: str) -> str:
         return "hash:" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._salt).hexdigest()

@@ -19,7 +19,8 @@ import msgspec
 from sidecar.control.blocks import key_mask, unpack
 from sidecar.control.call_cursor import LAST_ID, read_cursor, write_cursor
 from sidecar.control.queries import CallPage
-from sidecar.events.record import Reconciled, Request, Tokens, decode
+from sidecar.events.record import Reconciled, Request, Tokens
+from sidecar.events.wire import decode_all
 from sidecar.store import names
 from sidecar.store.client import Store
 from sidecar.store.script import load
@@ -170,10 +171,8 @@ class Calls:
         blocks = await self._store.pipeline([("HGET", names.call_blocks(header.shard), header.number) for header in headers])
         # A record has its key's id and its outcome as they are: it need not be read when it lacks them.
         key_id, outcome = (wanted.key_id or "").encode(), (wanted.outcome or "").encode()
-        events = [
-            decode(record) for block in blocks if block is not None for record in unpack(block) if key_id in record and outcome in record
-        ]
-        entries = [(event.request if isinstance(event, Reconciled) else event, event) for event in events]
+        records = [record for block in blocks if block is not None for record in unpack(block) if key_id in record and outcome in record]
+        entries = [(event.request if isinstance(event, Reconciled) else event, event) for event in decode_all(records)]
         return [
             (-call.time, _descending(call.request_id), isinstance(event, Reconciled), event)
             for call, event in entries

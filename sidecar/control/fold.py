@@ -18,7 +18,7 @@ from sidecar.control.ledger import DETAILS, LANES, NOW, Entry, Ledger
 from sidecar.control.metrics.counts import Counter, Delta
 from sidecar.control.metrics.state import Counts
 from sidecar.control.spools import Chunk, Spools
-from sidecar.control.sums import Pairs, Sums, decode_all
+from sidecar.control.sums import Sums
 from sidecar.control.work import Planner, Work
 from sidecar.store.client import StoreUnavailable
 from sidecar.store.names import SHARDS
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Observer(Protocol):
     """Sees every stretch of events once, as soon as it is read."""
 
-    def observe(self, spool_id: str, events: Pairs, sums: Sums) -> None:
+    def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
         """Take in what a stretch of a spool holds."""
 
     def retire(self, spool_id: str) -> None:
@@ -41,8 +41,8 @@ class Observer(Protocol):
 class _Stretch:
     """A chunk's events beyond an offset, summed; what is made of the sums is made once."""
 
-    def __init__(self, events: Pairs, sums: Sums, counts: Delta, planner: Planner) -> None:
-        self.events = events
+    def __init__(self, records: list[bytes], sums: Sums, counts: Delta, planner: Planner) -> None:
+        self.records = records
         self.sums = sums
         self.counts = counts
         self._planner = planner
@@ -70,7 +70,7 @@ class Fold:
         planner: Planner,
         guard: Callable[[], Awaitable[None]],
         observers: Sequence[Observer] = (),
-        redact: Callable[[Pairs], Pairs] = lambda pairs: pairs,
+        redact: Callable[[list[bytes]], list[bytes]] = lambda records: records,
     ) -> None:
         self._spools = spools
         self._ledger = ledger
@@ -207,7 +207,7 @@ class Fold:
             if after == newest:
                 self._counts.observe(stretch.sums)
                 for observer in self._observers:
-                    observer.observe(chunk.spool_id, stretch.events, stretch.sums)
+                    observer.observe(chunk.spool_id, stretch.records, stretch.sums)
             for shard in shards:
                 cursor.counted[shard] = chunk.end
 
@@ -224,13 +224,13 @@ class Fold:
         if not alike:
             return chunk, None
         sums = Sums()
-        sums.add(self._redact(decode_all(chunk.records)))
+        sums.add(chunk.records, self._redact(chunk.records))
         for _ in range(DETAIL_CHUNKS - 1):
             await asyncio.sleep(0)
             more = self._spools.read(spool_id, chunk.end)
             if not more.records:
                 break
-            sums.add(self._redact(decode_all(more.records)))
+            sums.add(more.records, self._redact(more.records))
             chunk = Chunk(spool_id, chunk.start, more.end, [], [])
         return chunk, _Stretch([], sums, {}, self._planner)
 
@@ -249,8 +249,8 @@ class Fold:
         place = (chunk.spool_id, chunk.start, chunk.end, max(after, chunk.start))
         stretch = self._stretches.get(place)
         if stretch is None:
-            events = self._redact(decode_all(chunk.after(after)))
+            records = chunk.after(after)
             sums = Sums()
-            sums.add(events)
-            stretch = self._stretches[place] = _Stretch(events, sums, self._counter.delta(sums), self._planner)
+            sums.add(records, self._redact(records))
+            stretch = self._stretches[place] = _Stretch(records, sums, self._counter.delta(sums), self._planner)
         return stretch

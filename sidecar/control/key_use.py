@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.networks import Networks
-from sidecar.control.sums import Pairs, Sums
+from sidecar.control.sums import Sums
 
 
 class KeyUse:
@@ -14,11 +14,11 @@ class KeyUse:
         self._keys = keys
         self._networks = networks
 
-    def observe(self, spool_id: str, events: Pairs, sums: Sums) -> None:
+    def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
         """Take the rows in."""
-        del spool_id, events
+        del spool_id, records
         for row in sums.rows:
-            key_id = row.sample.key_id
+            key_id = row.traits.key_id
             if key_id:
                 self._keys.used(key_id, row.last)
                 counted, second = key_id in self._keys.records, int(row.last)

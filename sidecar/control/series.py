@@ -20,7 +20,7 @@ from sidecar.control.metrics.bounded import Bounded
 from sidecar.control.metrics.counts import GLOBAL_SHARD
 from sidecar.control.nested import packed
 from sidecar.control.sums import Row, Sums
-from sidecar.events.record import NO_TOKENS, Request
+from sidecar.events.record import NO_TOKENS, Request, Traits
 from sidecar.store import names
 
 ALL = "_all"
@@ -183,22 +183,22 @@ class SeriesBuilder:
     def _found(self, sums: Sums) -> Iterator[tuple[int, str, int, str, Values]]:
         """Shard, key, time, parts, and what is to be added there."""
         for row in sums.rows:
-            event = row.sample
-            if event.key_id:
+            traits = row.traits
+            if traits.key_id:
                 # Asked for twice, by minutes and by hours.
                 cell = row.cell
                 if cell is None:
-                    cell = row.cell = (self._parts(event), _values(row))
-                yield row.shard, event.key_id, int(event.time), cell[0], cell[1]
+                    cell = row.cell = (self._parts(traits), _values(row))
+                yield row.shard, traits.key_id, int(row.first), cell[0], cell[1]
         for interim in sums.interim:
             if interim.key_id:
                 values: Values = [0, 0.0, interim.bytes_in, interim.bytes_out]
                 yield names.shard_of(interim.key_id), interim.key_id, int(interim.time), _TOTAL, values
 
-    def _parts(self, event: Request) -> str:
-        model = event.model_served or event.model
-        name = self._models.name(model, proven=event.outcome == "ok") if model else ""
-        return _joined(name, event.route, event.outcome, event.reason)
+    def _parts(self, traits: Traits) -> str:
+        model = traits.model_served or traits.model
+        name = self._models.name(model, proven=traits.outcome == "ok") if model else ""
+        return _joined(name, traits.route, traits.outcome, traits.reason)
 
 
 @lru_cache(maxsize=10_000)
@@ -227,7 +227,7 @@ def add_to(cells: dict[str, Values], name: str, values: Values) -> None:
 
 
 def _values(row: Row) -> Values:
-    outcome = row.sample.outcome
+    outcome = row.traits.outcome
     if row.output and outcome == "ok" and not (row.credits or row.images or row.cached_input or row.cache_creation):
         # Most requests have none of what comes after the tokens.
         return [row.requests, row.duration, row.bytes_in, row.bytes_out, row.input, row.output]

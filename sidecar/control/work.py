@@ -12,7 +12,6 @@ from sidecar.control.metrics.counts import Delta, Fields
 from sidecar.control.nested import packed
 from sidecar.control.series import DAY, SeriesBuilder, Sum
 from sidecar.control.sums import Block, Row, Sums
-from sidecar.events.record import Request
 from sidecar.store import names
 from sidecar.store.client import Argument
 
@@ -57,7 +56,7 @@ class Planner:
             if row.quota:
                 _settle(_work(works, row.shard), row)
             block = row.block
-            block.mask |= key_mask(row.sample.key_id)
+            block.mask |= key_mask(row.traits.key_id)
             block.first = min(block.first or row.first, row.first)
             block.last = max(block.last, row.last)
         for (shard, _), block in sums.blocks.items():
@@ -71,7 +70,7 @@ class Planner:
         uses: dict[int, dict[str, dict[str, list[Any]]]] = {}
         active: dict[tuple[int, int], dict[str, int]] = {}
         for row in sums.rows:
-            key_id = row.sample.key_id
+            key_id = row.traits.key_id
             if not key_id or not row.requests:
                 continue
             shard = row.shard
@@ -97,9 +96,9 @@ class Planner:
 
     def _use(self, use: dict[str, list[Any]], row: Row) -> None:
         last = row.last
-        secret = use.get(row.sample.secret_id)
+        secret = use.get(row.traits.secret_id)
         if secret is None:
-            secret = use[row.sample.secret_id] = [last, 0, [], []]
+            secret = use[row.traits.secret_id] = [last, 0, [], []]
         elif last > secret[0]:
             secret[0] = last
         secret[1] += row.requests
@@ -121,13 +120,8 @@ def _add_sums(works: dict[int, Work], series: list[tuple[int, Sum]]) -> None:
 
 
 def _settle(work: Work, row: Row) -> None:
-    key_id = row.sample.key_id
-    pairs = [(event.quota_period, _total(event)) for event in row.quota]
-    work.step("quota", pairs, names.limit(key_id, "holds"), names.limit(key_id, "counts"))
-
-
-def _total(event: Request) -> int:
-    return event.tokens.input + event.tokens.output
+    key_id = row.traits.key_id
+    work.step("quota", row.quota, names.limit(key_id, "holds"), names.limit(key_id, "counts"))
 
 
 def _latest(use: dict[str, list[Any]]) -> float:

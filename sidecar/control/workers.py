@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sidecar.control.sums import Pairs, Sums
+from sidecar.control.sums import Sums
 from sidecar.events.record import WorkerState
 
 FRESH = 3.0
@@ -21,9 +21,9 @@ class Workers:
         self._states: dict[str, WorkerState] = {}
         self._retired: dict[str, int] = {}
 
-    def observe(self, spool_id: str, events: Pairs, sums: Sums) -> None:
+    def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
         """Take the latest state in."""
-        del events
+        del records
         if sums.states:
             self._states[spool_id] = sums.states[-1]
 

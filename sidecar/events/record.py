@@ -2,9 +2,9 @@
 
 One kind is the control process's own: what the hub's ledger says of a call beyond what its answer said.
 
-Records are MessagePack arrays. Fields are only ever appended, each with a default: an older reader
-ignores what it does not know, a newer one fills in what is missing, so replicas of two versions can
-share a store.
+Fields are only ever appended, each with a default: an older reader ignores what it does not know, a
+newer one fills in what is missing, so replicas of two versions can share a store. How events become
+bytes is said in `wire.py`.
 """
 
 from __future__ import annotations
@@ -91,6 +91,45 @@ class Request(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="r"):
     version: int = VERSION
 
 
+class Traits(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What requests of one application mostly have in common: those fields of a Request that are neither figures nor ids."""
+
+    key_id: str
+    secret_id: str
+    outcome: str
+    reason: str
+    status: int
+    hub_status: int
+    method: str
+    route: str
+    path: str
+    model: str
+    model_served: str
+    client: str
+    agent: str
+    streaming: bool
+    ending: str
+    usage_source: str
+    shadow: str
+    secret_state: str
+    quota_period: str
+    error: str
+    version: int = VERSION
+
+
+def traits_of(request: Request) -> Traits:
+    """The traits of one request."""
+    return Traits(*[getattr(request, name) for name in Traits.__struct_fields__])
+
+
+class Ids(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What no two requests have in common."""
+
+    request_id: str
+    trace_id: str
+    span_id: str
+
+
 class Reconciled(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="l"):
     """What the hub's ledger has for a call beyond what the call's own record says; at most one for each call.
 
@@ -128,9 +167,3 @@ class WorkerState(msgspec.Struct, array_like=True, frozen=True, tag="w"):
 
 
 Event = Request | Interim | Reconciled | WorkerState
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Event)
-
-encode = _encoder.encode
-decode = _decoder.decode

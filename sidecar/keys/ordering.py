@@ -106,6 +106,7 @@ class ByUse:
         self._store = store
 
     async def read(self, after: Position | None) -> list[Position]:
+        """The next positions behind `after`."""
         found: list[Position] = []
         ends: list[Position] = []
         """Where shards stopped that may have more."""
@@ -133,6 +134,7 @@ class ByUse:
         return sorted((position for position in found if sure is None or position >= sure), reverse=True)[:STEP]
 
     def of(self, key: Key) -> Position | None:
+        """Only the store knows."""
         del key
         return None
 

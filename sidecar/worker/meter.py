@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from sidecar.events.record import NO_TOKENS, Interim, Request, Tokens, encode
+from msgspec.structs import astuple
+
+from sidecar.events.record import NO_TOKENS, VERSION, Interim, Tokens
+from sidecar.events.wire import encode, joined
 from sidecar.redaction import without_secrets
 from sidecar.refusals import Outcome, Refusal
 
@@ -83,15 +86,17 @@ class Meter:
         if record.finished:
             return
         record.finished = True
-        event = Request(
-            self._wall_clock(), record.request_id, record.key_id, record.secret_id, record.outcome, record.reason, record.status,
-            record.hub_status, record.method, record.route, without_secrets(record.path), without_secrets(record.model, LONGEST_MODEL),
+        traits = (
+            record.key_id, record.secret_id, record.outcome, record.reason, record.status, record.hub_status, record.method, record.route,
+            without_secrets(record.path), without_secrets(record.model, LONGEST_MODEL),
             without_secrets(record.model_served, LONGEST_MODEL), record.client, record.agent, record.streaming, record.ending,
-            self._loop_clock() - record.started, record.auth, record.queue, record.first_byte, record.hub_time, record.bytes_in,
-            record.bytes_out, record.tokens, record.usage_source, record.interim_in, record.interim_out, record.shadow,
-            record.trace_id, record.span_id, record.secret_state, record.quota_period, record.error,
+            record.usage_source, record.shadow, record.secret_state, record.quota_period, record.error, VERSION,
         )  # fmt: skip
-        self._spool.append(encode(event))
+        figures = (
+            self._wall_clock(), self._loop_clock() - record.started, record.auth, record.queue, record.first_byte, record.hub_time,
+            record.bytes_in, record.bytes_out, *astuple(record.tokens), record.interim_in, record.interim_out,
+        )  # fmt: skip
+        self._spool.append(joined(figures, traits, (record.request_id, record.trace_id, record.span_id)))
 
     def progress(self, record: Record) -> None:
         """Write an interim event when a stream has run for another minute; cheap to call on every piece."""

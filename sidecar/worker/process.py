@@ -18,8 +18,9 @@ from pathlib import Path
 import uvloop
 
 from sidecar import collector
-from sidecar.events.record import WorkerState, encode
+from sidecar.events.record import WorkerState
 from sidecar.events.spool import SpoolWriter
+from sidecar.events.wire import encode
 from sidecar.hubs.load import load_profile
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.cache import KeyCache

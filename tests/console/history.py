@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 
 from sidecar.control.console.spans import DAY, HOUR
-from sidecar.events.record import Request, Tokens, encode
+from sidecar.events.record import Request, Tokens
 from sidecar.events.spool import SpoolWriter
+from sidecar.events.wire import encode
 from tests.support.sidecar import Sidecar, wait_until
 
 DAYS = 35

@@ -7,7 +7,8 @@ import threading
 from sidecar.control.access_log import AccessLog, line
 from sidecar.control.addresses import Addresses
 from sidecar.control.sums import Sums
-from sidecar.events.record import Request, encode
+from sidecar.events.record import Request
+from sidecar.events.wire import encode
 from sidecar.keys.token import generate
 from tests.control.support.events import denied, key_id, request, state
 
@@ -17,7 +18,7 @@ FULL = Addresses("full", b"salt")
 def log_of(*events: Request, sample: float = 1.0, addresses: Addresses = FULL) -> list[dict[str, object]]:
     stream = io.BytesIO()
     log = AccessLog(stream, sample=sample, client=addresses.client, network=addresses.network)
-    log.observe("s", [(event, encode(event)) for event in (*events, state())], Sums())
+    log.observe("s", [encode(event) for event in (*events, state())], Sums())
     log.close()
     return [json.loads(text) for text in stream.getvalue().splitlines()]
 
@@ -59,8 +60,7 @@ def test_a_reader_that_never_reads_costs_lines_and_no_time() -> None:
             return 0
 
     log = AccessLog(Stuck(), sample=1.0, client=FULL.client, network=FULL.network)
-    event = request()
-    log.observe("s", [(event, b"")] * 11_000, Sums())
+    log.observe("s", [encode(request())] * 11_000, Sums())
     assert 990 <= log.dropped <= 1000
     gate.set()
     log.close()
@@ -70,6 +70,6 @@ def test_a_closed_reader_is_survived() -> None:
     stream = io.BytesIO()
     log = AccessLog(stream, sample=1.0, client=FULL.client, network=FULL.network)
     stream.close()
-    log.observe("s", [(request(), b"")] * 3, Sums())
+    log.observe("s", [encode(request())] * 3, Sums())
     log.close()
     assert log.dropped == 3

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 from sidecar.control.kept import MOST_ROWS, Kept, Stretch
-from sidecar.control.sums import Pairs, Sums
-from tests.control.support.events import key_id, request
+from tests.control.support.events import key_id, request, sums_of
 
 
 def stretch(start: int, end: int, keys: int = 1) -> Stretch:
-    sums = Sums()
-    pairs: Pairs = [(request(key_id(number)), b"") for number in range(keys)]
-    sums.add(pairs)
-    return Stretch(start, end, sums)
+    return Stretch(start, end, sums_of(*(request(key_id(number)) for number in range(keys))))
 
 
 def test_what_follows_comes_as_one() -> None:

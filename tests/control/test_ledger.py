@@ -8,13 +8,12 @@ from collections import defaultdict
 
 from sidecar.control.ledger import NOW, Entry, Ledger
 from sidecar.control.series import DAY, SeriesBuilder
-from sidecar.control.sums import Sums
 from sidecar.control.work import Planner
-from sidecar.events.record import Request, encode
+from sidecar.events.record import Request
 from sidecar.keys.use import read_uses
 from sidecar.store import names
 from sidecar.store.client import Store
-from tests.control.support.events import key_id, request
+from tests.control.support.events import key_id, request, sums_of
 from tests.control.support.folding import RETENTION
 
 SHARD = 5
@@ -26,8 +25,7 @@ KEYS = [key for key in map(key_id, range(40_000)) if names.shard_of(key) == SHAR
 
 async def apply(store: Store, position: int, events: list[Request]) -> None:
     """Bring `events`, all of one shard, into the store as the stretch behind `position`."""
-    sums = Sums()
-    sums.add([(event, encode(event)) for event in events])
+    sums = sums_of(*events)
     planner = Planner(SeriesBuilder(RETENTION), network=lambda client: client, active_for=RETENTION.hours)
     work = planner.details(sums)[SHARD]
     end = position + 1

@@ -13,8 +13,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from sidecar.events.record import encode
 from sidecar.events.spool import SpoolWriter
+from sidecar.events.wire import encode
 from sidecar.settings.load import load, to_bytes
 from tests.control.support.events import denied, request, state
 from tests.support.ports import free_port

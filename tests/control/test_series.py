@@ -15,21 +15,14 @@ from hypothesis import strategies as st
 
 from sidecar.control.metrics.counts import GLOBAL_SHARD
 from sidecar.control.series import ALL, DAY, DIMENSIONS, HOUR, MEASURES, SeriesBuilder, Sum, added, summed, values_of
-from sidecar.control.sums import Sums
-from sidecar.events.record import Event, Interim, Reconciled, Tokens, encode
+from sidecar.events.record import Interim, Reconciled, Tokens
 from sidecar.refusals import Outcome
 from sidecar.store import names
 from sidecar.store.client import Store
-from tests.control.support.events import key_id, request
+from tests.control.support.events import key_id, request, sums_of
 from tests.control.support.folding import RETENTION, Folding, write, writer
 
 NOON = 20_000 * DAY + 12 * HOUR
-
-
-def sums_of(*events: Event) -> Sums:
-    sums = Sums()
-    sums.add([(event, encode(event)) for event in events])
-    return sums
 
 
 def cells(made: list[tuple[int, Sum]], shard: int, field: str) -> dict[str, list[float]]:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import random
 
+import msgspec
+
 from sidecar.control.metrics.buckets import DURATION
-from sidecar.control.sums import Sums, decode_all
-from sidecar.events.record import NO_TOKENS, Reconciled, Request, Tokens, encode
-from tests.control.support.events import key_id, request, state
+from sidecar.control.sums import Sums
+from sidecar.events.record import NO_TOKENS, Reconciled, Request, Tokens, Traits
+from sidecar.events.wire import HEAD_SIZE, encode
+from tests.control.support.events import key_id, request, state, sums_of
 
 
 def some(count: int) -> list[Request]:
@@ -26,8 +29,7 @@ def some(count: int) -> list[Request]:
 
 def test_rows_hold_all_that_was_there() -> None:
     events = some(500)
-    sums = Sums()
-    sums.add([(event, encode(event)) for event in events])
+    sums = sums_of(*events)
     rows = list(sums.rows)
     assert len(rows) < 50
     assert sum(row.requests for row in rows) == 500
@@ -37,15 +39,14 @@ def test_rows_hold_all_that_was_there() -> None:
     assert sorted(record for block in sums.blocks.values() for record in block.records) == sorted(map(encode, events))
     assert sum(len(row.quota) for row in rows) == sum(bool(event.quota_period) for event in events)
     for row in rows:
-        alike = [event for event in events if _like(event) == _like(row.sample)]
+        alike = [event for event in events if _like(event, event.time) == _like(row.traits, row.first)]
         assert row.requests == len(alike)
         assert (row.first, row.last) == (min(event.time for event in alike), max(event.time for event in alike))
 
 
 def test_histograms_count_each_request_once() -> None:
     events = some(300)
-    sums = Sums()
-    sums.add([(event, b"") for event in events])
+    sums = sums_of(*events)
     total = [0] * (len(DURATION) + 1)
     for _, latency in sums.latencies:
         total = [one + other for one, other in zip(total, latency.total, strict=True)]
@@ -55,19 +56,40 @@ def test_histograms_count_each_request_once() -> None:
 
 
 def test_a_refused_request_settles_its_quota_too() -> None:
-    sums = Sums()
-    sums.add([(request(key_id(1), hub_status=0, quota_period="2026-11/r/5"), b"")])
-    assert [event.quota_period for row in sums.rows for event in row.quota] == ["2026-11/r/5"]
+    sums = sums_of(request(key_id(1), hub_status=0, quota_period="2026-11/r/5", tokens=Tokens(3, 4)))
+    assert [settled for row in sums.rows for settled in row.quota] == [("2026-11/r/5", 7)]
 
 
 def test_what_cannot_be_read_is_passed_over() -> None:
-    events = [request(), state()]
-    records = [encode(events[0]), b"\xc1", b"", encode(events[1]), b"\x92\xa1z\x01"]
-    assert [event for event, _ in decode_all(records)] == events
+    good = encode(request())
+    untold = bytearray(good)
+    untold[HEAD_SIZE] = 0xC1
+    sums = Sums()
+    sums.add([good, b"\xc1", b"", bytes(untold), encode(state()), b"\x92\xa1z\x01", good[:HEAD_SIZE], good])
+    assert [row.requests for row in sums.rows] == [2]
+    assert len(sums.states) == 1
 
 
-def _like(event: Request) -> tuple[object, ...]:
-    return (event.time // 60, event.key_id, event.outcome)
+def test_a_request_that_an_earlier_version_wrote_is_counted() -> None:
+    event = request(key_id(1), tokens=Tokens(3, 4))
+    sums = Sums()
+    older = msgspec.msgpack.encode(event)
+    sums.add([older, encode(event)])
+    (row,) = sums.rows
+    assert (row.requests, row.input, row.output) == (2, 6, 8)
+    assert [record for block in sums.blocks.values() for record in block.records] == [older, encode(event)]
+
+
+def test_the_call_log_gets_what_is_kept_of_a_record() -> None:
+    events = [request(key_id(1)), request(key_id(2))]
+    sums = Sums()
+    sums.add([encode(event) for event in events], [b"one", b"two"])
+    assert sorted(record for block in sums.blocks.values() for record in block.records) == [b"one", b"two"]
+    assert {row.traits.key_id for row in sums.rows} == {key_id(1), key_id(2)}
+
+
+def _like(traits: Request | Traits, time: float) -> tuple[object, ...]:
+    return (time // 60, traits.key_id, traits.outcome)
 
 
 def test_what_the_ledger_adds_makes_a_row_of_its_own_in_the_calls_minute() -> None:
@@ -75,8 +97,7 @@ def test_what_the_ledger_adds_makes_a_row_of_its_own_in_the_calls_minute() -> No
     call = request(key, tokens=NO_TOKENS, usage_source="none", quota_period="2026-11-24/x/5")
     partial = request(key, tokens=Tokens(1), usage_source="partial")
     added = [Reconciled(call.time + 600, call, Tokens(7, 8, 1, 2, 0.5, 3)), Reconciled(call.time + 600, partial, Tokens(0, 4))]
-    sums = Sums()
-    sums.add([(event, encode(event)) for event in (call, partial, *added)])
+    sums = sums_of(call, partial, *added)
     rows = [row for row in sums.rows if row.reconciled]
     assert sum(row.requests for row in sums.rows) == 2 and not any(row.requests for row in rows)
     assert [(row.reconciled, row.input, row.output, row.images, row.credits, row.bytes_in, row.duration) for row in rows] == [
@@ -84,7 +105,7 @@ def test_what_the_ledger_adds_makes_a_row_of_its_own_in_the_calls_minute() -> No
         (1, 0, 4, 0, 0, 0, 0),
     ]
     assert {int(row.first) // 60 for row in rows} <= {int(call.time) // 60, int(partial.time) // 60}
-    assert [(event.quota_period, event.tokens) for event in rows[0].quota] == [(call.quota_period, added[0].tokens)]
+    assert rows[0].quota == [(call.quota_period, 15)]
     assert len({id(latency) for _, latency in sums.latencies}) == 1
     ((_, latency),) = sums.latencies
     assert sum(latency.total) == sum(latency.first_byte) == 2, "times are those of the calls alone"

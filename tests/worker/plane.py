@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from sidecar.events.record import Event, Request, decode
+from sidecar.events.record import Event, Request
+from sidecar.events.wire import decode
 from sidecar.hubs.load import load_profile
 from sidecar.keys.cache import MISS, Answer
 from sidecar.keys.reader import Found

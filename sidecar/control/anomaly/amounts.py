@@ -36,15 +36,15 @@ class Amount:
 
 
 def _served(row: Row) -> int:
-    return row.requests if row.sample.outcome in SERVED_OUTCOMES else 0
+    return row.requests if row.traits.outcome in SERVED_OUTCOMES else 0
 
 
 def _refused(row: Row) -> int:
-    return row.requests if row.sample.outcome in REFUSED_OUTCOMES else 0
+    return row.requests if row.traits.outcome in REFUSED_OUTCOMES else 0
 
 
 def _tokens(row: Row) -> int:
-    return row.input + row.output if row.sample.outcome in SERVED_OUTCOMES else 0
+    return row.input + row.output if row.traits.outcome in SERVED_OUTCOMES else 0
 
 
 SUMMED = (

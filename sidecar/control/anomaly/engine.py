@@ -21,7 +21,7 @@ from sidecar.control.anomaly.replicas import Replicas
 from sidecar.control.anomaly.responder import Responder
 from sidecar.control.anomaly.signals import BY_NAME, LEVELS, TABLE, Level, level
 from sidecar.control.anomaly.storage import Storage
-from sidecar.control.sums import Pairs, Sums
+from sidecar.control.sums import Sums
 from sidecar.keys.record import Key
 from sidecar.settings import declaration
 from sidecar.store.client import StoreNotAdopted, StoreUnavailable
@@ -87,9 +87,9 @@ class Engine:
         self._known_active: dict[str, frozenset[str]] = {}
         self._raised: dict[tuple[str, str], int] = {}
 
-    def observe(self, spool_id: str, events: Pairs, sums: Sums) -> None:
+    def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
         """Take in a stretch of events."""
-        del spool_id, events
+        del spool_id, records
         count = self.observer.sums.count
         for row in sums.rows:
             count(row)

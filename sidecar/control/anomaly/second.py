@@ -65,12 +65,12 @@ class SecondSums:
         if not row.requests:
             # What the hub's ledger adds to calls of some time ago tells nothing about this second.
             return
-        sample = row.sample
+        traits = row.traits
         time = int(row.last)
-        known = self._sums.get(sample.key_id)
+        known = self._sums.get(traits.key_id)
         if known is None:
-            sums = Second(sample.key_id, time, callers={}, refusals={})
-            self._sums[sample.key_id] = (time, sums)
+            sums = Second(traits.key_id, time, callers={}, refusals={})
+            self._sums[traits.key_id] = (time, sums)
         else:
             sums = known[1]
             if time > sums.time:
@@ -78,14 +78,14 @@ class SecondSums:
         amounts = sums.amounts
         for place, read in _READ:
             amounts[place] += read(row)
-        if sample.outcome in SERVED_OUTCOMES:
+        if traits.outcome in SERVED_OUTCOMES:
             callers = sums.callers
             for (client, agent), requests in row.callers.items():
-                caller = (client, agent, sample.model, sample.route)
+                caller = (client, agent, traits.model, traits.route)
                 callers[caller] = callers.get(caller, 0) + requests
-        elif sample.outcome in REFUSED_OUTCOMES:
+        elif traits.outcome in REFUSED_OUTCOMES:
             for (client, _), requests in row.callers.items():
-                refusal = (client, sample.reason, sample.model)
+                refusal = (client, traits.reason, traits.model)
                 sums.refusals[refusal] = sums.refusals.get(refusal, 0) + requests
 
     def add(self, second: Second) -> None:

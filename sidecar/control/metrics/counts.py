@@ -44,7 +44,7 @@ class Counter:
         delta: Delta = {}
         self._learn(sums)
         for row in sums.rows:
-            key_id = row.sample.key_id
+            key_id = row.traits.key_id
             if key_id:
                 _count_key(_field(delta, row.shard, KEY_FIELD + self.label(key_id)), row)
             else:
@@ -59,14 +59,14 @@ class Counter:
     def _learn(self, sums: Sums) -> None:
         """Models get their names first, so that the order within a stretch does not matter."""
         for row in sums.rows:
-            if row.sample.outcome == "ok":
-                self._models.name(row.sample.model_served or row.sample.model)
+            if row.traits.outcome == "ok":
+                self._models.name(row.traits.model_served or row.traits.model)
 
     def _count_model(self, delta: Delta, row: Row) -> None:
-        event = row.sample
-        model = event.model_served or event.model
+        traits = row.traits
+        model = traits.model_served or traits.model
         if model and row.requests:
-            name = _joined(self._models.name(model, proven=event.outcome == "ok"), event.outcome)
+            name = _joined(self._models.name(model, proven=traits.outcome == "ok"), traits.outcome)
             _increase(_field(delta, GLOBAL_SHARD, "models"), name, row.requests)
 
     def _count_latency(self, delta: Delta, like: tuple[Any, ...], latency: Latency) -> None:
@@ -92,7 +92,7 @@ class Counter:
 
 
 def _count_key(field: Nested, row: Row) -> None:
-    event = row.sample
+    traits = row.traits
     if row.input or row.output or row.cached_input or row.cache_creation:
         _add_list(field, "t", [row.input, row.output, row.cached_input, row.cache_creation])
     requests = row.requests
@@ -101,13 +101,13 @@ def _count_key(field: Nested, row: Row) -> None:
         return
     _add_list(field, "b", [row.bytes_in, row.bytes_out])
     _add_list(field, "d", [row.duration, requests])
-    _increase_in(field, "r", _joined(event.outcome, event.reason), requests)
-    if event.usage_source == "none" and event.model and event.outcome == "ok":
+    _increase_in(field, "r", _joined(traits.outcome, traits.reason), requests)
+    if traits.usage_source == "none" and traits.model and traits.outcome == "ok":
         _increase(field, "u", requests)
-    if event.secret_state:
-        _increase_in(field, "s", event.secret_state, requests)
-    if event.shadow:
-        _increase_in(field, "h", event.shadow, requests)
+    if traits.secret_state:
+        _increase_in(field, "s", traits.secret_state, requests)
+    if traits.shadow:
+        _increase_in(field, "h", traits.shadow, requests)
 
 
 @lru_cache(maxsize=1000)
@@ -117,11 +117,11 @@ def _joined(one: str, other: str) -> str:
 
 
 def _count_unkeyed(delta: Delta, row: Row) -> None:
-    event = row.sample
-    if event.outcome in _UNKEYED_OUTCOMES:
-        _increase(_field(delta, GLOBAL_SHARD, "failures"), event.reason, row.requests)
-    if event.shadow:
-        _increase(_field(delta, GLOBAL_SHARD, "shadow"), event.shadow, row.requests)
+    traits = row.traits
+    if traits.outcome in _UNKEYED_OUTCOMES:
+        _increase(_field(delta, GLOBAL_SHARD, "failures"), traits.reason, row.requests)
+    if traits.shadow:
+        _increase(_field(delta, GLOBAL_SHARD, "shadow"), traits.shadow, row.requests)
 
 
 def _field(delta: Delta, shard: int, name: str) -> Nested:

@@ -12,8 +12,13 @@ from sidecar.control.metrics.counts import KEY_FIELD, SEPARATOR, Delta
 from sidecar.control.metrics.text import Exemplar
 from sidecar.control.nested import Nested, add
 from sidecar.control.sums import Sums
+from sidecar.events.wire import decode_ids
 
-Exemplars = dict[tuple[tuple[str, ...], int], Exemplar]
+_Place = tuple[tuple[str, ...], int]
+"""Label values, and a bucket's index."""
+Exemplars = dict[_Place, Exemplar]
+_Examples = dict[_Place, tuple[bytes, float, float]]
+"""Packed ids, value and time of the latest request in each place."""
 
 
 class Counts:
@@ -50,15 +55,20 @@ class Counts:
 
     def observe(self, sums: Sums) -> None:
         """Keep what is not a sum: exemplars, and the lags that workers report."""
+        durations: _Examples = {}
+        first_bytes: _Examples = {}
         for row in sums.rows:
-            event = row.sample
-            if event.trace_id:
-                labels: tuple[str, ...] = (event.route, event.method, f"{event.status // 100}xx")
-                bucket = bisect_left(DURATION, event.total)
-                self.duration_exemplars[labels, bucket] = Exemplar(event.trace_id, event.total, event.time)
-                if event.hub_status:
-                    labels, bucket = (event.route, "true" if event.streaming else "false"), bisect_left(FIRST_BYTE, event.first_byte)
-                    self.first_byte_exemplars[labels, bucket] = Exemplar(event.trace_id, event.first_byte, event.time)
+            ids, time, total, first_byte = row.example
+            if not ids:
+                continue
+            traits = row.traits
+            labels: tuple[str, ...] = (traits.route, traits.method, f"{traits.status // 100}xx")
+            durations[labels, bisect_left(DURATION, total)] = (ids, total, time)
+            if traits.hub_status:
+                labels = (traits.route, "true" if traits.streaming else "false")
+                first_bytes[labels, bisect_left(FIRST_BYTE, first_byte)] = (ids, first_byte, time)
+        _keep(durations, self.duration_exemplars)
+        _keep(first_bytes, self.first_byte_exemplars)
         for state in sums.states:
             for lag in state.revocation_lags:
                 self.revocation[bisect_left(PROPAGATION, lag)] += 1
@@ -67,3 +77,13 @@ class Counts:
     def family(self, name: str) -> list[tuple[tuple[str, ...], list[float]]]:
         """A histogram family's series by label values."""
         return [(tuple(labels.split(SEPARATOR)), counts) for labels, counts in self.families.get(name, {}).items()]
+
+
+def _keep(examples: _Examples, exemplars: Exemplars) -> None:
+    for place, (ids, value, time) in examples.items():
+        try:
+            trace_id = decode_ids(ids).trace_id
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+        if trace_id:
+            exemplars[place] = Exemplar(trace_id, value, time)

@@ -13,8 +13,9 @@ from sidecar.control.calls import Wanted
 from sidecar.control.reconcile.hub_ledger import LedgerUnavailable, Listing
 from sidecar.control.reconcile.journal import Journal
 from sidecar.control.reconcile.match import SLACK, by_request, drift, is_untold, missing, total
-from sidecar.control.sums import Pairs, Sums
-from sidecar.events.record import NO_TOKENS, Reconciled, Request, encode
+from sidecar.control.sums import Row, Sums
+from sidecar.events.record import NO_TOKENS, Reconciled, Request
+from sidecar.events.wire import decode_all, encode
 from sidecar.store.client import StoreUnavailable
 
 SETTLE = 5.0
@@ -86,15 +87,15 @@ class Reconciler:
         """How many calls wait for the ledger."""
         return len(self._journal.waiting)
 
-    def observe(self, spool_id: str, events: Pairs, sums: Sums) -> None:
+    def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
         """Remember the untold calls of a stretch."""
         del spool_id
-        if not any(self._may_be_untold(row.sample) for row in sums.rows):
+        if not any(self._may_hold_untold(row) for row in sums.rows):
             return
         oldest, journal = self._clock() - self._give_up, self._journal
         calls = [
             replace(event, client="", agent="")
-            for event, _ in events
+            for event in decode_all(records)
             if type(event) is Request
             and self._may_be_untold(event)
             and is_untold(event)
@@ -180,6 +181,10 @@ class Reconciler:
 
     def _may_be_untold(self, call: Request) -> bool:
         return bool(call.key_id) and call.route in self._routes and not (call.usage_source == "hub" and call.tokens.credits)
+
+    def _may_hold_untold(self, row: Row) -> bool:
+        traits = row.traits
+        return bool(traits.key_id) and traits.route in self._routes and not (traits.usage_source == "hub" and row.credits)
 
     def _complain(self, complaint: str) -> None:
         if complaint and not self.complaint:

@@ -9,9 +9,9 @@ from msgspec import structs
 
 from sidecar.control.anomaly.amounts import PLACES
 from sidecar.control.anomaly.second import NO_KEY, Second, SecondSums
-from sidecar.control.sums import Sums
-from sidecar.events.record import Request, Tokens, encode
+from sidecar.events.record import Request, Tokens
 from tests.control.anomaly.life import amounts, served
+from tests.control.support.events import sums_of
 
 OUTCOMES = ("ok", "denied", "rate_limited", "client_error", "hub_error", "client_closed", "sidecar_error")
 
@@ -36,9 +36,8 @@ REQUESTS = st.lists(
 
 
 def _counted(requests: Sequence[Request]) -> SecondSums:
-    sums, seconds = Sums(), SecondSums()
-    sums.add([(request, encode(request)) for request in requests])
-    for row in sums.rows:
+    seconds = SecondSums()
+    for row in sums_of(*requests).rows:
         seconds.count(row)
     return seconds
 
@@ -103,10 +102,8 @@ def test_what_another_version_sums_is_taken_as_far_as_it_is_known(places: int) -
 
 
 def test_calls_that_only_the_ledger_adds_to_are_not_traffic() -> None:
-    sums, seconds = Sums(), SecondSums()
-    request = _request("a", "ok", "x", "m")
-    sums.add([(request, encode(request))])
-    (row,) = sums.rows
+    seconds = SecondSums()
+    (row,) = sums_of(_request("a", "ok", "x", "m")).rows
     row.requests = 0
     seconds.count(row)
     assert len(seconds) == 0

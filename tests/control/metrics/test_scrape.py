@@ -14,11 +14,10 @@ from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.scrape import Gauges, Scrape
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import Networks
-from sidecar.control.sums import Sums
 from sidecar.control.workers import Workers
 from sidecar.events.record import Event, Tokens
 from sidecar.keys.record import Key
-from tests.control.support.events import denied, key_id, request, state
+from tests.control.support.events import denied, key_id, request, state, sums_of
 
 NOW = 1_700_000_000.0
 NASTY = 'a "quoted" \\ back\nslash ✓'
@@ -48,13 +47,11 @@ class Page:
         self.keys.put(Key(id=key_id(number), name=f"n{number}", created_at=NOW - 100, **changes), NOW)  # type: ignore[arg-type]
 
     def feed(self, *events: Event, spool: str = "s") -> None:
-        sums = Sums()
-        pairs = [(event, b"") for event in events]
-        sums.add(pairs)
+        sums = sums_of(*events)
         self.counts.apply(self.counter.delta(sums))
         self.counts.observe(sums)
-        self.workers.observe(spool, pairs, sums)
-        KeyUse(self.keys, self.networks).observe("s", pairs, sums)
+        self.workers.observe(spool, [], sums)
+        KeyUse(self.keys, self.networks).observe("s", [], sums)
 
     def text(self, *, openmetrics: bool = False) -> str:
         return self.scrape.render(NOW, openmetrics=openmetrics).decode()

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from sidecar.control.reconcile import journal as module
 from sidecar.control.reconcile.journal import Journal
-from sidecar.events.record import Reconciled, Request, Tokens, encode
+from sidecar.events.record import Reconciled, Request, Tokens
 from sidecar.events.spool import SpoolWriter, records, segments
+from sidecar.events.wire import encode
 from tests.control.support.events import key_id, request
 
 A = key_id(1)

@@ -6,7 +6,9 @@ import itertools
 import time
 from typing import Any
 
-from sidecar.events.record import Request, Tokens, WorkerState
+from sidecar.control.sums import Sums
+from sidecar.events.record import Event, Request, Tokens, WorkerState
+from sidecar.events.wire import encode
 
 _numbers = itertools.count()
 
@@ -71,3 +73,9 @@ def state(worker: int = 0, **changes: Any) -> WorkerState:
         "dropped": 0,
     }
     return WorkerState(**{**fields, **changes})
+
+
+def sums_of(*events: Event) -> Sums:
+    sums = Sums()
+    sums.add([encode(event) for event in events])
+    return sums

@@ -17,8 +17,9 @@ from sidecar.control.series import Retention, SeriesBuilder
 from sidecar.control.spools import Spools
 from sidecar.control.usage import Usage
 from sidecar.control.work import Planner
-from sidecar.events.record import Event, encode
+from sidecar.events.record import Event
 from sidecar.events.spool import SpoolWriter
+from sidecar.events.wire import encode
 from sidecar.store.client import Store
 
 RETENTION = Retention(minutes=14 * 86400, hours=400 * 86400)
