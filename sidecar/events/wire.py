@@ -48,22 +48,43 @@ def encode(event: Event) -> bytes:
         streaming, ending, total, auth, queue, first_byte, hub_time, bytes_in, bytes_out, tokens, usage_source, interim_in, interim_out,
         shadow, trace_id, span_id, secret_state, quota_period, error, version,
     ) = astuple(event)  # fmt: skip
-    figures = (time, total, auth, queue, first_byte, hub_time, bytes_in, bytes_out, *astuple(tokens), interim_in, interim_out)
     traits = (
         key_id, secret_id, outcome, reason, status, hub_status, method, route, path, model, model_served, client, agent,
         streaming, ending, usage_source, shadow, secret_state, quota_period, error, version,
     )  # fmt: skip
-    # A figure that no place is wide enough for must not cost the event.
-    return joined(figures, traits, (request_id, trace_id, span_id)) or _encode(event)
-
-
-def joined(figures: tuple[float, ...], traits: tuple[str | int, ...], ids: tuple[str, str, str]) -> bytes:
-    """The record of a request: its figures as Head ends with them, its Traits and its Ids; empty when one is too large for its place."""
-    shared = _encode(traits)
     try:
-        return HEAD.pack(MARK, HEAD_SIZE, len(shared), *figures) + shared + _encode(ids)
+        return joined(
+            traits, (request_id, trace_id, span_id), time, total, auth, queue, first_byte, hub_time,
+            bytes_in, bytes_out, tokens, interim_in, interim_out,
+        )  # fmt: skip
     except struct.error:
-        return b""
+        # A figure that no place is wide enough for must not cost the event.
+        return _encode(event)
+
+
+def joined(
+    traits: tuple[str | int, ...],
+    ids: tuple[str, str, str],
+    time: float,
+    total: float,
+    auth: float,
+    queue: float,
+    first_byte: float,
+    hub_time: float,
+    bytes_in: int,
+    bytes_out: int,
+    tokens: Tokens,
+    interim_in: int,
+    interim_out: int,
+) -> bytes:
+    """The record of a request from its Traits, its Ids and its figures; raises struct.error when one is too large for its place."""
+    shared = _encode(traits)
+    read, written, cached, created, credits, images = astuple(tokens)
+    head = HEAD.pack(
+        MARK, HEAD_SIZE, len(shared), time, total, auth, queue, first_byte, hub_time, bytes_in, bytes_out,
+        read, written, cached, created, credits, images, interim_in, interim_out,
+    )  # fmt: skip
+    return head + shared + _encode(ids)
 
 
 def decode(record: bytes) -> Event:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from msgspec.structs import astuple
-
 from sidecar.events.record import NO_TOKENS, VERSION, Interim, Tokens
 from sidecar.events.wire import encode, joined
 from sidecar.redaction import without_secrets
@@ -92,11 +90,12 @@ class Meter:
             without_secrets(record.model_served, LONGEST_MODEL), record.client, record.agent, record.streaming, record.ending,
             record.usage_source, record.shadow, record.secret_state, record.quota_period, record.error, VERSION,
         )  # fmt: skip
-        figures = (
-            self._wall_clock(), self._loop_clock() - record.started, record.auth, record.queue, record.first_byte, record.hub_time,
-            record.bytes_in, record.bytes_out, *astuple(record.tokens), record.interim_in, record.interim_out,
+        packed = joined(
+            traits, (record.request_id, record.trace_id, record.span_id), self._wall_clock(), self._loop_clock() - record.started,
+            record.auth, record.queue, record.first_byte, record.hub_time, record.bytes_in, record.bytes_out, record.tokens,
+            record.interim_in, record.interim_out,
         )  # fmt: skip
-        self._spool.append(joined(figures, traits, (record.request_id, record.trace_id, record.span_id)))
+        self._spool.append(packed)
 
     def progress(self, record: Record) -> None:
         """Write an interim event when a stream has run for another minute; cheap to call on every piece."""
