@@ -65,15 +65,16 @@ class _ByScore:
         self.of = place
 
     async def read(self, after: Position | None) -> list[Position]:
-        rank = 0 if after is None else int(await self._store.call("ZCOUNT", self._name, "-inf", f"({after.value!r}"))
+        # By score, not by rank: an entry that goes before it is read would have another take its rank and be missed.
+        low, count = "-inf" if after is None else repr(after.value), STEP
         while True:
-            entries = await self._store.call("ZRANGE", self._name, rank, rank + STEP - 1, "WITHSCORES")
+            entries = await self._store.call("ZRANGE", self._name, low, "+inf", "BYSCORE", "LIMIT", 0, count, "WITHSCORES")
             found = [Position(float(score), self._tie(member)) for member, score in entries]
             # Those that share the time of `after` come again; what is not behind it is passed over.
             fresh = [position for position in found if after is None or position > after]
-            if fresh or len(found) < STEP:
-                return fresh
-            rank += STEP
+            if fresh or len(found) < count:
+                return fresh[:STEP]
+            count *= 2
 
     def _tie(self, member: bytes) -> str:
         # A line of CREATED begins with the id; an entry of EXPIRES is creation and id.

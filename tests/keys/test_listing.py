@@ -6,14 +6,16 @@ import asyncio
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.keys import listing
-from sidecar.keys.index_entries import NAME, entries, fold
+from sidecar.keys.index_entries import CREATED, NAME, entries, fold
 from sidecar.keys.listing import Query, matcher, sieve
+from sidecar.keys.ordering import Order
 from sidecar.keys.record import Key, Secret, status
 from sidecar.store import names
 from sidecar.store.client import Store
@@ -34,7 +36,7 @@ async def every(keys: Keys, query: Query) -> list[Key]:
         found += page.keys
         if page.next_cursor is None:
             return found
-        query = Query(query.q, query.status, query.owner, query.limit, page.next_cursor)
+        query = replace(query, cursor=page.next_cursor)
     raise AssertionError("the pages do not end")
 
 
@@ -141,6 +143,40 @@ async def test_new_keys_do_not_shift_the_pages(keys: Keys) -> None:
     rest = await keys.repository.list(Query(limit=3, cursor=page.next_cursor))
     assert {key.id for key in (*page.keys, *rest.keys)} == {key.id for key in made}
     assert rest.next_cursor is None
+
+
+@pytest.mark.parametrize(("order", "at"), [("newest", 2), ("oldest", 3)])
+async def test_lines_that_go_meanwhile_do_not_shift_the_pages(
+    keys: Keys, store: Store, monkeypatch: pytest.MonkeyPatch, order: Order, at: int
+) -> None:
+    """Whoever changes a key has two lines in the set for a moment; keys that are enabled leave the set of the disabled."""
+    monkeypatch.setattr(listing, "FIRST_STEP", 2)
+    monkeypatch.setattr("sidecar.keys.ordering.STEP", 2)
+    made = []
+    for number in range(9):
+        keys.clock.now += 1
+        made.append((await keys.repository.create(shape(f"app-{number}", disabled=True))).key)
+    first, last = (made[-1], made[0]) if order == "newest" else (made[0], made[-1])
+    expected = [key.id for key in sorted(made, key=lambda key: key.created_at, reverse=order == "newest")]
+    call = store.call
+    reads = 0
+
+    async def called(*command: Any) -> Any:
+        nonlocal reads
+        if command[0] == "ZRANGE":
+            reads += 1
+            if reads == at:
+                await keys.repository.update(first.id, change(name="renamed"))
+                await keys.repository.enable(first.id)
+                await store.pipeline([("ZREM", CREATED, "stale")])
+        return await call(*command)
+
+    await call("ZADD", CREATED, first.created_at, "stale")
+    monkeypatch.setattr(store, "call", called)
+    found = [key.id for key in await every(keys, Query(status="disabled", limit=20, order=order))]
+    assert reads > at
+    assert last.id in found
+    assert [key_id for key_id in expected if key_id != first.id] == [key_id for key_id in found if key_id != first.id]
 
 
 async def test_a_page_of_a_rare_filter_is_bounded(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
