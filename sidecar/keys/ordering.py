@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
 
-from sidecar.keys.index_entries import CREATED, EXPIRES, NAME, SEPARATOR, expiry_entry, name_entry
+from sidecar.keys.index_entries import CREATED, EXPIRES, NAME, SEPARATOR, expiry_entry, fold, name_entry
 from sidecar.keys.reader import KeyReader
 from sidecar.keys.record import Key
 from sidecar.store import names
@@ -26,6 +27,10 @@ Order = Literal["newest", "oldest", "name", "expires_at", "last_used_at"]
 STEP = 100
 MOST_READ = 3000
 """Records that one page may read; a page may be short, even empty, and still have a next one."""
+
+
+LONGEST_NAME = 150
+"""Bytes of a name that a cursor holds, which has room for twice as many: JSON writes some with a backslash."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -195,14 +200,22 @@ class Ordered:
         last = read_cursor(order, cursor)
         if order != "name":
             return last
-        # A name may be too long for a cursor: its place is that of the key.
         key = await self._reader.get(last.key_id)
-        return Position(0.0, name_entry(key)) if key is not None else None
+        name, *mark, _ = last.tie.split(SEPARATOR) if SEPARATOR in last.tie else ("", "")
+        if key is None:
+            return Position(0.0, name) if name else None
+        # A cursor of an older version says nothing of the name.
+        if not mark or mark == [_mark(fold(key.name))]:
+            return Position(0.0, name_entry(key))
+        # It has another name by now: the page goes on behind its place of then, which is only known up to where the name
+        # was cut. So some may come again, but none is missed.
+        return Position(0.0, name if _may_be_cut(name) else name + SEPARATOR + expiry_entry(key))
 
 
 def write_cursor(order: Order, position: Position) -> str:
     """Where a page ended, as text for a URL."""
-    tie = position.key_id if order == "name" else position.tie
+    name, inside, _ = position.tie.partition(SEPARATOR)
+    tie = SEPARATOR.join((_cut(name), _mark(name), position.key_id)) if order == "name" and inside else position.tie
     return base64.urlsafe_b64encode(msgspec.json.encode((order, position.value, tie))).rstrip(b"=").decode()
 
 
@@ -216,6 +229,21 @@ def read_cursor(order: Order, text: str) -> Position:
     if made_for != order:
         raise ValueError("this cursor belongs to another order; begin again without one")
     return Position(value, tie)
+
+
+def _cut(name: str) -> str:
+    """As much of a name as a cursor has room for."""
+    return name.encode()[:LONGEST_NAME].decode(errors="ignore")
+
+
+def _mark(name: str) -> str:
+    """By which a name is recognised though it was cut."""
+    return f"{zlib.crc32(name.encode()):x}"
+
+
+def _may_be_cut(name: str) -> bool:
+    # Less than a character is missing to the full length.
+    return len(name.encode()) > LONGEST_NAME - 4
 
 
 def _expiry(key: Key) -> Position | None:
