@@ -72,7 +72,7 @@ class Index:
         await self._store.pipeline([("ZADD", name, score, member) for name, member, score in sorted(added)])
 
     async def settle(self, key: Key, before: Key | None) -> bool:
-        """Remove what led to `before` and does not lead to `key`; whether there was such a thing.
+        """Remove what led to `before` and does not lead to `key`; whether `before` had others than `key`.
 
         To be called when `key` is written. What `add` added is added once more: a slower writer of
         `before` may have removed it in between.
@@ -81,8 +81,9 @@ class Index:
         left = {(name, member) for name, member, _ in now}
         gone = sorted({(name, member) for name, member, _ in then} - left)
         removals: list[Command] = [("ZREM", name, member) for name, member in gone]
-        await self._store.pipeline([*removals, *(("ZADD", name, score, member) for name, member, score in sorted(now - then) if before)])
-        return bool(gone)
+        again: list[Command] = [("ZADD", name, score, member) for name, member, score in sorted(now - then) if before]
+        await self._store.pipeline([*removals, *again])
+        return bool(gone or again)
 
     async def count(self) -> int:
         """How many keys there are."""

@@ -261,24 +261,38 @@ class KeyRepository(KeyReader):
         verdict = await self._store.run(
             PUT_KEY, [names.key(key.id)], [replaced, document.encode(key, record), key.revision, "1" if key.revoked_at is not None else "0"]
         )
+        if verdict == 1:
+            await self._forget(key, before, old - new)
+            return True
+        if before is not None:
+            await self._withdraw(key)
         if verdict == -2:
             raise KeyIsRevoked(key.id)
         if verdict == -1:
             raise UnknownKey(key.id)
-        if verdict != 1:
-            return False
-        await self._forget(key, before, old - new)
-        return True
+        return False
+
+    async def _withdraw(self, key: Key) -> None:
+        """Remove what leads to `key` as which it was not written, another writer being faster."""
+        try:
+            winner = await self.get(key.id)
+        except StoreUnavailable as error:
+            log.warning("the index has superfluous entries of %s: %s", key.id, error)
+            return
+        if winner is not None:
+            # Digests stay: who is just moving the same secret may need them. Otherwise they lead nowhere.
+            await self._forget(winner, key, set())
 
     async def _forget(self, key: Key, before: Key | None, digests: set[str]) -> None:
         """Remove what leads to `before` but not to `key`, as which it was written."""
         # The change stands already; what fails here leaves entries that lead nowhere.
         try:
             await self._store.run_many([(_FORGET_DIGEST, [names.digest(one)], [key.id]) for one in sorted(digests)])
-            if await self._index.settle(key, before):
-                # A faster writer may have changed back what was removed here just now.
+            while await self._index.settle(key, before):
+                # A faster writer may have changed back what was removed here just now, or forth what was added.
                 current = await self.get(key.id)
-                if current is not None and current.revision != key.revision:
-                    await self._index.add(current, None)
+                if current is None or current.revision == key.revision:
+                    break
+                key, before = current, key
         except StoreUnavailable as error:
             log.warning("the index has superfluous entries of %s: %s", key.id, error)
