@@ -88,7 +88,7 @@ class KeyWatch:
                 gone = self._keys.retire(now)
                 if gone:
                     await self._forget(gone)
-                self._keys.overflowing = max(0, await self._repository.count() - len(self._keys.records))
+                self._keys.overflowing = self._keys.without_place(await self._repository.count(revoked=False))
             if now - self._uses_at >= USES_EVERY:
                 await self._read_uses()
                 self._uses_at = now

@@ -85,9 +85,10 @@ class Index:
         await self._store.pipeline([*removals, *again])
         return bool(gone or again)
 
-    async def count(self) -> int:
-        """How many keys there are."""
-        return int(await self._store.call("ZCARD", CREATED))
+    async def count(self, *, revoked: bool) -> int:
+        """How many keys there are, with the revoked ones or without."""
+        every, ended = await self._store.pipeline([("ZCARD", CREATED), ("ZCARD", REVOKED)])
+        return int(every) - (0 if revoked else int(ended))
 
     async def page(self, query: Query, now: float) -> Page:
         """The keys of `query` at `now`; raises ValueError for a cursor that was not made here."""

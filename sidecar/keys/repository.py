@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -221,9 +222,9 @@ class KeyRepository(KeyReader):
         """One page of keys, newest first; raises ValueError for a cursor that was not made here."""
         return await self._index.page(query, self._clock())
 
-    async def count(self) -> int:
-        """How many keys there are, revoked ones included."""
-        return await self._index.count()
+    async def count(self, *, revoked: bool = True) -> int:
+        """How many keys there are, with the revoked ones or without."""
+        return await self._index.count(revoked=revoked)
 
     async def uses(self, key_ids: Sequence[str]) -> dict[str, Use]:
         """When, how often and from where the keys and their secrets were used; keys never used are absent."""
@@ -274,12 +275,10 @@ class KeyRepository(KeyReader):
 
     async def _withdraw(self, key: Key) -> None:
         """Remove what leads to `key` as which it was not written, another writer being faster."""
-        try:
+        with suppress(StoreUnavailable):
             winner = await self.get(key.id)
-        except StoreUnavailable as error:
-            log.warning("the index has superfluous entries of %s: %s", key.id, error)
-            return
-        if winner is not None:
+            if winner is None:
+                return
             # Digests stay: who is just moving the same secret may need them. Otherwise they lead nowhere.
             await self._forget(winner, key, set())
 
