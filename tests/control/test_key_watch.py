@@ -11,6 +11,7 @@ import pytest
 
 from sidecar.control.key_watch import KeyWatch
 from sidecar.control.metrics.keys import IDLE, LabelledKeys
+from sidecar.keys.record import Key
 from sidecar.store.client import Store
 from tests.support.keys import Keys, change, open_keys, shape
 from tests.support.store import until
@@ -60,3 +61,27 @@ async def test_keys_revoked_long_ago_do_not_wait_for_a_place(keys: Keys, labelle
     keys.clock.now += 60
     await watch.sync()
     assert (len(labelled.records), labelled.overflowing) == (2, 1)
+
+
+async def test_a_change_that_is_reported_while_its_key_is_read_is_read_too(
+    keys: Keys, labelled: LabelledKeys, watch: KeyWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = (await keys.repository.create(shape("before"))).key
+    await watch.sync()
+    read = keys.repository.get_many
+
+    async def slowly(key_ids: list[str]) -> list[Key | None]:
+        found = await read(key_ids)
+        monkeypatch.undo()
+        await keys.repository.update(key.id, change(name="after"))
+        assert watch._tracking is not None
+        await watch._tracking.prove(1.0)
+        return found
+
+    monkeypatch.setattr(keys.repository, "get_many", slowly)
+    await keys.repository.update(key.id, change(name="between"))
+    await watch.sync()
+    await watch.sync()
+    record = labelled.records[key.id]
+    assert record is not None
+    assert record.name == "after"
