@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 
 LAST_ID = chr(0x10FFFF)
 """Sorts behind every request id: with it, a place is behind all calls of its time."""
@@ -21,6 +22,6 @@ def read_cursor(cursor: str) -> tuple[float, str]:
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise ValueError("not a cursor of this log") from error
     time, space, request_id = text.partition(" ")
-    if not space:
+    if not space or not math.isfinite(float(time)):
         raise ValueError("not a cursor of this log")
     return float(time), request_id

@@ -243,10 +243,12 @@ class CallLogBounds:
         bounds = ("-inf", up_to, "BYSCORE", "LIMIT", 0, HEADERS, "WITHSCORES")
         oldest = await self._store.pipeline([("ZRANGE", names.calls(shard), *bounds) for shard in range(names.SHARDS)])
         headers = sorted(Header.parse(shard, member, float(score)) for shard, found in enumerate(oldest) for member, score in found)
+        # A shard may have more than it told of: what ends behind its last one is no victim before those.
+        sure = min((float(found[-1][1]) for found in oldest if len(found) == HEADERS), default=math.inf)
         victims: dict[int, list[bytes]] = {}
         for header in headers:
             # A block goes when everything in it is too old, or when without it there are still enough calls.
-            if header.last >= before and excess < header.calls:
+            if header.last > sure or (header.last >= before and excess < header.calls):
                 break
             victims.setdefault(header.shard, []).append(header.member)
             excess -= header.calls

@@ -88,7 +88,7 @@ class KeyWatch:
                 gone = self._keys.retire(now)
                 if gone:
                     await self._forget(gone)
-                self._keys.overflowing = max(0, await self._repository.count() - len(self._keys.records))
+                self._keys.overflowing = self._keys.without_place(await self._repository.count(revoked=False))
             if now - self._uses_at >= USES_EVERY:
                 await self._read_uses()
                 self._uses_at = now
@@ -107,13 +107,18 @@ class KeyWatch:
         self._uses_at = 0.0
 
     async def _read(self, key_ids: list[str]) -> None:
-        found = await self._repository.get_many(key_ids)
+        # What is reported from here on may not be in what is read.
+        self._changed.difference_update(key_ids)
+        try:
+            found = await self._repository.get_many(key_ids)
+        except (StoreUnavailable, asyncio.CancelledError):
+            self._changed.update(key_ids)
+            raise
         for key_id, key in zip(key_ids, found, strict=True):
             if key is None:
                 self._keys.drop([key_id])
             else:
                 self._keys.put(key, self._clock())
-        self._changed.difference_update(key_ids)
 
     async def _read_uses(self) -> None:
         key_ids = list(self._keys.records)

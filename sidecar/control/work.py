@@ -86,6 +86,10 @@ class Planner:
             if used is None:
                 used = active[place] = {}
             used[key_id] = used.get(key_id, 0) + row.requests
+        for interim in sums.interim:
+            # Bytes of a day are a key's use of it, though the request may end on another.
+            if interim.key_id:
+                active.setdefault((names.shard_of(interim.key_id), int(interim.time) // DAY), {}).setdefault(interim.key_id, 0)
         for shard, of_keys in uses.items():
             work = _work(works, shard)
             work.step("use", [(key_id, packed(use)) for key_id, use in of_keys.items()], names.use(shard))

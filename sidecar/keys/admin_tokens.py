@@ -22,11 +22,14 @@ from sidecar.keys.secret_file import make_once
 from sidecar.keys.token import generate, hint
 from sidecar.store import names
 from sidecar.store.client import Store
+from sidecar.store.script import load
 
 PREFIX: Final = "sat"
 FIRST_NAME: Final = "first"
 USED_AGAIN_AFTER: Final = 60.0
 """Seconds for which a further use of a token is not written down."""
+
+_CHANGE = load("change_admin_token")
 
 Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
@@ -35,6 +38,10 @@ ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
 
 class UnknownAdminToken(Exception):
     """There is no admin token with this id."""
+
+
+class LastAdminToken(Exception):
+    """There is no other admin token that can make others."""
 
 
 class AdminToken(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,36 +84,46 @@ class AdminTokens:
     async def verify(self, token: bytes) -> AdminToken | None:
         """The record of `token`, or None if it is none that counts: unknown, malformed or revoked."""
         found = await self._find(token)
-        if found is None or found[1].revoked_at is not None:
+        if found is not None and found[0] != self._digester.primary(token):
+            # Known by the previous pepper: from now on by the current one, unless it was revoked meanwhile.
+            digest, raw = found
+            if await self._change(digest, raw, self._digester.primary(token), raw) != 1:
+                found = await self._find(token)
+        record = _decode(found[1]) if found is not None else None
+        if record is None or record.revoked_at is not None:
             return None
-        digest, record = found
-        if digest != self._digester.primary(token):
-            # Known by the previous pepper: from now on by the current one.
-            await self._write(self._digester.primary(token), record)
-            await self._store.call("HDEL", names.ADMIN_TOKENS, digest)
         return await self._note_use(record)
 
     async def get(self, token_id: str) -> AdminToken | None:
         """The token with this id; None when there is none, or when it is revoked."""
-        found = (await self._all()).values()
+        found = map(_decode, (await self._all()).values())
         return next((record for record in found if record.id == token_id and record.revoked_at is None), None)
 
     async def list(self) -> tuple[AdminToken, ...]:
         """All tokens that are not revoked, oldest first."""
-        records = (await self._all()).values()
+        records = map(_decode, (await self._all()).values())
         used = await self._store.call("HGETALL", names.ADMIN_TOKENS_USED)
         known = [replace(record, last_used_at=_time(used.get(record.id.encode()))) for record in records if record.revoked_at is None]
         return tuple(sorted(known, key=lambda record: (record.created_at, record.id)))
 
-    async def revoke(self, token_id: str) -> AdminToken:
-        """Revoke, finally; raises UnknownAdminToken, also when it is revoked already."""
-        for digest, record in (await self._all()).items():
-            if record.id == token_id and record.revoked_at is None:
-                # Kept as revoked, so that a token file which still holds it does not bring it back.
-                revoked = replace(record, revoked_at=self._clock())
-                await self._write(digest, revoked)
+    async def revoke(self, token_id: str, *, keep_an_admin: bool = False) -> AdminToken:
+        """Revoke, finally; raises UnknownAdminToken, also when it is revoked already.
+
+        With `keep_an_admin` it raises LastAdminToken when no other token of role admin would be left.
+        """
+        while True:
+            known = ((digest, raw, _decode(raw)) for digest, raw in (await self._all()).items())
+            found = next((one for one in known if one[2].id == token_id and one[2].revoked_at is None), None)
+            if found is None:
+                raise UnknownAdminToken(token_id)
+            digest, raw, record = found
+            # Kept as revoked, so that a token file which still holds it does not bring it back.
+            revoked = replace(record, revoked_at=self._clock())
+            verdict = await self._change(digest, raw, digest, msgspec.json.encode(revoked), keep_an_admin and record.role == "admin")
+            if verdict == -1:
+                raise LastAdminToken(token_id)
+            if verdict == 1:
                 return revoked
-        raise UnknownAdminToken(token_id)
 
     async def ensure_first(self, file: Path) -> None:
         """See to it that `file` (mode 0600) holds a token, and that the store knows it as an `admin`.
@@ -118,18 +135,25 @@ class AdminTokens:
             record = AdminToken(new_id(PREFIX), FIRST_NAME, "admin", hint(token.decode()), self._clock())
             await self._write(self._digester.primary(token), record)
 
-    async def _find(self, token: bytes) -> tuple[str, AdminToken] | None:
+    async def _find(self, token: bytes) -> tuple[str, bytes] | None:
+        """The digest by which `token` is known, and its record as it is stored."""
         digests = self._digester.candidates(token)
         if not digests:
             return None
         identity, found = await self._store.pipeline([self._adoption.question, ("HMGET", names.ADMIN_TOKENS, *digests)])
         self._adoption.check(identity)
-        return next(((digest, _decode(raw)) for digest, raw in zip(digests, found, strict=True) if raw is not None), None)
+        return next(((digest, raw) for digest, raw in zip(digests, found, strict=True) if raw is not None), None)
 
-    async def _all(self) -> dict[str, AdminToken]:
+    async def _all(self) -> dict[str, bytes]:
+        """Records as they are stored, by digest."""
         identity, found = await self._store.pipeline([self._adoption.question, ("HGETALL", names.ADMIN_TOKENS)])
         self._adoption.check(identity)
-        return {digest.decode(): _decode(raw) for digest, raw in found.items()}
+        return {digest.decode(): raw for digest, raw in found.items()}
+
+    async def _change(self, digest: str, seen: bytes, new_digest: str, record: bytes, keep_an_admin: bool = False) -> int:
+        """Replace a record that is still as it was seen; what the script says."""
+        self._adoption.check(await self._store.call(*self._adoption.question))
+        return int(await self._store.run(_CHANGE, [names.ADMIN_TOKENS], [digest, seen, new_digest, record, "1" if keep_an_admin else ""]))
 
     async def _write(self, digest: str, record: AdminToken) -> None:
         identity = await self._store.call(*self._adoption.question)

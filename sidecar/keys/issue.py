@@ -40,10 +40,11 @@ def rotated(key: Key, secret: Secret, now: float, grace: float) -> Key:
 
 
 def without_secret(key: Key, secret_id: str, now: float) -> Key:
-    """`key` with one of its retiring secrets ended now; raises KeyError when it has no such secret."""
+    """`key` with one of its retiring secrets ended now, unless it had ended before; raises KeyError when it has no such secret."""
     if not any(one.id == secret_id and one.state != "current" for one in key.secrets):
         raise KeyError(secret_id)
-    return replace(key, secrets=tuple(_ended(one, now) if one.id == secret_id else one for one in key.secrets))
+    secrets = (one if one.id != secret_id else _ended(one, now) if secret_is_live(one, now) else _settled(one, now) for one in key.secrets)
+    return replace(key, secrets=tuple(secrets))
 
 
 def revoked(key: Key, now: float) -> Key:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +72,7 @@ class Index:
         await self._store.pipeline([("ZADD", name, score, member) for name, member, score in sorted(added)])
 
     async def settle(self, key: Key, before: Key | None) -> bool:
-        """Remove what led to `before` and does not lead to `key`; whether there was such a thing.
+        """Remove what led to `before` and does not lead to `key`; whether `before` had others than `key`.
 
         To be called when `key` is written. What `add` added is added once more: a slower writer of
         `before` may have removed it in between.
@@ -80,12 +81,14 @@ class Index:
         left = {(name, member) for name, member, _ in now}
         gone = sorted({(name, member) for name, member, _ in then} - left)
         removals: list[Command] = [("ZREM", name, member) for name, member in gone]
-        await self._store.pipeline([*removals, *(("ZADD", name, score, member) for name, member, score in sorted(now - then) if before)])
-        return bool(gone)
+        again: list[Command] = [("ZADD", name, score, member) for name, member, score in sorted(now - then) if before]
+        await self._store.pipeline([*removals, *again])
+        return bool(gone or again)
 
-    async def count(self) -> int:
-        """How many keys there are."""
-        return int(await self._store.call("ZCARD", CREATED))
+    async def count(self, *, revoked: bool) -> int:
+        """How many keys there are, with the revoked ones or without."""
+        every, ended = await self._store.pipeline([("ZCARD", CREATED), ("ZCARD", REVOKED)])
+        return int(every) - (0 if revoked else int(ended))
 
     async def page(self, query: Query, now: float) -> Page:
         """The keys of `query` at `now`; raises ValueError for a cursor that was not made here."""
@@ -140,16 +143,19 @@ class Index:
         return {_Position(float(created), key_id.decode()) for *_, created, key_id in (member.split(b"\0") for member in members)}
 
     async def _walk(self, name: str, after: _Position | None, passes: Callable[[bytes], bool], filling: _Filling) -> Page:
-        # Entries of one time may be read again; what does not lie behind the cursor is passed over.
-        rank = 0 if after is None else int(await self._store.call("ZCOUNT", name, f"({after.created_at!r}", "+inf"))
-        walked, step, more = 0, FIRST_STEP, True
+        # By time, not by rank: lines go while a page is being read, and others would take their ranks and be missed.
+        # So lines of one time are read again; what does not lie behind the cursor is passed over.
+        top, walked, step, more = math.inf if after is None else after.created_at, 0, FIRST_STEP, True
         while more and walked < MOST_WALKED and not filling.full():
-            lines = await self._store.call("ZRANGE", name, rank, rank + step - 1, "REV", "WITHSCORES")
+            lines = await self._store.call("ZRANGE", name, repr(top), "-inf", "BYSCORE", "REV", "LIMIT", 0, step, "WITHSCORES")
             await filling.take([_Position(float(score), line.partition(b"\0")[0].decode()) for line, score in lines if passes(line)])
             more = len(lines) == step
+            walked += step
             if more and not filling.full():
-                filling.passed(_Position(float(lines[-1][1]), lines[-1][0].partition(b"\0")[0].decode()))
-            walked, rank, step = walked + step, rank + step, min(step * 2, LONGEST_STEP)
+                last = _Position(float(lines[-1][1]), lines[-1][0].partition(b"\0")[0].decode())
+                filling.passed(last)
+                # When all are of one moment, more of that moment may stand behind them.
+                top, step = last.created_at, 2 * step if last.created_at == top else min(step * 2, LONGEST_STEP)
         return filling.page(more=more)
 
 

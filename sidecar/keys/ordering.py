@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
 
-from sidecar.keys.index_entries import CREATED, EXPIRES, NAME, SEPARATOR, expiry_entry, name_entry
+from sidecar.keys.index_entries import CREATED, EXPIRES, NAME, SEPARATOR, expiry_entry, fold, name_entry
 from sidecar.keys.reader import KeyReader
 from sidecar.keys.record import Key
 from sidecar.store import names
@@ -26,6 +27,10 @@ Order = Literal["newest", "oldest", "name", "expires_at", "last_used_at"]
 STEP = 100
 MOST_READ = 3000
 """Records that one page may read; a page may be short, even empty, and still have a next one."""
+
+
+LONGEST_NAME = 150
+"""Bytes of a name that a cursor holds, which has room for twice as many: JSON writes some with a backslash."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,15 +70,16 @@ class _ByScore:
         self.of = place
 
     async def read(self, after: Position | None) -> list[Position]:
-        rank = 0 if after is None else int(await self._store.call("ZCOUNT", self._name, "-inf", f"({after.value!r}"))
+        # By score, not by rank: an entry that goes before it is read would have another take its rank and be missed.
+        low, count = "-inf" if after is None else repr(after.value), STEP
         while True:
-            entries = await self._store.call("ZRANGE", self._name, rank, rank + STEP - 1, "WITHSCORES")
+            entries = await self._store.call("ZRANGE", self._name, low, "+inf", "BYSCORE", "LIMIT", 0, count, "WITHSCORES")
             found = [Position(float(score), self._tie(member)) for member, score in entries]
             # Those that share the time of `after` come again; what is not behind it is passed over.
             fresh = [position for position in found if after is None or position > after]
-            if fresh or len(found) < STEP:
-                return fresh
-            rank += STEP
+            if fresh or len(found) < count:
+                return fresh[:STEP]
+            count *= 2
 
     def _tie(self, member: bytes) -> str:
         # A line of CREATED begins with the id; an entry of EXPIRES is creation and id.
@@ -194,14 +200,22 @@ class Ordered:
         last = read_cursor(order, cursor)
         if order != "name":
             return last
-        # A name may be too long for a cursor: its place is that of the key.
         key = await self._reader.get(last.key_id)
-        return Position(0.0, name_entry(key)) if key is not None else None
+        name, *mark, _ = last.tie.split(SEPARATOR) if SEPARATOR in last.tie else ("", "")
+        if key is None:
+            return Position(0.0, name) if name else None
+        # A cursor of an older version says nothing of the name.
+        if not mark or mark == [_mark(fold(key.name))]:
+            return Position(0.0, name_entry(key))
+        # It has another name by now: the page goes on behind its place of then, which is only known up to where the name
+        # was cut. So some may come again, but none is missed.
+        return Position(0.0, name if _may_be_cut(name) else name + SEPARATOR + expiry_entry(key))
 
 
 def write_cursor(order: Order, position: Position) -> str:
     """Where a page ended, as text for a URL."""
-    tie = position.key_id if order == "name" else position.tie
+    name, inside, _ = position.tie.partition(SEPARATOR)
+    tie = SEPARATOR.join((_cut(name), _mark(name), position.key_id)) if order == "name" and inside else position.tie
     return base64.urlsafe_b64encode(msgspec.json.encode((order, position.value, tie))).rstrip(b"=").decode()
 
 
@@ -215,6 +229,21 @@ def read_cursor(order: Order, text: str) -> Position:
     if made_for != order:
         raise ValueError("this cursor belongs to another order; begin again without one")
     return Position(value, tie)
+
+
+def _cut(name: str) -> str:
+    """As much of a name as a cursor has room for."""
+    return name.encode()[:LONGEST_NAME].decode(errors="ignore")
+
+
+def _mark(name: str) -> str:
+    """By which a name is recognised though it was cut."""
+    return f"{zlib.crc32(name.encode()):x}"
+
+
+def _may_be_cut(name: str) -> bool:
+    # Less than a character is missing to the full length.
+    return len(name.encode()) > LONGEST_NAME - 4
 
 
 def _expiry(key: Key) -> Position | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -221,9 +222,9 @@ class KeyRepository(KeyReader):
         """One page of keys, newest first; raises ValueError for a cursor that was not made here."""
         return await self._index.page(query, self._clock())
 
-    async def count(self) -> int:
-        """How many keys there are, revoked ones included."""
-        return await self._index.count()
+    async def count(self, *, revoked: bool = True) -> int:
+        """How many keys there are, with the revoked ones or without."""
+        return await self._index.count(revoked=revoked)
 
     async def uses(self, key_ids: Sequence[str]) -> dict[str, Use]:
         """When, how often and from where the keys and their secrets were used; keys never used are absent."""
@@ -261,24 +262,36 @@ class KeyRepository(KeyReader):
         verdict = await self._store.run(
             PUT_KEY, [names.key(key.id)], [replaced, document.encode(key, record), key.revision, "1" if key.revoked_at is not None else "0"]
         )
+        if verdict == 1:
+            await self._forget(key, before, old - new)
+            return True
+        if before is not None:
+            await self._withdraw(key)
         if verdict == -2:
             raise KeyIsRevoked(key.id)
         if verdict == -1:
             raise UnknownKey(key.id)
-        if verdict != 1:
-            return False
-        await self._forget(key, before, old - new)
-        return True
+        return False
+
+    async def _withdraw(self, key: Key) -> None:
+        """Remove what leads to `key` as which it was not written, another writer being faster."""
+        with suppress(StoreUnavailable):
+            winner = await self.get(key.id)
+            if winner is None:
+                return
+            # Digests stay: who is just moving the same secret may need them. Otherwise they lead nowhere.
+            await self._forget(winner, key, set())
 
     async def _forget(self, key: Key, before: Key | None, digests: set[str]) -> None:
         """Remove what leads to `before` but not to `key`, as which it was written."""
         # The change stands already; what fails here leaves entries that lead nowhere.
         try:
             await self._store.run_many([(_FORGET_DIGEST, [names.digest(one)], [key.id]) for one in sorted(digests)])
-            if await self._index.settle(key, before):
-                # A faster writer may have changed back what was removed here just now.
+            while await self._index.settle(key, before):
+                # A faster writer may have changed back what was removed here just now, or forth what was added.
                 current = await self.get(key.id)
-                if current is not None and current.revision != key.revision:
-                    await self._index.add(current, None)
+                if current is None or current.revision == key.revision:
+                    break
+                key, before = current, key
         except StoreUnavailable as error:
             log.warning("the index has superfluous entries of %s: %s", key.id, error)

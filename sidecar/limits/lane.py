@@ -42,12 +42,15 @@ class Lane:
     """What waits for the next turn, and what the turn under way has taken along."""
 
     plan: Plan
+    """Of the key as it was when somebody asked last."""
     asking: list[Ask] = field(default_factory=list)
     ending: list[End] = field(default_factory=list)
     renewing: list[str] = field(default_factory=list)
     running: set[str] = field(default_factory=set)
     """Holds of requests under way."""
     is_busy: bool = False
+    _plan: Plan | None = None
+    """Of the turn under way: the key may change meanwhile, and with it `plan`."""
     _asked: list[Ask] = field(default_factory=list)
     _ended: list[End] = field(default_factory=list)
 
@@ -77,6 +80,7 @@ class Lane:
     def begin(self, wall_time: float) -> list[Argument]:
         """ARGV of the next turn; `finish` or `fail` must follow."""
         self.is_busy = True
+        self._plan = self.plan
         self._asked, self.asking = self.asking[:MOST_PER_TURN], self.asking[MOST_PER_TURN:]
         self._ended, self.ending = self.ending[:MOST_PER_TURN], self.ending[MOST_PER_TURN:]
         renewed = [hold for hold in self.renewing[:MOST_PER_TURN] if hold in self.running]
@@ -92,7 +96,7 @@ class Lane:
     def finish(self, reply: bytes, now: float) -> None:
         """The store's answers to those who asked."""
         asked, self._asked, self._ended, self.is_busy = self._asked, [], [], False
-        for ask, decided in zip(asked, read_answers(self.plan, reply), strict=True):
+        for ask, decided in zip(asked, read_answers(self._plan or self.plan, reply), strict=True):
             if ask.answer.done():
                 self.abandon(decided, now)
             else:
@@ -109,6 +113,6 @@ class Lane:
         self._ended = []
         for ask in asked:
             if len(self.ending) < MOST_DOUBTS:
-                self.ending += (End(hold, 0, now) for hold in possible_holds(self.plan, ask.name, ask.tokens))
+                self.ending += (End(hold, 0, now) for hold in possible_holds(self._plan or self.plan, ask.name, ask.tokens))
             if not ask.answer.done():
                 ask.answer.set_exception(error)

@@ -14,7 +14,7 @@ def test_a_place_comes_back(time: float, request_id: str) -> None:
     assert cursor.isascii() and set(cursor) <= {*"-_", *map(chr, range(48, 58)), *map(chr, range(65, 91)), *map(chr, range(97, 123))}
 
 
-@pytest.mark.parametrize("cursor", ["x", "!!", "Zm9v", "é", "eCB5"])
+@pytest.mark.parametrize("cursor", ["x", "!!", "Zm9v", "é", "eCB5", "bmFuIHg", "aW5mIHg"])
 def test_what_was_not_made_here_is_refused(cursor: str) -> None:
     with pytest.raises(ValueError, match=r"cursor|float"):
         read_cursor(cursor)

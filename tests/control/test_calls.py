@@ -129,6 +129,24 @@ async def test_the_log_keeps_the_newest(tmp_path: Path, store: Store) -> None:
     assert sum(int(count or 0) for count in counts) == len(kept)
 
 
+async def test_the_log_keeps_the_newest_though_one_shard_has_more_blocks_than_are_read_at_once(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEADERS", 2)
+    busy, other = key_id(0), next(key_id(n) for n in range(1, 99) if names.shard_of(key_id(n)) != names.shard_of(key_id(0)))
+    made = [
+        *(request(busy, time=NOW - 100 + number) for number in range(8)),
+        *(request(other, time=NOW - 50 + number) for number in range(4)),
+    ]
+    spool = writer(tmp_path / "spool")
+    folding = Folding(tmp_path / "spool", store)
+    for event in made:
+        write(spool, event)
+        await folding.run()
+    assert await CallLogBounds(store, max_count=6, max_age=86_400, clock=lambda: NOW).trim() == 6
+    assert await pages(Calls(store), 1000) == newest_first(made[6:])
+
+
 async def test_old_calls_go(tmp_path: Path, store: Store) -> None:
     made = await filled(tmp_path / "spool", store, 100, rounds=50)
     await CallLogBounds(store, max_count=10_000, max_age=3600, clock=lambda: NOW).trim()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sidecar.control.queries import GroupBy, UsageGroup, Use
-from sidecar.events.record import Request, Tokens
+from sidecar.control.usage_overview import Overview
+from sidecar.events.record import Interim, Request, Tokens
 from sidecar.store.client import Store
 from tests.control.support.events import key_id, request
 from tests.control.support.folding import Folding, usage_of, write, writer
@@ -132,6 +133,19 @@ async def test_groups_add_up_to_the_whole(store: Store, events: list[Request], g
                 value = getattr(event, name)
                 named["team-" + value[-1] if group_by == "owner" else value] += 1
         assert {group.by: group.totals.requests for group in report.groups or []} == dict(named)
+
+
+@pytest.mark.parametrize("group_by", ["key", "owner"])
+async def test_a_stream_that_ends_another_day_adds_its_bytes_to_its_key(store: Store, tmp_path: Path, group_by: GroupBy) -> None:
+    midnight = NOW // DAY * DAY
+    moved = Interim(midnight - 30, "req_1", key_id(1), 1000, 2000)
+    ended = request(key_id(1), request_id="req_1", time=midnight + 30, bytes_in=1100, bytes_out=2200, interim_in=1000, interim_out=2000)
+    write(writer(tmp_path / "spool"), moved, ended)
+    await Folding(tmp_path / "spool", store).run()
+    report = await usage_of(store, clock).usage(None, midnight - DAY, midnight, "1h", group_by)
+    assert (report.totals.requests, report.totals.bytes_in, report.totals.bytes_out) == (0, 1000, 2000)
+    assert [group.totals for group in report.groups or []] == [report.totals]
+    assert await Overview(store, usage_of(store, clock)).top_keys(midnight - DAY, midnight, 5) == []
 
 
 @pytest.mark.parametrize("group_by", ["key", "owner"])

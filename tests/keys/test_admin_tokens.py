@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sidecar.keys.admin_tokens import ROLES, AdminTokens, UnknownAdminToken, may
+from sidecar.keys.admin_tokens import ROLES, AdminTokens, LastAdminToken, UnknownAdminToken, may
 from sidecar.keys.token import is_well_formed
 from sidecar.store import names
 from sidecar.store.client import Store, StoreNotAdopted
@@ -106,6 +108,56 @@ async def test_tokens_survive_a_new_pepper(store: Store, tmp_path: Path) -> None
     tokens = AdminTokens(store, new.adoption, new.digester)
     assert await tokens.verify(issued.token.encode()) is not None
     assert len(await tokens.list()) == 1
+
+
+async def test_a_revocation_is_not_undone_by_a_new_pepper(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token is in use while it is revoked, for the first time under the new pepper."""
+    old = await open_keys(store, tmp_path, pepper=OLDER_PEPPER)
+    issued = await AdminTokens(store, old.adoption, old.digester).create("a", "admin")
+    new = await open_keys(store, tmp_path, previous=OLDER_PEPPER)
+    used, revoking = (AdminTokens(store, new.adoption, new.digester) for _ in range(2))
+    read = AdminTokens._find
+
+    async def found(self: AdminTokens, token: bytes) -> Any:
+        known = await read(self, token)
+        if self is used and (await revoking.list()):
+            await revoking.revoke(issued.record.id)
+        return known
+
+    monkeypatch.setattr(AdminTokens, "_find", found)
+    assert await used.verify(issued.token.encode()) is None
+    monkeypatch.undo()
+    assert await used.verify(issued.token.encode()) is None
+    assert await used.list() == ()
+
+
+async def test_a_token_that_moves_to_a_new_pepper_can_be_revoked_meanwhile(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await open_keys(store, tmp_path, pepper=OLDER_PEPPER)
+    issued = await AdminTokens(store, old.adoption, old.digester).create("a", "admin")
+    new = await open_keys(store, tmp_path, previous=OLDER_PEPPER)
+    used, revoking = (AdminTokens(store, new.adoption, new.digester) for _ in range(2))
+    read = AdminTokens._all
+
+    async def every(self: AdminTokens) -> Any:
+        known = await read(self)
+        await used.verify(issued.token.encode())
+        return known
+
+    monkeypatch.setattr(AdminTokens, "_all", every)
+    await revoking.revoke(issued.record.id)
+    monkeypatch.undo()
+    assert await used.verify(issued.token.encode()) is None
+    assert await used.list() == ()
+
+
+async def test_of_the_last_two_admins_one_stays_whoever_revokes_at_a_time(tokens: AdminTokens) -> None:
+    await tokens.create("reader", "viewer")
+    issued = [await tokens.create(name, "admin") for name in ("a", "b")]
+    ends = await asyncio.gather(*(tokens.revoke(one.record.id, keep_an_admin=True) for one in issued), return_exceptions=True)
+    assert sorted(isinstance(end, LastAdminToken) for end in ends) == [False, True]
+    assert sorted(token.role for token in await tokens.list()) == ["admin", "viewer"]
 
 
 def test_roles_include_the_lesser_ones() -> None:

@@ -65,6 +65,9 @@ def test_ending_an_overlap() -> None:
     key = issue.rotated(key_with(old), fresh(10), 10.0, 60.0)
     ended = issue.without_secret(key, old.id, 20.0)
     assert (ended.secrets[1].state, ended.secrets[1].expires_at) == ("revoked", 20.0)
+    assert issue.without_secret(ended, old.id, 30.0) == ended, "it ended then, and not again"
+    over = issue.without_secret(key, old.id, 5000.0)
+    assert (over.secrets[1].state, over.secrets[1].expires_at) == ("revoked", key.secrets[1].expires_at)
     with pytest.raises(KeyError):
         issue.without_secret(key, key.secrets[0].id, 20.0)
     with pytest.raises(KeyError):

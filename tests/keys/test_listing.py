@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.keys import listing
-from sidecar.keys.index_entries import NAME, entries, fold
+from sidecar.keys.index_entries import CREATED, DISABLED, EXPIRES, NAME, OWNER, REVOKED, TEXT, entries, fold
 from sidecar.keys.listing import Query, matcher, sieve
+from sidecar.keys.ordering import Order
 from sidecar.keys.record import Key, Secret, status
+from sidecar.keys.repository import KeyIsRevoked, KeyRepository
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.support.keys import Keys, change, open_keys, shape
+from tests.support.store import Server, open_store
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ async def every(keys: Keys, query: Query) -> list[Key]:
         found += page.keys
         if page.next_cursor is None:
             return found
-        query = Query(query.q, query.status, query.owner, query.limit, page.next_cursor)
+        query = replace(query, cursor=page.next_cursor)
     raise AssertionError("the pages do not end")
 
 
@@ -143,6 +149,40 @@ async def test_new_keys_do_not_shift_the_pages(keys: Keys) -> None:
     assert rest.next_cursor is None
 
 
+@pytest.mark.parametrize(("order", "at"), [("newest", 2), ("oldest", 3)])
+async def test_lines_that_go_meanwhile_do_not_shift_the_pages(
+    keys: Keys, store: Store, monkeypatch: pytest.MonkeyPatch, order: Order, at: int
+) -> None:
+    """Whoever changes a key has two lines in the set for a moment; keys that are enabled leave the set of the disabled."""
+    monkeypatch.setattr(listing, "FIRST_STEP", 2)
+    monkeypatch.setattr("sidecar.keys.ordering.STEP", 2)
+    made = []
+    for number in range(9):
+        keys.clock.now += 1
+        made.append((await keys.repository.create(shape(f"app-{number}", disabled=True))).key)
+    first, last = (made[-1], made[0]) if order == "newest" else (made[0], made[-1])
+    expected = [key.id for key in sorted(made, key=lambda key: key.created_at, reverse=order == "newest")]
+    call = store.call
+    reads = 0
+
+    async def called(*command: Any) -> Any:
+        nonlocal reads
+        if command[0] == "ZRANGE":
+            reads += 1
+            if reads == at:
+                await keys.repository.update(first.id, change(name="renamed"))
+                await keys.repository.enable(first.id)
+                await store.pipeline([("ZREM", CREATED, "stale")])
+        return await call(*command)
+
+    await call("ZADD", CREATED, first.created_at, "stale")
+    monkeypatch.setattr(store, "call", called)
+    found = [key.id for key in await every(keys, Query(status="disabled", limit=20, order=order))]
+    assert reads > at
+    assert last.id in found
+    assert [key_id for key_id in expected if key_id != first.id] == [key_id for key_id in found if key_id != first.id]
+
+
 async def test_a_page_of_a_rare_filter_is_bounded(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "FIRST_STEP", 4)
     monkeypatch.setattr(listing, "LONGEST_STEP", 4)
@@ -201,3 +241,36 @@ async def test_concurrent_renames_keep_the_key_in_every_list(keys: Keys) -> None
     for name in {name for name, _ in led}:
         members = {member.decode() for member in await keys.store.call("ZRANGE", name, 0, -1)}
         assert {member for set_name, member in led if set_name == name} <= members
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_concurrent_changes_leave_nothing_behind(keys: Keys, valkey: Server, seed: int) -> None:
+    """So that keys can be counted by their lines. Writers that are slow between two steps come in any order."""
+    chance = random.Random(seed)
+    store = await open_store(valkey, timeout=2.0)
+    writers = [KeyRepository(one, keys.adoption, keys.digester, clock=keys.clock) for one in (keys.store, store)]
+    for writer in writers:
+        pipeline = writer._index._store.pipeline
+
+        async def slowly(commands: Any, pipeline: Any = pipeline) -> Any:
+            await asyncio.sleep(chance.random() * 0.003)
+            return await pipeline(commands)
+
+        writer._index._store = cast("Any", SimpleNamespace(pipeline=slowly, call=writer._index._store.call))
+    key = (await keys.repository.create(shape("name"))).key
+
+    async def changed(writer: KeyRepository) -> None:
+        for _ in range(5):
+            what: dict[str, Any] = {chance.choice(["name", "owner"]): chance.choice("abc"), "disabled": chance.random() < 0.5}
+            await writer.update(key.id, change(**what, expires_at=chance.choice([None, keys.clock.now + chance.randrange(9)])))
+
+    await asyncio.gather(*(changed(chance.choice(writers)) for _ in range(3)))
+    _, *ends = await asyncio.gather(writers[0].revoke(key.id), *map(changed, writers), return_exceptions=True)
+    await store.close()
+    assert all(end is None or isinstance(end, KeyIsRevoked) for end in ends)
+    current = await keys.repository.get(key.id)
+    assert current is not None
+    for name in (CREATED, DISABLED, EXPIRES, NAME, OWNER, REVOKED, TEXT):
+        members = {(name, member.decode(), score) for member, score in await keys.store.call("ZRANGE", name, 0, -1, "WITHSCORES")}
+        assert {(name, member, float(score)) for _, member, score in members} == {one for one in entries(current) if one[0] == name}
+    assert await keys.repository.count() == 1

@@ -15,7 +15,7 @@ from sidecar.keys.ordering import Order, Position, read_cursor, write_cursor
 from sidecar.keys.record import Key
 from sidecar.store import names
 from sidecar.store.client import Store
-from tests.support.keys import Keys, open_keys, shape
+from tests.support.keys import Keys, change, open_keys, shape
 
 ORDERS: tuple[Order, ...] = ("oldest", "name", "expires_at", "last_used_at")
 FILTERS = (Query(), Query(q="al"), Query(owner="team-a"), Query(status="active"), Query(q="b", status="disabled"))
@@ -100,6 +100,35 @@ async def test_no_key_that_was_used_is_passed_over(store: Store, monkeypatch: py
         while positions := await sequel.read(seen[-1] if seen else None):
             seen += positions[:at]
         assert seen == sorted(places, reverse=True)
+
+
+@pytest.mark.parametrize("first", [0, 1000])
+@pytest.mark.parametrize("start", ["", "\U0001f511" * 100], ids=["short", "long"])
+async def test_a_page_goes_on_where_the_last_one_ended_though_its_last_key_is_renamed(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch, start: str, first: int
+) -> None:
+    """Also when the names are too long for a cursor; then some may come again, but none is missed."""
+    monkeypatch.setattr("sidecar.keys.listing.FIRST_STEP", first)
+    made = []
+    for name in ("bravo", "charlie", "charlie", "delta", "echo"):
+        keys.clock.now += 1
+        made.append((await keys.repository.create(shape(start + name, owner="team"))).key)
+    for renamed in ("Zulu", "Alpha"):
+        found: list[str] = []
+        query = Query(order="name", owner="team", limit=2)
+        while True:
+            page = await keys.repository.list(query)
+            found += [key.id for key in page.keys]
+            if page.next_cursor is None:
+                break
+            assert len(page.next_cursor) <= 512
+            if query.cursor is None:
+                await keys.repository.update(page.keys[-1].id, change(name=start + renamed))
+            query = replace(query, cursor=page.next_cursor)
+        assert {key.id for key in made} == set(found)
+        assert start or found[:4] == [key.id for key in made[:4]]
+        for key in made:
+            await keys.repository.update(key.id, change(name=key.name))
 
 
 async def test_a_page_ends_before_it_takes_long(keys: Keys, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -405,6 +405,38 @@ def test_time_does_not_run_backwards_and_a_step_back_of_hours_does_not_block(ben
     assert bench.call("HGET", plan(key, "enforce").names[3], "2027-11:requests") == b"2"  # type: ignore[union-attr]
 
 
+def test_a_step_back_leaves_no_holds_that_nobody_has(bench: Bench) -> None:
+    """What runs on renews its holds, which must not count beside those of before the step."""
+    key = bench.key(limits=Limits(max_concurrency=4, tpm=1000), quota=Quota(tokens=5000))
+    held = [bench.ask(key, NOON, 100, f"r{n}") for n in range(2)]
+    before = NOON - 3600 * SECOND
+    bench.run(key, before, renewed=[hold for answer in held for hold in answer.holds])
+    third = bench.ask(key, before, 100, "r2")
+    assert third.tokens is not None
+    assert third.tokens.remaining == 700
+    assert bench.ask(key, before, 100, "r3").allowed
+    assert bench.ask(key, before, 100, "r4").reason == "max_concurrency"
+    # Those of before the step have lost what they reserved of the quota; what they used still counts.
+    counts = plan(key, "enforce").names[3]  # type: ignore[union-attr]
+    assert bench.call("HGET", counts, "2027-11:held") == b"200"
+    bench.fold(key, held[0].quota_period, 70)
+    assert bench.call("HMGET", counts, "2027-11:held", "2027-11:tokens") == [b"200", b"70"]
+
+
+def test_a_renewal_after_all_holds_ran_out_counts_them_once(bench: Bench) -> None:
+    key = bench.key(limits=Limits(max_concurrency=3, tpm=1000))
+    held = bench.ask(key, NOON, 100, "long")
+    # The store was away for so long that the name of the holds has run out, but not that of the counts.
+    bench.call("DEL", plan(key, "enforce").names[2])  # type: ignore[union-attr]
+    later = NOON + 90 * SECOND
+    again = bench.run(key, later, renewed=held.holds, asking=[("next", 100)])[0]
+    assert again.allowed
+    assert again.tokens is not None
+    assert again.tokens.remaining == 800
+    assert bench.ask(key, later, 100, "third").allowed
+    assert bench.ask(key, later, 100, "fourth").reason == "max_concurrency"
+
+
 def test_every_name_has_an_end(bench: Bench) -> None:
     full = bench.key(limits=Limits(rpm=5, tpm=1000, max_concurrency=5), quota=Quota(requests=5, tokens=1000, period="day"))
     now = int(bench.call("TIME")[0]) * SECOND

@@ -53,6 +53,12 @@ class LabelledKeys:
         """Keys that are counted but whose record is not known yet."""
         return [key_id for key_id, key in self.records.items() if key is None]
 
+    def without_place(self, alive: int) -> int:
+        """How many keys have none, when `alive` keys are not revoked; none wait while there are places."""
+        if len(self.records) < self.limit:
+            return 0
+        return max(0, alive - sum(key is None or key.revoked_at is None for key in self.records.values()))
+
     def retire(self, now: float) -> list[str]:
         """Give up the places that nobody needs any more; their ids."""
         gone = [key_id for key_id, key in self.records.items() if key is not None and self._is_over(key, now)]

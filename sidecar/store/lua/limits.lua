@@ -91,13 +91,18 @@ local function renew(member)
   end
 end
 
-local function drop_lapsed()
-  drop(redis.call('ZRANGEBYSCORE', holds, '-inf', now))
+-- Without holds nothing is held, whatever was counted.
+local function look_for_holds()
   has_holds = redis.call('ZCARD', holds) > 0
   if has_holds then return end
   for field in pairs(count) do
     if field:match(':held$') and count[field] ~= 0 then forget(field) end
   end
+end
+
+local function drop_lapsed()
+  drop(redis.call('ZRANGEBYSCORE', holds, '-inf', now))
+  look_for_holds()
 end
 
 -- Windows ---------------------------------------------------------------------------------------
@@ -321,7 +326,12 @@ set_period()
 
 local ended, renewed, asking = unpack(cmsgpack.unpack(ARGV[LISTS]))
 finish(ended)
-for _, member in ipairs(renewed) do renew(member) end
+if #renewed > 0 then
+  -- Holds may be gone by themselves, or by a step back: renewed, they must not count a second time.
+  look_for_holds()
+  for _, member in ipairs(renewed) do renew(member) end
+  has_holds = nil
+end
 
 local answers = {}
 if #asking > 0 then

@@ -10,7 +10,7 @@ from sidecar.control.admin.messages import operations as messages
 from sidecar.control.admin.recorder import Recorder
 from sidecar.control.admin.times import to_time, to_time_or_none
 from sidecar.control.audit import Change, Party
-from sidecar.keys.admin_tokens import AdminToken, AdminTokens, UnknownAdminToken
+from sidecar.keys.admin_tokens import AdminToken, AdminTokens, LastAdminToken, UnknownAdminToken
 
 
 class AdminTokenCalls:
@@ -46,13 +46,15 @@ class AdminTokenCalls:
         token = known.get(call.path["token_id"])
         if token is None:
             raise _unknown()
-        if token.role == "admin" and sum(one.role == "admin" for one in known.values()) == 1:
-            raise AdminError(CONFLICT, "This is the last admin token of role admin; create another one first.", param="token_id")
         async with self._recorder.act(call, "admin_token.revoked", _party(token), {"role": Change(token.role, None)}):
             try:
-                await self._tokens.revoke(token.id)
+                await self._tokens.revoke(token.id, keep_an_admin=True)
             except UnknownAdminToken:
                 raise _unknown() from None
+            except LastAdminToken:
+                raise AdminError(
+                    CONFLICT, "This is the last admin token of role admin; create another one first.", param="token_id"
+                ) from None
         return Answer(200, messages.AdminTokenAnswer(admin_token=_object(token)))
 
 

@@ -17,7 +17,7 @@ from sidecar.control.admin.errors import NOT_FOUND, AdminError
 from sidecar.control.admin.messages import usage as messages
 from sidecar.control.admin.shadow import Shadow
 from sidecar.control.admin.times import Time, to_seconds, to_time, to_time_or_none
-from sidecar.control.queries import CallQueries, GroupBy, Step, UsageQueries, UsageReport, Use
+from sidecar.control.queries import CallPage, CallQueries, GroupBy, Step, UsageQueries, UsageReport, Use
 from sidecar.events.record import Request
 from sidecar.keys.reader import KeyReader
 
@@ -86,14 +86,7 @@ class Usage:
             fields = messages.CallObject.__struct_fields__
             rows = ([msgspec.structs.astuple(call_object(each)) for each in page] async for page in self._pages(call.query, _CSV_BOUND))
             return Answer(200, media="text/csv", stream=stream(fields, rows), filename="requests.csv")
-        query = call.query
-        start, end = span(query.from_, query.to)
-        try:
-            page = await self._calls.calls(
-                key_id=query.key, outcome=query.outcome, start=start, end=end, limit=query.limit, cursor=query.cursor
-            )
-        except ValueError:
-            raise faulty([("cursor", "is not a cursor that this list has given out")]) from None
+        page = await self._page(call.query, call.query.limit, call.query.cursor)
         return Answer(200, messages.CallList(data=[call_object(each) for each in page.calls], next_cursor=page.next_cursor or None))
 
     async def shadow_report(self, call: Call[messages.ShadowQuery, Nothing]) -> Answer:
@@ -117,12 +110,18 @@ class Usage:
             found |= {key_id: key.name for key_id, key in zip(part, keys, strict=True) if key is not None}
         return found
 
+    async def _page(self, query: messages.CallsQuery, limit: int, cursor: str) -> CallPage:
+        start, end = span(query.from_, query.to)
+        try:
+            return await self._calls.calls(key_id=query.key, outcome=query.outcome, start=start, end=end, limit=limit, cursor=cursor)
+        except ValueError:
+            raise faulty([("cursor", "is not a cursor that this list has given out")]) from None
+
     async def _pages(self, query: messages.CallsQuery, bound: int) -> AsyncIterator[list[Request]]:
         """Page after page, newest first, to about `bound` calls."""
-        start, end = span(query.from_, query.to)
         cursor, seen = query.cursor, 0
         while seen < bound:
-            page = await self._calls.calls(key_id=query.key, outcome=query.outcome, start=start, end=end, limit=_PAGE, cursor=cursor)
+            page = await self._page(query, _PAGE, cursor)
             yield page.calls
             seen += len(page.calls)
             cursor = page.next_cursor

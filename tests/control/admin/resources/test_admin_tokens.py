@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from tests.control.admin.conftest import Api
@@ -18,3 +19,12 @@ async def test_admin_tokens(api: Api) -> None:
     assert body["token"] not in json.dumps(listed)
     assert (await api.call("POST", "/admin/v1/admin-tokens", {"name": "x", "role": "root"}))[0] == 400
     assert (await api.call("POST", "/admin/v1/admin-tokens", {"name": " "}))[0] == 400
+
+
+async def test_two_that_end_the_last_admins_at_once_leave_one(api: Api) -> None:
+    await api.call("POST", "/admin/v1/admin-tokens", {"name": "second", "role": "admin"})
+    _, listed, _ = await api.call("GET", "/admin/v1/admin-tokens")
+    first, second = (one["id"] for one in listed["data"])
+    ends = await asyncio.gather(*(api.call("DELETE", f"/admin/v1/admin-tokens/{one}") for one in (second, first)))
+    # Who comes second may find its own token revoked.
+    assert [end[0] for end in ends].count(200) == 1

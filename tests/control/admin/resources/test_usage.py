@@ -99,6 +99,8 @@ async def test_the_call_log_as_csv_is_whole_and_harmless(api: Api, recorded: Rec
     rows = list(csv.reader(io.StringIO(text)))
     assert len(rows) == 2501
     assert rows[1][rows[0].index("agent")] == "'=cmd()"
+    status, body, _ = await api.call("GET", "/admin/v1/requests?cursor=x", headers={"Accept": "text/csv"})
+    assert (status, body["error"]["param"]) == (400, "cursor")
 
 
 async def test_who_would_break(api: Api, recorded: Recorded) -> None:
