@@ -178,6 +178,9 @@ class Gateway:
     def _refuse(self, connection: Connection, record: Record, refused: Refused, exchange: Exchange | None) -> None:
         """Answer with a refusal; after the answer has begun, or when the client has left, only break off."""
         if exchange is not None and exchange.gone:
+            if record.ending == "complete":
+                # Nobody hears it, but it is what became of the request, which would count as a good one.
+                record.refused(refused.refusal)
             return
         if record.finished or (exchange is not None and exchange.answered):
             connection.abort()
