@@ -126,8 +126,8 @@ class ClientConnection(asyncio.Protocol):
         return self._front.draining
 
     def write(self, data: bytes) -> None:
-        """Send bytes of an answer; nothing when the client has left."""
-        if not self._transport.is_closing():
+        """Send bytes of an answer; nothing when the client has left, or was told all that it will be."""
+        if not (self._discarding or self._transport.is_closing()):
             self._transport.write(data)
 
     async def writable(self) -> None:
@@ -137,7 +137,7 @@ class ClientConnection(asyncio.Protocol):
 
     def finish(self, data: bytes, keep_alive: bool) -> None:
         """Send the last bytes of an answer; serve the next request or close."""
-        if self._transport.is_closing():
+        if self._discarding or self._transport.is_closing():
             return
         self._transport.write(data)
         if self._writing_paused and keep_alive:
