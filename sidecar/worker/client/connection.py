@@ -89,6 +89,11 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         # A half-closed client cannot be told from one that has left; like nginx, it counts as gone.
+        if self.unsent:
+            # The transport says so only when that is taken, which may be never.
+            self._front.write_deadline.arm(self)
+            if self._exchange is not None:
+                self._exchange.leave()
         return False
 
     def connection_lost(self, _exc: Exception | None) -> None:
