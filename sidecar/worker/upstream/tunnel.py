@@ -84,6 +84,7 @@ class Tunneler:
             hub_transport = hub.tunnel(to_client)
             to_hub.join(client_transport, hub_transport)
             to_client.join(hub_transport, client_transport)
+            to_hub.open()
             exchange.cut = client_transport.abort
             to_client.ended_early()
             to_hub.ended_early()
@@ -108,6 +109,11 @@ class _Pipe(asyncio.Protocol):
 
     def join(self, source: asyncio.Transport, sink: asyncio.Transport) -> None:
         self._source, self._sink = source, sink
+
+    def open(self) -> None:
+        """Read the source on: one that sent too much before it was answered was held back."""
+        if not self._source.is_closing():
+            self._source.resume_reading()
 
     def ended_early(self) -> None:
         """End this direction if its source was lost before it was handed over: nobody will say so any more."""

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.worker.plane import HubSide, running
+from sidecar.worker.client.connection import PIPELINED
+from tests.worker.plane import HubSide, running, until
 
 HANDSHAKE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n"
 
@@ -80,6 +81,37 @@ async def test_a_reset_of_the_hub_is_no_clean_close() -> None:
         writer.write(b"abc")
         with contextlib.suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(-1), 5) == b"", "a close frame was made up"
+
+
+async def switch(side: HubSide) -> None:
+    await side.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    while data := await side.reader.read(65_536):
+        side.body += data
+
+
+async def test_a_client_that_sends_much_before_it_is_answered_is_read_on() -> None:
+    agreed = asyncio.Event()
+
+    async def late(side: HubSide) -> None:
+        await agreed.wait()
+        await switch(side)
+
+    async with running() as plane:
+        plane.hub.answer = late
+        reader, writer = await plane.open()
+        writer.write(plane.get(fields=HANDSHAKE, close=False))
+        await until(lambda: plane.hub.seen)
+        (connection,) = plane.plane.front.connections
+        sent = bytes(2 * PIPELINED)
+        writer.write(sent)
+        await until(lambda: connection._held)  # type: ignore[attr-defined]
+        agreed.set()
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        writer.write(b"the end")
+        await until(lambda: len(plane.hub.seen[0].body) == len(sent) + 7)
+        writer.close()
+        (event,) = await plane.event()
+        assert event.bytes_in == len(sent) + 7
 
 
 async def test_a_revoked_key_cuts_its_socket() -> None:
