@@ -77,7 +77,7 @@ class Tunneler:
             record.answered(status)
             record.streaming = exchange.answered = True
             answer = self._answers.head(status, hub.headers, record.request_id, job.extra, limited=job.limited)
-            exchange.connection.write(answer + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n" + hub.upgraded)
+            exchange.connection.write(answer + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
             exchange.on_gone = None
             to_hub, to_client = _Pipe(), _Pipe()
             client_transport, rest = exchange.connection.tunnel(to_hub)
@@ -85,12 +85,14 @@ class Tunneler:
             to_hub.join(client_transport, hub_transport)
             to_client.join(hub_transport, client_transport)
             to_hub.open()
+            # Not with the head: who has the transport must hear that it is full, and that it is so no more.
+            to_client.data_received(hub.upgraded)
             exchange.cut = client_transport.abort
             to_client.ended_early()
             to_hub.ended_early()
             to_hub.data_received(rest)
             await asyncio.gather(to_hub.ended, to_client.ended)
-            record.bytes_in, record.bytes_out = to_hub.moved, to_client.moved + len(hub.upgraded)
+            record.bytes_in, record.bytes_out = to_hub.moved, to_client.moved
         except HubFault as fault:
             self._forwarder.broken(job, fault)
         finally:
@@ -127,7 +129,8 @@ class _Pipe(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         # This protocol's own transport is full: the other direction feeds it.
-        self._sink.pause_reading()
+        if not self._sink.is_closing():
+            self._sink.pause_reading()
 
     def resume_writing(self) -> None:
         if not self._sink.is_closing():

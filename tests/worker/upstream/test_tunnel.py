@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from sidecar.worker.client.connection import PIPELINED
+from tests.worker.client.test_connection_overload import Deaf, small_send_buffers
 from tests.worker.plane import HubSide, running, until
 
 HANDSHAKE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n"
@@ -112,6 +113,33 @@ async def test_a_client_that_sends_much_before_it_is_answered_is_read_on() -> No
         writer.close()
         (event,) = await plane.event()
         assert event.bytes_in == len(sent) + 7
+
+
+async def test_a_hub_that_says_much_at_once_makes_its_client_no_dead_one() -> None:
+    much = bytes(200_000)
+
+    async def talkative(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + much)
+        side.body = await side.reader.readexactly(7)
+        await side.send(b"the end")
+
+    async with running(environment={"SIDECAR_PROXY__TIMEOUTS__WRITE_IDLE": "200ms"}) as plane, Deaf(plane) as client:
+        plane.hub.answer = talkative
+        await until(lambda: plane.plane.front.connections)
+        small_send_buffers(plane)
+        await client.send(plane.get(fields=HANDSHAKE, close=False))
+        loop = asyncio.get_running_loop()
+        received = b""
+        while not received.endswith(much):
+            received += await loop.sock_recv(client.socket, 65_536)
+        deadlines = plane.plane.front.write_deadline
+        assert not deadlines._armed, "it has taken all"
+        await client.send(b"the end")
+        while not received.endswith(b"the end"):
+            received += await loop.sock_recv(client.socket, 65_536)
+        client.socket.close()
+        (event,) = await plane.event()
+        assert (event.bytes_in, event.bytes_out, event.ending) == (7, len(much) + 7, "complete")
 
 
 async def test_a_revoked_key_cuts_its_socket() -> None:
