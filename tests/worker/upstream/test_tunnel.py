@@ -115,6 +115,20 @@ async def test_a_client_that_sends_much_before_it_is_answered_is_read_on() -> No
         assert event.bytes_in == len(sent) + 7
 
 
+async def test_idle_connections_make_room_for_a_socket() -> None:
+    async with running(environment={"SIDECAR_HUB__MAX_CONNECTIONS": "1"}) as plane:
+        assert (await plane.exchange(plane.get())).startswith(b"HTTP/1.1 200 ")
+        assert plane.plane.pool.size == 1, "it is kept for the next request"
+        plane.hub.answer = switch
+        reader, writer = await plane.open()
+        writer.write(plane.get(fields=HANDSHAKE, close=False))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert plane.plane.pool.size == 1
+        assert b'"code":"overloaded"' in await plane.exchange(plane.get())
+        writer.close()
+        await until(lambda: not plane.plane.pool.size)
+
+
 async def test_a_hub_that_says_much_at_once_makes_its_client_no_dead_one() -> None:
     much = bytes(200_000)
 
