@@ -60,7 +60,7 @@ class BodyInspector:
         if not _has_list(key):
             return self._peek(exchange, route, body)
         head = exchange.head
-        encoding = (head.first(b"content-encoding") or b"").decode("latin-1")
+        encoding = b",".join(head.all(b"content-encoding")).decode("latin-1")
         query = (head.target.query or b"").decode()
         finding = find_models(route.model, head.target.path.decode(), query, _content_type(exchange), body, encoding)
         if self._prefix:

@@ -286,6 +286,15 @@ async def test_beyond_its_capacity_the_worker_refuses_early() -> None:
         assert all(b"200 OK" in answer for answer in await asyncio.gather(*waiting))
 
 
+@pytest.mark.parametrize("fields", ["Content-Encoding: br\r\n", "Content-Encoding: identity\r\nContent-Encoding: br\r\n"])
+async def test_a_coded_body_is_refused_where_its_model_must_be_checked(fields: str) -> None:
+    async with running(profile="openai") as plane:
+        plane.keys.change(plane.key, allowed_models=("a",))
+        status, reason, _ = await ask(plane, plane.post(b'{"model":"a"}', fields=fields))
+        assert (status, reason) == (400, "invalid_request")
+        assert not plane.hub.seen
+
+
 @pytest.mark.parametrize("models", [None, ("whisper",)])
 async def test_a_form_is_forwarded_alike_however_it_was_sent(models: tuple[str, ...] | None) -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\naignehub/whisper\r\n--b--\r\n'
