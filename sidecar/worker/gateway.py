@@ -103,7 +103,7 @@ class Gateway:
         matched, no_route = self._match(record)
         # identify
         known = None if matched is not None and matched.route.public else self._enforcer.recognize(head, record)
-        found = await self._enforcer.ask(known, record) if isinstance(known, bytes) else known
+        found = await self._ask(known, record) if isinstance(known, bytes) else known
         self._open.add(record, exchange)
         if matched is None:
             assert no_route is not None
@@ -145,6 +145,16 @@ class Gateway:
         except Refused as refused:
             # Told only after the key was seen: without one, every path answers alike.
             return None, refused
+
+    # identify
+
+    async def _ask(self, token: bytes, record: Record) -> Found | None:
+        changes = self._open.changes
+        found = await self._enforcer.ask(token, record)
+        if found is not None and self._open.changes != changes:
+            # The store's answer may be older than a change that was reported meanwhile, before this request was among the open ones.
+            self._open.look_again(found.key.id)
+        return found
 
     # limit
 

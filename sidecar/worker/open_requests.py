@@ -52,6 +52,8 @@ class OpenRequests:
         self._places = places
         self._by_key: dict[str, dict[Record, Exchange]] = {}
         self._count = 0
+        self.changes = 0
+        """Changes of keys that were reported so far."""
         self._checks: dict[str, asyncio.Task[None]] = {}
         """By the id of the key that is read anew."""
 
@@ -87,13 +89,18 @@ class OpenRequests:
 
     def key_changed(self, key_id: str | None) -> None:
         """A key, or with None any key, was changed: look again at what is open."""
+        self.changes += 1
         affected = [key_id] if key_id is not None else [key_id for key_id in self._by_key if key_id != NO_KEY]
         for affected_id in affected:
             if affected_id in self._by_key:
-                # What an earlier check has asked for may be older than this change.
-                if (earlier := self._checks.get(affected_id)) is not None:
-                    earlier.cancel()
-                self._checks[affected_id] = asyncio.get_running_loop().create_task(self._check(affected_id))
+                self.look_again(affected_id)
+
+    def look_again(self, key_id: str) -> None:
+        """Judge the requests of a key anew, those too that are added until the store has told of it."""
+        # What an earlier check has asked for may be older than what this one is about.
+        if (earlier := self._checks.get(key_id)) is not None:
+            earlier.cancel()
+        self._checks[key_id] = asyncio.get_running_loop().create_task(self._check(key_id))
 
     def cut_all(self) -> None:
         """End everything that is still open: the worker ends too."""

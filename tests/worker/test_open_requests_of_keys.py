@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sidecar.keys.reader import Found
 from sidecar.refusals import Refused
 from sidecar.worker.answer import Answers
 from sidecar.worker.fair_share import has_place
@@ -134,6 +135,30 @@ async def test_a_change_is_not_forgotten_while_the_store_cannot_be_asked() -> No
         (event,) = await plane.event()
         assert (event.outcome, event.reason, event.ending) == ("denied", "api_key_revoked", "revoked")
         assert not plane.plane.open._checks
+
+
+async def test_a_change_between_the_stores_answer_and_the_request_is_not_missed() -> None:
+    """What the store has said and the report of a change come on two connections, so in any order."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async with running() as plane:
+        plane.hub.answer = endless
+        found = plane.keys.found[plane.key.encode()]
+
+        async def slow(_token: bytes) -> Found | None:
+            asked.set()
+            await answered.wait()
+            return found
+
+        plane.keys.resolve = slow  # type: ignore[method-assign]
+        plane.keys.cold.add(plane.key.encode())
+        _, writer = await plane.open()
+        writer.write(plane.get())
+        await asked.wait()
+        plane.plane.open.key_changed(plane.keys.change(plane.key, revoked_at=time.time()).id)
+        answered.set()
+        (event,) = await plane.event()
+        assert (event.outcome, event.reason, event.ending) == ("denied", "api_key_revoked", "revoked")
 
 
 async def test_who_has_left_is_looked_for_no_more() -> None:
