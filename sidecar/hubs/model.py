@@ -140,7 +140,10 @@ class _Places:
             return self._in_form(multipart_fields(body, boundary_of(content_type)), body, "raw")
         is_form = media_type == "application/x-www-form-urlencoded"
         if is_form and self.forms:
-            return self._in_form(urlencoded_fields(body), body, "url")
+            found = self._in_form(urlencoded_fields(body), body, "url")
+            # Nor may a parser that splits at `;` too find another model.
+            _require_once([name for name, _ in query_fields(body.decode("ascii")) if _names(name, self.forms)], "form field")
+            return found
         if self.json is None or media_type.startswith("multipart/"):
             raise Refused(BAD_BODY, "The model cannot be checked in a request body of this Content-Type.")
         # `curl -d` labels JSON so. A hub that believes the label must not find a model of its own in it.

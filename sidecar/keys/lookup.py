@@ -68,7 +68,8 @@ class Lookup:
         self._graves = graves or Graves()
         self._max_stale = max_stale
         self._clock = clock
-        self._asking: dict[str, asyncio.Task[Found | None]] = {}
+        self._asking: dict[tuple[str, int], asyncio.Task[Found | None]] = {}
+        """By digest, and the cache's generation when it was asked: what changed since then, it does not tell."""
 
     def cached(self, token: bytes) -> Answer:
         """The key of `token`, None if it is known to be nobody's, or MISS: then `resolve` must find out."""
@@ -87,10 +88,11 @@ class Lookup:
         digests = self._digester.candidates(token)
         if not digests:
             return None
-        task = self._asking.get(digests[0])
+        question = (digests[0], self._cache.generation)
+        task = self._asking.get(question)
         if task is None:
-            task = self._asking[digests[0]] = asyncio.create_task(self._ask(digests))
-            task.add_done_callback(lambda done: self._asked(digests[0], done))
+            task = self._asking[question] = asyncio.create_task(self._ask(digests))
+            task.add_done_callback(lambda done: self._asked(question, done))
         try:
             return await asyncio.shield(task)
         except StoreNotAdopted:
@@ -123,8 +125,8 @@ class Lookup:
         self._cache.put(digests[0], found, generation)
         return found
 
-    def _asked(self, digest: str, task: asyncio.Task[Found | None]) -> None:
-        self._asking.pop(digest, None)
+    def _asked(self, question: tuple[str, int], task: asyncio.Task[Found | None]) -> None:
+        self._asking.pop(question, None)
         # Every waiter may have left; then nobody else looks at the exception.
         if not task.cancelled():
             task.exception()

@@ -43,7 +43,7 @@ class BodyInspector:
         """Whether the body of `exchange`, which is not all here yet, must be before any of it goes on."""
         if not route.model:
             return False
-        return _has_list(key) or (bool(self._prefix) and not _content_type(exchange).lower().startswith("multipart/"))
+        return _has_list(key) or (bool(self._prefix) and not _is_multipart(exchange))
 
     async def read(self, exchange: Exchange) -> bytes:
         """The whole body, to be inspected. Raises Refused and ClientGone."""
@@ -60,7 +60,7 @@ class BodyInspector:
         if not _has_list(key):
             return self._peek(exchange, route, body)
         head = exchange.head
-        encoding = (head.first(b"content-encoding") or b"").decode("latin-1")
+        encoding = b",".join(head.all(b"content-encoding")).decode("latin-1")
         query = (head.target.query or b"").decode()
         finding = find_models(route.model, head.target.path.decode(), query, _content_type(exchange), body, encoding)
         if self._prefix:
@@ -76,7 +76,8 @@ class BodyInspector:
         return estimate(size, int(match[1]) if match else None)
 
     def _peek(self, exchange: Exchange, route: Route, body: bytes) -> Inspected:
-        if self._prefix and may_hold(body, self._prefix):
+        # A form with files is not waited for, so that it is here whole says nothing but how it was sent.
+        if self._prefix and may_hold(body, self._prefix) and not _is_multipart(exchange):
             body = strip_prefix(route.model, _content_type(exchange), body, self._prefix)
         return Inspected(peek_model(route.model, body[:_LARGEST_PEEK]) if body else "", body, None)
 
@@ -87,6 +88,10 @@ def _has_list(key: Key | None) -> bool:
 
 def _content_type(exchange: Exchange) -> str:
     return (exchange.head.first(b"content-type") or b"").decode("latin-1")
+
+
+def _is_multipart(exchange: Exchange) -> bool:
+    return _content_type(exchange).lower().startswith("multipart/")
 
 
 def _verdict(key: Key | None, models: tuple[str, ...]) -> Refused | None:

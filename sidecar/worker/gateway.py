@@ -103,7 +103,7 @@ class Gateway:
         matched, no_route = self._match(record)
         # identify
         known = None if matched is not None and matched.route.public else self._enforcer.recognize(head, record)
-        found = await self._enforcer.ask(known, record) if isinstance(known, bytes) else known
+        found = await self._ask(known, record) if isinstance(known, bytes) else known
         self._open.add(record, exchange)
         if matched is None:
             assert no_route is not None
@@ -146,6 +146,16 @@ class Gateway:
             # Told only after the key was seen: without one, every path answers alike.
             return None, refused
 
+    # identify
+
+    async def _ask(self, token: bytes, record: Record) -> Found | None:
+        changes = self._open.changes
+        found = await self._enforcer.ask(token, record)
+        if found is not None and self._open.changes != changes:
+            # The store's answer may be older than a change that was reported meanwhile, before this request was among the open ones.
+            self._open.look_again(found.key.id)
+        return found
+
     # limit
 
     async def _admit(self, exchange: Exchange, record: Record, route: Route, found: Found | None, body: bytes | None) -> Admission | None:
@@ -178,6 +188,9 @@ class Gateway:
     def _refuse(self, connection: Connection, record: Record, refused: Refused, exchange: Exchange | None) -> None:
         """Answer with a refusal; after the answer has begun, or when the client has left, only break off."""
         if exchange is not None and exchange.gone:
+            if record.ending == "complete":
+                # Nobody hears it, but it is what became of the request, which would count as a good one.
+                record.refused(refused.refusal)
             return
         if record.finished or (exchange is not None and exchange.answered):
             connection.abort()

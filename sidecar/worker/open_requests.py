@@ -23,6 +23,8 @@ from sidecar.worker.meter import Record
 log = logging.getLogger(__name__)
 
 NO_KEY = ""
+CHECK_AGAIN = 0.25
+"""Seconds until a changed key that could not be read is read again."""
 
 
 class KeySource(Protocol):
@@ -50,7 +52,10 @@ class OpenRequests:
         self._places = places
         self._by_key: dict[str, dict[Record, Exchange]] = {}
         self._count = 0
-        self._checks: set[asyncio.Task[None]] = set()
+        self.changes = 0
+        """Changes of keys that were reported so far."""
+        self._checks: dict[str, asyncio.Task[None]] = {}
+        """By the id of the key that is read anew."""
 
     def __len__(self) -> int:
         return self._count
@@ -84,12 +89,18 @@ class OpenRequests:
 
     def key_changed(self, key_id: str | None) -> None:
         """A key, or with None any key, was changed: look again at what is open."""
+        self.changes += 1
         affected = [key_id] if key_id is not None else [key_id for key_id in self._by_key if key_id != NO_KEY]
         for affected_id in affected:
             if affected_id in self._by_key:
-                task = asyncio.get_running_loop().create_task(self._check(affected_id))
-                self._checks.add(task)
-                task.add_done_callback(self._checks.discard)
+                self.look_again(affected_id)
+
+    def look_again(self, key_id: str) -> None:
+        """Judge the requests of a key anew, those too that are added until the store has told of it."""
+        # What an earlier check has asked for may be older than what this one is about.
+        if (earlier := self._checks.get(key_id)) is not None:
+            earlier.cancel()
+        self._checks[key_id] = asyncio.get_running_loop().create_task(self._check(key_id))
 
     def cut_all(self) -> None:
         """End everything that is still open: the worker ends too."""
@@ -99,10 +110,19 @@ class OpenRequests:
 
     async def _check(self, key_id: str) -> None:
         try:
-            key = await self._keys.current(key_id)
-        except StoreUnavailable:
-            # While the store is away open streams go on; its return counts as a change of every key.
-            return
+            while key_id in self._by_key:
+                try:
+                    self._judge(key_id, await self._keys.current(key_id))
+                    return
+                except StoreUnavailable:
+                    # Open streams go on, but the change must not be forgotten: a store that was too slow for
+                    # once need not have been away for those who report changes, so nobody would report it again.
+                    await asyncio.sleep(CHECK_AGAIN)
+        finally:
+            if self._checks.get(key_id) is asyncio.current_task():
+                del self._checks[key_id]
+
+    def _judge(self, key_id: str, key: Key | None) -> None:
         if not self._enforced(key):
             return
         now = self._wall_clock()

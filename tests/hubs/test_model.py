@@ -76,6 +76,13 @@ def test_a_form_that_names_the_model_in_two_ways_or_too_late_is_refused(fields):
     assert caught.value.refusal.status == 400
 
 
+@pytest.mark.parametrize("form", ["model=a&x=1;model=b", "x=1;model=b&model=a", "model=a&x=;mod%65l[]=b", "model=a;model=b"])
+def test_a_form_that_names_another_model_to_who_splits_at_semicolons_is_refused(form):
+    with pytest.raises(Refused):
+        names(AUDIO, "", FORM, form.encode())
+    assert names(AUDIO, "", FORM, b"model=a&prompt=one;two=2") == ("a",)
+
+
 @pytest.mark.parametrize(
     ("places", "content_type", "coding"),
     [

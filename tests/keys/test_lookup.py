@@ -302,6 +302,33 @@ def _calls(info: bytes, command: bytes) -> int:
     return int(line.partition(b"calls=")[2].partition(b",")[0])
 
 
+async def test_a_question_is_not_shared_with_whoever_asks_after_a_change(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        issued = await keys.repository.create(shape())
+        find_first = KeyReader.find_first
+
+        async def late(digests: list[str]) -> Found | None:
+            found = await find_first(reader, digests)
+            if not asked.is_set():
+                asked.set()
+                await release.wait()
+            return found
+
+        reader = one.lookup._reader
+        reader.find_first = late  # type: ignore[method-assign]
+        early = asyncio.create_task(one.lookup.resolve(issued.token.encode()))
+        await asked.wait()
+        await keys.repository.revoke(issued.key.id)
+        await until(lambda: issued.key.id in one.changes)
+        found = await one.lookup.resolve(issued.token.encode())
+        assert found is not None and found.key.revoked_at is not None
+        release.set()
+        await early
+
+
 async def test_a_caller_that_leaves_takes_nobody_along(valkey: Server, keys: Keys, tmp_path: Path) -> None:
     issued = await keys.repository.create(shape())
     async with worker(valkey.settings(), tmp_path, keys) as one:

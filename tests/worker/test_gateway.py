@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.keys.record import Key, Limits
 from sidecar.limits.decision import Admission, Window
-from tests.worker.plane import HubSide, Plane, endless, running
+from tests.worker.plane import HubSide, Plane, endless, running, until
 
 
 def parse(answer: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -284,6 +284,31 @@ async def test_beyond_its_capacity_the_worker_refuses_early() -> None:
         assert (status, reason) == (503, "overloaded") and "retry-after" in fields
         release.set()
         assert all(b"200 OK" in answer for answer in await asyncio.gather(*waiting))
+
+
+@pytest.mark.parametrize("fields", ["Content-Encoding: br\r\n", "Content-Encoding: identity\r\nContent-Encoding: br\r\n"])
+async def test_a_coded_body_is_refused_where_its_model_must_be_checked(fields: str) -> None:
+    async with running(profile="openai") as plane:
+        plane.keys.change(plane.key, allowed_models=("a",))
+        status, reason, _ = await ask(plane, plane.post(b'{"model":"a"}', fields=fields))
+        assert (status, reason) == (400, "invalid_request")
+        assert not plane.hub.seen
+
+
+@pytest.mark.parametrize("models", [None, ("whisper",)])
+async def test_a_form_is_forwarded_alike_however_it_was_sent(models: tuple[str, ...] | None) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\naignehub/whisper\r\n--b--\r\n'
+    async with running(profile="aigne") as plane:
+        plane.keys.change(plane.key, allowed_models=models)
+        raw = plane.post(body, "/api/v2/audio/transcriptions").replace(b"application/json", b"multipart/form-data; boundary=b")
+        assert (await plane.exchange(raw)).startswith(b"HTTP/1.1 200 ")
+        reader, writer = await plane.open()
+        writer.write(raw[:-40])
+        await until(lambda: len(plane.plane.open))
+        writer.write(raw[-40:])
+        assert (await reader.read(-1)).startswith(b"HTTP/1.1 200 ")
+        at_once, in_pieces = (side.body for side in plane.hub.seen)
+        assert at_once == in_pieces == (body if models is None else body.replace(b"aignehub/", b""))
 
 
 async def test_a_retiring_secret_is_told_so() -> None:

@@ -70,6 +70,34 @@ async def test_who_waits_for_an_answer_is_told_and_the_hubs_answer_is_metered() 
         assert (event.hub_status, event.tokens.input, event.tokens.output) == (200, 7, 3)
 
 
+@pytest.mark.parametrize("streams", [False, True])
+async def test_what_the_hub_says_later_is_not_sent_behind_what_the_client_was_told(streams: bool, caplog: pytest.LogCaptureFixture) -> None:
+    asked = asyncio.Event()
+
+    async def stream(side: HubSide) -> None:
+        await asked.wait()
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await asyncio.sleep(0.01)
+        event = b"data: %b\n\n" % USAGE
+        await side.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(event), event))
+
+    async with running(profile="aigne") as plane:
+        plane.hub.answer = stream if streams else lambda side: answer_when(asked, side)
+        raw = plane.post(b"{}", "/api/v2/chat/completions", close=False)
+        reader, writer = await plane.open()
+        # The second keeps the connection from being closed at once.
+        writer.write(raw + raw)
+        await until(lambda: plane.hub.seen)
+        revoke(plane)
+        await reader.readuntil(b"api_key_revoked")
+        asked.set()
+        (event,) = await plane.event()
+        assert endings(event) == (401, "denied", "api_key_revoked", "revoked")
+        assert (event.hub_status, event.tokens.input, event.tokens.output) == (200, 7, 3)
+        assert b"HTTP/1.1" not in await asyncio.wait_for(reader.read(-1), 10)
+        assert not caplog.records
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", b"nonsense\r\n\r\n", b""])
 async def test_an_error_of_the_hub_that_nobody_gets_is_not_the_outcome(answer: bytes) -> None:
     asked = asyncio.Event()

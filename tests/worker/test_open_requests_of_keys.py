@@ -13,12 +13,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sidecar.keys.reader import Found
 from sidecar.refusals import Refused
 from sidecar.worker.answer import Answers
 from sidecar.worker.fair_share import has_place
 from sidecar.worker.meter import Record
 from sidecar.worker.open_requests import OpenRequests
-from tests.worker.plane import HubSide, Keys, Plane, RawHub, running, until
+from tests.worker.plane import HubSide, Keys, Plane, RawHub, endless, running, until
 
 PLACES = 6
 
@@ -71,11 +72,6 @@ def with_secrets(plane: Plane, *, of_request: str, other: str) -> None:
     plane.keys.change(plane.key, secrets=secrets)
 
 
-def go_away(plane: Plane) -> None:
-    plane.keys.change(plane.key, revoked_at=time.time())
-    plane.keys.away = True
-
-
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize(
     ("change", "code"),
@@ -88,7 +84,6 @@ def go_away(plane: Plane) -> None:
         (lambda plane: with_secrets(plane, of_request="current", other="revoked"), ""),
         (lambda plane: with_secrets(plane, of_request="revoked", other="current"), "api_key_rotated"),
         (lambda plane: plane.keys.change(plane.key, revoked_at=time.time(), enforcement="shadow"), ""),
-        (go_away, ""),
     ],
 )
 async def test_who_is_cut_when_a_key_changes(
@@ -119,6 +114,63 @@ async def test_who_is_cut_when_a_key_changes(
         assert (event.reason, event.ending) == (code, "revoked" if code else "complete")
         logged = [record.getMessage() for record in caplog.records if record.name == "sidecar.worker.open_requests"]
         assert logged == ([f"cut request {event.request_id} of key {key_id}: {code}"] if code else [])
+
+
+async def test_a_change_is_not_forgotten_while_the_store_cannot_be_asked() -> None:
+    """It may be slow for a moment only, which those who report changes need not notice: nobody reports it again."""
+    async with running() as plane:
+        plane.hub.answer = endless
+        key_id = plane.keys.found[plane.key.encode()].key.id
+        reader, writer = await plane.open()
+        writer.write(plane.get())
+        await reader.readuntil(b"1\r\nx\r\n")
+        plane.keys.change(plane.key, revoked_at=time.time())
+        plane.keys.away = True
+        for _ in range(3):
+            plane.plane.open.key_changed(key_id)
+            await asyncio.sleep(0)
+        assert len(plane.plane.open._checks) == 1, "one question is enough"
+        assert not plane.events.requests, "open streams go on"
+        plane.keys.away = False
+        (event,) = await plane.event()
+        assert (event.outcome, event.reason, event.ending) == ("denied", "api_key_revoked", "revoked")
+        assert not plane.plane.open._checks
+
+
+async def test_a_change_between_the_stores_answer_and_the_request_is_not_missed() -> None:
+    """What the store has said and the report of a change come on two connections, so in any order."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async with running() as plane:
+        plane.hub.answer = endless
+        found = plane.keys.found[plane.key.encode()]
+
+        async def slow(_token: bytes) -> Found | None:
+            asked.set()
+            await answered.wait()
+            return found
+
+        plane.keys.resolve = slow  # type: ignore[method-assign]
+        plane.keys.cold.add(plane.key.encode())
+        _, writer = await plane.open()
+        writer.write(plane.get())
+        await asked.wait()
+        plane.plane.open.key_changed(plane.keys.change(plane.key, revoked_at=time.time()).id)
+        answered.set()
+        (event,) = await plane.event()
+        assert (event.outcome, event.reason, event.ending) == ("denied", "api_key_revoked", "revoked")
+
+
+async def test_who_has_left_is_looked_for_no_more() -> None:
+    async with running() as plane:
+        plane.hub.answer = endless
+        reader, writer = await plane.open()
+        writer.write(plane.get())
+        await reader.readuntil(b"1\r\nx\r\n")
+        plane.keys.away = True
+        plane.plane.open.key_changed(None)
+        writer.transport.abort()
+        await until(lambda: not plane.plane.open._checks)
 
 
 async def test_only_the_key_that_changed_is_looked_at() -> None:

@@ -116,17 +116,16 @@ class RequestBody:
         """The whole body, at most `longest` bytes. Raises Refused or ClientGone; call `forget` when it is needed no more."""
         if self.length is not None and self.length > longest:
             raise Refused(REQUEST_TOO_LARGE)
-        pieces: list[bytes] = []
-        size = 0
+        # Not a list of pieces, of which a client could make as many as there are bytes.
+        whole = bytearray()
         while piece := await self.read():
-            size += len(piece)
-            if size > longest:
+            if len(whole) + len(piece) > longest:
                 raise Refused(REQUEST_TOO_LARGE)
             if self._room is not None:
                 self._room.take(len(piece))
                 self._kept += len(piece)
-            pieces.append(piece)
-        return b"".join(pieces)
+            whole += piece
+        return bytes(whole)
 
     def forget(self) -> None:
         """The request is over: what `read_all` returned is needed no more."""
@@ -158,8 +157,8 @@ class RequestBody:
     def _feed_chunked(self, data: bytes) -> bytes | None:
         decoder = self._decoder
         assert decoder is not None
-        for piece in decoder.feed(data):
-            self._store(piece)
+        # One piece, however small the chunks are: each costs some forty bytes beside its own.
+        self._store(b"".join(decoder.feed(data)))
         if self.received > self._longest:
             raise Refused(REQUEST_TOO_LARGE)
         if not decoder.done:

@@ -89,6 +89,11 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         # A half-closed client cannot be told from one that has left; like nginx, it counts as gone.
+        if self.unsent:
+            # The transport says so only when that is taken, which may be never.
+            self._front.write_deadline.arm(self)
+            if self._exchange is not None:
+                self._exchange.leave()
         return False
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -126,8 +131,8 @@ class ClientConnection(asyncio.Protocol):
         return self._front.draining
 
     def write(self, data: bytes) -> None:
-        """Send bytes of an answer; nothing when the client has left."""
-        if not self._transport.is_closing():
+        """Send bytes of an answer; nothing when the client has left, or was told all that it will be."""
+        if not (self._discarding or self._transport.is_closing()):
             self._transport.write(data)
 
     async def writable(self) -> None:
@@ -137,7 +142,7 @@ class ClientConnection(asyncio.Protocol):
 
     def finish(self, data: bytes, keep_alive: bool) -> None:
         """Send the last bytes of an answer; serve the next request or close."""
-        if self._transport.is_closing():
+        if self._discarding or self._transport.is_closing():
             return
         self._transport.write(data)
         if self._writing_paused and keep_alive:

@@ -63,5 +63,6 @@ class Exchange:
         """Nobody waits for an answer any more."""
         self.gone = True
         self.body.fail(ClientGone())
-        if self.on_gone is not None:
-            self.on_gone()
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None:
+            on_gone()

@@ -53,7 +53,7 @@ class HubPool:
     async def connect(self, method: bytes) -> HubConnection:
         """A new connection. Raises Refused(hub_unavailable, hub_timeout or overloaded)."""
         if len(self._open) + self._connecting >= self._settings.max_connections:
-            raise Refused(OVERLOADED)
+            self._give_up_idle()
         self._connecting += 1
         try:
             # In a task of its own: a request has none, and only a task can be timed out.
@@ -67,6 +67,14 @@ class HubPool:
         self._open.add(connection)
         connection.start(method)
         return connection
+
+    def _give_up_idle(self) -> None:
+        """Make room in place of what has been idle for longest: a WebSocket takes no connection that was used before."""
+        if not self._idle:
+            raise Refused(OVERLOADED)
+        connection = self._idle.popleft()
+        self._open.discard(connection)
+        connection.close()
 
     def give_back(self, connection: HubConnection) -> None:
         """End an exchange; keep the connection if it can serve another."""

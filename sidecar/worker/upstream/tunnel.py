@@ -77,19 +77,22 @@ class Tunneler:
             record.answered(status)
             record.streaming = exchange.answered = True
             answer = self._answers.head(status, hub.headers, record.request_id, job.extra, limited=job.limited)
-            exchange.connection.write(answer + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n" + hub.upgraded)
+            exchange.connection.write(answer + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
             exchange.on_gone = None
             to_hub, to_client = _Pipe(), _Pipe()
             client_transport, rest = exchange.connection.tunnel(to_hub)
             hub_transport = hub.tunnel(to_client)
             to_hub.join(client_transport, hub_transport)
             to_client.join(hub_transport, client_transport)
+            to_hub.open()
+            # Not with the head: who has the transport must hear that it is full, and that it is so no more.
+            to_client.data_received(hub.upgraded)
             exchange.cut = client_transport.abort
             to_client.ended_early()
             to_hub.ended_early()
             to_hub.data_received(rest)
             await asyncio.gather(to_hub.ended, to_client.ended)
-            record.bytes_in, record.bytes_out = to_hub.moved, to_client.moved + len(hub.upgraded)
+            record.bytes_in, record.bytes_out = to_hub.moved, to_client.moved
         except HubFault as fault:
             self._forwarder.broken(job, fault)
         finally:
@@ -109,6 +112,11 @@ class _Pipe(asyncio.Protocol):
     def join(self, source: asyncio.Transport, sink: asyncio.Transport) -> None:
         self._source, self._sink = source, sink
 
+    def open(self) -> None:
+        """Read the source on: one that sent too much before it was answered was held back."""
+        if not self._source.is_closing():
+            self._source.resume_reading()
+
     def ended_early(self) -> None:
         """End this direction if its source was lost before it was handed over: nobody will say so any more."""
         if self._source.is_closing():
@@ -121,7 +129,8 @@ class _Pipe(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         # This protocol's own transport is full: the other direction feeds it.
-        self._sink.pause_reading()
+        if not self._sink.is_closing():
+            self._sink.pause_reading()
 
     def resume_writing(self) -> None:
         if not self._sink.is_closing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 
 import pytest
 
@@ -111,3 +112,27 @@ async def test_after_a_fault_nothing_is_taken_for_the_end_of_the_body() -> None:
     assert broken.feed(b"5\r\nhello\r\nzz\r\n") is None
     assert broken.feed(b"0\r\n\r\nGET /smuggled HTTP/1.1\r\n") is None
     assert not broken.complete and isinstance(broken.error, Refused)
+
+
+@pytest.mark.parametrize(("wire", "chunked"), [(b"2\r\nab\r\n" * 5000, True), (b"ab", False)])
+async def test_a_body_in_tiny_pieces_takes_no_more_memory_than_one_in_large_ones(wire: bytes, chunked: bool) -> None:
+    size = 400_000
+    whole = body(length=None if chunked else size, chunked=chunked)
+    reading = asyncio.create_task(whole.read_all(size))
+    tracemalloc.start()
+    try:
+        while whole.received < size:
+            whole.feed(wire)
+            await asyncio.sleep(0)
+        whole.feed(b"0\r\n\r\n" if chunked else b"")
+        assert await reading == b"ab" * (size // 2)
+        assert tracemalloc.get_traced_memory()[1] < 5 * size
+    finally:
+        tracemalloc.stop()
+
+
+async def test_tiny_chunks_are_one_piece() -> None:
+    streamed = body(chunked=True)
+    streamed.feed(b"1\r\na\r\n" * 3 + b"1\r")
+    streamed.feed(b"\nb\r\n0\r\n\r\n")
+    assert [await streamed.read(), await streamed.read(), await streamed.read()] == [b"aaa", b"b", b""]

@@ -71,6 +71,30 @@ async def test_a_client_that_never_takes_its_answer_is_given_up_though_little_is
         await until(lambda: not plane.plane.front.connections)
 
 
+@pytest.mark.parametrize("left", [40_000, 200_000])
+async def test_a_client_that_leaves_by_half_is_gone_although_it_takes_nothing(left: int) -> None:
+    """The transport waits until all is taken before it says that the client has left."""
+    stopped = asyncio.Event()
+
+    async def answer(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + bytes(left))
+        await side.reader.read(1)
+        stopped.set()
+
+    async with running(environment={"SIDECAR_PROXY__TIMEOUTS__WRITE_IDLE": "300ms"}) as plane, Deaf(plane) as client:
+        plane.hub.answer = answer
+        await until(lambda: plane.plane.front.connections)
+        small_send_buffers(plane)
+        await client.send(plane.get(close=False))
+        (connection,) = plane.plane.front.connections
+        await until(lambda: connection.unsent)
+        client.socket.shutdown(socket.SHUT_WR)
+        await until(stopped.is_set)
+        (event,) = await plane.event()
+        assert event.ending == "client_closed"
+        await until(lambda: not plane.plane.front.connections)
+
+
 async def test_a_drain_waits_until_answers_are_taken() -> None:
     body = bytes(range(256)) * 8000
 

@@ -9,7 +9,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.worker.plane import HubSide, running
+from sidecar.worker.client.connection import PIPELINED
+from tests.worker.client.test_connection_overload import Deaf, small_send_buffers
+from tests.worker.plane import HubSide, running, until
 
 HANDSHAKE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n"
 
@@ -80,6 +82,78 @@ async def test_a_reset_of_the_hub_is_no_clean_close() -> None:
         writer.write(b"abc")
         with contextlib.suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(-1), 5) == b"", "a close frame was made up"
+
+
+async def switch(side: HubSide) -> None:
+    await side.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    while data := await side.reader.read(65_536):
+        side.body += data
+
+
+async def test_a_client_that_sends_much_before_it_is_answered_is_read_on() -> None:
+    agreed = asyncio.Event()
+
+    async def late(side: HubSide) -> None:
+        await agreed.wait()
+        await switch(side)
+
+    async with running() as plane:
+        plane.hub.answer = late
+        reader, writer = await plane.open()
+        writer.write(plane.get(fields=HANDSHAKE, close=False))
+        await until(lambda: plane.hub.seen)
+        (connection,) = plane.plane.front.connections
+        sent = bytes(2 * PIPELINED)
+        writer.write(sent)
+        await until(lambda: connection._held)  # type: ignore[attr-defined]
+        agreed.set()
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        writer.write(b"the end")
+        await until(lambda: len(plane.hub.seen[0].body) == len(sent) + 7)
+        writer.close()
+        (event,) = await plane.event()
+        assert event.bytes_in == len(sent) + 7
+
+
+async def test_idle_connections_make_room_for_a_socket() -> None:
+    async with running(environment={"SIDECAR_HUB__MAX_CONNECTIONS": "1"}) as plane:
+        assert (await plane.exchange(plane.get())).startswith(b"HTTP/1.1 200 ")
+        assert plane.plane.pool.size == 1, "it is kept for the next request"
+        plane.hub.answer = switch
+        reader, writer = await plane.open()
+        writer.write(plane.get(fields=HANDSHAKE, close=False))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert plane.plane.pool.size == 1
+        assert b'"code":"overloaded"' in await plane.exchange(plane.get())
+        writer.close()
+        await until(lambda: not plane.plane.pool.size)
+
+
+async def test_a_hub_that_says_much_at_once_makes_its_client_no_dead_one() -> None:
+    much = bytes(200_000)
+
+    async def talkative(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + much)
+        side.body = await side.reader.readexactly(7)
+        await side.send(b"the end")
+
+    async with running(environment={"SIDECAR_PROXY__TIMEOUTS__WRITE_IDLE": "200ms"}) as plane, Deaf(plane) as client:
+        plane.hub.answer = talkative
+        await until(lambda: plane.plane.front.connections)
+        small_send_buffers(plane)
+        await client.send(plane.get(fields=HANDSHAKE, close=False))
+        loop = asyncio.get_running_loop()
+        received = b""
+        while not received.endswith(much):
+            received += await loop.sock_recv(client.socket, 65_536)
+        deadlines = plane.plane.front.write_deadline
+        assert not deadlines._armed, "it has taken all"
+        await client.send(b"the end")
+        while not received.endswith(b"the end"):
+            received += await loop.sock_recv(client.socket, 65_536)
+        client.socket.close()
+        (event,) = await plane.event()
+        assert (event.bytes_in, event.bytes_out, event.ending) == (7, len(much) + 7, "complete")
 
 
 async def test_a_revoked_key_cuts_its_socket() -> None:
