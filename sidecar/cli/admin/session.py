@@ -54,9 +54,7 @@ Handler = Callable[[argparse.Namespace, Session], int]
 
 def add_command(subparsers: Any, name: str, handler: Handler, summary: str, description: str = "") -> argparse.ArgumentParser:
     """A parser for `name` with the options that all commands of the admin API take."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=summary, description=description or summary, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=summary, description=description or summary)
     group = parser.add_argument_group("admin API")
     group.add_argument("--admin-url", metavar="URL", help=f"its address (default: ${address.URL_VARIABLE}, else {address.DEFAULT_URL})")
     group.add_argument(
