@@ -23,6 +23,12 @@ _CALLS: dict[Protocol, tuple[str, dict[str, object]]] = {
 }
 
 
+_HINTS = {
+    # Whoever pastes the line and looks for its tokens would else take the zeros for a fault of the sidecar.
+    "aigne": "This hub tells what such a call used in events only: add -H 'Accept: text/event-stream' to see its tokens counted.\n\n",
+}
+
+
 def banner(settings: Settings, key: str, command: str) -> str:
     """The whole text, every command of which works when pasted; `command` is how a shell starts this program."""
     data_dir = Path(settings.data_dir)
@@ -37,7 +43,7 @@ def banner(settings: Settings, key: str, command: str) -> str:
     rows = "\n".join(f"  {name:<13}{value}" for name, value in facts.items())
     return (
         f"\nThe sidecar runs. Sign in to the console with the admin token.\n\n{rows}\n\n"
-        f"Call the hub with the key:\n\n{curl(settings, key)}\n\n"
+        f"Call the hub with the key:\n\n{curl(settings, key)}\n\n{_HINTS.get(settings.hub.profile, '')}"
         "The command line, in another terminal:\n\n"
         f"  export SIDECAR_PROXY_URL={web_address(settings.proxy.listen)} SIDECAR_ADMIN_URL={admin} "
         f"SIDECAR_DATA_DIR={shlex.quote(str(data_dir))}\n"
