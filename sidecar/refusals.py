@@ -125,7 +125,7 @@ INTERNAL_ERROR = Refusal(
 HUB_UNAVAILABLE = Refusal("hub_unavailable", 502, "upstream_error", "The hub cannot be reached.", "hub_error", "hub")
 HUB_BROKEN_ANSWER = Refusal("hub_unavailable", 502, "upstream_error", "The hub's answer is not valid HTTP.", "hub_error", "hub")
 HUB_REJECTED_CREDENTIAL = Refusal(
-    "hub_rejected_credential", 502, "upstream_error", "The hub refuses the sidecar's own access key.", "hub_error", "hub"
+    "hub_rejected_credential", 502, "upstream_error", "The hub refuses the sidecar's own access key, or got none.", "hub_error", "hub"
 )
 HUB_TIMEOUT = Refusal("hub_timeout", 504, "upstream_error", "The hub did not answer in time.", "hub_error", "hub")
 
