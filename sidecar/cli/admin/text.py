@@ -70,6 +70,11 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}" if value >= 1 else _fraction(value)
 
 
+def amount(number: int, thing: str) -> str:
+    """`1 key`, `1,200 keys`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def brief(value: float) -> str:
     """A count in few characters: `950`, `12.3k`, `4.1M`, `0.052`."""
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -19,7 +19,7 @@ from typing import Any
 from sidecar.cli.admin import session
 from sidecar.cli.admin.output import Column, table, terminal_width
 from sidecar.cli.admin.session import Session, add_command
-from sidecar.cli.admin.text import brief, parse_time, printable, shorten, span, width
+from sidecar.cli.admin.text import amount, brief, parse_time, printable, shorten, span, width
 from sidecar.cli.errors import WRONG_USE, CommandError
 
 WINDOW = timedelta(minutes=5)
@@ -106,12 +106,8 @@ def _heading(status: dict[str, Any], usage: dict[str, Any], now: datetime) -> It
     leases = [worker["lease_age_seconds"] for worker in workers]
     lease = "no lease" if None in leases or not leases else f"oldest lease {max(leases):.1f} s"
     state = "up" if store["up"] else f"down ({store['failure']})"
-    at_work = f"{_some(len(workers), 'worker')}, {_some(in_flight, 'request')} in flight"
+    at_work = f"{amount(len(workers), 'worker')}, {amount(in_flight, 'request')} in flight"
     yield f"{at_work}, {lease}, store {state}, backlog {brief(spool['backlog_bytes'])}B"
-
-
-def _some(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _row(group: dict[str, Any], minutes: float, now: datetime) -> list[str]:
