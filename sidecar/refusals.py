@@ -66,7 +66,7 @@ def _limit(code: str, type_: str, message: str) -> Refusal:
 
 
 MISSING_API_KEY = _auth("missing_api_key", "Send an API key: Authorization: Bearer <key>.")
-INVALID_API_KEY = _auth("invalid_api_key", "This API key is not valid.")
+INVALID_API_KEY = _auth("invalid_api_key", "This API key is not valid; compare it with the one that was issued.")
 API_KEY_EXPIRED = _auth("api_key_expired", "This API key has expired; ask its issuer for a new one.")
 API_KEY_REVOKED = _auth("api_key_revoked", "This API key was revoked; ask its issuer for a new one.")
 API_KEY_DISABLED = _auth("api_key_disabled", "This API key is disabled; ask its issuer to enable it.")
@@ -86,7 +86,7 @@ REQUEST_TIMEOUT = _request("request_timeout", 408, "The request did not arrive i
 REQUEST_TOO_LARGE = _request("request_too_large", 413, "The request body is too large.")
 TARGET_TOO_LONG = _request("target_too_long", 414, "The request target is too long.")
 HEADERS_TOO_LARGE = _request("headers_too_large", 431, "The request headers are too large.")
-UNKNOWN_ROUTE = _request("unknown_route", 404, "The sidecar does not forward this path.", closes=False)
+UNKNOWN_ROUTE = _request("unknown_route", 404, "The sidecar does not forward this path; check the base URL and the path.", closes=False)
 
 ROUTE_NOT_ALLOWED = _permission("route_not_allowed", "This API key may not call this route.")
 MODEL_NOT_ALLOWED = _permission("model_not_allowed", "This API key may not use this model.")
@@ -125,7 +125,7 @@ INTERNAL_ERROR = Refusal(
 HUB_UNAVAILABLE = Refusal("hub_unavailable", 502, "upstream_error", "The hub cannot be reached.", "hub_error", "hub")
 HUB_BROKEN_ANSWER = Refusal("hub_unavailable", 502, "upstream_error", "The hub's answer is not valid HTTP.", "hub_error", "hub")
 HUB_REJECTED_CREDENTIAL = Refusal(
-    "hub_rejected_credential", 502, "upstream_error", "The hub refuses the sidecar's own access key.", "hub_error", "hub"
+    "hub_rejected_credential", 502, "upstream_error", "The hub refuses the sidecar's own access key, or got none.", "hub_error", "hub"
 )
 HUB_TIMEOUT = Refusal("hub_timeout", 504, "upstream_error", "The hub did not answer in time.", "hub_error", "hub")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -12,11 +13,14 @@ from typing import Any, NamedTuple
 from sidecar import log
 from sidecar.cli import config_file, configuration
 from sidecar.cli.errors import CommandError
+from sidecar.hubs.protocol import protocol_named
 from sidecar.settings import Settings
 from sidecar.supervisor import data_dir, embedded_store, hardening, listeners
 from sidecar.supervisor.process import Launcher, PythonLauncher
 from sidecar.supervisor.run import Supervisor
 from sidecar.supervisor.sockets import WorkerSockets
+
+_logger = logging.getLogger(__name__)
 
 CHILD = (sys.executable, "-P", "-m", "sidecar.child")
 """How a child is started; -P keeps the working directory off its module path."""
@@ -49,6 +53,9 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
         fds, sockets = claim(settings, listening)
     except (data_dir.DataDirError, listeners.ListenError, embedded_store.NoServerError) as error:
         raise CommandError(str(error)) from None
+    if not settings.hub.access_key and protocol_named(settings.hub.profile) == "aigne":
+        # No fault, for a hub may be told to do without; but else every call would fail, and nothing here would say why.
+        _logger.warning("hub.access_key is empty, and an AIGNE Hub answers nobody without; set hub.access_key or hub.access_key_file")
     supervisor = Supervisor(settings, launch, reload=read, fds=fds, sockets=sockets)
     try:
         return supervisor.run()

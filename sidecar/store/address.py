@@ -50,6 +50,12 @@ class Address:
         """Seconds within which connecting should succeed: with Sentinel all but the last may be dead."""
         return CONNECT_TIMEOUT + SENTINEL_TIMEOUT * (len(self.hosts) if self.kind == "sentinel" else 0)
 
+    @property
+    def place(self) -> str:
+        """Where to look when it does not answer, for people; holds no credential."""
+        hosts = self.hosts or (() if "path" in self.options else ((self.options["host"], self.options["port"]),))
+        return ", ".join(f"{host}:{port}" for host, port in hosts) or str(self.options["path"])
+
     def pool(self) -> ConnectionPool:
         """A maker of raw connections to the server (with Sentinel: to the primary of the moment)."""
         if self.kind == "sentinel":

@@ -34,6 +34,7 @@ class SingleServer:
     def __init__(self, address: Address, timeout: float) -> None:
         self._pool = address.pool()
         self._patience = address.patience
+        self._place = address.place
         self._timeout = timeout
         self._link: Link | None = None
         self._reason: StoreUnavailable | None = StoreUnavailable(UNTRIED)
@@ -111,7 +112,7 @@ class SingleServer:
                 if not isinstance(error, StoreUnavailable):
                     raise
                 if str(error) != str(self._reason):
-                    log.warning("%s; still trying", error)
+                    log.warning("%s at %s; still trying", error, self._place)
                 self._reason = error
                 await asyncio.sleep(MEND_PAUSE)
                 continue

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import ClassVar, NamedTuple, Protocol
 
 from sidecar.hubs.profile import Profile
+from sidecar.hubs.protocol import protocol_of
 from sidecar.hubs.routing import Router
 from sidecar.keys.reader import Found
 from sidecar.settings.declaration import Settings
@@ -112,7 +113,8 @@ class DataPlane:
             parts.meter,
             self.drains,
             loop,
-            maps_unauthorized=bool(settings.hub.access_key),
+            # Of an AIGNE Hub's client no credential passes, so even without a key of ours its 401 is not about the client.
+            maps_unauthorized=bool(settings.hub.access_key) or protocol_of(profile) == "aigne",
         )
         self.front = Front(proxy, loop, self.ticker, self._serving(parts), "http" if proxy.tls is None else "https")
 

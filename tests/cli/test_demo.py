@@ -62,6 +62,11 @@ def test_the_first_line_that_begins_with_curl_is_the_line() -> None:
     assert first == curl(settings, KEY)
 
 
+def test_why_the_line_counts_no_tokens_is_told_where_it_is_so() -> None:
+    assert "-H 'Accept: text/event-stream'" in banner(load(None, {}), KEY, "sidecar")
+    assert "text/event-stream" not in banner(load(None, {"SIDECAR_HUB__PROFILE": "openai"}), KEY, "sidecar")
+
+
 @pytest.mark.parametrize(
     ("listen", "address"), [("0.0.0.0:80", "http://127.0.0.1:80"), ("[::1]:80", "http://[::1]:80"), ("10.0.0.1:8", "http://10.0.0.1:8")]
 )

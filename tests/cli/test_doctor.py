@@ -29,3 +29,10 @@ def test_the_report_is_for_people_or_for_programs(capsys: pytest.CaptureFixture[
     assert main(["doctor", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert {"name", "verdict", "finding", "advice"} == set(report["checks"][0])
+
+
+def test_a_store_that_is_down_stands_in_the_report_alone(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SIDECAR_STORE__URL", "redis://127.0.0.1:1/0")
+    assert main(["doctor"]) == 1
+    said = capfd.readouterr()
+    assert "fail  store " in said.out and said.err == ""

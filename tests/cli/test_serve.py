@@ -160,6 +160,12 @@ def test_a_wrong_configuration_starts_nothing(sidecar: Sidecar, more: str, proxy
     assert not sidecar.data_dir.exists()
 
 
+def test_an_aigne_hub_without_an_access_key_is_told_at_the_start(sidecar: Sidecar) -> None:
+    sidecar.file.write_text(sidecar.file.read_text().replace(", access_key: canary-of-the-hub", ""))
+    sidecar.start()
+    until(lambda: "hub.access_key is empty" in sidecar.error.read_text(), within=20)
+
+
 def test_an_open_data_dir_starts_nothing(sidecar: Sidecar) -> None:
     sidecar.data_dir.mkdir()
     sidecar.data_dir.chmod(0o755)

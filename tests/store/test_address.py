@@ -68,6 +68,19 @@ def test_no_password_shows_itself() -> None:
     assert "hunter2" not in repr(address("redis+sentinel://:hunter2@a/keys?sentinel_password=hunter2"))
 
 
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://:hunter2@h/3", "h:6379"),
+        ("unix:///run/store.sock", "/run/store.sock"),
+        ("embedded", str(embedded_socket(Path("/data")))),
+        ("redis+sentinel://u:hunter2@a,b:7/keys", "a:26379, b:7"),
+    ],
+)
+def test_the_place_to_look_at_holds_no_credential(url: str, place: str) -> None:
+    assert address(url).place == place
+
+
 def test_connections_have_no_timeout_of_their_own() -> None:
     connection = address("redis://h").pool().make_connection()
     assert type(connection) is Connection

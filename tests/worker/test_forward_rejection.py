@@ -38,6 +38,17 @@ async def test_the_client_is_told_that_the_operator_must_do_something(answer: by
         assert event.hub_status in (200, 401)
 
 
+@pytest.mark.parametrize(("profile", "status"), [("aigne", b"502"), ("generic", b"401")])
+async def test_a_sidecar_without_an_access_key_blames_no_client_of_an_aigne_hub(profile: str, status: bytes) -> None:
+    async def refuse(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+
+    async with running(profile=profile, environment={"SIDECAR_HUB__ACCESS_KEY": ""}) as plane:
+        plane.hub.answer = refuse
+        # What other hubs take from clients is not known here, so their 401 may well be the client's.
+        assert (await asked(plane)).startswith(b"HTTP/1.1 %b " % status)
+
+
 async def test_what_comes_after_the_head_is_passed_on_and_counted_as_what_it_is() -> None:
     passed = asyncio.Event()
 

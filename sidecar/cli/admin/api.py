@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 from sidecar import __version__
 from sidecar.cli.admin.address import Address
 from sidecar.cli.errors import CommandError
+from sidecar.refusals import INVALID_API_KEY, UNKNOWN_ROUTE
 
 PATH = "/admin/v1"
 PAGE = 200
@@ -57,6 +58,11 @@ class AdminApi:
 
     def __exit__(self, *exc: object) -> None:
         self._connection.close()
+
+    @property
+    def address(self) -> Address:
+        """Where the calls go."""
+        return self._address
 
     def get(self, path: str, **query: Any) -> Any:
         """The document at `path` (below /admin/v1); query members that are None are not sent."""
@@ -160,6 +166,10 @@ def _refusal(response: HTTPResponse, address: Address) -> ApiError:
         message, reason = str(fault["message"]), str(fault["code"])
     except (ValueError, KeyError, TypeError, OSError, HTTPException):
         return ApiError(f"{address.url} answered {response.status} and not like an admin API; check --admin-url.", response.status, "")
+    if reason in (INVALID_API_KEY.code, UNKNOWN_ROUTE.code):
+        # The commonest mix-up: the address that applications use answers as well, and no token would please it.
+        message = f"{address.url} is where applications call the hub; give the admin API's address with --admin-url."
+        return ApiError(message, response.status, reason)
     if response.status == 401:
         message = f"{message.rstrip('.')}; give the right one with --admin-token-file or SIDECAR_ADMIN_TOKEN."
     return ApiError(message, response.status, reason)

@@ -66,6 +66,9 @@ def list_events(args: argparse.Namespace, session: Session) -> int:
     if args.json:
         session.document({"data": events})
         return 0
+    if not events:
+        session.note("No events match.")
+        return 0
     session.table(_LIST, [_row(event) for event in events])
     return 0
 
@@ -157,6 +160,7 @@ def _filters(args: argparse.Namespace, session: Session) -> dict[str, Any]:
 
 def _row(event: dict[str, Any]) -> list[str]:
     target, changes = event.get("target"), event.get("changes") or {}
+    what = ", ".join(f"{name}: {_short(change['old'])} → {_short(change['new'])}" for name, change in changes.items())
     return [
         f"{parse_time(event['time']):%Y-%m-%d %H:%M:%S}",
         event["actor"].get("name") or event["actor"]["id"],
@@ -164,9 +168,7 @@ def _row(event: dict[str, Any]) -> list[str]:
         (target.get("name") or target["id"]) if target else "-",
         event["outcome"],
         event["source"]["address"] or "-",
-        ", ".join(f"{name}: {_short(change['old'])} → {_short(change['new'])}" for name, change in changes.items())
-        or event.get("reason")
-        or "",
+        "; ".join(part for part in (event.get("reason"), what) if part),
     ]
 
 

@@ -54,9 +54,7 @@ Handler = Callable[[argparse.Namespace, Session], int]
 
 def add_command(subparsers: Any, name: str, handler: Handler, summary: str, description: str = "") -> argparse.ArgumentParser:
     """A parser for `name` with the options that all commands of the admin API take."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=summary, description=description or summary, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=summary, description=description or summary)
     group = parser.add_argument_group("admin API")
     group.add_argument("--admin-url", metavar="URL", help=f"its address (default: ${address.URL_VARIABLE}, else {address.DEFAULT_URL})")
     group.add_argument(
@@ -78,12 +76,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def data_dir(environment: Mapping[str, str]) -> Path:
-    """The data directory that the environment or the configuration file names, else the default.
+    """The data directory that the environment or the configuration file names, else the default."""
+    return Path(environment.get(DATA_DIR_VARIABLE) or configured(environment).data_dir)
+
+
+def configured(environment: Mapping[str, str]) -> Settings:
+    """What the environment and the configuration file say, else the defaults.
 
     A configuration that cannot be read here, for example because its secrets are not in this shell's
     environment, must not keep an operator from the admin API.
     """
     try:
-        return Path(environment.get(DATA_DIR_VARIABLE) or load(config_file.find(None, environment), environment).data_dir)
+        return load(config_file.find(None, environment), environment)
     except SettingsError:
-        return Path(Settings().data_dir)
+        return Settings()

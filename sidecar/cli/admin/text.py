@@ -67,16 +67,28 @@ def count(value: float | None) -> str:
     """A count with thousands separated; `-` when it is not known."""
     if value is None:
         return "-"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}" if value >= 1 else _fraction(value)
+
+
+def amount(number: int, thing: str) -> str:
+    """`1 key`, `1,200 keys`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def brief(value: float) -> str:
-    """A count in at most five characters: `950`, `12.3k`, `4.1M`."""
+    """A count in few characters: `950`, `12.3k`, `4.1M`, `0.052`."""
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             scaled = value / size
             return f"{scaled:.0f}{unit}" if scaled >= 100 else f"{scaled:.1f}{unit}"
-    return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
+    if float(value).is_integer():
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 1 else _fraction(value)
+
+
+def _fraction(value: float) -> str:
+    # A call costs a few hundredths of a credit: to one decimal it would read 0.0, or twice what it is.
+    return f"{value:.2g}" if value >= 0.001 else "<0.001"
 
 
 def read_moment(text: str, now: datetime, *, past: bool) -> str:

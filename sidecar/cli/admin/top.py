@@ -19,7 +19,7 @@ from typing import Any
 from sidecar.cli.admin import session
 from sidecar.cli.admin.output import Column, table, terminal_width
 from sidecar.cli.admin.session import Session, add_command
-from sidecar.cli.admin.text import brief, parse_time, printable, shorten, span
+from sidecar.cli.admin.text import amount, brief, parse_time, printable, shorten, span, width
 from sidecar.cli.errors import WRONG_USE, CommandError
 
 WINDOW = timedelta(minutes=5)
@@ -84,8 +84,14 @@ def render(status: dict[str, Any], usage: dict[str, Any], now: datetime, columns
     """The lines of the view, busiest key first. Pure."""
     groups = sorted(usage["groups"], key=lambda group: -group["totals"]["requests"])
     minutes = WINDOW.total_seconds() / 60
-    lines = [shorten(printable(line), columns or 1000) for line in _heading(status, usage, now)]
-    return [*lines, "", *table(_COLUMNS, [_row(group, minutes, now) for group in groups], columns)]
+    rows = [_row(group, minutes, now) for group in groups]
+    lines = table(_COLUMNS, rows, columns)
+    if columns is not None and width(lines[0]) > columns:
+        # Too narrow for both: the name is what people know, and commands take it as they take the id.
+        lines = table((_COLUMNS[0], *_COLUMNS[2:]), [[name if name != "-" else key_id, *rest] for name, key_id, *rest in rows], columns)
+    whole = [*(printable(line) for line in _heading(status, usage, now)), "", *lines]
+    # A line that wraps takes the place of another: the heading would scroll away.
+    return [shorten(line, columns) if columns is not None else line for line in whole]
 
 
 def _heading(status: dict[str, Any], usage: dict[str, Any], now: datetime) -> Iterator[str]:
@@ -100,7 +106,8 @@ def _heading(status: dict[str, Any], usage: dict[str, Any], now: datetime) -> It
     leases = [worker["lease_age_seconds"] for worker in workers]
     lease = "no lease" if None in leases or not leases else f"oldest lease {max(leases):.1f} s"
     state = "up" if store["up"] else f"down ({store['failure']})"
-    yield f"{len(workers)} workers, {in_flight} requests in flight, {lease}, store {state}, backlog {brief(spool['backlog_bytes'])}B"
+    at_work = f"{amount(len(workers), 'worker')}, {amount(in_flight, 'request')} in flight"
+    yield f"{at_work}, {lease}, store {state}, backlog {brief(spool['backlog_bytes'])}B"
 
 
 def _row(group: dict[str, Any], minutes: float, now: datetime) -> list[str]:

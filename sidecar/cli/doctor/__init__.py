@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report; returns 1 when something must be mended, 2 when the configuration cannot be read."""
     wrong = REFUSED
+    # The report says itself what does not answer; without a handler Python would put the parts' own warnings beside it.
+    logging.getLogger("sidecar").addHandler(logging.NullHandler())
     try:
         settings = configuration.read(args.config, os.environ)
     except SettingsError as error:

@@ -56,6 +56,13 @@ def test_a_refusal_is_the_api_s_own_sentence(admin: FakeAdmin) -> None:
     assert (error.value.status, error.value.reason, error.value.code) == (400, "invalid_request", 1)
 
 
+@pytest.mark.parametrize(("status", "code"), [(401, "invalid_api_key"), (404, "unknown_route")])
+def test_the_data_plane_s_address_is_not_taken_for_a_wrong_token(admin: FakeAdmin, status: int, code: str) -> None:
+    admin.on("GET", "/keys", refusal(status, code, "This API key is not valid."))
+    with api_of(admin.url) as api, pytest.raises(ApiError, match=r"is where applications call the hub; give .* with --admin-url"):
+        api.get("/keys")
+
+
 def test_a_wrong_token_says_how_to_give_another(admin: FakeAdmin) -> None:
     with api_of(admin.url, "wrong") as api, pytest.raises(ApiError, match="--admin-token-file or SIDECAR_ADMIN_TOKEN"):
         api.get("/keys")

@@ -45,6 +45,17 @@ def test_list(cli: Cli, admin: FakeAdmin) -> None:
     assert len(json.loads(cli("audit", "list", "--json").out)["data"]) == 2
 
 
+def test_the_reason_of_an_act_stands_beside_what_it_changed(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("GET", "/audit-events", {"data": [{**chain(1)[0], "reason": "leaked"}], "next_cursor": None})
+    assert "leaked; name: a → bé1" in cli("audit", "list").out
+
+
+def test_no_events_are_said_to_be_none(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("GET", "/audit-events", {"data": [], "next_cursor": None})
+    result = cli("audit", "list", "--action", "api_keyy")
+    assert (result.code, result.out, result.err) == (0, "", "No events match.\n")
+
+
 def test_export(cli: Cli, admin: FakeAdmin) -> None:
     events = chain(3)
     raw = "".join(json.dumps(event) + "\n" for event in events).encode()

@@ -41,10 +41,30 @@ def test_relative_of_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0, "0"), (950, "950"), (12_300, "12.3k"), (4_100_000, "4.1M"), (123_456_789, "123M"), (0.5, "0.5")]
+    ("value", "said"),
+    [
+        (0, "0"),
+        (950, "950"),
+        (12_300, "12.3k"),
+        (4_100_000, "4.1M"),
+        (123_456_789, "123M"),
+        (0.5, "0.5"),
+        (0.052, "0.052"),
+        (4e-9, "<0.001"),
+    ],
 )
 def test_brief(value: float, said: str) -> None:
     assert text.brief(value) == said
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 keys"), (1, "1 key"), (1200, "1,200 keys")])
+def test_amount(number: int, said: str) -> None:
+    assert text.amount(number, "key") == said
+
+
+@pytest.mark.parametrize(("value", "said"), [(None, "-"), (1234, "1,234"), (12.346, "12.35"), (0.052, "0.052")])
+def test_count(value: float | None, said: str) -> None:
+    assert text.count(value) == said
 
 
 @given(st.floats(0, 1e14))

@@ -68,8 +68,21 @@ def test_what_is_down_is_said() -> None:
     assert "no lease, store down (timeout)" in "\n".join(render(status, usage(), NOW, None))
 
 
-def test_lines_fit(cli: Cli) -> None:
-    assert all(len(line) <= 110 for line in render(STATUS, usage("n" * 200), NOW, 110))
+@pytest.mark.parametrize("columns", [110, 80, 60, 40, 20])
+def test_lines_fit(columns: int) -> None:
+    lines = render(STATUS, usage("n" * 200), NOW, columns)
+    assert all(len(line) <= columns for line in lines)
+    assert lines[0].startswith("sidecar 0.1.0")
+
+
+def test_a_narrow_terminal_shows_names_and_goes_without_ids() -> None:
+    shown = "\n".join(render(STATUS, usage("shop"), NOW, 60))
+    assert "shop" in shown and "REQ/MIN" in shown and "key_shop" not in shown
+
+
+def test_one_is_not_many() -> None:
+    shown = render({**STATUS, "workers": [{"in_flight": 1, "lease_age_seconds": 0.1}]}, usage(), NOW, None)
+    assert "1 worker, 1 request in flight, " in shown[2]
 
 
 def test_the_trend_is_as_tall_as_its_busiest_minute() -> None:

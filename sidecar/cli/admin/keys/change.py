@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 from urllib.parse import quote
 
+from sidecar.cli.admin.api import ApiError
 from sidecar.cli.admin.keys.fields import add_options, members
 from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path
 from sidecar.cli.admin.session import Session, add_command
@@ -53,7 +54,13 @@ def revoke(args: argparse.Namespace, session: Session) -> int:
     if not args.yes and not args.json and session.stdin.isatty() and not _confirmed(question, session):
         raise CommandError("nothing was revoked; answer y, or give --yes.")
     more = ("secrets", quote(args.secret, safe=""), "revoke") if args.secret else ("revoke",)
-    answer = session.api.send("POST", key_path(key["id"], *more), _because(args))
+    try:
+        answer = session.api.send("POST", key_path(key["id"], *more), _because(args))
+    except ApiError as error:
+        # The key was found a moment ago: it is the secret that is not there.
+        if error.status != 404 or not args.secret:
+            raise
+        raise CommandError(f"the key has no secret of this id; `sidecar keys show {key['id']}` lists them.") from None
     return _changed(args, session, answer, "Revoked" if not args.secret else f"Revoked the secret {printable(args.secret)} of")
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 from typing import Any
 
+from sidecar.cli.admin.address import Address
 from sidecar.cli.admin.keys.fields import add_options, members
 from sidecar.cli.admin.output import facts
 from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path
-from sidecar.cli.admin.session import Session, add_command
-from sidecar.cli.admin.text import moment, printable
+from sidecar.cli.admin.session import Session, add_command, configured
+from sidecar.cli.admin.text import moment, parse_time, printable
+from sidecar.cli.demo_text import call as demo_call
+from sidecar.cli.demo_text import web_address
 from sidecar.cli.errors import WRONG_USE, CommandError
+from sidecar.settings.values import Listen
 
 PROXY_VARIABLE = "SIDECAR_PROXY_URL"
-DEFAULT_PROXY = "http://127.0.0.1:8080"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DURATION = re.compile(r"\d+(\.\d+)?(ms|s|m|h|d)")
 _REPEATED = "this call was made before, and its secret is shown only once; rotate the key if the secret is lost."
 
@@ -78,7 +81,12 @@ def _idempotency(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _expiry(key: dict[str, Any], session: Session) -> str:
-    return "never expires" if key["expires_at"] is None else f"expires {moment(key['expires_at'], session.now())}"
+    if key["expires_at"] is None:
+        return "never expires"
+    when = moment(key["expires_at"], session.now())
+    if parse_time(key["expires_at"]) > session.now():
+        return f"expires {when}"
+    return f"has expired already, {when}: calls are refused until you `sidecar keys update {key['id']} --expires 90d`"
 
 
 def _reveal(answer: dict[str, Any], session: Session) -> None:
@@ -90,21 +98,28 @@ def _reveal(answer: dict[str, Any], session: Session) -> None:
     session.say(f"  {secret}")
     session.say()
     session.say("Store it now: it is not kept anywhere and cannot be shown again.")
-    for line in facts([("Try it:", _curl(secret, session))]):
+    call = _call(secret, session)
+    if call is None:
+        session.say(f"With {PROXY_VARIABLE} set to the address that applications use, a call to paste stands here.")
+        return
+    for line in facts([("Try it:", call)]):
         session.say(line)
 
 
-def _curl(secret: str, session: Session) -> str:
-    """The hub documentation's own call, with this key."""
-    base = session.environment.get(PROXY_VARIABLE) or DEFAULT_PROXY
-    data = '{"model": "aignehub/gpt-3.5-turbo", "messages": [{"role": "user", "content": "Hello!"}]}'
-    return " ".join(
-        [
-            "curl -sS",
-            shlex.quote(f"{base.rstrip('/')}/api/v1/chat/completions"),
-            "-H",
-            f"'Authorization: Bearer {secret}'",
-            "-H 'Content-Type: application/json' -d",
-            shlex.quote(data),
-        ]
-    )
+def _call(secret: str, session: Session) -> str | None:
+    """The hub documentation's own call, with this key; None when nobody knows where the data plane is.
+
+    A guess would be worse than nothing: whatever listens there would be handed the new secret.
+    """
+    settings = configured(session.environment)
+    base = session.environment.get(PROXY_VARIABLE)
+    if base is None and not settings.proxy.listen.path and _is_of(settings.admin.listen, session.api.address):
+        base = web_address(settings.proxy.listen, "http" if settings.proxy.tls is None else "https")
+    return None if not base else demo_call(base.rstrip("/"), settings.hub.profile, secret)
+
+
+def _is_of(listen: Listen, where: Address) -> bool:
+    """Whether the sidecar that the commands speak to is the one that the configuration here describes."""
+    if where.socket or listen.path:
+        return where.socket == listen.path
+    return where.port == listen.port and (where.host in _LOOPBACK or where.host == listen.host)

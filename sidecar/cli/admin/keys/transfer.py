@@ -19,7 +19,7 @@ from sidecar.cli.admin.api import ApiError
 from sidecar.cli.admin.keys.show import add_filters, filtered
 from sidecar.cli.admin.output import ListDocument
 from sidecar.cli.admin.session import Session, add_command
-from sidecar.cli.admin.text import printable
+from sidecar.cli.admin.text import amount, printable
 from sidecar.cli.errors import REFUSED, CommandError
 from sidecar.keys.token import hint
 
@@ -185,7 +185,7 @@ def _conclude(args: argparse.Namespace, report: Report, session: Session) -> int
     else:
         for line in refused:
             session.note(f"line {line['line']}: {printable(line['error'])}")
-        session.say(f"Imported {report.imported:,} keys; {len(refused):,} lines refused.")
+        session.say(f"Imported {amount(report.imported, 'key')}; {amount(len(refused), 'line')} refused.")
         if refused and args.refused is not None:
             session.say(f"The refused lines are in {args.refused}.")
     return REFUSED if refused else 0

@@ -62,6 +62,11 @@ def test_one_secret_can_be_revoked(cli: Cli, admin: FakeAdmin) -> None:
     assert admin.calls[-1].path == f"/admin/v1/keys/{ID}/secrets/sec_1/revoke"
 
 
+def test_a_secret_that_the_key_has_not_is_no_path_of_the_api(cli: Cli) -> None:
+    result = cli("keys", "revoke", ID, "--secret", "sec_9")
+    assert (result.code, result.err) == (1, f"the key has no secret of this id; `sidecar keys show {ID}` lists them.\n")
+
+
 @pytest.mark.parametrize("act", ["enable", "disable"])
 def test_switches(cli: Cli, admin: FakeAdmin, act: str) -> None:
     assert cli("keys", act, ID).code == 0

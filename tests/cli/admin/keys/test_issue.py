@@ -41,6 +41,26 @@ def test_the_secret_is_shown_once_with_a_warning_and_a_curl_that_works(cli: Cli)
     assert json.loads(words[words.index("-d") + 1])["model"] == "aignehub/gpt-3.5-turbo"
 
 
+def test_the_call_goes_where_the_configuration_of_this_sidecar_says(cli: Cli, admin: FakeAdmin) -> None:
+    listen = {"SIDECAR_ADMIN__LISTEN": admin.url.removeprefix("http://"), "SIDECAR_PROXY__LISTEN": "0.0.0.0:9000"}
+    assert "curl -sS http://127.0.0.1:9000/api/v1/" in cli("keys", "create", "--name", "shop", environment=listen).out
+    listen["SIDECAR_HUB__PROFILE"] = "openai"
+    assert "curl -sS http://127.0.0.1:9000/v1/chat/" in cli("keys", "create", "--name", "shop", environment=listen).out
+
+
+def test_a_new_secret_is_not_aimed_at_an_address_that_is_only_guessed(cli: Cli) -> None:
+    result = cli("keys", "create", "--name", "shop")
+    assert "curl" not in result.out
+    assert "SIDECAR_PROXY_URL" in result.out
+
+
+def test_a_key_that_is_over_before_it_begins_says_so(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("POST", "/keys", {"key": make_key(expires_at="2020-01-01T00:00:00Z"), "secret": SECRET})
+    said = cli("keys", "create", "--name", "shop", "--expires", "2020-01-01").out.splitlines()[0]
+    assert "has expired already, 2020-01-01 00:00:00 UTC (6 y ago)" in said
+    assert "sidecar keys update key_0123456789abcdef --expires" in said
+
+
 def test_fields_and_idempotency_key_are_sent(cli: Cli, admin: FakeAdmin) -> None:
     cli("keys", "create", "--name", "shop", "--rpm", "60", "--idempotency-key", "deploy-7", "--json")
     assert admin.calls[0].json == {"name": "shop", "limits": {"rpm": 60}}

@@ -24,6 +24,14 @@ async def test_events_filters_and_export(console: Console) -> None:
     assert secret not in "".join(lines) + page.text
 
 
+async def test_a_switch_is_told_in_words(console: Console) -> None:
+    key_id, _ = await console.create()
+    browser = await console.signed_in("operator")
+    await browser.post(f"/settings/api-keys/{key_id}/disable")
+    page = await browser.get(f"/audit-log?target={key_id}")
+    assert "disabled: yes" in page.text
+
+
 async def test_a_search_that_stopped_says_that_it_goes_on(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "READ", 2)
     monkeypatch.setattr(reading, "SCAN_BOUND", 2)

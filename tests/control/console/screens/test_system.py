@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from tests.control.console.conftest import Console
 
 
@@ -9,3 +13,14 @@ async def test_the_configuration_is_shown_without_secrets(console: Console) -> N
     page = await (await console.signed_in("viewer")).get("/system")
     assert "access_key: &#39;********&#39;" in page.text and "the-hubs-own-key" not in page.text
     assert "No worker has reported" in page.text and 'class="badge up"' in page.text
+
+
+async def test_sizes_have_units(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {"store": {"up": True}, "hub": {"url": "http://hub/"}, "workers": [], "spool": {"backlog_bytes": 616948}, "versions": {}}
+
+    async def snapshot() -> dict[str, Any]:
+        return state
+
+    monkeypatch.setattr(console.services.status, "snapshot", snapshot)
+    page = await (await console.signed_in("viewer")).get("/system")
+    assert "<dt>backlog bytes</dt><dd>602 KiB</dd>" in page.text and "<dt>URL</dt>" in page.text
