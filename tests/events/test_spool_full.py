@@ -61,6 +61,14 @@ def test_at_its_bound_it_looks_for_room_once_a_second_and_finds_it(tmp_path: Pat
     spool.close()
 
 
+def test_a_segment_that_is_deleted_while_it_looks_for_room_costs_nothing(tmp_path: Path) -> None:
+    # A name without a file is what a file is that goes between the look at the directory and the look at the file.
+    (tmp_path / "0011223344556677-0000000000000000.spool").symlink_to(tmp_path / "deleted")
+    spool = SpoolWriter(tmp_path, segment_bytes=100, max_bytes=1000)
+    assert spool.append(b"x") and not spool.dropped
+    spool.close()
+
+
 def test_a_directory_that_cannot_be_written_drops_and_counts(tmp_path: Path) -> None:
     spool = SpoolWriter(tmp_path / "absent", segment_bytes=100, max_bytes=1000)
     assert not spool.append(b"x") and spool.dropped == 1
