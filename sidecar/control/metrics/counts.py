@@ -37,7 +37,8 @@ class Counter:
     def __init__(self, label: Callable[[str], str], *, routes: int = 200, models: int = 100) -> None:
         self.label = label
         self._routes = Bounded(routes)
-        self._models = Bounded(models)
+        # A client may choose a model's name, and one that breaks its label in two would end every scrape.
+        self._models = Bounded(models, separator=SEPARATOR)
 
     def delta(self, sums: Sums) -> Delta:
         """Everything that `sums` adds to the counts."""
