@@ -228,3 +228,19 @@ async def test_the_demo_hubs_ledger_is_read_page_by_page(demo: DemoHub) -> None:
     await demo.stop()
     with pytest.raises(LedgerUnavailable):
         await ledger_of(demo).calls(A, 0)
+
+
+async def test_a_call_that_moves_to_the_next_page_while_it_is_read_is_listed_once(demo: DemoHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = demo.aigne.ledger
+    for number in range(150):
+        ledger.add(f"{A}@sidecar", f"req_{number}", "/chat", "chatCompletion", "m", 1, 2)
+    page = ledger.page
+
+    def busy(app: str | None, number: int, size: int) -> dict[str, object]:
+        listed = page(app, number, size)
+        ledger.add(f"{A}@sidecar", f"later_{number}", "/chat", "chatCompletion", "m", 1, 2)
+        return listed
+
+    monkeypatch.setattr(type(ledger), "page", lambda _, *query: busy(*query))
+    listing = await ledger_of(demo).calls(A, time.time() - 60)
+    assert sorted(entry.request_id for entry in listing.entries) == sorted(f"req_{number}" for number in range(150))
