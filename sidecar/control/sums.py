@@ -70,7 +70,7 @@ class Row:
     """Requests of one minute that share key, secret, route, model and result; `traits` are those of the first of them.
 
     What the hub's ledger adds to them later makes a row of its own, which has `reconciled` calls and no requests.
-    Bytes are those that no interim record has told of before.
+    Bytes are those that no interim record has told of before; `priced` are the requests of which the hub said the credits.
     """
 
     __slots__ = (
@@ -90,6 +90,7 @@ class Row:
         "last",
         "latency",
         "output",
+        "priced",
         "quota",
         "reconciled",
         "requests",
@@ -106,7 +107,7 @@ class Row:
         self.last = 0.0
         self.duration = 0.0
         self.credits = 0.0
-        self.requests = self.bytes_in = self.bytes_out = self.images = self.reconciled = 0
+        self.requests = self.bytes_in = self.bytes_out = self.images = self.reconciled = self.priced = 0
         self.input = self.output = self.cached_input = self.cache_creation = 0
         self.callers: dict[tuple[str, str], int] = {}
         """Requests by client address and User-Agent."""
@@ -208,6 +209,7 @@ class Sums:
                 row.input += read
                 row.output += written
                 row.credits += credits
+                row.priced += credits > 0.0
                 row.images += images
                 row.cached_input += cached
                 row.cache_creation += created

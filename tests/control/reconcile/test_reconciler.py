@@ -117,6 +117,14 @@ async def test_what_the_answer_did_not_say_is_filled_in_everywhere_once(tmp_path
     assert (part.requests, part.input_tokens) == (2, 17)
 
 
+async def test_a_call_without_credits_is_looked_for_beside_others_that_have_some(tmp_path: Path, store: Store) -> None:
+    told, untold = (request(A, time=time.time() - 60, tokens=Tokens(10, 20, credits=credits)) for credits in (0.3, 0.0))
+    write(writer(tmp_path / "spool"), told, untold)
+    control = Reconciling(tmp_path, store, Hub())
+    await control.run()
+    assert set(control.journal.waiting) == {untold.request_id}
+
+
 async def test_a_restart_at_any_time_fills_in_nothing_twice(tmp_path: Path, store: Store) -> None:
     hub = Hub()
     spool = writer(tmp_path / "spool")
