@@ -169,6 +169,20 @@ async def test_counted_keys_keep_their_places_over_a_restart(tmp_path: Path, sto
     assert set(third.counts.keys) == {"_overflow"}
 
 
+async def test_counted_models_keep_their_places_over_a_restart(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    write(spool, *(request(A, model=f"old {number}") for number in range(101)))
+    first = Folding(tmp_path / "spool", store)
+    await first.run()
+    assert len(first.counts.families["models"]) == 101 and first.counts.families["models"]["other\x1fok"] == 1
+    write(spool, request(A, model="old 7"), request(A, model="new"))
+    second = Folding(tmp_path / "spool", store)
+    await second.run()
+    models = second.counts.families["models"]
+    assert models.keys() == first.counts.families["models"].keys()
+    assert (models["old 7\x1fok"], models["other\x1fok"]) == (2, 2)
+
+
 async def test_details_that_fell_behind_come_in_large_stretches(tmp_path: Path, store: Store) -> None:
     spool = writer(tmp_path / "spool", segment_bytes=4000)
     folding = Folding(tmp_path / "spool", store)
