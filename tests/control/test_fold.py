@@ -7,7 +7,9 @@ import pytest
 from sidecar.control.ledger import DETAILS, NOW
 from sidecar.control.readings import hours_of, requests
 from sidecar.events.record import Interim, Tokens
+from sidecar.hubs.usage.tally import LARGEST
 from sidecar.keys.use import read_uses
+from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.names import SHARDS
 from tests.control.support.events import denied, key_id, request
@@ -60,6 +62,16 @@ async def test_two_folds_over_one_spool_count_nothing_twice(tmp_path: Path, stor
         await folding.run()
         assert sum(folding.requests(key_id(number)) for number in range(10)) == 55
     assert await stored(store) == 55
+
+
+async def test_a_hub_that_says_the_largest_figures_all_the_time_is_counted(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    most = LARGEST - 1
+    write(spool, *[request(A, time=1_700_000_000.0, tokens=Tokens(most, most, most, most), quota_period="2026-11/req/10")] * 2100)
+    folding = Folding(tmp_path / "spool", store)
+    await folding.run()
+    assert folding.counts.keys[A]["t"] == [2100 * most] * 4
+    assert await store.call("HGET", names.limit(A, "counts"), "2026-11:tokens") == b"%d" % (2 * 2100 * most)
 
 
 async def test_a_lost_reply_is_not_applied_again(tmp_path: Path, store: Store) -> None:
