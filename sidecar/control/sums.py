@@ -70,7 +70,8 @@ class Row:
     """Requests of one minute that share key, secret, route, model and result; `traits` are those of the first of them.
 
     What the hub's ledger adds to them later makes a row of its own, which has `reconciled` calls and no requests.
-    Bytes are those that no interim record has told of before; `priced` are the requests of which the hub said the credits.
+    Bytes are those that no interim record has told of before, `told_*` the others. `priced` are the requests of which
+    the hub said the credits.
     """
 
     __slots__ = (
@@ -95,6 +96,8 @@ class Row:
         "reconciled",
         "requests",
         "shard",
+        "told_in",
+        "told_out",
         "traits",
     )  # fmt: skip
 
@@ -108,6 +111,7 @@ class Row:
         self.duration = 0.0
         self.credits = 0.0
         self.requests = self.bytes_in = self.bytes_out = self.images = self.reconciled = self.priced = 0
+        self.told_in = self.told_out = 0
         self.input = self.output = self.cached_input = self.cache_creation = 0
         self.callers: dict[tuple[str, str], int] = {}
         """Requests by client address and User-Agent."""
@@ -190,6 +194,8 @@ class Sums:
             row.requests += 1
             row.bytes_in += bytes_in - interim_in
             row.bytes_out += bytes_out - interim_out
+            row.told_in += interim_in
+            row.told_out += interim_out
             row.duration += total
             if time > row.last:
                 row.last = time

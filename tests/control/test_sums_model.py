@@ -59,8 +59,8 @@ class Expected:
 
     requests: int = 0
     reconciled: int = 0
-    figures: list[float] = dataclasses.field(default_factory=lambda: [0.0] * 9)
-    """Duration, bytes, and then what was used, as Tokens has it."""
+    figures: list[float] = dataclasses.field(default_factory=lambda: [0.0] * 11)
+    """Duration, bytes, those told before, and then what was used, as Tokens has it."""
     times: list[float] = dataclasses.field(default_factory=list)
     callers: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
     quota: Counter[tuple[str, int]] = dataclasses.field(default_factory=Counter)
@@ -110,7 +110,7 @@ def _model(events: Sequence[Event]) -> tuple[dict[tuple[object, ...], Expected],
         seen = latencies[call.route, call.method, call.status // 100, call.streaming, call.model_served or call.model]
         if isinstance(event, Reconciled):
             row.reconciled += 1
-            row.add(call, [0.0, 0.0, 0.0, *astuple(event.tokens)], event.tokens)
+            row.add(call, [0.0, 0.0, 0.0, 0.0, 0.0, *astuple(event.tokens)], event.tokens)
             if call.usage_source == "none":
                 seen.input.append(event.tokens.input)
                 seen.output.append(event.tokens.output)
@@ -120,7 +120,8 @@ def _model(events: Sequence[Event]) -> tuple[dict[tuple[object, ...], Expected],
         row.requests += 1
         row.callers[call.client, call.agent] += 1
         row.ids.add(call.request_id)
-        row.add(call, [call.total, call.bytes_in - call.interim_in, call.bytes_out - call.interim_out, *used], call.tokens)
+        moved = [call.bytes_in - call.interim_in, call.bytes_out - call.interim_out, call.interim_in, call.interim_out]
+        row.add(call, [call.total, *moved, *used], call.tokens)
         seen.total.append(call.total)
         seen.auth.append(call.auth)
         if call.hub_status:
@@ -144,7 +145,7 @@ def test_sums_are_those_of_the_events_one_by_one(events: list[Event]) -> None:
         assert (row.first, row.last, row.shard) == (min(mine.times), max(mine.times), shard_of(row.traits.key_id))
         assert Counter(row.quota) == mine.quota
         used = [row.input, row.output, row.cached_input, row.cache_creation, row.credits, row.images]
-        assert [row.duration, row.bytes_in, row.bytes_out, *used] == pytest.approx(mine.figures)
+        assert [row.duration, row.bytes_in, row.bytes_out, row.told_in, row.told_out, *used] == pytest.approx(mine.figures)
         assert row.cell is None
     assert dict(sums.latencies).keys() == latencies.keys()
     for place, latency in sums.latencies:
