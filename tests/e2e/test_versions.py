@@ -70,10 +70,9 @@ def test_an_older_replicas_key_is_filled_up() -> None:
 NEXT = {
     "__init__.py": ('__version__ = "0.1.0"', '__version__ = "0.2.0"'),
     "events/wire.py": (
-        "    return head + traits + _encode((request_id, trace_id, span_id))",
-        """    traits = _encode((*shared[:-1], 2, "new"))
-    head = bytes([MARK, HEAD_SIZE + 8]) + len(traits).to_bytes(2, "little") + head[4:] + bytes(8)
-    return head + traits + _encode((request_id, trace_id, span_id, "new"))""",
+        "        return HEAD.pack(MARK, HEAD_SIZE, len(shared), *figures) + shared + _encode(ids)",
+        """        shared = _encode((*traits[:-1], 2, "new"))
+        return HEAD.pack(MARK, HEAD_SIZE + 8, len(shared), *figures) + bytes(8) + shared + _encode((*ids, "new"))""",
     ),
     "keys/record.py": ("    def secret(self", "    budget: dict[str, int] | None = None\n\n    def secret(self"),
     "keys/document.py": ("    return msgspec.json.encode(document)", '    return msgspec.json.encode({"budget": {"usd": 5}} | document)'),
