@@ -92,9 +92,12 @@ class SpoolWriter:
         self._retry_at = float("-inf")
 
     def append(self, record: bytes) -> bool:
-        """Write one record; False, and counted in `dropped`, when the disk or the bound does not allow it."""
+        """Write one record; False, and counted in `dropped`, when the disk or a bound does not allow it."""
         data = frame(record)
         try:
+            if len(record) > MAX_RECORD:
+                # To every reader that is damage, and all behind it in the segment would be lost with it.
+                raise OSError("the record is too large")
             if self._fd < 0 or self.position >= self._segment_end:
                 self._begin_segment()
             written = os.write(self._fd, data)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.events.spool import RETRY_SECONDS, SpoolWriter, records, segments
+from sidecar.events.spool import MAX_RECORD, RETRY_SECONDS, SpoolWriter, records, segments
 
 PROGRAM = """
 import json, resource, sys
@@ -66,6 +66,14 @@ def test_a_segment_that_is_deleted_while_it_looks_for_room_costs_nothing(tmp_pat
     (tmp_path / "0011223344556677-0000000000000000.spool").symlink_to(tmp_path / "deleted")
     spool = SpoolWriter(tmp_path, segment_bytes=100, max_bytes=1000)
     assert spool.append(b"x") and not spool.dropped
+    spool.close()
+
+
+def test_a_record_that_no_reader_takes_costs_only_itself(tmp_path: Path) -> None:
+    spool = SpoolWriter(tmp_path, segment_bytes=1 << 30, max_bytes=1 << 40)
+    kept = [bytes(MAX_RECORD), b"x", b"y"]
+    assert [spool.append(record) for record in (kept[0], kept[1], bytes(MAX_RECORD + 1), kept[2])] == [True, True, False, True]
+    assert spool.dropped == 1 and read(tmp_path) == kept
     spool.close()
 
 
