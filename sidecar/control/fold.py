@@ -104,6 +104,7 @@ class Fold:
         for key_id in self._counts.keys:
             # Keys that were counted under their own names keep their places.
             self._counter.label(key_id)
+        self._counter.recall(labels[0] for labels, _ in self._counts.family("models"))
         self.restored.set()
 
     def count(self) -> int:
@@ -186,11 +187,15 @@ class Fold:
         return gone
 
     def _scan(self) -> list[str]:
+        before = self._spools.ids
         ids = self._spools.scan()
         for spool_id in ids:
             self._spools.check_live(spool_id)
         for spool_id in [spool_id for spool_id in self._cursors if spool_id not in self._spools.ids]:
             del self._cursors[spool_id]
+            if spool_id not in before:
+                # Another replica's: the store has the positions of all, and without its own that one would count all again.
+                continue
             self._gone.append(spool_id)
             self._kept.retire(spool_id)
             for observer in self._observers:

@@ -190,6 +190,9 @@ class SeriesBuilder:
                 if cell is None:
                     cell = row.cell = (self._parts(traits), _values(row))
                 yield row.shard, traits.key_id, int(row.first), cell[0], cell[1]
+                if row.told_in or row.told_out:
+                    # In the total already. What they belong to was not known before the request had ended.
+                    yield row.shard, traits.key_id, int(row.first), cell[0][1:], [0, 0.0, row.told_in, row.told_out]
         for interim in sums.interim:
             if interim.key_id:
                 values: Values = [0, 0.0, interim.bytes_in, interim.bytes_out]

@@ -113,7 +113,11 @@ class Spools:
         """Whether the spool's worker still holds it; once dead, a spool stays dead: an id is never used again."""
         spool = self._spools[spool_id]
         if spool.live:
-            spool.live = _is_held(spool.segments[-1].path)
+            last = spool.segments[-1]
+            # Since the scan its worker may have gone on to another segment, and it holds only its last one.
+            spool.live = _is_held(last.path) or any(
+                each.spool_id == spool_id and each.base > last.base for each in segments(self._directory)
+            )
         return spool.live
 
     def base(self, spool_id: str) -> int:

@@ -70,7 +70,8 @@ class Row:
     """Requests of one minute that share key, secret, route, model and result; `traits` are those of the first of them.
 
     What the hub's ledger adds to them later makes a row of its own, which has `reconciled` calls and no requests.
-    Bytes are those that no interim record has told of before.
+    Bytes are those that no interim record has told of before, `told_*` the others. `priced` are the requests of which
+    the hub said the credits.
     """
 
     __slots__ = (
@@ -90,10 +91,13 @@ class Row:
         "last",
         "latency",
         "output",
+        "priced",
         "quota",
         "reconciled",
         "requests",
         "shard",
+        "told_in",
+        "told_out",
         "traits",
     )  # fmt: skip
 
@@ -106,7 +110,8 @@ class Row:
         self.last = 0.0
         self.duration = 0.0
         self.credits = 0.0
-        self.requests = self.bytes_in = self.bytes_out = self.images = self.reconciled = 0
+        self.requests = self.bytes_in = self.bytes_out = self.images = self.reconciled = self.priced = 0
+        self.told_in = self.told_out = 0
         self.input = self.output = self.cached_input = self.cache_creation = 0
         self.callers: dict[tuple[str, str], int] = {}
         """Requests by client address and User-Agent."""
@@ -189,6 +194,8 @@ class Sums:
             row.requests += 1
             row.bytes_in += bytes_in - interim_in
             row.bytes_out += bytes_out - interim_out
+            row.told_in += interim_in
+            row.told_out += interim_out
             row.duration += total
             if time > row.last:
                 row.last = time
@@ -208,6 +215,7 @@ class Sums:
                 row.input += read
                 row.output += written
                 row.credits += credits
+                row.priced += credits > 0.0
                 row.images += images
                 row.cached_input += cached
                 row.cache_creation += created

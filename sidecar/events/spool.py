@@ -92,9 +92,12 @@ class SpoolWriter:
         self._retry_at = float("-inf")
 
     def append(self, record: bytes) -> bool:
-        """Write one record; False, and counted in `dropped`, when the disk or the bound does not allow it."""
+        """Write one record; False, and counted in `dropped`, when the disk or a bound does not allow it."""
         data = frame(record)
         try:
+            if len(record) > MAX_RECORD:
+                # To every reader that is damage, and all behind it in the segment would be lost with it.
+                raise OSError("the record is too large")
             if self._fd < 0 or self.position >= self._segment_end:
                 self._begin_segment()
             written = os.write(self._fd, data)
@@ -118,7 +121,7 @@ class SpoolWriter:
 
     def _roll(self) -> None:
         # The other writers may fill the segments that they have begun.
-        room = self._max_bytes - self._others - sum(path.stat().st_size for path in self._directory.glob("*.spool"))
+        room = self._max_bytes - self._others - sum(map(_size, self._directory.glob("*.spool")))
         # The last record of a segment may reach beyond its end, so what is left is seldom a whole segment.
         if room < self._segment_bytes // 2:
             raise OSError("the spool has reached spool.max_bytes")
@@ -136,3 +139,11 @@ class SpoolWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        # The control process deletes what it has read: that makes room, and is no reason to drop events for a second.
+        return 0

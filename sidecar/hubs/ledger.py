@@ -23,6 +23,8 @@ class Entry:
     ended: float
     final: bool
     tokens: Tokens
+    id: str = ""
+    """The hub's own name for it; empty when it has none."""
 
 
 def entries_of(document: Any) -> list[Entry]:
@@ -51,6 +53,7 @@ def _entry(call: dict[str, Any]) -> Entry:
         amount(metadata.get("completedAt")) or started,
         call.get("status") in _FINAL,
         tokens,
+        str(call.get("id") or ""),
     )
 
 

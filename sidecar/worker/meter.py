@@ -104,5 +104,6 @@ class Meter:
             return
         record.interim_at = now + INTERIM_SECONDS
         moved_in, moved_out = record.bytes_in - record.interim_in, record.bytes_out - record.interim_out
-        record.interim_in, record.interim_out = record.bytes_in, record.bytes_out
-        self._spool.append(encode(Interim(self._wall_clock(), record.request_id, record.key_id, moved_in, moved_out)))
+        # What the spool had no room for is told by the next record.
+        if self._spool.append(encode(Interim(self._wall_clock(), record.request_id, record.key_id, moved_in, moved_out))):
+            record.interim_in, record.interim_out = record.bytes_in, record.bytes_out

@@ -7,7 +7,9 @@ import pytest
 from sidecar.control.ledger import DETAILS, NOW
 from sidecar.control.readings import hours_of, requests
 from sidecar.events.record import Interim, Tokens
+from sidecar.hubs.usage.tally import LARGEST
 from sidecar.keys.use import read_uses
+from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.names import SHARDS
 from tests.control.support.events import denied, key_id, request
@@ -60,6 +62,16 @@ async def test_two_folds_over_one_spool_count_nothing_twice(tmp_path: Path, stor
         await folding.run()
         assert sum(folding.requests(key_id(number)) for number in range(10)) == 55
     assert await stored(store) == 55
+
+
+async def test_a_hub_that_says_the_largest_figures_all_the_time_is_counted(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    most = LARGEST - 1
+    write(spool, *[request(A, time=1_700_000_000.0, tokens=Tokens(most, most, most, most), quota_period="2026-11/req/10")] * 2100)
+    folding = Folding(tmp_path / "spool", store)
+    await folding.run()
+    assert folding.counts.keys[A]["t"] == [2100 * most] * 4
+    assert await store.call("HGET", names.limit(A, "counts"), "2026-11:tokens") == b"%d" % (2 * 2100 * most)
 
 
 async def test_a_lost_reply_is_not_applied_again(tmp_path: Path, store: Store) -> None:
@@ -167,6 +179,20 @@ async def test_counted_keys_keep_their_places_over_a_restart(tmp_path: Path, sto
     third = Folding(tmp_path / "spool", store, max_keys=3)
     await third.fold.restore()
     assert set(third.counts.keys) == {"_overflow"}
+
+
+async def test_counted_models_keep_their_places_over_a_restart(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    write(spool, *(request(A, model=f"old {number}") for number in range(101)))
+    first = Folding(tmp_path / "spool", store)
+    await first.run()
+    assert len(first.counts.families["models"]) == 101 and first.counts.families["models"]["other\x1fok"] == 1
+    write(spool, request(A, model="old 7"), request(A, model="new"))
+    second = Folding(tmp_path / "spool", store)
+    await second.run()
+    models = second.counts.families["models"]
+    assert models.keys() == first.counts.families["models"].keys()
+    assert (models["old 7\x1fok"], models["other\x1fok"]) == (2, 2)
 
 
 async def test_details_that_fell_behind_come_in_large_stretches(tmp_path: Path, store: Store) -> None:

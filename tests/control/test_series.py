@@ -56,6 +56,23 @@ def test_bytes_of_a_stream_that_still_runs_belong_to_no_group() -> None:
     assert cells(made, names.shard_of(key_id(2)), f"{key_id(2)}|12") == {"12\x1f": [0, 0.0, 3, 5]}
 
 
+@pytest.mark.parametrize(("told_in", "told_out"), [(3, 5), (0, 5), (3, 0)])
+def test_bytes_of_a_long_stream_belong_to_its_groups_once_it_has_ended(told_in: int, told_out: int) -> None:
+    told = Interim(time=NOON - 60, request_id="r", key_id=key_id(2), bytes_in=told_in, bytes_out=told_out)
+    moved = {"bytes_in": told_in + 1, "bytes_out": told_out + 20, "interim_in": told_in, "interim_out": told_out}
+    ended = request(key_id(2), time=NOON, model="m", route="chat", total=90.0, tokens=Tokens(), **moved)
+    made = SeriesBuilder(RETENTION).minutes(sums_of(told, ended))
+    groups = "m|m\x1fr|chat\x1fo|ok"
+    assert cells(made, names.shard_of(key_id(2)), f"{key_id(2)}|0") == {
+        f"0\x1f\x1f{groups}": [1, 90.0, 1, 20],
+        f"0\x1f{groups}": [0, 0.0, told_in, told_out],
+    }
+    assert cells(made, GLOBAL_SHARD, f"{ALL}|0") == {
+        "0\x1f": [1, 90.0, 1, 20],
+        **{f"0\x1f{group}": [1, 90.0, told_in + 1, told_out + 20] for group in groups.split("\x1f")},
+    }
+
+
 @pytest.mark.parametrize("outcome", get_args(Outcome))
 @pytest.mark.parametrize("source", ["none", "hub"])
 def test_measures_of_a_request_by_itself_and_as_they_are_stored(outcome: str, source: str) -> None:

@@ -84,6 +84,21 @@ def test_the_writers_death_frees_its_spool(tmp_path: Path) -> None:
     assert not list(spools.droppable(writer.spool_id, writer.position - 1))
 
 
+def test_a_worker_that_goes_on_to_another_segment_during_the_look_is_not_dead(tmp_path: Path) -> None:
+    writer = make(tmp_path, segment_bytes=16)
+    writer.append(b"fills the segment")
+    spools = Spools(tmp_path)
+    spools.scan()
+    age(tmp_path)
+    writer.append(b"stands in the next one")
+    assert spools.check_live(writer.spool_id)
+    spools.scan()
+    assert spools.check_live(writer.spool_id)
+    writer.close()
+    age(tmp_path)
+    assert not spools.check_live(writer.spool_id)
+
+
 def test_a_damaged_end_of_a_dead_spool_is_put_aside_once(tmp_path: Path) -> None:
     writer = make(tmp_path)
     writer.append(b"one")

@@ -7,7 +7,7 @@ import pytest
 from sidecar.control.sweep import UNPROVEN_AGE, Sweep
 from sidecar.store.client import Store
 from tests.control.support.events import key_id, request
-from tests.control.support.folding import Folding, write, writer
+from tests.control.support.folding import Folding, usage_of, write, writer
 from tests.control.test_spools import age
 
 
@@ -94,3 +94,24 @@ async def test_a_finished_spool_goes_whole_and_its_positions_later(tmp_path: Pat
     clock.now += UNPROVEN_AGE
     await sweep.sweep()
     assert not any(spool.spool_id in shard for shard in await folding.ledger.positions())
+
+
+async def test_another_replicas_spools_are_left_to_it(tmp_path: Path, store: Store) -> None:
+    """Replicas share the hash of positions, and not the directory: a spool that is not here may be read elsewhere."""
+    spool = writer(tmp_path / "one", segment_bytes=2000)
+    write(spool, *(request(key_id(1)) for _ in range(5)))
+    one = Folding(tmp_path / "one", store)
+    await one.run()
+    (tmp_path / "other").mkdir()
+    other = Folding(tmp_path / "other", store, instance="i2")
+    clock = Clock()
+    sweep = Sweep(other.spools, other.fold, other.ledger, Disk(proves=True), clock)
+    for _ in range(2):
+        await other.run()
+        await sweep.sweep()
+        clock.now += UNPROVEN_AGE
+    assert any(spool.spool_id in shard for shard in await one.ledger.positions())
+    write(spool, *(request(key_id(1)) for _ in range(3)))
+    await one.run()
+    await one.run()
+    assert (await usage_of(store).usage(None, None, None, "1h", None)).totals.requests == 8

@@ -135,6 +135,18 @@ async def test_groups_add_up_to_the_whole(store: Store, events: list[Request], g
         assert {group.by: group.totals.requests for group in report.groups or []} == dict(named)
 
 
+@pytest.mark.parametrize("group_by", ["key", "owner", "model", "route", "outcome"])
+@pytest.mark.parametrize("step", ["1m", "1h", "1d"])
+async def test_groups_have_the_bytes_of_long_streams_too(tmp_path: Path, store: Store, group_by: Any, step: Any) -> None:
+    parts = [Interim(time=NOW - 300 + minute * 60, request_id="r", key_id=key_id(1), bytes_in=1, bytes_out=10) for minute in range(3)]
+    write(writer(tmp_path / "spool"), *parts, request(key_id(1), time=NOW - 60, bytes_in=5, bytes_out=37, interim_in=3, interim_out=30))
+    await Folding(tmp_path / "spool", store).run()
+    for key in (None, key_id(1)):
+        report = await usage_of(store, clock).usage(key, None, None, step, group_by)
+        assert report.groups is not None and [group.totals for group in report.groups] == [report.totals]
+        assert (report.totals.requests, report.totals.bytes_in, report.totals.bytes_out) == (1, 5, 37)
+
+
 @pytest.mark.parametrize("group_by", ["key", "owner"])
 async def test_a_stream_that_ends_another_day_adds_its_bytes_to_its_key(store: Store, tmp_path: Path, group_by: GroupBy) -> None:
     midnight = NOW // DAY * DAY

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.events.spool import RETRY_SECONDS, SpoolWriter, records, segments
+from sidecar.events.spool import MAX_RECORD, RETRY_SECONDS, SpoolWriter, records, segments
 
 PROGRAM = """
 import json, resource, sys
@@ -58,6 +58,22 @@ def test_at_its_bound_it_looks_for_room_once_a_second_and_finds_it(tmp_path: Pat
     assert not spool.append(b"y"), "it has looked a moment ago"
     clock.now += RETRY_SECONDS
     assert spool.append(b"z")
+    spool.close()
+
+
+def test_a_segment_that_is_deleted_while_it_looks_for_room_costs_nothing(tmp_path: Path) -> None:
+    # A name without a file is what a file is that goes between the look at the directory and the look at the file.
+    (tmp_path / "0011223344556677-0000000000000000.spool").symlink_to(tmp_path / "deleted")
+    spool = SpoolWriter(tmp_path, segment_bytes=100, max_bytes=1000)
+    assert spool.append(b"x") and not spool.dropped
+    spool.close()
+
+
+def test_a_record_that_no_reader_takes_costs_only_itself(tmp_path: Path) -> None:
+    spool = SpoolWriter(tmp_path, segment_bytes=1 << 30, max_bytes=1 << 40)
+    kept = [bytes(MAX_RECORD), b"x", b"y"]
+    assert [spool.append(record) for record in (kept[0], kept[1], bytes(MAX_RECORD + 1), kept[2])] == [True, True, False, True]
+    assert spool.dropped == 1 and read(tmp_path) == kept
     spool.close()
 
 

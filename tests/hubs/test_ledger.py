@@ -31,7 +31,8 @@ CALL: dict[str, Any] = {
 
 
 def test_an_entry_as_the_hub_writes_it() -> None:
-    assert entries_of({"count": 1, "list": [CALL]}) == [Entry("req-abc-2", 1795485811, 1795485813, True, Tokens(10, 5, 3, 2, 0.02, 1))]
+    entry = Entry("req-abc-2", 1795485811, 1795485813, True, Tokens(10, 5, 3, 2, 0.02, 1), "780252160259624960")
+    assert entries_of({"count": 1, "list": [CALL]}) == [entry]
 
 
 @pytest.mark.parametrize(("status", "final"), [("success", True), ("failed", True), ("processing", False), (None, False), ([], False)])

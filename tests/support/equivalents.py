@@ -28,6 +28,9 @@ _TOO_MUCH = "if len(head) > self._bounds.headers or (length is not None and leng
 _IS_LINE = "def __init__(self, status: int, field: tuple[bytes, bytes], length: int = -1, patience: float = -1.0) -> None:"
 _SUMMED = "return list(map(sum, zip_longest(*lists, fillvalue=0))) if len(lists) > 1 else lists[0]"
 _MOST_REQUESTS = 'if row.output and outcome == "ok" and not (row.credits or row.images or row.cached_input or row.cache_creation):'
+_OF_THE_LEDGER = (
+    'like = ("ledger", call.time // 60.0, call.key_id, call.outcome, call.reason, call.route, call.model, call.model_served, call.status,'
+)
 
 EQUIVALENTS: tuple[Equivalent, ...] = (
     *_each(
@@ -52,6 +55,32 @@ EQUIVALENTS: tuple[Equivalent, ...] = (
         "control/series",
         "this only spares some work: the longer way leaves the zeros out as well",
         (_MOST_REQUESTS, "'ok!'"),
+    ),
+    *_each(
+        "control/sums",
+        "a time that is the first or the last already changes nothing",
+        ("if time > row.last:", "time >= row.last"),
+        ("elif time < row.first:", "time <= row.first"),
+    ),
+    *_each(
+        "control/sums",
+        "no time is none",
+        ("if proxy < 0.0:", "proxy <= 0.0"),
+    ),
+    *_each(
+        "control/sums",
+        "a head without traits is passed over as well",
+        ("if len(record) < HEAD_SIZE or record[0] != MARK:", "len(record) <= HEAD_SIZE"),
+    ),
+    *_each(
+        "control/sums",
+        "the word only keeps these rows apart from those of requests",
+        (_OF_THE_LEDGER, "'ledger!'"),
+    ),
+    *_each(
+        "events/wire",
+        "a head without traits cannot be decoded either",
+        ("if len(record) < HEAD_SIZE:", "len(record) <= HEAD_SIZE"),
     ),
     *_each(
         "control/usage_span",

@@ -83,14 +83,16 @@ class Unlimited:
 
 
 class Events:
-    """A spool in memory."""
+    """A spool in memory; while it is `full` it keeps nothing."""
 
     def __init__(self) -> None:
         self.all: list[Event] = []
+        self.full = False
 
     def append(self, record: bytes) -> bool:
-        self.all.append(decode(record))
-        return True
+        if not self.full:
+            self.all.append(decode(record))
+        return not self.full
 
     @property
     def requests(self) -> list[Request]:

@@ -56,3 +56,19 @@ def test_interim_events_tell_only_what_moved_since_the_last() -> None:
     assert [event.bytes_out for event in interim] == [7, 13]
     last = events.all[-1]
     assert isinstance(last, Request) and (last.bytes_out, last.interim_out) == (20, 20)
+
+
+def test_bytes_of_an_interim_event_that_was_dropped_are_told_by_the_next() -> None:
+    now = 0.0
+    events = Events()
+    meter = Meter(events, lambda: now, lambda: now)
+    record = Record("req_1", 0.0)
+    for at, moved, full in ((61.0, 7, False), (122.0, 20, True), (183.0, 50, False)):
+        now, events.full = at, full
+        record.bytes_in, record.bytes_out = 2 * moved, moved
+        meter.progress(record)
+    meter.finish(record)
+    told = [(event.bytes_in, event.bytes_out) for event in events.all if isinstance(event, Interim)]
+    assert told == [(14, 7), (86, 43)]
+    last = events.all[-1]
+    assert isinstance(last, Request) and (last.interim_in, last.interim_out) == (100, 50)

@@ -7,11 +7,15 @@ _MAX_LENGTH = 128
 
 
 class Bounded:
-    """Sticky: a value that has a name keeps it. Of values that only a client vouches for, `unproven` have a place."""
+    """Sticky: a value that has a name keeps it. Of values that only a client vouches for, `unproven` have a place.
 
-    def __init__(self, limit: int, *, unproven: int = 0) -> None:
+    A value with `separator` in it has none: it would be read as two.
+    """
+
+    def __init__(self, limit: int, *, unproven: int = 0, separator: str | None = None) -> None:
         self._limit = limit
         self._unproven = unproven
+        self._separator = separator
         self._known: set[str] = set()
 
     def name(self, value: str, *, proven: bool = True) -> str:
@@ -19,6 +23,8 @@ class Bounded:
         if value in self._known:
             return value
         if len(self._known) >= self._limit or len(value) > _MAX_LENGTH:
+            return OTHER
+        if self._separator is not None and self._separator in value:
             return OTHER
         if not proven:
             if self._unproven <= 0:

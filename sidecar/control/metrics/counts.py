@@ -7,11 +7,11 @@ shard; what belongs to none lies in shard 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from sidecar.control.metrics.bounded import Bounded
+from sidecar.control.metrics.bounded import OTHER, Bounded
 from sidecar.control.nested import Nested, add_list
 from sidecar.control.sums import Latency, Row, Sums
 from sidecar.events.record import Interim
@@ -37,7 +37,14 @@ class Counter:
     def __init__(self, label: Callable[[str], str], *, routes: int = 200, models: int = 100) -> None:
         self.label = label
         self._routes = Bounded(routes)
-        self._models = Bounded(models)
+        # A client may choose a model's name, and one that breaks its label in two would end every scrape.
+        self._models = Bounded(models, separator=SEPARATOR)
+
+    def recall(self, models: Iterable[str]) -> None:
+        """Let models that were counted before keep their names: else every restart would make room for as many again."""
+        for model in models:
+            if model != OTHER:
+                self._models.name(model)
 
     def delta(self, sums: Sums) -> Delta:
         """Everything that `sums` adds to the counts."""

@@ -41,17 +41,18 @@ class HubLedger:
 
     async def calls(self, key_id: str, since: float) -> Listing:
         """What the hub lists for a key, newest first, of calls that began at `since` or later. Raises LedgerUnavailable."""
-        found: list[Entry] = []
+        # A call that is new meanwhile moves the others on by one: the last of a page comes again with the next.
+        found: dict[object, Entry] = {}
         try:
             async with open_session(self._hub, _PATIENCE) as session:
                 for number in range(1, PAGES + 1):
                     page = await self._page(session, key_id, number)
-                    found += [entry for entry in page if entry.started >= since]
+                    found |= {entry.id or (number, place): entry for place, entry in enumerate(page) if entry.started >= since}
                     if len(page) < PAGE or page[-1].started < since:
-                        return Listing(found, complete=True)
+                        return Listing(list(found.values()), complete=True)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise LedgerUnavailable(f"the hub's ledger cannot be read ({str(error) or type(error).__name__})") from error
-        return Listing(found, complete=False)
+        return Listing(list(found.values()), complete=False)
 
     async def _page(self, session: aiohttp.ClientSession, key_id: str, number: int) -> list[Entry]:
         query = {self._ledger.parameter: self._ledger.key.format(key_id=key_id), "page": str(number), "pageSize": str(PAGE)}

@@ -184,7 +184,7 @@ class Reconciler:
 
     def _may_hold_untold(self, row: Row) -> bool:
         traits = row.traits
-        return bool(traits.key_id) and traits.route in self._routes and not (traits.usage_source == "hub" and row.credits)
+        return bool(traits.key_id) and traits.route in self._routes and not (traits.usage_source == "hub" and row.priced == row.requests)
 
     def _complain(self, complaint: str) -> None:
         if complaint and not self.complaint:

@@ -10,8 +10,8 @@ from msgspec.structs import astuple
 from sidecar.events.record import Tokens, UsageSource
 from sidecar.hubs.usage.documents import Counts, Failure, Usage
 
-LARGEST = 1 << 53
-"""Beyond it JSON numbers are not exact in the hubs' own language; a larger figure is garbage."""
+LARGEST = 1 << 40
+"""A larger figure is garbage. Millions of such must add up to less than 64 bits: a sum that the store cannot hold ends the fold."""
 
 
 class Tally:

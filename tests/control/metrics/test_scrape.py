@@ -184,6 +184,14 @@ def test_nothing_is_exported_before_the_counts_are_back() -> None:
     assert "sidecar_http_request" not in page.text()
 
 
+def test_a_separator_in_a_models_name_ends_no_label() -> None:
+    page = Page()
+    page.feed(request(key_id(1), model="a\x1fb"), request(key_id(1), model="m", model_served="c\x1fd"))
+    samples = page.samples()
+    assert {dict(labels)["model"] for name, labels in samples if name == "sidecar_gen_ai_tokens_count"} == {"other"}
+    assert page.value("sidecar_model_requests_total", model="other", outcome="ok") == 2
+
+
 def test_client_chosen_names_stay_bounded() -> None:
     page = Page()
     page.key(1)

@@ -117,6 +117,14 @@ async def test_what_the_answer_did_not_say_is_filled_in_everywhere_once(tmp_path
     assert (part.requests, part.input_tokens) == (2, 17)
 
 
+async def test_a_call_without_credits_is_looked_for_beside_others_that_have_some(tmp_path: Path, store: Store) -> None:
+    told, untold = (request(A, time=time.time() - 60, tokens=Tokens(10, 20, credits=credits)) for credits in (0.3, 0.0))
+    write(writer(tmp_path / "spool"), told, untold)
+    control = Reconciling(tmp_path, store, Hub())
+    await control.run()
+    assert set(control.journal.waiting) == {untold.request_id}
+
+
 async def test_a_restart_at_any_time_fills_in_nothing_twice(tmp_path: Path, store: Store) -> None:
     hub = Hub()
     spool = writer(tmp_path / "spool")
@@ -228,3 +236,19 @@ async def test_the_demo_hubs_ledger_is_read_page_by_page(demo: DemoHub) -> None:
     await demo.stop()
     with pytest.raises(LedgerUnavailable):
         await ledger_of(demo).calls(A, 0)
+
+
+async def test_a_call_that_moves_to_the_next_page_while_it_is_read_is_listed_once(demo: DemoHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = demo.aigne.ledger
+    for number in range(150):
+        ledger.add(f"{A}@sidecar", f"req_{number}", "/chat", "chatCompletion", "m", 1, 2)
+    page = ledger.page
+
+    def busy(app: str | None, number: int, size: int) -> dict[str, object]:
+        listed = page(app, number, size)
+        ledger.add(f"{A}@sidecar", f"later_{number}", "/chat", "chatCompletion", "m", 1, 2)
+        return listed
+
+    monkeypatch.setattr(type(ledger), "page", lambda _, *query: busy(*query))
+    listing = await ledger_of(demo).calls(A, time.time() - 60)
+    assert sorted(entry.request_id for entry in listing.entries) == sorted(f"req_{number}" for number in range(150))
