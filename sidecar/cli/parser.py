@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn
 
+from sidecar.cli.errors import WRONG_USE
 from sidecar.spelling import did_you_mean
 
 _HELP = {"-h", "--help"}
@@ -30,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         words = sys.argv[1:] if args is None else list(args)
         faults = dict.fromkeys(fault for word in self._options(words) if (fault := self._fault(word)))
         if faults and _HELP.isdisjoint(words):
-            self.error(f"\n{self.prog}: error: ".join(faults))
+            self.error("; ".join(faults))
         elif faults:
             self.print_help()
             self.exit()
@@ -40,8 +41,8 @@ class Parser(argparse.ArgumentParser):
         return found, []
 
     def error(self, message: str) -> NoReturn:
-        """End with the usage of this command, what is wrong with it, and where it is explained."""
-        super().error(f"{message}\nSee `{self.prog} --help`.")
+        """End with what is wrong, in one sentence as every error, and where the command is explained."""
+        self.exit(WRONG_USE, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:

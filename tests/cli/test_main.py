@@ -71,7 +71,9 @@ def test_wrong_use_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as ended:
         main.main(arguments)
     assert ended.value.code == 2
-    assert "usage: sidecar" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert not said.out
+    assert said.err.startswith("sidecar") and said.err.endswith("--help`)\n") and said.err.count("\n") == 1, "one sentence"
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
