@@ -1,7 +1,7 @@
 """Which keys have series of their own: at most `metrics.max_keys`, the rest are counted together.
 
-A place is taken when a key is first seen and kept until the key has been revoked for a day, or, when
-others wait, until it was idle for 30 days.
+A place is taken when a key is first seen and kept until the key has been revoked and not been tried for a day,
+or, when others wait, until it was idle for 30 days.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LabelledKeys:
 
     def put(self, key: Key, now: float) -> None:
         """Take note of a key's record, and give it a place when there is one."""
-        if key.revoked_at is not None and now - key.revoked_at >= REVOKED_GRACE and self.records.get(key.id) is None:
+        if key.id not in self.records and self._is_dead(key, now):
             return
         if self.label(key.id) != OVERFLOW:
             self.records[key.id] = key
@@ -73,7 +73,11 @@ class LabelledKeys:
             self.last_used.pop(key_id, None)
 
     def _is_over(self, key: Key, now: float) -> bool:
-        if key.revoked_at is not None and now - key.revoked_at >= REVOKED_GRACE:
+        if self._is_dead(key, now):
             return True
         idle_since = max(key.created_at, self.last_used.get(key.id, 0.0))
         return (self._waiting or self.overflowing > 0) and now - idle_since >= IDLE
+
+    def _is_dead(self, key: Key, now: float) -> bool:
+        """A revoked key that somebody still tries is worth its place."""
+        return key.revoked_at is not None and now - max(key.revoked_at, self.last_used.get(key.id, 0.0)) >= REVOKED_GRACE

@@ -27,6 +27,17 @@ def test_a_revoked_key_goes_after_a_day() -> None:
     assert keys.label("b") == "b"
 
 
+def test_a_revoked_key_that_is_still_tried_keeps_its_place_until_nobody_tries() -> None:
+    keys = LabelledKeys(2)
+    late = NOW + 9 * REVOKED_GRACE
+    assert keys.label("a") == "a"
+    keys.used("a", late)
+    keys.put(key("a", revoked_at=NOW), late)
+    assert keys.unread() == [], "read once, not every second"
+    assert keys.retire(late + REVOKED_GRACE - 1) == []
+    assert keys.retire(late + REVOKED_GRACE) == ["a"]
+
+
 def test_an_idle_key_goes_only_when_others_wait() -> None:
     keys = LabelledKeys(1)
     keys.put(key("a"), NOW)
