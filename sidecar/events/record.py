@@ -13,7 +13,8 @@ from typing import Literal
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
+"""Of what the build that wrote a record knew. 1: requests were MessagePack as a whole; 2: figures, traits and ids apart."""
 
 UsageSource = Literal["none", "hub", "partial", "ledger"]
 """Where token counts come from: nowhere, the hub's answer, an answer that broke off, the hub's own ledger."""

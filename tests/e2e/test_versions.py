@@ -71,7 +71,7 @@ NEXT = {
     "__init__.py": ('__version__ = "0.1.0"', '__version__ = "0.2.0"'),
     "events/wire.py": (
         "    return head + shared + _encode(ids)",
-        """    shared = _encode((*traits[:-1], 2, "new"))
+        """    shared = _encode((*traits[:-1], 3, "new"))
     head = bytes([MARK, HEAD_SIZE + 8]) + len(shared).to_bytes(2, "little") + head[4:] + bytes(8)
     return head + shared + _encode((*ids, "new"))""",
     ),
