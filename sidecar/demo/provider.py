@@ -23,7 +23,8 @@ FAULTS = {
 }
 _SENTENCE = (
     "This is the demo hub. It understands nothing, yet it answers like the real one: word by word, with a count of what was used, and with "
-    "the errors that a provider makes. Ask for the model demo/error, demo/slow or demo/broken to see how the sidecar takes them."
+    "the errors that a provider makes. Ask for the model demo/error or demo/slow, or for events of demo/broken, "
+    "to see how the sidecar takes them."
 )
 
 
