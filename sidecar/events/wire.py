@@ -21,7 +21,7 @@ from sidecar.events.record import Event, Ids, Request, Tokens, Traits
 MARK = 0xC1
 """The one byte that MessagePack leaves unused."""
 HEAD = struct.Struct("<BBH6d6Qd3Q")
-"""MARK, length of the head, length of the traits, and then Figures."""
+"""MARK, length of the head, length of the traits, and then the figures, in the order of Head."""
 HEAD_SIZE = HEAD.size
 
 Head: TypeAlias = tuple[
