@@ -7,6 +7,7 @@ the wheel. It needs a C compiler and requirements/compile.txt. SIDECAR_COMPILE=q
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -100,7 +101,8 @@ def compile_modules(root: Path, target: Path) -> list[Path]:
         target_dir=str(target / "c"),
     )
     for extension in extensions:
-        extension.extra_compile_args += LOCAL_CALLS
+        # A list of its own: mypyc gives all extensions the same one.
+        extension.extra_compile_args = [*extension.extra_compile_args, *LOCAL_CALLS]
     command = Distribution({"name": "sidecar", "ext_modules": extensions}).get_command_obj("build_ext")
     command.build_temp, command.build_lib = str(target / "o"), str(target / "lib")
     command.ensure_finalized()
@@ -110,7 +112,7 @@ def compile_modules(root: Path, target: Path) -> list[Path]:
 
 def is_compilable(path: Path) -> bool:
     """Whether a module holds code only: what msgspec decodes into must stay a plain class, or it decodes nothing, silently."""
-    return path.name != "__init__.py" and "msgspec.Struct)" not in path.read_text(encoding="utf-8")
+    return path.name != "__init__.py" and not re.search(r"\(msgspec\.Struct\b", path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from tests.support.equivalents import EQUIVALENTS, Equivalent
@@ -14,10 +16,16 @@ def _named(entry: Equivalent) -> str:
     return f"{entry.module}: {entry.becomes}"
 
 
+@functools.cache
+def _mutants(module: str) -> list[tuple[str, str]]:
+    """The line that each mutant of the module changes, and what it says."""
+    source = (ROOT / "sidecar" / f"{module}.py").read_text()
+    lines = source.splitlines()
+    return [(lines[line - 1].strip(), text) for line, text, _ in mutants(source)]
+
+
 @pytest.mark.parametrize("entry", EQUIVALENTS, ids=_named)
 def test_each_is_a_mutant_of_a_module_that_is_scored(entry: Equivalent) -> None:
     assert entry.module in DECIDERS
-    source = (ROOT / "sidecar" / f"{entry.module}.py").read_text()
-    lines = source.splitlines()
-    found = [text for line, text, _ in mutants(source) if lines[line - 1].strip() == entry.line]
+    found = [text for line, text in _mutants(entry.module) if line == entry.line]
     assert any(text.endswith(f"→  {entry.becomes}") for text in found), found

@@ -70,8 +70,10 @@ class Lane:
 
     def end(self, admission: Admission, tokens: int | None, now: float) -> None:
         """Give the holds of a finished request back, but for that of its quota, which the ledger ends."""
-        self.running.difference_update(admission.holds)
-        self.ending += (End(hold, tokens, now) for hold in admission.holds if hold != admission.quota_period)
+        for hold in admission.holds:
+            self.running.discard(hold)
+            if hold != admission.quota_period:
+                self.ending.append(End(hold, tokens, now))
 
     def abandon(self, admission: Admission, now: float) -> None:
         """Give back everything of a request that nobody waits for any more."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sidecar.limits.decision import Admission, Window
 
+_MINUTE = 60.0
+"""The window of a rate, in seconds: what every admission under one says of its end, since it is the newest there."""
+
 
 def ratelimit_headers(admission: Admission) -> list[tuple[str, str]]:
     """The headers for an answer, refusals included; none for what the key has no limit on.
@@ -19,6 +22,8 @@ def ratelimit_headers(admission: Admission) -> list[tuple[str, str]]:
 
 def duration(seconds: float) -> str:
     """`6m0s`, `1h0m0s`, `12s`, `1.5s`, `250ms`, `0s`: rounded up to a millisecond below a minute, to a second above."""
+    if seconds == _MINUTE:
+        return "1m0s"
     milliseconds = -int(-seconds * 1000 // 1)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds > 0 else "0s"

@@ -141,7 +141,7 @@ def _admission(plan: Plan, answer: _Answer) -> Admission:
         retry_after=max(1.0, answer.wait / 1_000_000) if reason else 0.0,
         requests=_window(plan, answer, reason, "rpm", "quota_requests"),
         tokens=_window(plan, answer, reason, "tpm", "quota_tokens"),
-        quota_period=next((hold for hold in answer.holds if hold[0].isdigit()), ""),
+        quota_period=next((hold for hold in answer.holds if hold[0].isdigit()), "") if plan.quota is not None else "",
         key_id=plan.key_id,
         holds=answer.holds,
     )

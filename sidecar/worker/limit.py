@@ -53,4 +53,4 @@ def refusal_code(reason: str) -> str:
 
 def header_lines(admission: Admission) -> bytes:
     """The rate-limit fields of an answer, as header lines."""
-    return "".join(f"{name}: {value}\r\n" for name, value in ratelimit_headers(admission)).encode()
+    return "".join([f"{name}: {value}\r\n" for name, value in ratelimit_headers(admission)]).encode()
