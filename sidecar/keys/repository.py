@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from sidecar.keys import document, issue
 from sidecar.keys.adoption import Adoption
+from sidecar.keys.claim import FORGET_DIGEST, Claims
 from sidecar.keys.digest import Digester, digest, imported_digest
 from sidecar.keys.listing import Index, Page, Query
 from sidecar.keys.reader import Found, KeyReader
@@ -30,7 +31,6 @@ from sidecar.store.script import load
 log = logging.getLogger(__name__)
 
 PUT_KEY = load("put_key")
-_FORGET_DIGEST = load("forget_digest")
 _ATTEMPTS = 16
 
 
@@ -110,6 +110,7 @@ class KeyRepository(KeyReader):
         self._tombstones = tombstones
         self._clock = clock
         self._index = Index(store, self)
+        self._claims = Claims(store, adoption, self.get)
 
     async def create(self, shape: Key, key_id: str | None = None) -> Issued:
         """A new key like `shape`, whose id, times, secrets and revision are made here.
@@ -137,15 +138,15 @@ class KeyRepository(KeyReader):
         now = self._clock()
         secret = issue.imported_secret(sha256, hint, now)
         key = replace(shape, id=issue.new_id("key"), created_at=now, secrets=(secret,), revision=1, revoked_at=None)
-        owner = await self._store.call("GET", names.digest(sha256))
-        if owner is not None and await self.get(owner.decode()) is not None:
-            raise AlreadyImported(owner.decode())
-        await self._put(key, None, None)
-        # Two imports of one secret at a time: the index names one winner, and the other key must not linger.
-        owner = await self._store.call("GET", names.digest(sha256))
-        if owner is not None and owner.decode() != key.id:
+        owner = await self._claims.claim(sha256, key.id)
+        if owner != key.id:
+            raise AlreadyImported(owner)
+        await self._put(key, None, None, claimed=True)
+        # Another's patience may have ended before this was written; then the key must not linger.
+        owner = await self._claims.owner(sha256)
+        if owner not in ("", key.id):
             await self.revoke(key.id)
-            raise AlreadyImported(owner.decode())
+            raise AlreadyImported(owner)
         return key
 
     async def update(self, key_id: str, change: Callable[[Key], Key], expected_revision: int | None = None) -> Key:
@@ -251,10 +252,10 @@ class KeyRepository(KeyReader):
             raise RevisionConflict(key.revision)
         return key, record
 
-    async def _put(self, key: Key, before: Key | None, record: bytes | None) -> bool:
-        """Write `key`; False when another writer was faster."""
+    async def _put(self, key: Key, before: Key | None, record: bytes | None, *, claimed: bool = False) -> bool:
+        """Write `key`; False when another writer was faster. With `claimed` its secret's digest leads to it already."""
         old = {secret.digest for secret in before.secrets} if before else set()
-        new = {secret.digest for secret in key.secrets}
+        new = old if claimed else {secret.digest for secret in key.secrets}
         identity, *_ = await self._store.pipeline([self._adoption.question, *(("SET", names.digest(one), key.id) for one in new - old)])
         self._adoption.check(identity)
         await self._index.add(key, before)
@@ -286,7 +287,7 @@ class KeyRepository(KeyReader):
         """Remove what leads to `before` but not to `key`, as which it was written."""
         # The change stands already; what fails here leaves entries that lead nowhere.
         try:
-            await self._store.run_many([(_FORGET_DIGEST, [names.digest(one)], [key.id]) for one in sorted(digests)])
+            await self._store.run_many([(FORGET_DIGEST, [names.digest(one)], [key.id]) for one in sorted(digests)])
             while await self._index.settle(key, before):
                 # A faster writer may have changed back what was removed here just now, or forth what was added.
                 current = await self.get(key.id)
