@@ -6,12 +6,13 @@ own clock, so that every worker and every replica goes by one clock; amounts are
 - `rpm`, list: the time of each admission in the last 60 s, oldest first.
 - `settled`, list: pairs of a time and the tokens counted up to it; what finished requests used in the last 60 s.
 - `holds`, sorted set by expiry: what requests under way keep from others. A member is
-  `<book>/<request>/<amount>`; its book is `slots`, `tpm`, or the name of a quota period.
+  `<book>/<request>/<amount>`; its book is `slots`, `tpm`, the name of a quota period, or `slots+tpm`:
+  a place and this amount of tokens.
 - `counts`, hash: `<book>:held`, the sum of that book's members; `<period>:requests` and
   `<period>:tokens`, what a quota period has used; `period`, the last one seen; `clock`, the last turn.
 
-A worker takes holds when it admits, renews them while the request runs, and ends those of `slots` and
-`tpm` with the request; what it leaves behind when it dies lapses `LEASE` seconds after the last
+A worker takes holds when it admits, renews them while the request runs, and ends those but a
+quota's with the request; what it leaves behind when it dies lapses `LEASE` seconds after the last
 renewal. A quota's hold (tokens reserved) outlives its request: the ledger ends it when it folds the
 request's event, in the script that moves its position, by calling `settle_quota` (store/lua) with
 the names `holds` and `counts` of the key, the event's `quota_period`, which is the hold itself, and
@@ -154,7 +155,8 @@ def possible_holds(plan: Plan, name: str, tokens: int) -> list[str]:
         holds.append(f"slots/{name}/1")
     if "tpm" in plan.limits:
         holds.append(f"tpm/{name}/{tokens}")
-    return holds
+    # A limit in shadow may have been left out, so all three are possible.
+    return [*holds, f"slots+tpm/{name}/{tokens}"] if len(holds) == 2 else holds
 
 
 _LEFT: dict[Reason, tuple[str, str]] = {

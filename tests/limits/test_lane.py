@@ -45,3 +45,11 @@ async def test_what_a_lost_answer_may_have_taken_is_given_back_though_the_limit_
     lane.fail(TimeoutError(), 0.0)
     assert [end.hold for end in lane.ending] == ["slots/r/1"]
     assert isinstance(ask.answer.exception(), TimeoutError)
+
+
+async def test_a_lost_answer_may_have_taken_both_or_what_is_not_in_shadow_of_them() -> None:
+    lane = Lane(plan_of(max_concurrency=1, tpm=100))
+    asked(lane)
+    lane.begin(0.0)
+    lane.fail(TimeoutError(), 0.0)
+    assert {end.hold.partition("/")[0] for end in lane.ending} == {"slots", "tpm", "slots+tpm"}

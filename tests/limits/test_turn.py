@@ -151,15 +151,18 @@ def changed(key: Key, limits: Limits, quota: Quota | None) -> Key:
     )
 
 
+def books(hold: str) -> set[str]:
+    """What a hold is kept in: one book, or two together."""
+    return set(hold.partition("/")[0].split("+"))
+
+
 def act(bench: Bench, key: Key, model: Model, now: int, what: str, name: str, taken: Admission, how: list[int]) -> None:
-    alive = {(book, of) for (book, of), (expiry, _) in model.holds.items() if expiry > now and of == name}
+    alive = {book for (book, of), (expiry, _) in model.holds.items() if expiry > now and of == name}
     if what == "renew" and alive:
-        bench.run(key, now, renewed=[hold for hold in taken.holds if (hold.split("/")[0], name) in alive])
+        bench.run(key, now, renewed=[hold for hold in taken.holds if books(hold) & alive])
         model.renew(name, now)
     elif what == "end":
-        bench.run(
-            key, now, asking=[], ended=[(hold, tokens) for hold, tokens in ended(taken, how[0]) if (hold.split("/")[0], name) in alive]
-        )
+        bench.run(key, now, asking=[], ended=[(hold, tokens) for hold, tokens in ended(taken, how[0]) if books(hold) & alive])
         model.end(name, how[0], now)
     elif what == "fold" and taken.quota_period and (taken.quota_period.split("/")[0], name) in model.holds:
         bench.fold(key, taken.quota_period, how[0])

@@ -39,9 +39,30 @@ end
 
 -- Holds -----------------------------------------------------------------------------------------
 
+local BOTH = 'slots+tpm' -- a place and tokens of one request in one member: each member costs in every command
+
 local function book_and_amount(member)
   local book, amount = member:match('^([^/]+)/.*/(%d+)$')
-  return book .. ':held', tonumber(amount)
+  return book, tonumber(amount)
+end
+
+local function take_on(book, amount)
+  if book == BOTH then
+    add('slots:held', 1)
+    add('tpm:held', amount)
+  else
+    add(book .. ':held', amount)
+  end
+end
+
+local function give_back(book, amount)
+  -- A period that is long over has lost its fields; they must not come back below zero.
+  if book == BOTH then
+    if count['slots:held'] then add('slots:held', -1) end
+    if count['tpm:held'] then add('tpm:held', -amount) end
+  elseif count[book .. ':held'] then
+    add(book .. ':held', -amount)
+  end
 end
 
 local function keep_holds()
@@ -56,12 +77,12 @@ local function hold(book, id, amount, lifetime)
   local member = book .. '/' .. id .. '/' .. amount
   new_holds[#new_holds + 1] = now + lifetime
   new_holds[#new_holds + 1] = member
-  add(book .. ':held', tonumber(amount))
+  take_on(book, tonumber(amount))
   return member
 end
 
--- Ends holds; returns those that there were.
-local function drop(members)
+-- Ends holds; calls `each` with member, book and amount of those that there were.
+local function drop(members, each)
   local found, gone = {}, {}
   in_parts(members, function(...)
     local scores = redis.call('ZMSCORE', holds, ...)
@@ -74,11 +95,10 @@ local function drop(members)
   end)
   in_parts(gone, function(...) redis.call('ZREM', holds, ...) end)
   for _, member in ipairs(gone) do
-    local field, amount = book_and_amount(member)
-    -- A period that is long over has lost its fields; they must not come back below zero.
-    if count[field] then add(field, -amount) end
+    local book, amount = book_and_amount(member)
+    give_back(book, amount)
+    if each then each(member, book, amount) end
   end
-  return found
 end
 
 local function renew(member)
@@ -86,7 +106,7 @@ local function renew(member)
     -- A quota's hold that is gone may have been settled already, so it is never made anew.
     redis.call('ZADD', holds, 'XX', now + LEASE + GRACE, member)
   else
-    if redis.call('ZADD', holds, now + LEASE, member) == 1 then add(book_and_amount(member)) end
+    if redis.call('ZADD', holds, now + LEASE, member) == 1 then take_on(book_and_amount(member)) end
     keep_holds()
   end
 end
@@ -154,6 +174,7 @@ end
 -- Limits: `used` against `most`; `take` gives the hold that a request gets, `wait` the time until there is room.
 
 local used_requests, used_tokens, settled_pairs, taken = 0, 0, 0, 0
+local takes_place = false -- a request's place that no member says yet
 
 local KINDS = {
   { name = 'quota_requests',
@@ -168,7 +189,7 @@ local KINDS = {
     wait = function() return period_end - now end },
   { name = 'max_concurrency', holds = true,
     used = function() return count['slots:held'] or 0 end,
-    take = function(id) return hold('slots', id, 1, LEASE) end,
+    take = function() takes_place = true end,
     wait = function() return 0 end },
   { name = 'rpm',
     open = function() used_requests = admitted() end,
@@ -181,7 +202,11 @@ local KINDS = {
   { name = 'tpm', holds = true,
     open = function() used_tokens, settled_pairs = spent() end,
     used = function() return used_tokens + (count['tpm:held'] or 0) end,
-    take = function(id, tokens) return hold('tpm', id, tokens, LEASE) end,
+    take = function(id, tokens)
+      local book = takes_place and BOTH or 'tpm'
+      takes_place = false
+      return hold(book, id, tokens, LEASE)
+    end,
     wait = function(limit)
       local held = count['tpm:held'] or 0
       if held >= limit.most or settled_pairs == 0 then return 0 end
@@ -231,6 +256,8 @@ local function decide(limits, id, tokens)
     -- What one limit in shadow would have refused takes nothing from any of them, as if they were enforced.
     if not refused and not (shadowed and limit.shadow) then members[#members + 1] = limit.take(id, tokens) end
   end
+  if takes_place then members[#members + 1] = hold('slots', id, 1, LEASE) end
+  takes_place = false
   local quota_requests, quota_tokens, _, requests, per_minute = unpack(KINDS)
   return {
     refused and refused.name or '', not refused and shadowed and shadowed.name or '', refused and refused.wait(refused) or 0, members,
@@ -284,17 +311,14 @@ end
 
 -- Ends of requests: pairs of a hold and the tokens that were used, -1 for as many as were estimated.
 local function finish(ended)
-  local members, tokens = {}, 0
-  for index, pair in ipairs(ended) do members[index] = pair[1] end
-  local found = drop(members)
-  for _, pair in ipairs(ended) do
-    local member, used = pair[1], pair[2]
-    if found[member] then
-      found[member] = nil
-      local field, estimate = book_and_amount(member)
-      if field == 'tpm:held' then tokens = tokens + (used < 0 and estimate or used) end
-    end
+  local members, used, tokens = {}, {}, 0
+  for index, pair in ipairs(ended) do
+    members[index] = pair[1]
+    used[pair[1]] = used[pair[1]] or pair[2]
   end
+  drop(members, function(member, book, estimate)
+    if book == 'tpm' or book == BOTH then tokens = tokens + (used[member] < 0 and estimate or used[member]) end
+  end)
   settle(tokens)
 end
 
