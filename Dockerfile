@@ -46,7 +46,6 @@ COPY --from=build /opt/sidecar /opt/sidecar
 ENV PATH=/opt/sidecar/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SIDECAR_DATA_DIR=/var/lib/sidecar \
-    SIDECAR_KEYS__PEPPER_FILE=/var/lib/sidecar/pepper \
     SIDECAR_ADMIN__LISTEN=0.0.0.0:8081 \
     SIDECAR_METRICS__LISTEN=0.0.0.0:9464
 

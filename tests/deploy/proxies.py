@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,8 +78,10 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def running(kind: Kind, directory: Path, *, authorizer: int, hub: int, uncomment: str = "") -> Iterator[Proxy]:
-    """`kind` in front of the hub at port `hub`; with `uncomment` the commented lines that match it count."""
+def running(
+    kind: Kind, directory: Path, *, authorizer: int, hub: int, uncomment: str = "", instead: Mapping[str, str] | None = None
+) -> Iterator[Proxy]:
+    """`kind` in front of the hub at port `hub`; with `uncomment` the commented lines that match it count, `instead` puts in other text."""
     program = require(kind.program, install=kind.install)
     port = free_port()
     directory.mkdir()
@@ -93,6 +95,9 @@ def running(kind: Kind, directory: Path, *, authorizer: int, hub: int, uncomment
         "127.0.0.1:3000": f"127.0.0.1:{hub}",
         "/tmp/nginx-hub": f"{directory}/nginx",
         "/etc/traefik": str(directory),
+        # Whose word counts in the lines for a load balancer.
+        "10.0.0.0/8": "127.0.0.0/8",
+        **(instead or {}),
     }
     for source in (DEPLOY / kind.name).iterdir():
         text = source.read_text()

@@ -14,6 +14,8 @@ import yaml
 
 from sidecar.settings import load
 from tests.deploy.proxies import DEPLOY
+from tests.support.dockerfile import last_stage
+from tests.support.source import ROOT
 from tests.support.tools import missing, require
 
 OVERLAYS = ("sidecar", "gateway")
@@ -89,7 +91,6 @@ def test_the_pod_is_careful(manifests: list[dict[str, Any]]) -> None:
     spec = pod(manifests)
     assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
-    assert spec["terminationGracePeriodSeconds"] >= load(None, {}).proxy.drain_timeout + 20
     # The rest of the restricted Pod Security Standard.
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
     assert {kind for volume in spec["volumes"] for kind in volume} <= {"name", "configMap", "emptyDir", "secret", "projected"}
@@ -108,6 +109,15 @@ def test_the_pod_is_careful(manifests: list[dict[str, Any]]) -> None:
     assert mounted == {volume["name"] for volume in spec["volumes"]}
     (secret,) = (volume["secret"] for volume in spec["volumes"] if "secret" in volume)
     assert not secret["defaultMode"] & 0o007
+
+
+def test_a_pod_that_ends_finishes_what_it_has(manifests: list[dict[str, Any]]) -> None:
+    spec, drain = pod(manifests), load(None, {}).proxy.drain_timeout
+    pauses = {container["name"]: container["lifecycle"]["preStop"]["sleep"]["seconds"] for container in spec["containers"]}
+    assert pauses["sidecar"] >= 5, "balancers hear later than the sidecar that it ends, and it refuses connections from then on"
+    assert spec["terminationGracePeriodSeconds"] >= pauses["sidecar"] + drain + 20
+    if "hub" in pauses:
+        assert spec["terminationGracePeriodSeconds"] > pauses["hub"] >= pauses["sidecar"] + drain, "it answers what is open"
 
 
 def test_the_hub_is_reached_through_the_sidecar_alone(manifests: list[dict[str, Any]]) -> None:
@@ -134,8 +144,13 @@ def test_the_configuration_is_understood(manifests: list[dict[str, Any]], tmp_pa
         (tmp_path / name).write_text("secret\n")
     file = tmp_path / "sidecar.yaml"
     file.write_text(config["data"]["sidecar.yaml"].replace("/secrets", str(tmp_path)))
-    settings = load(file, {})
-    assert settings.store.url.reveal().startswith("redis+sentinel://") and settings.keys.pepper_file.endswith("/pepper")
+    (sidecar,) = (container for container in pod(manifests)["containers"] if container["name"] == "sidecar")
+    # The image's own variables outrank the file, those of the manifest outrank them.
+    settings = load(file, last_stage(ROOT / "Dockerfile").environment | {one["name"]: one["value"] for one in sidecar["env"]})
+    assert settings.store.url.reveal().startswith("redis+sentinel://") and settings.keys.pepper_file == f"{tmp_path}/pepper"
+    # A volume belongs to root, who shares it with the group: what is private must be below it, made by the sidecar.
+    (data,) = (mount["mountPath"] for mount in sidecar["volumeMounts"] if mount["name"] == "data")
+    assert settings.data_dir.startswith(f"{data}/")
     assert str(settings.hub.url).startswith(
         "http://127.0.0.1:3000" if "hub" in [c["name"] for c in pod(manifests)["containers"]] else "http://hub:3000"
     )

@@ -7,12 +7,16 @@ sets those fields, so that a client's copies never arrive (see deploy/).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sidecar.refusals import INVALID_REQUEST, METHOD_REFUSED, TARGET_TOO_LONG, UNKNOWN_ROUTE, Refused
 from sidecar.worker.client.head import METHODS
 from sidecar.worker.client.request_head import Notes, RequestHead
 from sidecar.worker.client.target import Target, parse_target
+
+_RESERVED = re.compile(rb"%(?:2[46bBcCfF]|3[aAbBdD]|40)")
+"""Escapes of what Go's net/url leaves bare in a path: `$&+,/:;=@`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class Dialect:
     target_field: bytes = b""
     takes_target: bool = False
     """It asks the hub for the target that the answer names; the others send the client's own on."""
+    decodes: bool = False
+    """It decodes that target's path first, and so would ask for another one where a reserved character was encoded."""
     carries_refusals: bool = True
     """It hands status, fields and body of a refusal to the client; nginx knows only 401 and 403, without a body."""
     gives_pages: bool = False
@@ -38,11 +44,16 @@ class Dialect:
 ENVOY = Dialect("envoy", takes_removals=True)
 NGINX = Dialect("nginx", b"x-original-method", b"x-original-uri", takes_target=True, carries_refusals=False, gives_pages=True)
 TRAEFIK = Dialect("traefik", b"x-forwarded-method", b"x-forwarded-uri", takes_fields=True)
-CADDY = Dialect("caddy", b"x-forwarded-method", b"x-forwarded-uri", takes_target=True)
+CADDY = Dialect("caddy", b"x-forwarded-method", b"x-forwarded-uri", takes_target=True, decodes=True)
 OWN = Dialect("own", gives_pages=True, forwards=False)
 """A proxy that hands over, as to a hub, what the sidecar answers itself: preflights and the pages of a profile."""
 
 DIALECTS = {dialect.name.encode(): dialect for dialect in (ENVOY, NGINX, TRAEFIK, CADDY, OWN)}
+
+
+def dialect_of(path: bytes) -> Dialect | None:
+    """Which proxy asks at `path`; None when none does."""
+    return DIALECTS.get(path[1:].partition(b"/")[0])
 
 
 class Told:
@@ -80,8 +91,8 @@ def retell(head: RequestHead, told: Told) -> None:
 
 
 def _read(head: RequestHead, longest_target: int) -> Told:
-    name, slash, rest = head.target.path[1:].partition(b"/")
-    dialect = DIALECTS.get(name)
+    _, slash, rest = head.target.path[1:].partition(b"/")
+    dialect = dialect_of(head.target.path)
     if dialect is None:
         raise Refused(UNKNOWN_ROUTE, "Ask at /envoy, /nginx, /traefik or /caddy.")
     scheme = "https" if _told_or(head, b"x-forwarded-proto", b"http").lower() == b"https" else "http"
@@ -94,7 +105,10 @@ def _read(head: RequestHead, longest_target: int) -> Told:
     if len(raw) > longest_target:
         raise Refused(TARGET_TOO_LONG)
     host = _told_or(head, b"x-forwarded-host", head.host)
-    return Told(dialect, method, parse_target(method, raw, host), host, scheme)
+    target = parse_target(method, raw, host)
+    if dialect.decodes and _RESERVED.search(target.path):
+        raise Refused(INVALID_REQUEST, "The proxy would decode a reserved character in the path; send none encoded.")
+    return Told(dialect, method, target, host, scheme)
 
 
 def _told(head: RequestHead, name: bytes) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds
-from sidecar.worker.authz.dialect import ENVOY, NGINX, Told, retell, told_by
+from sidecar.worker.authz.dialect import ENVOY, Told, dialect_of, retell, told_by
 from sidecar.worker.authz.line import Line
-from sidecar.worker.authz.replies import ANSWER, reply, unpack
+from sidecar.worker.authz.replies import ANSWER, last, reply, unpack
 from sidecar.worker.client.body import ClientGone, RequestBody, complete_body
 from sidecar.worker.client.exchange import Connection, Exchange
 
@@ -26,13 +26,13 @@ class Authorizer:
         head, body = exchange.head, exchange.body
         try:
             if head.target.path == ANSWER_PATH:
-                _finish(exchange, unpack(head.first(ANSWER) or b"", head_only=head.method == b"HEAD"))
+                _finish(exchange, body, unpack(head.first(ANSWER) or b"", head_only=head.method == b"HEAD"))
                 return
             told = told_by(head, self._bounds.target)
-            if head.has_body:
+            if head.has_body and told.dialect.forwards:
                 exchange.body = await self._shown(exchange, told)
             retell(head, told)
-            _finish(exchange, reply(await self._line.check(exchange, told), told.dialect))
+            _finish(exchange, body, reply(await self._line.check(exchange, told), told.dialect))
         except Refused as refused:
             self._reject(exchange, refused)
         except ClientGone:
@@ -42,11 +42,11 @@ class Authorizer:
 
     def reject(self, connection: Connection, refused: Refused) -> None:
         """Answer bytes that are no request."""
-        connection.finish(self._line.reject(connection.peer, refused).answer, False)
+        connection.finish(last(self._line.reject(connection.peer, refused).answer), False)
 
     def _reject(self, exchange: Exchange, refused: Refused) -> None:
-        dialect = NGINX if exchange.head.target.path.startswith(b"/nginx/") else ENVOY
-        _finish(exchange, reply(self._line.reject(exchange.connection.peer, refused), dialect))
+        dialect = dialect_of(exchange.head.target.path) or ENVOY
+        _finish(exchange, exchange.body, reply(self._line.reject(exchange.connection.peer, refused), dialect))
 
     async def _shown(self, exchange: Exchange, told: Told) -> RequestBody:
         """The request's body as far as the proxy shows it whole; an empty one otherwise. Raises Refused and ClientGone."""
@@ -56,5 +56,7 @@ class Authorizer:
         return complete_body(shown)
 
 
-def _finish(exchange: Exchange, answer: bytes) -> None:
-    exchange.connection.finish(answer, exchange.head.keep_alive and exchange.body.complete)
+def _finish(exchange: Exchange, body: RequestBody, answer: bytes) -> None:
+    """Answer; `body` is what came with the question, as it came."""
+    keep_alive = exchange.head.keep_alive and body.complete and not exchange.connection.draining
+    exchange.connection.finish(answer if keep_alive else last(answer), keep_alive)

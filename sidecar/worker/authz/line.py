@@ -102,7 +102,8 @@ class Line:
         if route.answer == "blocklet" or not dialect.forwards:
             return self._page(head, record, route, dialect, head_only)
         if not dialect.takes_target:
-            self._refuse_credentials(head.target.query)
+            self._refuse_uncut(head.target.query)
+            self._refuse_unwritten(record.path, route)
         if asked.body.received or (found is not None and found.key.allowed_models is not None):
             self._check_model(asked, record, route, found)
         # limit
@@ -124,7 +125,13 @@ class Line:
 
     # authorize
 
-    def _refuse_credentials(self, query: bytes | None) -> None:
+    @staticmethod
+    def _refuse_unwritten(path: str, route: Route) -> None:
+        """Where the proxy rewrites, it knows paths letter by letter: another spelling would reach the hub as it is."""
+        if route.rewrite and "%" in path:
+            raise Refused(UNKNOWN_ROUTE)
+
+    def _refuse_uncut(self, query: bytes | None) -> None:
         """Where the client's own query goes on, what the data plane would cut out of it is refused."""
         if query and any(parameter_name(pair) in self._credentials for pair in query.split(b"&")):
             raise Refused(INVALID_REQUEST, "Send no credential in the query, only Authorization: Bearer <key>.")

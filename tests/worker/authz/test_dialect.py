@@ -56,6 +56,20 @@ def test_a_question_that_is_none(line: str, fields: list[str], code: str) -> Non
     assert refused.value.refusal.code == code
 
 
+@pytest.mark.parametrize("letter", "$&+,/:;=@")
+def test_caddy_must_not_decode_what_means_something_in_a_path(letter: str) -> None:
+    fields = ["X-Forwarded-Method: GET", f"X-Forwarded-Uri: /a%{ord(letter):02x}b"]
+    with pytest.raises(Refused) as refused:
+        told_by(head("GET /caddy", *fields), 8192)
+    assert refused.value.refusal.code == "invalid_request"
+    assert told_by(head("GET /traefik", *fields), 8192).target.raw == f"/a%{ord(letter):02x}b".encode()
+
+
+@pytest.mark.parametrize("raw", ["/a%20b%3F%25", "/a/b;c?d=%2F", "/%C3%A9%7E"])
+def test_what_caddy_sends_on_alike_is_let_through(raw: str) -> None:
+    assert told_by(head("GET /caddy", "X-Forwarded-Method: GET", f"X-Forwarded-Uri: {raw}"), 8192).target.raw == raw.encode()
+
+
 def test_host_and_scheme_by_the_proxys_word() -> None:
     told = head("GET /caddy", "X-Forwarded-Method: GET", "X-Forwarded-Uri: /", "X-Forwarded-Host: hub.test", "X-Forwarded-Proto: https")
     assert told_by(told, 8192).host == b"hub.test" and told_by(told, 8192).scheme == "https"

@@ -99,6 +99,47 @@ async def test_refusals_for_nginx_keep_status_and_code(site: Site) -> None:
     assert whole.startswith(b"HTTP/1.1 401 ") and json.loads(whole.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_api_key"
 
 
+@pytest.mark.parametrize(
+    ("told", "status", "code"),
+    [
+        ({"X_Original_Method": "PROPFIND", "X_Original_URI": "/"}, b"405", "method_not_allowed"),
+        ({"X_Original_Method": "GET", "X_Original_URI": "//api"}, b"400", "invalid_request"),
+        ({"X_Original_Method": "GET", "X_Original_URI": "/" + "a" * 8192}, b"414", "target_too_long"),
+        ({"X_Original_Method": "GET"}, b"400", "invalid_request"),
+    ],
+)
+async def test_what_nginx_tells_and_cannot_be_read_keeps_status_and_code(
+    site: Site, told: dict[str, str], status: bytes, code: str
+) -> None:
+    answer = await site.ask("/nginx", **told)
+    assert answer.status == 403, "of all else nginx makes 500"
+    whole = urlsafe_b64decode(answer.fields["x-sidecar-answer"])
+    assert whole.split(b" ")[1] == status and json.loads(whole.partition(b"\r\n\r\n")[2])["error"]["code"] == code
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("OPTIONS", "api/v2/chat", 204), ("POST", "__blocklet__.js", 401)])
+async def test_a_body_that_nobody_needs_is_not_waited_for(site: Site, method: str, path: str, status: int) -> None:
+    answer = await site.ask(f"/own/{path}", method=method, key="", Content_Length="30000000", Connection="keep-alive")
+    assert answer.status == status and answer.fields["connection"] == "close"
+
+
+async def test_the_last_answer_on_a_connection_says_so(site: Site) -> None:
+    """Else a proxy that keeps connections may put the question of somebody else there."""
+    unreadable = await site.ask("/envoy/api/v2/chat", X_Name="\x7f", Connection="keep-alive")
+    assert unreadable.status == 400 and unreadable.fields["connection"] == "close"
+    site.plane.front.draining = True
+    drained = await site.ask("/envoy/api/v2/chat", method="POST", Connection="keep-alive")
+    assert drained.status == 200 and drained.fields["connection"] == "close"
+
+
+@pytest.mark.parametrize("path", ["/api/%76%31/completions", "/api/v1/complet%69ons"])
+async def test_a_path_that_a_proxy_would_not_rewrite_is_refused(site: Site, path: str) -> None:
+    assert (await site.ask(f"/envoy{path}", method="POST")).status == 404
+    assert (await site.ask("/traefik", X_Forwarded_Method="POST", X_Forwarded_Uri=path)).status == 404
+    answer = await site.ask("/nginx", X_Original_Method="POST", X_Original_URI=path)
+    assert answer.fields["x-sidecar-target"] == "/mount/api/v2/completions"
+
+
 async def test_a_store_that_is_away_is_503_and_never_401(site: Site) -> None:
     site.keys.cold.add(site.key.encode())
     site.keys.away = True

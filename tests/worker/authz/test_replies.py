@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.refusals import Refused
 from sidecar.worker.authz.dialect import CADDY, ENVOY, NGINX, TRAEFIK, Dialect
-from sidecar.worker.authz.replies import reply, unpack
+from sidecar.worker.authz.replies import last, reply, unpack
 from sidecar.worker.authz.verdict import Denied, Granted
 
 GRANTED = Granted(
@@ -53,6 +53,11 @@ def test_for_nginx_it_is_packed(status: int, line: bytes) -> None:
     packed = answer.partition(b"x-sidecar-answer: ")[2].partition(b"\r\n")[0]
     assert unpack(packed, head_only=False) == DENIED.answer
     assert unpack(packed, head_only=True) == DENIED.answer[:-2]
+
+
+def test_the_last_answer_of_a_connection_is_told_as_such() -> None:
+    body = b"{\r\n\r\n}"
+    assert last(b"HTTP/1.1 200 OK\r\na: b\r\n\r\n" + body) == b"HTTP/1.1 200 OK\r\na: b\r\nconnection: close\r\n\r\n" + body
 
 
 @given(st.binary(max_size=200))
