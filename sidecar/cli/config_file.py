@@ -20,4 +20,12 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 def find(option: str | None, environment: Mapping[str, str]) -> Path | None:
     """The file to read; None when there is none and the defaults hold."""
     named = option or environment.get(VARIABLE)
-    return Path(named) if named else next((place for place in PLACES if place.is_file()), None)
+    return Path(named) if named else next((place for place in PLACES if _may_be_there(place)), None)
+
+
+def _may_be_there(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except PermissionError:
+        # Whoever reads it says why it cannot be read; without it the defaults would hold in silence.
+        return True

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sidecar.cli.config_file import find
+from sidecar.control.anomaly.geo import open_geo
 from sidecar.hubs.load import load_profile
 from sidecar.settings import Settings, SettingsError, load
 from sidecar.settings.declaration import Tls
@@ -37,15 +38,20 @@ def _faults(settings: Settings) -> Iterator[str]:
     if settings.hub.ca_file:
         try:
             ssl.create_default_context(cafile=settings.hub.ca_file)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             yield f"hub.ca_file: {settings.hub.ca_file} does not hold certificates in PEM form ({_reason(error)})"
+    try:
+        # What the control process could not begin with would otherwise end it again and again.
+        open_geo(settings.anomaly.geo_file)
+    except (OSError, ValueError) as error:
+        yield f"anomaly.geo_file: {settings.anomaly.geo_file} cannot be used ({_reason(error).removeprefix('anomaly.geo_file: ')})"
 
 
 def _tls_faults(name: str, tls: Tls) -> Iterator[str]:
     for setting, file in (("certificate_file", tls.certificate_file), ("key_file", tls.key_file)):
         try:
             Path(file).open("rb").close()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             yield f"{name}.{setting}: {file} cannot be read ({_reason(error)})"
             return
     try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from sidecar.cli.commands import COMMANDS, build_parser, command
 from sidecar.cli.errors import REFUSED, WRONG_USE, CommandError
@@ -21,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     if sys.stdout is None:
         # Closed by the caller (`>&-`): Python gives such a process none, and every command would fail at its first word.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    _take_any_text(sys.stdout)
     known = arguments[:1] if arguments and arguments[0] in COMMANDS else tuple(COMMANDS)
     args = build_parser(known).parse_args(list(arguments))
     try:
@@ -46,6 +49,12 @@ def main(arguments: Sequence[str]) -> int:
         print(f"sidecar: the output cannot be written ({error.strerror}); make room, or send it elsewhere.", file=sys.stderr)
         return REFUSED
     return code
+
+
+def _take_any_text(out: TextIO) -> None:
+    """No text may fail to be written, for it may hold a secret that is shown once: files are UTF-8, an older terminal shows `?`."""
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="replace") if out.isatty() else out.reconfigure(encoding="utf-8", errors="replace")
 
 
 def _give_up_output() -> None:

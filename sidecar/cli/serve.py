@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import sys
@@ -14,10 +15,11 @@ from sidecar import log
 from sidecar.cli import config_file, configuration
 from sidecar.cli.errors import CommandError
 from sidecar.hubs.protocol import protocol_named
-from sidecar.settings import Settings
+from sidecar.keys.setup import pepper_faults
+from sidecar.settings import Settings, SettingsError
 from sidecar.supervisor import data_dir, embedded_store, hardening, listeners
 from sidecar.supervisor.process import Launcher, PythonLauncher
-from sidecar.supervisor.run import Supervisor
+from sidecar.supervisor.run import Supervisor, catch_signals
 from sidecar.supervisor.sockets import WorkerSockets
 
 _logger = logging.getLogger(__name__)
@@ -46,7 +48,10 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
 
     `listening` is the setting that `proxy.listen` of these settings comes from.
     """
-    settings = read()
+    # Before ports and lock are waited for: SIGHUP would end this process, and as process 1 of a container it would not hear SIGTERM.
+    wakeup = catch_signals()
+    read_all = functools.partial(_with_peppers, read)
+    settings = read_all()
     log.setup(settings.log.level, "supervisor")
     hardening.apply()
     try:
@@ -56,12 +61,21 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
     if not settings.hub.access_key and protocol_named(settings.hub.profile) == "aigne":
         # No fault, for a hub may be told to do without; but else every call would fail, and nothing here would say why.
         _logger.warning("hub.access_key is empty, and an AIGNE Hub answers nobody without; set hub.access_key or hub.access_key_file")
-    supervisor = Supervisor(settings, launch, reload=read, fds=fds, sockets=sockets)
+    supervisor = Supervisor(settings, launch, reload=read_all, fds=fds, sockets=sockets)
     try:
-        return supervisor.run()
+        return supervisor.run(wakeup)
     finally:
         if settings.proxy.listen.path:
             Path(settings.proxy.listen.path).unlink(missing_ok=True)
+
+
+def _with_peppers(read: Callable[[], Settings]) -> Settings:
+    """What `read` brings; raises SettingsError too when a pepper cannot be used, for no child could begin with it."""
+    settings = read()
+    faults = pepper_faults(settings.keys)
+    if faults:
+        raise SettingsError(faults)
+    return settings
 
 
 class Claim(NamedTuple):

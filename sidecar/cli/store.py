@@ -14,6 +14,7 @@ from sidecar.keys import digest
 from sidecar.keys.adoption import Adoption
 from sidecar.settings import Settings
 from sidecar.store.client import StoreUnavailable, connect
+from sidecar.supervisor import data_dir
 
 EPOCH_FILE = "store-epoch"
 _PATIENCE = 5.0
@@ -41,15 +42,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _adopt(settings: Settings) -> None:
-    data_dir = Path(settings.data_dir)
+    directory = Path(settings.data_dir)
     try:
-        pepper = digest.load_or_create(Path(settings.keys.pepper_file))
+        # What another user wrote there, the sidecar could not read.
+        data_dir.prepare(directory)
+        # Never made here: a command that looks in the wrong place must not vouch for a pepper that nobody uses.
+        pepper = digest.load(Path(settings.keys.pepper_file))
         previous = digest.load(Path(settings.keys.previous_pepper_file)) if settings.keys.previous_pepper_file else None
+    except data_dir.DataDirError as error:
+        raise CommandError(str(error)) from None
     except (OSError, ValueError) as error:
-        raise CommandError(f"the pepper cannot be read ({error}); set keys.pepper_file to its place") from None
-    store = await connect(settings.store, data_dir, timeout=_PATIENCE)
+        advice = "set keys.pepper_file to its place, or start the sidecar first, which makes one"
+        raise CommandError(f"the pepper cannot be read ({error}); {advice}") from None
+    store = await connect(settings.store, directory, timeout=_PATIENCE)
     try:
-        await Adoption(data_dir / EPOCH_FILE, pepper, previous).adopt(store)
+        await Adoption(directory / EPOCH_FILE, pepper, previous).adopt(store)
     except StoreUnavailable as error:
         advice = "start the sidecar first" if settings.store.url == "embedded" else "check store.url"
         raise CommandError(f"the store cannot be asked ({error}); {advice}") from None

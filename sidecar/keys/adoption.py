@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from sidecar.keys.digest import Pepper
 from sidecar.keys.secret_file import replace_private
@@ -68,7 +69,7 @@ class Adoption:
             return
         self._complain(_PEPPER if epoch is not None and epoch == self._epoch else _EMPTY)
 
-    def _complain(self, complaint: str) -> None:
+    def _complain(self, complaint: str) -> NoReturn:
         if complaint != self._complaint:
             log.log(self._level, "%s; until then no key is accepted", complaint)
             self._complaint = complaint
@@ -94,6 +95,9 @@ class Adoption:
             self._epoch = self._file.read_bytes().strip()
         except FileNotFoundError:
             return False
+        except OSError as error:
+            # Nothing is known then, which must not look like the very first start.
+            self._complain(f"{self._file} cannot be read ({error.strerror}); give it back to the user of the sidecar (chown)")
         self._read_at = stamp
         return True
 

@@ -96,6 +96,8 @@ class KeyCache:
     def forget_key(self, key_id: str) -> bool:
         """Forget a key that changed; whether it was remembered."""
         self.generation += 1
+        # What is unknown by one of a token's digests may be known by another one now: which one, nobody here can tell.
+        self._absent.clear()
         digests = self._digests.pop(key_id, ())
         for digest in digests:
             del self._entries[digest]
@@ -104,7 +106,7 @@ class KeyCache:
     def forget_digest(self, digest: str) -> None:
         """Forget what is known of a digest whose index entry changed: most often that it was unknown."""
         self.generation += 1
-        self._absent.pop(digest, None)
+        self._absent.clear()
         entry = self._entries.get(digest)
         if entry is not None:
             self.forget_key(entry.found.key.id)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from sidecar.keys.adoption import Adoption
+from sidecar.keys.digest import Digester, import_memory
 from sidecar.keys.record import Key
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
@@ -51,6 +52,20 @@ class Claims:
                 return owner
             await self._store.run(FORGET_DIGEST, [name], [owner])
         raise StoreUnavailable("the secret is claimed too often; try again")
+
+    async def claim_import(self, sha256: str, key_id: str, digester: Digester) -> str:
+        """As `claim`, for a secret that is to be imported. Its first use takes `sha256` from the store, but not the memory of it."""
+        if digester.previous is not None:
+            owner = await self.owner(import_memory(sha256, digester.previous))
+            if owner and await self._get(owner) is not None:
+                return owner
+        memory = import_memory(sha256, digester.pepper)
+        owner = await self.claim(memory, key_id)
+        if owner == key_id:
+            owner = await self.claim(sha256, key_id)
+            if owner != key_id:
+                await self._store.run(FORGET_DIGEST, [names.digest(memory)], [key_id])
+        return owner
 
     async def owner(self, digest: str) -> str:
         """The id of the key that `digest` leads to; empty when it leads nowhere."""

@@ -57,6 +57,11 @@ def imported_digest(token: bytes) -> str:
     return hashlib.sha256(token).hexdigest()
 
 
+def import_memory(sha256: str, pepper: Pepper) -> str:
+    """By what an imported secret is remembered when its SHA-256 has left the store; in hex."""
+    return digest(b"imported " + sha256.encode(), pepper)
+
+
 def load_or_create(path: Path) -> Pepper:
     """The pepper in `path`, made there (mode 0600) when there is no file.
 

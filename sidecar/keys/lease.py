@@ -53,15 +53,22 @@ class Lease:
 
     async def run(self) -> None:
         """Hold the lease until cancelled."""
+        complaint = ""
         while True:
+            answers = False
             try:
                 # Remembered keys are the last resort while the store cannot be asked: they are forgotten only when it can.
                 await self._store.call(*self._adoption.question)
+                answers = True
                 tracking = await self._store.track(names.TRACKED_PREFIXES, self._changed, self._adoption.question)
             except StoreUnavailable as error:
-                log.debug("no reports of key changes: %s", error)
+                # A store that answers everything but this would cost a trip a request for ever, and nobody would know why.
+                level = logging.WARNING if answers and str(error) != complaint else logging.DEBUG
+                log.log(level, "no reports of key changes, so every request asks the store: %s", error)
+                complaint = str(error) if answers else complaint
                 await asyncio.sleep(RETRY_AFTER)
                 continue
+            complaint = ""
             try:
                 # What changed while nobody reported is unknown.
                 self._changed(None)

@@ -138,7 +138,7 @@ class KeyRepository(KeyReader):
         now = self._clock()
         secret = issue.imported_secret(sha256, hint, now)
         key = replace(shape, id=issue.new_id("key"), created_at=now, secrets=(secret,), revision=1, revoked_at=None)
-        owner = await self._claims.claim(sha256, key.id)
+        owner = await self._claims.claim_import(sha256, key.id, self._digester)
         if owner != key.id:
             raise AlreadyImported(owner)
         await self._put(key, None, None, claimed=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.digest import Digester, load, load_or_create
 from sidecar.settings import Settings
+from sidecar.settings.declaration import Keys
 
 EPOCH_FILE = "store-epoch"
 
@@ -18,6 +20,20 @@ class KeySetup:
 
     digester: Digester
     adoption: Adoption
+
+
+def pepper_faults(keys: Keys) -> list[str]:
+    """Why no process could begin with the peppers of `keys`, a sentence each. One that is to be made at the first start is no fault."""
+    faults = []
+    for setting, file in (("pepper_file", keys.pepper_file), ("previous_pepper_file", keys.previous_pepper_file)):
+        try:
+            if file and (setting == "previous_pepper_file" or Path(file).exists()):
+                load(Path(file))
+        except OSError as error:
+            faults.append(f"keys.{setting}: {file} cannot be read by user {os.getuid()} ({error.strerror})")
+        except ValueError as error:
+            faults.append(f"keys.{setting}: {error}")
+    return faults
 
 
 def prepare(settings: Settings) -> KeySetup:

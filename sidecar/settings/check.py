@@ -38,7 +38,8 @@ def _clash(one: Listen, other: Listen) -> bool:
     """Whether both cannot be listened on at once."""
     if one.path or other.path:
         return one.path == other.path
-    return one.port == other.port and (one.host == other.host or bool({one.host, other.host} & {"0.0.0.0", "::", "*"}))  # noqa: S104
+    hosts = {"127.0.0.1" if listen.host == "localhost" else listen.host for listen in (one, other)}
+    return one.port == other.port and (len(hosts) == 1 or bool(hosts & {"0.0.0.0", "::", "*"}))  # noqa: S104
 
 
 def _proxy(settings: Settings) -> list[str]:
@@ -60,10 +61,19 @@ def _others(settings: Settings) -> list[str]:
     faults = []
     if not re.fullmatch(r"[\x20-\x7e]*", settings.hub.access_key.reveal()):
         faults.append("hub.access_key: has characters that a header cannot carry; it is one line of printable ASCII")
+    if not re.fullmatch(r"[\x21-\x7e]*", settings.hub.host):
+        faults.append("hub.host: is no host; write what the hub expects in Host, such as hub.example or hub.example:8443")
     if settings.keys.prefix == ADMIN_TOKEN_PREFIX:
         faults.append(f"keys.prefix: {ADMIN_TOKEN_PREFIX} is how admin tokens begin; choose another one")
     if settings.spool.max_bytes < 2 * settings.spool.segment_bytes:
         faults.append("spool.max_bytes: must be at least twice spool.segment_bytes")
     if not settings.data_dir.strip():
         faults.append("data_dir: needs the path of a directory")
+    if not settings.keys.pepper_file.strip():
+        faults.append("keys.pepper_file: needs the path of a file; leave it out for `pepper` in data_dir")
+    for index, network in enumerate(settings.anomaly.known_networks):
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError as error:
+            faults.append(f"anomaly.known_networks[{index}]: {error}; write a network such as 10.0.0.0/8")
     return faults

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from sidecar.settings.values import Duration, HubUrl, Listen, Secret, Size, StoreUrl
+from sidecar.settings.values import Duration, HubUrl, Listen, Secret, Size, StoreUrl, WebhookUrl
 
 Enforcement = Literal["off", "shadow", "enforce"]
 
@@ -218,7 +218,9 @@ class Anomaly(Section, frozen=True):
 class Notifications(Section, frozen=True):
     """Who is told of anomalies."""
 
-    webhooks: Annotated[tuple[str, ...], Meta(description="URLs that notifications are posted to, signed as Standard Webhooks says.")] = ()
+    webhooks: Annotated[
+        tuple[WebhookUrl, ...], Meta(description="URLs that notifications are posted to, signed as Standard Webhooks says.")
+    ] = ()
     webhook_secret: Annotated[
         Secret, Meta(description="Signing secret, whsec_ and base64. Left out: `webhook-secret` in data_dir, made at the first start.")
     ] = Secret("")

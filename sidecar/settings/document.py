@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 ENVIRONMENT_PREFIX = "SIDECAR_"
+_MOST_VALUES = 100_000
 _REFERENCE = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|(\$\{)")
 
 
@@ -82,10 +83,24 @@ def read(file: Path | None, faults: list[str]) -> dict[str, Any]:
         return {}
     if tree is None:
         return {}
+    if _is_endless(tree):
+        advice = "an alias (*name) stands within its own anchor (&name), or aliases of aliases multiply; write the values out"
+        faults.append(f"{file}: has more than {_MOST_VALUES} values: {advice}")
+        return {}
     if not isinstance(tree, dict):
         faults.append(f"{file}: must hold a mapping of settings")
         return {}
     return tree
+
+
+def _is_endless(tree: Any) -> bool:
+    """Whether a few lines stand for more than anybody could mean: the supervisor reads them too, and must not be held up."""
+    left, seen = [tree], 0
+    while left and seen <= _MOST_VALUES:
+        node = left.pop()
+        seen += 1
+        left += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return seen > _MOST_VALUES
 
 
 def expand(node: Any, environment: Mapping[str, str], path: str, faults: list[str]) -> Any:

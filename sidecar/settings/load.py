@@ -18,8 +18,9 @@ import yaml
 from sidecar.settings.check import faults_of
 from sidecar.settings.declaration import Section, Settings
 from sidecar.settings.document import expand, join, overlay, parse, problem, read, with_origin
+from sidecar.settings.secret_forms import outrank
 from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, item_section, subsection
-from sidecar.settings.values import Secret
+from sidecar.settings.values import Secret, within_64_bits
 from sidecar.spelling import did_you_mean
 
 _MISSING = object()
@@ -51,10 +52,11 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
     try:
         tree = expand(read(file, faults), environment, "", unexpanded)
     except RecursionError:
-        raise SettingsError([f"{file}: has an alias (*name) within its own anchor (&name); write the value out"]) from None
+        raise SettingsError([f"{file}: is nested too deeply, by aliases (*name) of aliases; write the values out"]) from None
     origins = overlay(tree, environment, faults)
+    outranked = {*origins, *outrank(tree, origins)}
     # What a variable outranks need not make sense in the file: nobody reads it.
-    faults += [fault for fault in unexpanded if fault.partition(": ")[0] not in origins]
+    faults += [fault for fault in unexpanded if fault.partition(": ")[0] not in outranked]
     _follow_data_dir(tree)
     settings = _section(Settings, tree, "", faults)
     if not faults and isinstance(settings, Settings):
@@ -132,9 +134,12 @@ def _secret_file(tree: dict[str, Any], name: str, hint: Any, here: str, faults: 
     if raw is not _MISSING:
         faults.append(f"{here}: give either {name} or {name}_file, not both")
         return raw
+    if not file:
+        faults.append(f"{here}_file: has no value; give the path of a file or remove it")
+        return _MISSING
     try:
         return Path(str(file)).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         faults.append(f"{here}_file: {file} cannot be read by user {os.getuid()} ({reason})")
         return _MISSING
@@ -166,7 +171,8 @@ def _leaf(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: lis
     if isinstance(raw, str) and _is_list(hint):
         raw = [part.strip() for part in raw.split(",") if part.strip()]
     try:
-        return msgspec.convert(raw, target, strict=False, dec_hook=decode_scalar)
+        found = msgspec.convert(raw, target, strict=False, dec_hook=decode_scalar)
+        return within_64_bits(found) if isinstance(found, int) else found
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         faults.append(f"{path}: {_sentence(str(error), hint)}")
         return None

@@ -12,7 +12,7 @@ import msgspec
 from sidecar.settings.declaration import Section, Settings
 from sidecar.settings.document import ENVIRONMENT_PREFIX, join
 from sidecar.settings.sections import alternatives, choices, fields, is_secret, item_section, subsection
-from sidecar.settings.values import Duration, HubUrl, Listen, Secret, Size, StoreUrl
+from sidecar.settings.values import Duration, HubUrl, Listen, Secret, Size, StoreUrl, WebhookUrl
 
 _WORDS: dict[Any, str] = {
     bool: "true, false",
@@ -24,6 +24,7 @@ _WORDS: dict[Any, str] = {
     Listen: "address",
     HubUrl: "URL",
     StoreUrl: "URL",
+    WebhookUrl: "URL",
     Secret: "secret",
 }
 

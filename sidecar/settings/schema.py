@@ -10,7 +10,7 @@ import msgspec
 from sidecar.settings.declaration import Section, Settings
 from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, item_section, subsection
 from sidecar.settings.show import tree
-from sidecar.settings.values import Duration, HubUrl, Listen, Size, StoreUrl
+from sidecar.settings.values import Duration, HubUrl, Listen, Size, StoreUrl, WebhookUrl
 
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
 _KINDS: dict[Any, dict[str, Any]] = {
@@ -23,6 +23,7 @@ _KINDS: dict[Any, dict[str, Any]] = {
     Size: {"type": ["string", "integer"], "pattern": r"^\d+(B|KiB|MiB|GiB)?$"},
     Listen: {"type": "string", "pattern": r"^(unix:///.+|.+:\d+)$"},
     HubUrl: {"type": "string", "pattern": r"^(https?|unix)://"},
+    WebhookUrl: {"type": "string", "pattern": r"^https?://"},
     StoreUrl: {"type": "string", "pattern": r"^(embedded$|(rediss?|unix|redis\+sentinel|redis\+cluster)://)"},
 }
 

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 from sidecar.settings.declaration import Section, Settings
-from sidecar.settings.values import Duration, Secret, Size, StoreUrl
+from sidecar.settings.values import Duration, Secret, Size, StoreUrl, WebhookUrl
 
 MASK = "********"
 _QUERY_PASSWORD = re.compile(r"(?<=[?&])([a-z_]*password)=[^&]*")
@@ -39,6 +39,13 @@ def without_password(url: StoreUrl) -> str:
     return text.replace(f"{credentials}@", f"{user}{colon}{MASK}@", 1) if at and colon else text
 
 
+def without_path(url: WebhookUrl) -> str:
+    """Who receives notifications, and nothing that would let somebody post there."""
+    parts = urlsplit(url.reveal())
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}/{MASK}"
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Section):
         return {name: _plain(inner) for name, inner in msgspec.structs.asdict(value).items()}
@@ -46,6 +53,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, StoreUrl):
         return without_password(value)
+    if isinstance(value, WebhookUrl):
+        return without_path(value)
     if isinstance(value, Secret):
         return MASK if value else ""
     if isinstance(value, Duration | Size):

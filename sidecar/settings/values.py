@@ -15,6 +15,16 @@ _SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?")
 _BYTES = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
+_LONGEST = 36_500 * _SECONDS["d"]
+
+
+def within_64_bits(number: int) -> int:
+    """`number`, if it finds its way to the processes that use it; raises ValueError."""
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError("is too large a number")
+    return number
+
+
 class Duration(float):
     """Seconds, written as a number and a unit: `250ms`, `30s`, `5m`, `24h`, `7d`."""
 
@@ -26,7 +36,10 @@ class Duration(float):
             raise ValueError(f"{text!r} is not a duration; write a number and a unit (250ms, 30s, 5m, 24h, 7d)")
         number = float(match[1])
         # Divided, because 13 * 0.001 is not 0.013.
-        return cls(number / 1000 if match[2] == "ms" else number * _SECONDS[match[2]])
+        seconds = number / 1000 if match[2] == "ms" else number * _SECONDS[match[2]]
+        if seconds > _LONGEST:
+            raise ValueError(f"is longer than {_LONGEST / _SECONDS['d']:.0f}d, which no clock here can wait for")
+        return cls(seconds)
 
     def __str__(self) -> str:
         """The shortest exact form: the largest unit that leaves a whole number."""
@@ -46,7 +59,7 @@ class Size(int):
         match = _SIZE.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"{text!r} is not a size; write a number and a unit (64KiB, 32MiB, 1GiB)")
-        return cls(int(match[1]) * _BYTES[match[2]])
+        return cls(within_64_bits(int(match[1]) * _BYTES[match[2]]))
 
     def __str__(self) -> str:
         """The largest unit that leaves a whole number."""
@@ -107,8 +120,19 @@ class StoreUrl(Secret):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `text`; raises ValueError with what to write instead."""
-        if text != "embedded" and urlsplit(text).scheme not in cls.SCHEMES:
+        if text != "embedded" and _scheme(text) not in cls.SCHEMES:
             raise ValueError("the store is `embedded` or a URL that starts with " + ", ".join(f"{s}://" for s in cls.SCHEMES))
+        return cls(text)
+
+
+class WebhookUrl(Secret):
+    """Where notifications are posted to; masked because many receivers let in whoever knows their path."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `text`; raises ValueError with what to write instead."""
+        if _scheme(text) not in ("http", "https") or not urlsplit(text).hostname:
+            raise ValueError("a webhook is a URL that starts with http:// or https://")
         return cls(text)
 
 
@@ -133,11 +157,20 @@ class HubUrl(str):
         if "@" in parts.netloc:
             raise ValueError("a hub address has no user and password; give hub.access_key instead")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or not _has_port(parts):
-            raise ValueError(f"{text!r} is not a hub address; write http://host:port/, https://host/ or unix:///path")
+            shown = repr(text) if "@" not in text else "this"
+            raise ValueError(f"{shown} is not a hub address; write http://host:port/, https://host/ or unix:///path")
         url.host = parts.hostname
         url.port = parts.port or (443 if parts.scheme == "https" else 80)
         url.mount = parts.path.rstrip("/")
         return url
+
+
+def _scheme(text: str) -> str:
+    """The scheme of a URL; empty when it is none, for the library would quote the password that it does not understand."""
+    try:
+        return urlsplit(text).scheme
+    except ValueError:
+        return ""
 
 
 def _has_port(parts: SplitResult) -> bool:

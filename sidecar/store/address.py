@@ -27,6 +27,7 @@ CONNECT_TIMEOUT = 1.0
 SENTINEL_TIMEOUT = 0.3
 
 _TLS_FILES = {"ca_file": "ssl_ca_certs", "certificate_file": "ssl_certfile", "key_file": "ssl_keyfile"}
+_ENCODED = "in a password write %2F %3F %23 %40 for / ? # @, or give it as store.password"
 _QUERY = {"db", "tls", "sentinel_password", *_TLS_FILES}
 
 
@@ -87,6 +88,7 @@ def resolve(settings: declaration.Store, data_dir: Path) -> Address:
         options: dict[str, Any] = {"path": str(embedded_socket(data_dir)), "connection_class": UnixDomainSocketConnection}
     else:
         parts = urlsplit(url)
+        _refuse_cut(parts)
         query = _query(parts)
         credentials, _, hosts = parts.netloc.rpartition("@")
         options = _credentials(credentials)
@@ -96,12 +98,22 @@ def resolve(settings: declaration.Store, data_dir: Path) -> Address:
     return Address("single", {**options, **_password(settings)})
 
 
+def _refuse_cut(parts: SplitResult) -> None:
+    """A password with one of these in it ends too early: what is left of it must be taken for nothing else, and be shown nowhere."""
+    if parts.fragment or (parts.scheme != "unix" and "@" in parts.path + parts.query):
+        raise ValueError(f"store.url is cut in two by a / ? or #; {_ENCODED}")
+
+
 def _single(parts: SplitResult, hosts: str, query: dict[str, str]) -> dict[str, Any]:
+    tls = parts.scheme == "rediss"
+    if _wants_tls(query) and not tls:
+        raise ValueError("store.url says tls=true, which only redis+sentinel:// and redis+cluster:// have; write rediss://host:port")
+    _refuse_idle_files(query, tls, "write rediss://host:port")
     if parts.scheme == "unix":
         return {"path": unquote(parts.path), "connection_class": UnixDomainSocketConnection, **_db(query.get("db", ""))}
     host, port = _host(hosts, 6379)
     options = {"host": host, "port": port, **_db(query.get("db", "") or parts.path.strip("/"))}
-    if parts.scheme == "rediss":
+    if tls:
         options.update({"connection_class": SSLConnection, **_tls_files(query)})
     return options
 
@@ -111,7 +123,9 @@ def _several(parts: SplitResult, hosts: str, query: dict[str, str], options: dic
     addresses = tuple(_host(host, 26379 if kind == "sentinel" else 6379) for host in hosts.split(",") if host)
     if not addresses:
         raise ValueError(f"store.url names no host; write redis+{kind}://host:port,host:port")
-    if query.get("tls") == "true":
+    tls = _wants_tls(query)
+    _refuse_idle_files(query, tls, "add tls=true")
+    if tls:
         options = {**options, "ssl": True, **_tls_files(query)}
     if kind == "cluster":
         return Address(kind, options, addresses)
@@ -130,6 +144,19 @@ def _query(parts: SplitResult) -> dict[str, str]:
     return query
 
 
+def _wants_tls(query: dict[str, str]) -> bool:
+    # Anything else would mean clear text, and nobody would be told.
+    if query.get("tls", "false") not in ("true", "false"):
+        raise ValueError("store.url has a ?tls= that is neither true nor false")
+    return query.get("tls") == "true"
+
+
+def _refuse_idle_files(query: dict[str, str], tls: bool, advice: str) -> None:
+    idle = sorted(_TLS_FILES.keys() & query.keys())
+    if idle and not tls:
+        raise ValueError(f"store.url has ?{idle[0]}= but speaks in clear text; {advice}")
+
+
 def _credentials(text: str) -> dict[str, Any]:
     user, _, password = text.partition(":")
     return {name: unquote(value) for name, value in (("username", user), ("password", password)) if value}
@@ -142,13 +169,17 @@ def _password(settings: declaration.Store) -> dict[str, Any]:
 
 def _db(text: str) -> dict[str, Any]:
     if text and not text.isdigit():
-        raise ValueError(f"store.url ends in {text!r}; a database is a number")
+        raise ValueError("store.url ends in what is no database; a database is a number")
     return {"db": int(text)} if text else {}
 
 
 def _host(text: str, default_port: int) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    return parts.hostname or "127.0.0.1", parts.port or default_port
+    try:
+        parts = urlsplit(f"//{text}")
+        return parts.hostname or "127.0.0.1", parts.port or default_port
+    except ValueError:
+        # The library quotes what it does not understand, and that may be half a password.
+        raise ValueError(f"store.url has a port that is no number up to 65535; {_ENCODED}") from None
 
 
 def _tls_files(query: dict[str, str]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ of them tries it again.
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, RedisError, ResponseError
 
 from sidecar.store import names
@@ -28,6 +31,8 @@ log = logging.getLogger(__name__)
 
 REST = 0.25
 """Seconds for which a failed server is not asked again."""
+_FEW = 64
+"""Marks that are tried before one is looked for in the very slots of a server."""
 
 
 class Cluster:
@@ -81,14 +86,16 @@ class Cluster:
                 await self._follow()
         except Exception as error:
             raise translate(error) from None
-        found = {}
-        for shard in range(1 << 14):
-            node = self._client.get_node_from_key(names.mark(shard))
-            if node is not None and node.name not in found:
-                found[node.name] = Endpoint(node.name, _maker(node), names.mark(shard), self._patience)
-                if len(found) == len(self._client.get_primaries()):
-                    break
-        return sorted(found.values(), key=lambda endpoint: endpoint.name)
+        marks: dict[str, tuple[ClusterNode, str]] = {}
+        for mark in map(names.mark, range(_FEW)):
+            node = self._client.get_node_from_key(mark)
+            if node is not None:
+                marks.setdefault(node.name, (node, mark))
+        if len(marks) < len(self._client.get_primaries()):
+            for slot, (node, *_) in self._client.nodes_manager.slots_cache.items():
+                if node.name not in marks:
+                    marks[node.name] = node, names.mark(_shard_in(slot))
+        return [Endpoint(name, _maker(node), mark, self._patience) for name, (node, mark) in sorted(marks.items())]
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -134,6 +141,12 @@ class Cluster:
 def _is_reply(error: Exception) -> bool:
     """Whether a server said this, rather than that no server could be asked."""
     return isinstance(error, ResponseError) and not isinstance(error, ClusterDownError)
+
+
+@functools.cache
+def _shard_in(slot: int) -> int:
+    """The first number whose mark lies in `slot`, which may be the only one that a server has."""
+    return next(shard for shard in itertools.count() if key_slot(names.mark(shard).encode()) == slot)
 
 
 def _maker(node: ClusterNode) -> Callable[[], AbstractConnection]:

@@ -19,7 +19,7 @@ WAIT_FOR = 1.5
 async def is_durable(endpoint: Endpoint) -> bool:
     """Wait until `endpoint` has everything written so far on disk and on a replica; False when it cannot say so."""
     try:
-        link = await Link.open(endpoint.connection(), timeout=endpoint.patience)
+        link = await endpoint.open()
         try:
             return await _ask(link, endpoint.mark)
         finally:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from redis.asyncio.connection import AbstractConnection
+
+from sidecar.store.link import Link, PushHandler
+
+
+async def _anywhere(connection: AbstractConnection) -> None:
+    """For servers that no connection can miss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +23,16 @@ class Endpoint:
     mark: str
     patience: float
     """Seconds within which connecting, discovery included, should succeed."""
+    arrived: Callable[[AbstractConnection], Awaitable[None]] = _anywhere
+    """Raises StoreUnavailable when a connection that was made leads to another server than everybody's calls go to."""
+
+    async def open(self, on_push: PushHandler | None = None) -> Link:
+        """A link of one's own; raises StoreUnavailable."""
+        connection = self.connection()
+        link = await Link.open(connection, timeout=self.patience, on_push=on_push)
+        try:
+            await self.arrived(connection)
+        except BaseException:
+            await link.close()
+            raise
+        return link

@@ -37,6 +37,8 @@ class SingleServer:
         self._place = address.place
         self._timeout = timeout
         self._link: Link | None = None
+        self._primary: tuple[object, ...] = ()
+        """Where the link leads, or the last one did."""
         self._reason: StoreUnavailable | None = StoreUnavailable(UNTRIED)
         self._mending: asyncio.Task[None] | None = None
 
@@ -69,7 +71,9 @@ class SingleServer:
 
     async def endpoints(self) -> list[Endpoint]:
         """The one server, for connections of one's own."""
-        return [Endpoint("store", self._connection, names.mark(0), self._patience)]
+        if not isinstance(self._pool, SentinelConnectionPool):
+            return [Endpoint("store", self._connection, names.mark(0), self._patience)]
+        return [Endpoint(":".join(map(str, self._primary)), self._connection, names.mark(0), self._patience, self._arrived)]
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -87,6 +91,17 @@ class SingleServer:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         return connection
 
+    async def _arrived(self, connection: AbstractConnection) -> None:
+        # A primary that was cut off still answers reads. What it says would be remembered, and the new one's reports be trusted.
+        link = self._link
+        if link is not None and _place(connection) == self._primary:
+            return
+        error = StoreUnavailable("the key store's primary has changed")
+        if link is not None:
+            await link.close()
+            self._lost(link, error)
+        raise error
+
     def _lost(self, link: Link, reason: StoreUnavailable) -> None:
         if self._link is not link:
             return
@@ -100,7 +115,9 @@ class SingleServer:
             try:
                 # A call may have timed out although the server lives: the same link is asked first.
                 if link is None or link.failure is not None:
-                    link = await Link.open(self._connection(), timeout=self._patience)
+                    connection = self._connection()
+                    link = await Link.open(connection, timeout=self._patience)
+                    self._primary = _place(connection)
                 (pong,) = await link.exchange([("PING",)], PING_TIMEOUT)
                 if isinstance(pong, Exception):
                     raise StoreUnavailable("the key store does not answer PING")
@@ -121,3 +138,8 @@ class SingleServer:
                 log.info("the key store answers")
             self._link, self._reason = link, None
             return
+
+
+def _place(connection: AbstractConnection) -> tuple[object, ...]:
+    """Where `connection` leads: with Sentinel, to the primary that it was told of."""
+    return tuple(getattr(connection, name, None) for name in ("host", "port"))

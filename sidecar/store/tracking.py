@@ -47,7 +47,7 @@ class Tracking:
         begin: Command = ("CLIENT", "TRACKING", "ON", "BCAST", *(part for prefix in prefixes for part in ("PREFIX", prefix)))
         try:
             for endpoint in await endpoints():
-                link = await Link.open(endpoint.connection(), timeout=endpoint.patience, on_push=on_change)
+                link = await endpoint.open(on_change)
                 tracking._links.append((endpoint, link))
                 _checked(await link.exchange([begin], BEGIN_WITHIN))
         except BaseException:

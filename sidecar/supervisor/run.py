@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from sidecar.settings import Settings, SettingsError
-from sidecar.supervisor import status
+from sidecar.supervisor import listeners, status
 from sidecar.supervisor.children import Children
 from sidecar.supervisor.process import Launcher, Role
 from sidecar.supervisor.rolling import Replacement
@@ -59,9 +59,9 @@ class Supervisor:
         self._written: Status | None = None
         self._announced = False
 
-    def run(self) -> int:
-        """Supervise; returns the exit code when everything has ended."""
-        wakeup = _catch_signals()
+    def run(self, wakeup: int | None = None) -> int:
+        """Supervise; returns the exit code when everything has ended. `wakeup`: what `catch_signals` returned, if it was called."""
+        wakeup = catch_signals() if wakeup is None else wakeup
         while not self.step():
             self._wait(wakeup)
         _logger.info("stopped")
@@ -123,7 +123,7 @@ class Supervisor:
         except SettingsError as error:
             self._end_reload(error.faults)
             return
-        faults = needs_restart(self._children.settings, settings)
+        faults = needs_restart(self._children.settings, settings) or taken(self._children.settings, settings)
         if faults:
             self._end_reload(faults)
             return
@@ -135,6 +135,7 @@ class Supervisor:
             _logger.error("the configuration was not reloaded, the running one stays: %s", "; ".join(faults))
         else:
             self._generation += 1
+            logging.getLogger().setLevel(self._children.settings.log.level.upper())
             _logger.info("the configuration was reloaded; old workers finish their requests")
 
     def _announce(self) -> None:
@@ -187,7 +188,21 @@ def needs_restart(old: Settings, new: Settings) -> list[str]:
     return faults
 
 
-def _catch_signals() -> int:
+def taken(old: Settings, new: Settings) -> list[str]:
+    """Where the next control process could not listen, a sentence each: it would end again and again, and the last one be gone."""
+    before = (old.admin.listen, old.metrics.listen)
+    # The last control process lets go of these, whatever host they are on.
+    ours = {(listen.path, listen.port) for listen in before}
+    names = ("admin.listen", "metrics.listen")
+    foreign = [
+        (name, listen)
+        for name, listen in zip(names, (new.admin.listen, new.metrics.listen), strict=True)
+        if (listen.path, listen.port) not in ours
+    ]
+    return [listeners.sentence(name, listen, fault) for name, listen in foreign if (fault := listeners.fault_of(listen))]
+
+
+def catch_signals() -> int:
     """Route signals into a pipe and return its reading end: nothing is done inside a handler."""
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)

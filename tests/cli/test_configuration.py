@@ -35,6 +35,16 @@ def test_what_the_settings_name_is_looked_at_too() -> None:
     assert [fault.split(":")[0] for fault in found] == ["hub.profile", "store.url", "proxy.tls.certificate_file", "hub.ca_file"]
 
 
+def test_what_the_control_process_could_not_begin_with() -> None:
+    assert faults("anomaly: {geo_file: /nowhere/geo.mmdb}")[0].startswith("anomaly.geo_file: /nowhere/geo.mmdb cannot be used (")
+    assert "anomaly.geo_file" in faults("anomaly: {geo_file: c.yaml}")[0]
+
+
+def test_a_path_that_is_none_is_a_fault_like_others() -> None:
+    found = faults('hub: {ca_file: "a\\0b"}\nproxy: {tls: {certificate_file: "a\\0b", key_file: k}}')
+    assert [fault.split(":")[0] for fault in found] == ["proxy.tls.certificate_file", "hub.ca_file"]
+
+
 def test_a_certificate_and_a_key_that_do_not_fit() -> None:
     openssl = require("openssl", install="apt-get install openssl")
     for name in ("a", "b"):

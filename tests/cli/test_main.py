@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -104,3 +105,13 @@ def test_a_command_does_not_wait_for_what_others_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert not {"aiohttp", "uvloop", "jinja2"} & set(done.stderr.split())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_no_output_fails_for_its_letters(encoding: str) -> None:
+    """What is printed may be a secret that is shown only once."""
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys; from sidecar.cli import main; main._take_any_text(sys.stdout); print('ahk_…1c96 \\ud800')"],
+        env={"PATH": os.environ["PATH"], "PYTHONIOENCODING": encoding}, cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    assert said.stdout.decode() == "ahk_…1c96 ?\n"

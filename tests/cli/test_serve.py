@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import signal
@@ -186,3 +187,28 @@ def test_a_taken_port_starts_nothing(sidecar: Sidecar) -> None:
     assert sidecar.error.read_text() == (
         f"sidecar: admin.listen: 127.0.0.1:{sidecar.admin} is in use by another program; stop it or choose another address\n"
     )
+
+
+def test_a_signal_while_the_sidecar_waits_for_its_turn(sidecar: Sidecar) -> None:
+    """SIGHUP ended it, and as the first process of a container it did not hear SIGTERM."""
+    sidecar.data_dir.mkdir(mode=0o700)
+    with (sidecar.data_dir / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sidecar.start()
+        assert sidecar.process is not None
+        process = psutil.Process(sidecar.process.pid)
+        until(lambda: any(Path(file.path).name == "lock" for file in process.open_files()), within=20)
+        sidecar.process.send_signal(signal.SIGHUP)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    until(sidecar.ready, within=30)
+    until(lambda: "the configuration was reloaded" in sidecar.error.read_text(), within=30)
+
+
+def test_a_pepper_that_cannot_be_used_starts_nothing(sidecar: Sidecar) -> None:
+    sidecar.data_dir.mkdir(mode=0o700)
+    (sidecar.data_dir / "pepper").write_text("canary")
+    sidecar.start()
+    assert sidecar.process is not None
+    assert sidecar.process.wait(30) == 2
+    assert sidecar.error.read_text().startswith(f"sidecar: keys.pepper_file: {sidecar.data_dir}/pepper holds fewer than 32 bytes")
+    assert "canary" not in sidecar.error.read_text()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli.main import main
+from sidecar.keys import digest
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.support.store import Server
@@ -17,6 +18,7 @@ async def test_adopt_takes_over_a_store_that_was_emptied(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIDECAR_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SIDECAR_STORE__URL", valkey.url)
+    digest.load_or_create(tmp_path / "data" / "pepper")
     adopt = lambda: asyncio.to_thread(main, ["store", "adopt"])  # noqa: E731
     assert await adopt() == 0
     first = await store.call("HGET", names.META, "epoch")
@@ -33,7 +35,30 @@ def test_a_store_that_is_away_is_one_sentence(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIDECAR_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SIDECAR_STORE__URL", f"unix://{tmp_path}/nobody")
+    digest.load_or_create(tmp_path / "data" / "pepper")
     assert main(["store", "adopt"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("sidecar: the store cannot be asked (")
     assert said.endswith("; check store.url\n")
+
+
+async def test_adopt_in_the_wrong_place_vouches_for_nothing(
+    valkey: Server, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pepper made on the spot would be one that the store trusts and nobody uses."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIDECAR_STORE__URL", valkey.url)
+    assert await asyncio.to_thread(main, ["store", "adopt"]) == 1
+    assert "set keys.pepper_file to its place" in capsys.readouterr().err
+    assert not (tmp_path / "data" / "pepper").exists()
+    assert await store.call("EXISTS", names.META) == 0
+
+
+def test_adopt_leaves_no_file_that_the_sidecar_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIDECAR_DATA_DIR", str(tmp_path / "data"))
+    digest.load_or_create(tmp_path / "data" / "pepper")
+    monkeypatch.setattr("os.getuid", lambda: 4711)
+    assert main(["store", "adopt"]) == 1
+    assert "run this as that user" in capsys.readouterr().err

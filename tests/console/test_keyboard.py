@@ -75,6 +75,15 @@ def test_shortcuts(console: Console) -> None:
         expect(page).to_have_url(f"{console.base}/settings/api-keys/new")
 
 
+def test_no_shortcut_leads_to_what_one_may_not_do(console: Console) -> None:
+    with page_of(console.browser, console.base, console.admin_token("viewer")) as page:
+        page.goto("/calls")
+        page.keyboard.press("n")
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog", name="Keyboard shortcuts")).not_to_contain_text("Generate a new key")
+        assert page.url.endswith("/calls")
+
+
 def test_shortcuts_can_be_turned_off(console: Console) -> None:
     with page_of(console.browser, console.base, console.token) as page:
         page.goto("/settings/preferences")

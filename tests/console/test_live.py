@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 
 from tests.console.conftest import Console
 from tests.support.browser import page_of
+from tests.support.sidecar import wait_until
 
 SLOWLY = 15_000
 
@@ -35,6 +36,19 @@ def test_what_one_is_busy_with_stays(console: Console) -> None:
         expect(page.get_by_label("Select Support bot")).to_be_checked()
 
 
+def test_what_was_typed_stays_when_one_looks_elsewhere(console: Console) -> None:
+    wait_until(lambda: console.sidecar.admin("GET", "/anomalies?state=open").json["data"], within=60, what="an alert")
+    with page_of(console.browser, console.base, console.token) as page:
+        page.goto("/alerts")
+        reason = page.get_by_label("Reason").first
+        reason.fill("Asked its owner")
+        page.get_by_role("heading", name="Alerts").click()
+        with page.expect_response(lambda response: response.request.headers.get("x-sidecar-live") == "1", timeout=SLOWLY):
+            pass
+        page.wait_for_timeout(300)
+        expect(reason).to_have_value("Asked its owner")
+
+
 def test_updates_can_be_paused(console: Console) -> None:
     with page_of(console.browser, console.base, console.token) as page:
         page.goto("/calls")
@@ -51,3 +65,12 @@ def test_an_ended_session_leads_to_the_sign_in(console: Console) -> None:
         page.goto("/calls")
         page.context.clear_cookies()
         page.wait_for_url("**/sign-in?next=%2Fcalls", timeout=SLOWLY)
+
+
+def test_an_ended_session_takes_nothing_that_was_typed(console: Console) -> None:
+    with page_of(console.browser, console.base, console.token) as page:
+        page.goto("/settings/api-keys/new")
+        page.get_by_label("Name (required)").fill("A long name")
+        page.context.clear_cookies()
+        expect(page.get_by_role("status")).to_contain_text("Your session has ended", timeout=SLOWLY)
+        expect(page.get_by_label("Name (required)")).to_have_value("A long name")

@@ -104,6 +104,35 @@ async def test_a_pepper_that_follows_a_known_one_is_accepted(store: Store, tmp_p
     new = Adoption(tmp_path / "store-epoch", PEPPER, OLDER_PEPPER)
     await new.establish(store)
     await judge(store, new)
-    await judge(store, old)
     with pytest.raises(StoreNotAdopted):
         await Adoption(tmp_path / "store-epoch", STRANGE_PEPPER, Pepper.of(b"?" * 32)).establish(store)
+
+
+async def test_a_pepper_that_was_followed_is_another_one(store: Store, tmp_path: Path) -> None:
+    """Secrets that have moved are unknown to whoever has only the old one: a replica that was not stopped, a restored data_dir."""
+    old = Adoption(tmp_path / "store-epoch", OLDER_PEPPER)
+    await old.establish(store)
+    await Adoption(tmp_path / "store-epoch", PEPPER, OLDER_PEPPER).establish(store)
+    assert not await accepts(store, old)
+    for late in (Adoption(tmp_path / "restored", OLDER_PEPPER), Adoption(tmp_path / "another", STRANGE_PEPPER, OLDER_PEPPER)):
+        with pytest.raises(StoreNotAdopted, match="pepper"):
+            await late.establish(store)
+    back = Adoption(tmp_path / "store-epoch", OLDER_PEPPER, PEPPER)
+    await back.establish(store)
+    await judge(store, back)
+
+
+async def test_a_pepper_that_follows_itself_stays(store: Store, tmp_path: Path) -> None:
+    for _ in range(2):
+        same = Adoption(tmp_path / "store-epoch", PEPPER, PEPPER)
+        await same.establish(store)
+        await judge(store, same)
+
+
+async def test_a_memory_that_cannot_be_read_is_no_first_start(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "store-epoch").mkdir()
+    adoption = Adoption(tmp_path / "store-epoch", PEPPER)
+    with pytest.raises(StoreNotAdopted, match=r"store-epoch cannot be read .*chown"):
+        await adoption.establish(store)
+    await Adoption(tmp_path / "other", PEPPER).establish(store)
+    assert not await accepts(store, adoption)

@@ -13,10 +13,11 @@ import pytest
 
 from sidecar.keys.claim import Claims
 from sidecar.keys.record import Key
+from sidecar.keys.rehash import Rehasher
 from sidecar.keys.repository import AlreadyImported, KeyRepository
 from sidecar.store import names
 from sidecar.store.client import Store
-from tests.support.keys import Keys, open_keys, shape
+from tests.support.keys import OLDER_PEPPER, Keys, open_keys, shape
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ async def keys(store: Store, tmp_path: Path) -> Keys:
     return await open_keys(store, tmp_path)
 
 
-@pytest.mark.parametrize("stalls_after", range(1, 8))
+@pytest.mark.parametrize("stalls_after", range(1, 10))
 async def test_a_stalled_import_that_another_overtakes_gives_way(keys: Keys, stalls_after: int) -> None:
     """Wherever it stalls: one of the two keys lives, and it is the one that the token leads to."""
     sha256 = hashlib.sha256(b"sk-x").hexdigest()
@@ -59,3 +60,22 @@ async def test_a_digest_that_leads_nowhere_is_no_import(keys: Keys) -> None:
     key = await keys.repository.import_key(shape(), sha256, "h")
     found = await keys.repository.find(sha256)
     assert found is not None and found.key.id == key.id
+
+
+async def test_a_secret_is_imported_once_although_its_use_moved_it(store: Store, tmp_path: Path) -> None:
+    """Its SHA-256 has left the store then. A second key would be one that the token does not open, and whose end does not end it."""
+    token = b"sk-x"
+    sha256 = hashlib.sha256(token).hexdigest()
+    before = await open_keys(store, tmp_path, pepper=OLDER_PEPPER, accept_imported=True)
+    key = await before.repository.import_key(shape("first"), sha256, "h")
+    after = await open_keys(store, tmp_path, previous=OLDER_PEPPER, accept_imported=True)
+    for keys in (before, after):
+        # A pepper that is followed is no longer the store's.
+        await keys.adoption.adopt(store)
+        found = await keys.repository.find_first(keys.digester.candidates(token))
+        assert found is not None and found.key.id == key.id
+        await Rehasher(keys.repository, keys.digester).rehash(found, token)
+        assert await keys.repository.find(sha256) is None
+        with pytest.raises(AlreadyImported) as refused:
+            await keys.repository.import_key(shape("again"), sha256, "h")
+        assert refused.value.key_id == key.id

@@ -18,11 +18,13 @@ import pytest
 
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.cache import MISS, KeyCache
-from sidecar.keys.lease import Lease
+from sidecar.keys.digest import imported_digest
+from sidecar.keys.lease import RETRY_AFTER, Lease
 from sidecar.keys.lookup import Graves, Lookup
 from sidecar.keys.reader import Found, KeyReader
 from sidecar.keys.record import status
 from sidecar.settings import declaration
+from sidecar.settings.values import StoreUrl
 from sidecar.store import names
 from sidecar.store.client import Store, StoreNotAdopted, StoreUnavailable, connect
 from tests.support.keys import PEPPER, Keys, open_keys, shape
@@ -374,3 +376,29 @@ def test_graves_are_kept_for_a_day_and_bounded() -> None:
     assert graves.judge(alive).revoked_at == 1000.0
     now[0] += 86_400
     assert graves.judge(alive) is alive
+
+
+async def test_an_imported_token_is_known_at_once_although_it_was_refused(valkey: Server, store: Store, tmp_path: Path) -> None:
+    """It is in use already: a refusal that is remembered by another of its digests would outlast the import."""
+    keys = await open_keys(store, tmp_path, accept_imported=True)
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        for number in range(5):
+            token = f"sk-in-use-{number}"
+            await until(lambda token=token: _is(_absent(one, token), True))
+            key = await keys.repository.import_key(shape(), imported_digest(token.encode()), "h")
+            await until(lambda key=key: key.id in one.changes)
+            assert await one.admits(token)
+
+
+async def test_a_store_that_reports_no_changes_is_told_once(
+    valkey: Server, keys: Keys, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    issued = await keys.repository.create(shape())
+    await keys.store.call("ACL", "SETUSER", "limited", "on", ">canary", "~*", "&*", "+@all", "-client|tracking")
+    settings = declaration.Store(url=StoreUrl(f"unix://limited:canary@{valkey.socket}"))
+    async with worker(settings, tmp_path, keys) as one:
+        await until(lambda: "no reports of key changes" in caplog.text)
+        assert await one.admits(issued.token)
+        await asyncio.sleep(3 * RETRY_AFTER)
+    assert [record.levelname for record in caplog.records if "no reports" in record.message].count("WARNING") == 1

@@ -72,6 +72,16 @@ def test_what_a_variable_outranks_need_not_make_sense(tmp_path: Path) -> None:
         from_text(tmp_path, "hub: {url: http://file/, host: '${NOT_SET_ANYWHERE}'}\n", SIDECAR_HUB__ACCESS_KEY="blocklet-abc")
 
 
+@pytest.mark.parametrize("text", ["access_key: blocklet-file", "access_key_file: /nowhere", "access_key: '${NOT_SET_ANYWHERE}'"])
+def test_a_variable_outranks_both_forms_of_a_secret(tmp_path: Path, text: str) -> None:
+    (tmp_path / "key").write_text("blocklet-environment")
+    for variable, value in (("SIDECAR_HUB__ACCESS_KEY", "blocklet-environment"), ("SIDECAR_HUB__ACCESS_KEY_FILE", f"{tmp_path}/key")):
+        settings = from_text(tmp_path, f"hub: {{{text}}}", **{variable: value})
+        assert settings.hub.access_key.reveal() == "blocklet-environment"
+    with pytest.raises(SettingsError, match="not both"):
+        load(None, {"SIDECAR_HUB__ACCESS_KEY": "a", "SIDECAR_HUB__ACCESS_KEY_FILE": f"{tmp_path}/key"})
+
+
 def test_a_fault_says_which_variable_it_came_from() -> None:
     with pytest.raises(SettingsError) as refused:
         load(None, {"SIDECAR_PROXY__LISTEN": "8080", "SIDECAR_HUB__COLOUR": "blue"})
@@ -127,6 +137,12 @@ def test_a_child_gets_the_settings_of_its_parent(seconds: float, size: int, secr
     assert copy == settings
     assert copy.store.password.reveal() == secret
     assert (copy.proxy.listen.host, copy.proxy.listen.port, copy.hub.url.port) == ("::1", 9999, 3000)
+
+
+def test_aliases_that_nest_without_end_are_a_fault(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x]", *(f"a{number}: &a{number} [*a{number - 1}]" for number in range(1, 3000))]
+    with pytest.raises(SettingsError, match="write the values out"):
+        from_text(tmp_path, "\n".join(lines))
 
 
 def test_a_slip_of_the_pen_is_guessed() -> None:

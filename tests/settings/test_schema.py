@@ -10,7 +10,19 @@ from sidecar.settings.schema import schema
 from tests.support.source import ROOT
 
 VALIDATOR = jsonschema_rs.validator_for(schema())
-SHAPELESS = {"not_yaml", "twice", "secret_twice", "secret_file", "header_unsafe", "unset", "cross"}
+SHAPELESS = {
+    "not_yaml",
+    "twice",
+    "secret_twice",
+    "secret_file",
+    "header_unsafe",
+    "unset",
+    "cross",
+    "one_port",
+    "store_url_cut",
+    "endless",
+    "multiplied",
+}
 """Bad files whose fault a schema cannot see."""
 BAD = sorted(Path(__file__).with_name("bad").glob("*.yaml"))
 

@@ -10,6 +10,7 @@ def test_secrets_are_masked_and_everything_else_is_there() -> None:
     environment = {
         "SIDECAR_HUB__ACCESS_KEY": "canary",
         "SIDECAR_STORE__PASSWORD": "canary",
+        "SIDECAR_NOTIFICATIONS__WEBHOOKS": "https://me:canary@hooks.example:8443/services/canary?canary, http://pager/canary",
         "SIDECAR_STORE__URL": "rediss://me:canary@host:6380/1",
         "SIDECAR_PROXY__TLS__CERTIFICATE_FILE": "c.pem",
         "SIDECAR_PROXY__TLS__KEY_FILE": "k.pem",
@@ -19,6 +20,7 @@ def test_secrets_are_masked_and_everything_else_is_there() -> None:
     found = document.parse(text)
     assert found["hub"]["access_key"] == show.MASK
     assert found["store"]["url"] == f"rediss://me:{show.MASK}@host:6380/1"
+    assert found["notifications"]["webhooks"] == [f"https://hooks.example:8443/{show.MASK}", f"http://pager/{show.MASK}"]
     assert found["proxy"]["tls"]["key_file"] == "k.pem"
     assert found["proxy"]["timeouts"]["hub_first_byte"] == "10m"
     assert list(found) == list(Settings.__struct_fields__)

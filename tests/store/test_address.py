@@ -57,11 +57,27 @@ def test_the_password_of_its_own_setting_wins() -> None:
         ("redis+cluster://", "names no host"),
         ("redis://h/x", "a database is a number"),
         ("redis://h?socket_timeout=5", "does not know"),
+        ("redis://h?tls=true", "write rediss://"),
+        ("redis://h?ca_file=/ca.pem", "clear text"),
+        ("redis+sentinel://h/keys?tls=yes", "neither true nor false"),
+        ("redis+cluster://h?ca_file=/ca.pem", "clear text"),
+        ("redis://h:x", "a port that is no number"),
+        ("redis+cluster://a:1,b:99999", "a port that is no number"),
     ],
 )
 def test_a_url_that_makes_no_sense(url: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         address(url)
+
+
+@pytest.mark.parametrize("mark", "/?#")
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "redis+cluster"])
+def test_a_password_that_cuts_the_url_in_two_is_told_and_not_shown(scheme: str, mark: str) -> None:
+    for password in (f"hunter{mark}hunter", f"6379{mark}hunter", f"6379{mark}1", f"a@6379{mark}hunter=2"):
+        with pytest.raises(ValueError, match="%2F") as refused:
+            address(f"{scheme}://u:{password}@host/keys")
+        assert "hunter" not in str(refused.value)
+        assert refused.value.__cause__ is None
 
 
 def test_no_password_shows_itself() -> None:

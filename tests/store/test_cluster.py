@@ -6,10 +6,12 @@ import asyncio
 import time
 from pathlib import Path
 
+from redis.crc import key_slot
+
 from sidecar.keys.listing import Query
 from sidecar.store import names
 from sidecar.store.client import Script
-from tests.support.cluster import cluster, cluster_settings, leased, opened, writes
+from tests.support.cluster import SLOTS, cluster, cluster_settings, leased, opened, writes
 from tests.support.keys import open_keys, shape
 from tests.support.store import Server, until
 
@@ -72,3 +74,22 @@ async def test_a_cluster_fails_over_and_the_lease_follows(tmp_path: Path) -> Non
             del changes[:]
             await keys.repository.revoke(issued.key.id)
             await until(lambda: issued.key.id in changes)
+
+
+async def test_a_server_with_a_single_slot_reports_its_changes_too(tmp_path: Path) -> None:
+    """As one has when slots begin to move to it."""
+    async with cluster(tmp_path) as servers:
+        low = SLOTS * 2 // 3
+        taken = {key_slot(names.mark(shard).encode()) for shard in range(SLOTS)}
+        kept = next(slot for slot in range(low + 1, SLOTS) if slot not in taken)
+        moved = [str(bound) for bound in (low, kept - 1, kept + 1, SLOTS - 1)]
+        for server in servers:
+            server.command("CLUSTER", "DELSLOTSRANGE", *moved)
+        servers[0].command("CLUSTER", "ADDSLOTSRANGE", *moved)
+        await until(lambda: all(b"cluster_slots_assigned:16384" in server.command("CLUSTER", "INFO") for server in servers), within=15)
+        key_id = next(f"key_{number}" for number in range(1_000_000) if key_slot(names.key(f"key_{number}").encode()) == kept)
+        async with opened(cluster_settings(servers), tmp_path) as store:
+            keys = await open_keys(store, tmp_path)
+            async with leased(store, keys) as (_, changes):
+                await store.call("HSET", names.key(key_id), "record", "changed")
+                await until(lambda: key_id in changes)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.settings.declaration import Store
 from sidecar.store.client import StoreUnavailable
 from tests.support.cluster import leased, opened, watched, writes
 from tests.support.keys import open_keys, shape
-from tests.support.store import until
+from tests.support.store import Server, until
 
 
 async def test_sentinel_failover(tmp_path: Path) -> None:
@@ -41,3 +42,31 @@ async def test_a_cut_off_primary_does_not_prove_the_lease(tmp_path: Path) -> Non
             with pytest.raises(StoreUnavailable, match="too few replicas"):
                 await store.call("SET", "x", "1")
             assert await store.call("GET", "x") is None
+
+
+async def test_calls_go_where_the_reports_come_from(tmp_path: Path) -> None:
+    """A primary that the others have left answers reads. Remembered under the new one's lease, they would never be taken back."""
+    async with watched(tmp_path, sentinels=1) as (servers, settings), opened(settings, tmp_path) as store:
+        left, new = servers
+        keys = await open_keys(store, tmp_path)
+        issued = await keys.repository.create(shape())
+        assert await store.durable()
+        async with leased(store, keys) as (lease, changes):
+            del changes[:]
+            new.command("REPLICAOF", "NO", "ONE")
+            _turn_to(settings, new)
+            for word, value in (("min-replicas-to-write", "1"), ("min-replicas-max-lag", "1")):
+                left.command("CONFIG", "SET", word, value)
+            await until(lambda: None in changes and lease.fresh(time.monotonic()), within=10.0)
+            new.command("SET", "probe", "new")
+            assert await store.call("GET", "probe") == b"new"
+            assert (await keys.repository.revoke(issued.key.id)).key.revoked_at is not None
+            await until(lambda: issued.key.id in changes)
+
+
+def _turn_to(settings: Store, primary: Server) -> None:
+    """Let the one sentinel name `primary`, as the majority of a parted network would."""
+    watcher = Server(primary.directory, port=int(settings.url.reveal().rpartition("/")[0].rpartition(":")[2]))
+    watcher.command("SENTINEL", "REMOVE", "keys")
+    assert watcher.command("SENTINEL", "MONITOR", "keys", "127.0.0.1", str(primary.port), "1") == b"+OK\r\n"
+    watcher.close()

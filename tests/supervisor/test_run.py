@@ -13,7 +13,7 @@ import pytest
 from sidecar.settings import Settings, load
 from sidecar.store.embedded import embedded_socket
 from sidecar.supervisor import status
-from sidecar.supervisor.run import needs_restart
+from sidecar.supervisor.run import needs_restart, taken
 from tests.supervisor.fakes import Sidecar, alive, ping
 from tests.support.ports import is_open
 from tests.support.waiting import until
@@ -212,3 +212,47 @@ def test_what_a_reload_cannot_take_over_is_told_apart() -> None:
     assert embedded in needs_restart(old, load(None, {"SIDECAR_STORE__URL": "redis://127.0.0.1"}))[0]
     assert "unix socket" in needs_restart(old, load(None, {"SIDECAR_PROXY__LISTEN": "unix:///tmp/x"}))[0]
     assert isinstance(old, Settings)
+
+
+def test_a_reload_to_an_address_that_another_program_has_changes_nothing(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(lambda: "serving on" in sidecar.output)
+    before = sidecar.pids("worker") + sidecar.pids("control")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        sidecar.admin = other.getsockname()[1]
+        sidecar.configure()
+        sidecar.send(signal.SIGHUP)
+        found = reloaded(sidecar)
+    assert found.last_reload is not None
+    assert "admin.listen" in found.last_reload.faults[0]
+    assert sidecar.pids("worker") + sidecar.pids("control") == before
+
+
+def test_the_next_control_process_may_have_what_the_last_one_had() -> None:
+    with socket.socket() as admin, socket.socket() as metrics:
+        for listening in (admin, metrics):
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+        ports = admin.getsockname()[1], metrics.getsockname()[1]
+        old = load(None, {"SIDECAR_ADMIN__LISTEN": f"127.0.0.1:{ports[0]}", "SIDECAR_METRICS__LISTEN": f"127.0.0.1:{ports[1]}"})
+        new = load(None, {"SIDECAR_ADMIN__LISTEN": f"127.0.0.1:{ports[1]}", "SIDECAR_METRICS__LISTEN": f"0.0.0.0:{ports[0]}"})
+        assert taken(old, new) == []
+        assert len(taken(load(None, {}), new)) == 2
+
+
+def test_a_reload_sets_the_level_of_the_supervisors_own_lines(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(lambda: "serving on" in sidecar.output)
+    assert '"level": "debug"' in sidecar.output
+    sidecar.configure(more="log: {level: warning}\n")
+    sidecar.send(signal.SIGHUP)
+    reloaded(sidecar)
+    said = len(sidecar.output)
+    os.kill(sidecar.pids("worker")[0], signal.SIGKILL)
+    until(lambda: "was killed by SIGKILL" in sidecar.output)
+    sidecar.send(signal.SIGTERM)
+    assert sidecar.wait() == 0
+    assert '"level": "debug"' not in sidecar.output[said:]
+    assert '"level": "info"' not in sidecar.output[said:]

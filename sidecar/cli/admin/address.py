@@ -30,17 +30,22 @@ class Address:
 
 def parse(url: str) -> Address:
     """Take `http://`, `https://` or `unix:///path` apart; CommandError when it is none of these."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix" and parts.path and not parts.netloc:
-        return Address(url, False, "localhost", 0, "", parts.path)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.username:
-        raise CommandError(f"{url!r} is not the address of an admin API; write http://host:port, https://host or unix:///path.", WRONG_USE)
+        raise _no_address(url) from None
+    if parts.scheme == "unix" and parts.path and not parts.netloc:
+        return Address(url, False, "localhost", 0, "", parts.path)
+    sendable = url.isprintable() and " " not in url and parts.path.isascii()
+    if parts.scheme not in ("http", "https") or not parts.hostname or not sendable or parts.query or parts.username:
+        raise _no_address(url)
     tls = parts.scheme == "https"
     return Address(url, tls, parts.hostname, port or (443 if tls else 80), parts.path.rstrip("/"), "")
+
+
+def _no_address(url: str) -> CommandError:
+    return CommandError(f"{url!r} is not the address of an admin API; write http://host:port, https://host or unix:///path.", WRONG_USE)
 
 
 def find(option: str | None, environment: Mapping[str, str]) -> Address:
@@ -51,17 +56,21 @@ def find(option: str | None, environment: Mapping[str, str]) -> Address:
 def find_token(file: str | None, environment: Mapping[str, str], data_dir: Path) -> str:
     """The token from `--admin-token-file`, SIDECAR_ADMIN_TOKEN or `<data_dir>/admin-token`; CommandError when there is none."""
     if file is None and environment.get(TOKEN_VARIABLE):
-        return environment[TOKEN_VARIABLE].strip()
+        return _bare(environment[TOKEN_VARIABLE], TOKEN_VARIABLE)
     path = data_dir / TOKEN_FILE if file is None else Path(file)
     # Somebody may have given the token instead of its file.
     shown = without_secrets(str(path))
     try:
-        token = path.read_text(encoding="utf-8").strip()
+        return _bare(path.read_text(encoding="utf-8"), shown)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         advice = f"give the file that holds it with --admin-token-file, or set SIDECAR_DATA_DIR or {TOKEN_VARIABLE}"
         raise CommandError(f"no admin token: {shown} cannot be read ({reason}); {advice}.") from None
+
+
+def _bare(text: str, place: str) -> str:
+    token = text.strip()
     # A header is made of it: anything that is not one printable word is not a token, and must not be sent.
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise CommandError(f"{shown} does not hold an admin token; it must be the bare token on one line.")
+        raise CommandError(f"{place} does not hold an admin token; it must be the bare token on one line.")
     return token

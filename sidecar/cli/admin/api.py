@@ -9,7 +9,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead, RemoteDisconnected
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
@@ -22,6 +22,7 @@ PATH = "/admin/v1"
 PAGE = 200
 TIMEOUT = 30.0
 _MAX_ERROR = 64 << 10
+_PIECE = 64 << 10
 
 
 class ApiError(CommandError):
@@ -85,22 +86,33 @@ class AdminApi:
             yield from page["data"]
             limit = None if limit is None else limit - len(page["data"])
             cursor = page.get("next_cursor")
-            if not cursor or not page["data"]:
+            # A page may be empty and still have a next one: the search stopped there for a while.
+            if not cursor:
                 return
 
     def lines(self, path: str, accept: str, **query: Any) -> Iterator[bytes]:
         """The lines of an export, as they arrive, each with its line end."""
         response = self._open("GET", path, query, headers={"Accept": accept})
+        rest = b""
         try:
-            yield from response
+            # Not by readline(), to which an answer that breaks off between two chunks is whole.
+            while piece := response.read1(_PIECE):
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from (line + b"\n" for line in whole)
+        except IncompleteRead:
+            raise CommandError(f"the answer of {self._address.url} broke off, so what came is not all of it; try again.") from None
         except (OSError, HTTPException) as error:
             raise self._broken(error) from None
+        if rest:
+            yield rest
 
     def _open(
         self, method: str, path: str, query: Mapping[str, Any], body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> HTTPResponse:
         pairs = {name: value for name, value in query.items() if value is not None}
-        target = f"{self._address.prefix}{PATH}{path}" + (f"?{urlencode(pairs, quote_via=quote)}" if pairs else "")
+        # Arguments of the shell need not be text.
+        query_string = urlencode(pairs, quote_via=quote, errors="surrogateescape")
+        target = f"{self._address.prefix}{PATH}{path}" + (f"?{query_string}" if pairs else "")
         fields = {
             "Authorization": f"Bearer {self._token()}",
             "Accept": "application/json",
@@ -122,7 +134,8 @@ class AdminApi:
                 # An idle connection may have been closed meanwhile; only a call that changes nothing is safe to repeat.
                 if attempt == 2 or not self._used or method != "GET":
                     raise self._broken(error) from None
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, UnicodeError) as error:
+                # UnicodeError: a host name that cannot be one, such as one with a label of 64 characters.
                 self._connection.close()
                 raise self._broken(error) from None
             else:

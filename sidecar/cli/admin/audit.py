@@ -83,7 +83,7 @@ def export(args: argparse.Namespace, session: Session) -> int:
         listing.close()
         return 0
     for line in lines:
-        session.out.write(line.decode())
+        session.data(line)
     return 0
 
 
@@ -110,7 +110,8 @@ def verify(args: argparse.Namespace, session: Session) -> int:
 def check(file: Path) -> dict[str, Any]:
     """Recompute the chain of an export; events must stand in the order of their sequence, up or down."""
     try:
-        events = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # Not by splitlines(), to which other characters end a line too: they may stand in a note of a key.
+        events = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
         events.sort(key=lambda event: event["sequence"])
         return _chain(events)
     except OSError as error:
@@ -163,7 +164,7 @@ def _row(event: dict[str, Any]) -> list[str]:
     what = ", ".join(f"{name}: {_short(change['old'])} → {_short(change['new'])}" for name, change in changes.items())
     return [
         f"{parse_time(event['time']):%Y-%m-%d %H:%M:%S}",
-        event["actor"].get("name") or event["actor"]["id"],
+        event["actor"].get("name") or event["actor"]["id"] or "nobody",
         event["action"],
         (target.get("name") or target["id"]) if target else "-",
         event["outcome"],

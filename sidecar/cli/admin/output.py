@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any, Literal, TextIO
 from sidecar.cli.admin.text import printable, shorten, width
 
 _GAP = 2
+# Control characters beyond those that JSON escapes by itself, line separators, marks of direction, halves of characters.
+_UNSEEN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,12 @@ def facts(pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 def document(value: Any) -> str:
     """`value` as the JSON document that --json prints."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return encoded(value, indent=2)
+
+
+def encoded(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON that no terminal obeys: what cannot be seen stands there as an escape, which says the same."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 class ListDocument:
@@ -65,12 +73,12 @@ class ListDocument:
     def add(self, item: Any) -> None:
         """Write one item."""
         self._out.write('{"data":[\n' if self._empty else ",\n")
-        self._out.write(json.dumps(item, ensure_ascii=False))
+        self._out.write(encoded(item))
         self._empty = False
 
     def close(self, **members: Any) -> None:
         """End the list and write the document's other members."""
-        rest = "".join(f",{json.dumps(name)}:{json.dumps(value, ensure_ascii=False)}" for name, value in members.items())
+        rest = "".join(f",{json.dumps(name)}:{encoded(value)}" for name, value in members.items())
         begun = '{"data":[' if self._empty else ""
         self._out.write(f"{begun}\n]{rest}}}\n")
 

@@ -15,6 +15,7 @@ from sidecar.cli import config_file
 from sidecar.cli.admin import address
 from sidecar.cli.admin.api import AdminApi
 from sidecar.cli.admin.output import Column, document, table, terminal_width
+from sidecar.cli.admin.text import printable
 from sidecar.settings import Settings, SettingsError, load
 
 DATA_DIR_VARIABLE = "SIDECAR_DATA_DIR"
@@ -38,6 +39,11 @@ class Session:
     def note(self, text: str) -> None:
         """One line beside the result, on standard error."""
         self.err.write(text + "\n")
+
+    def data(self, line: bytes) -> None:
+        """A line of an export as it came, unless a terminal would obey what clients have written into it."""
+        text = line.decode()
+        self.out.write(printable(text.rstrip("\r\n")) + "\n" if self.out.isatty() else text)
 
     def document(self, value: Any) -> None:
         """The one JSON document of --json."""

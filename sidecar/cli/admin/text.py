@@ -97,11 +97,12 @@ def read_moment(text: str, now: datetime, *, past: bool) -> str:
     A duration (`24h`) is counted from `now`, backwards when `past`; a date is its midnight in UTC.
     Raises ValueError with what to write instead.
     """
-    if _DURATION.fullmatch(text):
-        seconds = float(Duration.parse(text))
-        return datetime.fromtimestamp(now.timestamp() + (-seconds if past else seconds), UTC).isoformat()
     try:
+        if _DURATION.fullmatch(text):
+            seconds = float(Duration.parse(text))
+            return datetime.fromtimestamp(now.timestamp() + (-seconds if past else seconds), UTC).isoformat()
         time = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
+        # Of a duration: it leads out of the calendar.
         raise ValueError(f"{text!r} is not a time; write a duration (24h, 7d) or a date and time (2026-01-31T12:00:00Z)") from None
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()

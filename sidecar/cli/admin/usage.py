@@ -48,7 +48,7 @@ def usage(args: argparse.Namespace, session: Session) -> int:
     query = {"from": _moment(args.start, session), "to": _moment(args.end, session), "step": args.step, "group_by": args.group_by}
     if args.csv:
         for row in session.api.lines(path, "text/csv", **query):
-            session.out.write(row.decode())
+            session.data(row)
         return 0
     answer = session.api.get(path, **query)
     if args.json:

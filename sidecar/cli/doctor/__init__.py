@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from sidecar.cli import config_file, configuration
-from sidecar.cli.doctor import hub, machine, store
+from sidecar.cli.doctor import hub, machine, processes, secrets, store
 from sidecar.cli.doctor.check import Check, fail, failed, lines, ok
 from sidecar.cli.errors import REFUSED, WRONG_USE
 from sidecar.settings import Settings, SettingsError
@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         wrong = WRONG_USE
     else:
         file = config_file.find(args.config, os.environ)
-        checks = [ok("configuration", f"{file} is valid" if file else "no file: the defaults hold"), *asyncio.run(examine(settings))]
+        checks = [ok("configuration", f"{file} is valid" if file else "no file: the defaults hold")]
+        checks += [*secrets.checks(settings, file, os.environ), *asyncio.run(examine(settings))]
     if args.json:
         print(msgspec.json.format(msgspec.json.encode({"ok": not failed(checks), "checks": checks}), indent=2).decode())
     else:
@@ -54,6 +55,7 @@ async def examine(settings: Settings) -> list[Check]:
     """Every check, in the order of the report."""
     running = in_use(Path(settings.data_dir))
     found = list(machine.checks(settings, running=running))
+    found += processes.checks(Path(settings.data_dir)) if running else []
     found += [check async for check in store.checks(settings, running=running)]
     found += [check async for check in hub.checks(settings)]
     return found

@@ -21,6 +21,7 @@ from sidecar.supervisor.listeners import fault_of
 
 _LITTLE_SPACE = 1 << 30
 _SPARE_DESCRIPTORS = 256
+_AS_SERVICE = "run this as the user of the sidecar"
 
 
 def checks(settings: Settings, *, running: bool) -> Iterator[Check]:
@@ -42,14 +43,19 @@ def checks(settings: Settings, *, running: bool) -> Iterator[Check]:
 
 def _data_dir(settings: Settings) -> Iterator[Check]:
     path = Path(settings.data_dir)
-    if not path.exists():
+    try:
+        found = path.stat()
+    except FileNotFoundError:
         parent = next(parent for parent in path.absolute().parents if parent.exists())
         if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
             yield ok("data_dir", f"{path} is made at the first start")
         else:
             yield fail("data_dir", f"{path} cannot be made below {parent}", "set data_dir to a directory that this user may write")
         return
-    fault = data_dir.judge(path, path.stat(), os.getuid())
+    except OSError as error:
+        yield fail("data_dir", f"{path} cannot be looked at ({error.strerror})", _AS_SERVICE)
+        return
+    fault = data_dir.judge(path, found, os.getuid())
     if fault or not os.access(path, os.W_OK | os.X_OK):
         finding, _, advice = (fault or f"{path} is not writable; mount it writable, or set data_dir elsewhere").partition("; ")
         yield fail("data_dir", finding, advice)
@@ -63,10 +69,12 @@ def _data_dir(settings: Settings) -> Iterator[Check]:
 
 def _pepper(settings: Settings) -> Check:
     path = Path(settings.keys.pepper_file)
-    if not path.exists():
-        return ok("pepper", f"{path} is made at the first start")
     try:
         pepper = digest.load(path)
+    except FileNotFoundError:
+        return ok("pepper", f"{path} is made at the first start")
+    except PermissionError as error:
+        return fail("pepper", f"{path} cannot be read ({error.strerror})", _AS_SERVICE)
     except (OSError, ValueError) as error:
         return fail("pepper", f"{path} cannot be used ({error})", "bring the file back from your backup: without it no key is valid")
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from sidecar.cli.doctor.check import Check, fail, ok, warn
+from sidecar.keys.digest import load
 from sidecar.settings import Settings
+from sidecar.settings.declaration import Keys
 from sidecar.settings.show import without_password
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable, connect
@@ -35,7 +38,11 @@ async def checks(settings: Settings, *, running: bool) -> AsyncIterator[Check]:
         yield judge_persistence(facts)
         yield judge_memory(facts)
         yield await _clock(store)
+        yield await _tracking(store)
+        if settings.store.url.reveal().startswith(("redis+sentinel:", "redis+cluster:")):
+            yield judge_failover(facts)
         yield await _epoch(store, Path(settings.data_dir))
+        yield await _pepper(store, settings.keys)
     except StoreUnavailable as error:
         advice = (
             "look at the log of the sidecar and at store/valkey.log in data_dir"
@@ -88,6 +95,27 @@ def judge_memory(facts: Mapping[str, str]) -> Check:
     return ok("store memory", f"{facts.get('used_memory_human', '?')} used, nothing is evicted")
 
 
+def judge_failover(facts: Mapping[str, str]) -> Check:
+    """A primary that was cut off must stop counting as one, or what it has not heard of is believed."""
+    if "min_slaves_good_slaves" not in facts:
+        finding = "a primary that was cut off goes on answering, and does not know what was revoked at its successor"
+        return warn("store failover", finding, "set `min-replicas-to-write 1` in every server's configuration")
+    return ok("store failover", f"a primary that was cut off stops writing; this one has {facts['min_slaves_good_slaves']} replicas")
+
+
+async def _tracking(store: Store) -> Check:
+    try:
+        tracking = await store.track(names.TRACKED_PREFIXES, lambda _: None, ("HGET", names.META, "epoch"))
+    except StoreUnavailable as error:
+        return warn(
+            "store tracking",
+            f"the store does not report changes ({error}), so every request asks it",
+            "let store.url lead to the server itself, not to a proxy before it, and allow its user CLIENT TRACKING",
+        )
+    await tracking.close()
+    return ok("store tracking", "changes of keys are reported")
+
+
 async def _clock(store: Store) -> Check:
     before = time.time()
     seconds, microseconds = await store.call("TIME")
@@ -114,8 +142,30 @@ def _reached(settings: Settings, took: float) -> Check:
 async def _epoch(store: Store, data_dir: Path) -> Check:
     found = await store.call("HGET", names.META, "epoch")
     file = data_dir / "store-epoch"
-    known = file.read_bytes().strip() if file.exists() else b""
+    try:
+        known = file.read_bytes().strip()
+    except FileNotFoundError:
+        known = b""
+    except OSError as error:
+        return fail(
+            "store adoption",
+            f"{file} cannot be read ({error.strerror})",
+            "give it to the user of the sidecar (chown), and run this as that user",
+        )
     if known and found != known:
         what = "is empty" if found is None else "is another one than this data_dir knows"
         return fail("store adoption", f"the store {what}", "restore its data, or accept it with `sidecar store adopt`")
     return ok("store adoption", "is the store that this data_dir knows" if known else "will be taken over at the first start")
+
+
+async def _pepper(store: Store, keys: Keys) -> Check:
+    known = {field[7:].decode() for field in await store.call("HKEYS", names.META) if field.startswith(b"pepper:")}
+    ours = set()
+    for file in filter(None, (keys.pepper_file, keys.previous_pepper_file)):
+        # What is wrong with the file itself is another finding.
+        with contextlib.suppress(OSError, ValueError):
+            ours.add(load(Path(file)).id)
+    if known and not known & ours:
+        advice = "bring back the pepper file, or accept the loss of all keys with `sidecar store adopt`"
+        return fail("store pepper", "the keys in the store were made with another pepper than this one", advice)
+    return ok("store pepper", "is the one that the keys were made with" if known else "will be made known at the first start")

@@ -96,7 +96,7 @@ class Holders:
 def _routes(services: AdminServices, recorder: Recorder) -> list[Route]:
     keys = services.keys
     return [
-        *Keys(keys, Repeats(services.idempotency), recorder).routes(),
+        *Keys(keys, Repeats(services.idempotency), recorder, services.settings.keys).routes(),
         *Imports(keys, recorder, accepted=services.settings.keys.accept_imported).routes(),
         *Secrets(keys, recorder).routes(),
         *Usage(services.usage, services.calls, keys, services.settings.usage.hours, services.clock).routes(),

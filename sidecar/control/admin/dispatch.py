@@ -100,8 +100,12 @@ class Dispatcher:
         idempotency_key: str = "",
         if_match: int | None = None,
         media: Media | None = None,
+        sent: Mapping[str, str] | None = None,
     ) -> Answer:
-        """The same call, made by `actor` through a page of the console; raises what a handler raises, and AdminError 403."""
+        """The same call, made by `actor` through a page of the console; raises what a handler raises, and AdminError 403.
+
+        `sent` is what the person sent, where the body made of it is another one a second later: a repeat is known by it.
+        """
         endpoint = route.endpoint
         await self.check_role(endpoint.role, endpoint.name, actor, request)
         raw = msgspec.json.encode(body or {}, order="sorted")
@@ -114,7 +118,7 @@ class Dispatcher:
             path=dict(path or {}),
             query=decode_query((query or {}).items(), endpoint.query),
             body=Nothing() if endpoint.body is Nothing else decode_body(raw, endpoint.body),
-            raw=raw,
+            raw=raw if sent is None else msgspec.json.encode(sent, order="sorted"),
             idempotency_key=idempotency_key,
             if_match=if_match,
             media=media,
@@ -190,6 +194,8 @@ async def _body(request: web.Request, endpoint: Endpoint[Any, Any], actor: Actor
                     raise AdminError(errors.REQUEST_TOO_LARGE)
     except TimeoutError:
         raise AdminError(errors.INVALID_REQUEST, "The body did not arrive in time.") from None
+    except web.RequestPayloadError:
+        raise AdminError(errors.INVALID_REQUEST, "The body is not in the Content-Encoding that it came with.") from None
     return bytes(data)
 
 

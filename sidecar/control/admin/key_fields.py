@@ -88,7 +88,8 @@ def _text(path: str, value: str, faults: Faults) -> str:
 
 
 def _name(value: str, faults: Faults) -> str:
-    if not value.strip():
+    # Nobody could see, click or type a name of nothing but blanks and joiners.
+    if not any(character.isprintable() and not character.isspace() for character in value):
         faults.append(("name", "must not be blank"))
     return _text("name", value, faults)
 
@@ -154,8 +155,17 @@ def _changed_limits(message: messages.LimitsChange | None, limits: record.Limits
         return record.Limits()
     given = {name: value for name, value in msgspec.structs.asdict(message).items() if value is not UNSET}
     if "enforcement" in given:
-        given["enforcement"] = _modes(message.enforcement)
+        given["enforcement"] = _changed_modes(message.enforcement, limits.enforcement or {})
     return msgspec.structs.replace(limits, **given)
+
+
+def _changed_modes(
+    message: messages.LimitModesChange | UnsetType | None, modes: dict[str, record.Enforcement]
+) -> dict[str, record.Enforcement] | None:
+    if not isinstance(message, messages.LimitModesChange):
+        return None
+    given = {name: mode for name, mode in msgspec.structs.asdict(message).items() if mode is not UNSET}
+    return {name: mode for name, mode in (modes | given).items() if mode is not None} or None
 
 
 def _quota(message: messages.Quota | None, faults: Faults) -> record.Quota | None:

@@ -74,10 +74,14 @@ def secret_state(secret: record.Secret, now: float) -> record.SecretState:
     return secret.state if record.secret_is_live(secret, now) else "revoked"
 
 
-def changes(before: record.Key, after: record.Key) -> dict[str, Change]:
-    """What differs between two states of a key, for the audit log; secrets by id and state only."""
+def changes(before: record.Key, after: record.Key, *only: str) -> dict[str, Change]:
+    """What differs between two states of a key, for the audit log; secrets by id and state only.
+
+    With `only` nothing but these members: where an act changes no others, they were changed by somebody else meanwhile.
+    """
     old, new = _facts(before), _facts(after)
-    return {name: Change(old.get(name), new.get(name)) for name in sorted(old | new) if old.get(name) != new.get(name)}
+    names = sorted(only or old | new)
+    return {name: Change(old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
 
 
 def created(key: record.Key) -> dict[str, Change]:

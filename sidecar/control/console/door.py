@@ -19,6 +19,7 @@ from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.origin import request_id, shown_path
 from sidecar.control.console.early import EarlyPage
 from sidecar.control.console.guard import PAGE_HEADERS, forged, from_another_site
+from sidecar.control.console.posted import posted
 from sidecar.control.console.preferences import COOKIE, Preferences
 from sidecar.control.console.rendering import Pages
 from sidecar.control.console.sessions import Session, Sessions, same
@@ -84,11 +85,11 @@ class Door:
         raise AdminError(errors.NOT_FOUND, f"There is no page at {shown_path(request)}.")
 
     async def _visit(self, request: web.Request, session: Session) -> Visit:
-        posted = await request.post() if request.method == "POST" else {}
-        form = {name: value for name, value in posted.items() if isinstance(value, str)}
+        fields = await posted(request) if request.method == "POST" else []
+        form = dict(fields)
         if request.method == "POST" and not same(form.get("csrf", ""), session.csrf):
             raise AdminError(errors.FORBIDDEN, "This form is out of date, so nothing was done. Go back, reload the page and send it again.")
-        chosen = tuple(value for name, value in posted.items() if name == "key" and isinstance(value, str))
+        chosen = tuple(value for name, value in fields if name == "key")
         preferences = Preferences.parse(request.cookies.get(COOKIE, ""))
         return Visit(request, session, preferences, self._api, self._pages, self._clock(), form, chosen)
 

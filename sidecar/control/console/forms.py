@@ -115,11 +115,21 @@ class KeyForm:
             "tags": [tag.strip() for tag in self.tags.split(",") if tag.strip()],
         }
 
+    def changes(self, before: KeyForm, now: float) -> dict[str, Any]:
+        """The members of `body` that say something else than those of `before`, the form as it was opened.
+
+        A form shows less than a key holds: minutes of its end, tags between commas. What came back as it was shown must
+        not take the place of the rest.
+        """
+        shown = before.body(now)
+        return {name: value for name, value in self.body(now).items() if value != shown[name]}
+
     def _end(self, now: float) -> str | None:
         if self.expires == "at":
             return f"{self.expires_at}:00Z" if re.fullmatch(r".*T\d\d:\d\d", self.expires_at) else f"{self.expires_at}Z"
-        if not self.expires.isdigit():
-            return None
+        if not re.fullmatch(r"[0-9]{1,99}", self.expires):
+            # What is no number of days goes on as it is, for the API to refuse: it must not mean for ever.
+            return self.expires or None
         end = datetime.fromtimestamp(int(now), UTC) + timedelta(days=min(int(self.expires), 36500))
         return end.isoformat()
 

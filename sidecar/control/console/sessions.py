@@ -97,9 +97,11 @@ class Sessions:
                 raise AdminError(FORBIDDEN, f"A change with the console's cookie needs its {CSRF_HEADER}.")
         return session.actor
 
-    def put_cookie(self, response: web.StreamResponse, session: Session) -> None:
-        """Give the browser its session."""
-        response.set_cookie(self.cookie_name, session.id, path="/", httponly=True, samesite="Strict", secure=self._admin.tls is not None)
+    def put_cookie(self, request: web.Request, response: web.StreamResponse, session: Session) -> None:
+        """Give the browser its session. The `request` is the sign-in: it tells of TLS that a proxy ends."""
+        # The browser's own word about where the form was; whoever else says so only keeps the cookie from being sent.
+        secure = self._admin.tls is not None or request.headers.get("Origin", "").startswith("https://")
+        response.set_cookie(self.cookie_name, session.id, path="/", httponly=True, samesite="Strict", secure=secure)
 
     def drop_cookie(self, response: web.StreamResponse) -> None:
         """Take it back."""
@@ -112,7 +114,7 @@ class Sessions:
 
 def same(given: str, expected: str) -> bool:
     """Compare without telling by the time how much was right."""
-    return hmac.compare_digest(given.encode(), expected.encode())
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
 
 
 def _of_session(actor: Actor) -> Actor:

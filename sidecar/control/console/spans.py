@@ -61,7 +61,7 @@ def chosen(query: Mapping[str, str], now: float) -> Span:
     if "from" in query or "to" in query:
         first, last = _moment(query.get("from", "")), _moment(query.get("to", ""))
         last = min(last or end, end)
-        if first is not None and first < last:
+        if first is not None and (first := max(first, 0.0)) < last:
             step = next((step for length, step in _FINEST if last - first <= length), 7 * DAY)
             if now - first > MINUTES_KEPT:
                 step = max(step, HOUR)

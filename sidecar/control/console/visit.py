@@ -60,8 +60,9 @@ class Visit:
         idempotency_key: str = "",
         if_match: int | None = None,
         media: Media | None = None,
+        sent: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Call the API as this person; raises AdminError and StoreUnavailable."""
+        """Call the API as this person; raises AdminError and StoreUnavailable. For `sent` see `Dispatcher.invoke`."""
         return await self.api.dispatcher.invoke(
             self.api.routes[endpoint.name],
             self.request,
@@ -72,6 +73,7 @@ class Visit:
             idempotency_key=idempotency_key,
             if_match=if_match,
             media=media,
+            sent=sent,
         )
 
     def page(self, template: str, *, status: int = 200, **shown: Any) -> web.Response:

@@ -23,7 +23,23 @@ def test_forms(url: str, tls: bool, host: str, port: int, prefix: str, socket: s
     assert (found.tls, found.host, found.port, found.prefix, found.socket) == (tls, host, port, prefix, socket)
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8081", "ftp://x", "http://", "http://x:99999", "http://u:p@x", "unix://", "http://x?q=1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:8081",
+        "ftp://x",
+        "http://",
+        "http://x:99999",
+        "http://u:p@x",
+        "unix://",
+        "http://x?q=1",
+        "http://[",
+        "http://a b:1",
+        "http://x/\u00e9",
+        "http://x/a\nb",
+    ],
+)
 def test_other_forms_are_wrong_use(url: str) -> None:
     with pytest.raises(CommandError, match="write http://host:port") as error:
         parse(url)
@@ -56,6 +72,13 @@ def test_a_file_without_a_token_is_refused(tmp_path: Path, content: str) -> None
     (tmp_path / "file").write_text(content)
     with pytest.raises(CommandError, match="bare token"):
         find_token(str(tmp_path / "file"), {}, tmp_path)
+
+
+@pytest.mark.parametrize("content", [" ", "two words", "line\nline", "tökén"])
+def test_a_variable_without_a_token_is_refused_and_not_repeated(tmp_path: Path, content: str) -> None:
+    with pytest.raises(CommandError, match=r"^SIDECAR_ADMIN_TOKEN does not hold an admin token") as caught:
+        find_token(None, {"SIDECAR_ADMIN_TOKEN": content}, tmp_path)
+    assert content == " " or content not in str(caught.value)
 
 
 def test_a_token_in_place_of_its_file_is_not_repeated(tmp_path: Path) -> None:

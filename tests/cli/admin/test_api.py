@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def test_pages_are_fetched_as_they_are_asked_for(admin: FakeAdmin) -> None:
         assert len(admin.calls) == 1
         assert [item["n"] for item in api.items("/keys")] == list(range(450))
         assert len(list(api.items("/keys", PAGE + 5))) == PAGE + 5
+
+
+def test_a_search_goes_on_behind_an_empty_page(admin: FakeAdmin) -> None:
+    pages = {"": ([], "a"), "a": ([{"n": 1}], "b"), "b": ([], "c"), "c": ([{"n": 2}], None)}
+
+    def page(call: Call) -> Reply:
+        data, following = pages[call.query.get("cursor", "")]
+        return Reply({"data": data, "next_cursor": following})
+
+    admin.on("GET", "/audit-events", page)
+    with api_of(admin.url) as api:
+        assert [item["n"] for item in api.items("/audit-events")] == [1, 2]
+        assert [item["n"] for item in api.items("/audit-events", 1)] == [1]
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:
@@ -103,3 +117,42 @@ def test_an_idle_connection_that_was_closed_is_opened_again_for_reads_only(admin
         for _ in range(3):
             assert api.get("/x") == {}
     assert len(admin.calls) == 3
+
+
+@pytest.mark.parametrize("broken", [b"", b'5\r\n{"c'])
+def test_an_export_that_breaks_off_is_never_taken_for_whole(broken: bytes) -> None:
+    """Also not where a piece of it had just ended: the server may have been killed there."""
+    begun = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n4\r\na\nb\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as aside:
+        aside.submit(_answer_once, server, begun + broken)
+        with api_of(f"http://127.0.0.1:{server.getsockname()[1]}") as api:
+            lines = api.lines("/usage", "text/csv")
+            assert [next(lines), next(lines)] == [b"a\n", b"b\n"]
+            with pytest.raises(CommandError, match="broke off"):
+                next(lines)
+
+
+def _answer_once(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(answer)
+
+
+def test_lines_are_those_of_the_server(admin: FakeAdmin) -> None:
+    text = "a\u2028b\n\r\nlast \x0c".encode()
+    admin.on("GET", "/usage", Reply(raw=text, content_type="text/csv"))
+    with api_of(admin.url) as api:
+        assert list(api.lines("/usage", "text/csv")) == ["a\u2028b\n".encode(), b"\r\n", b"last \x0c"]
+
+
+def test_an_argument_that_is_no_text_is_sent_as_it_is(admin: FakeAdmin) -> None:
+    admin.on("GET", "/keys", {"data": []})
+    with api_of(admin.url) as api:
+        api.get("/keys", q="\udcff")
+    assert admin.calls[0].query == {"q": "\ufffd"}
+
+
+def test_a_name_that_no_host_can_have() -> None:
+    with api_of(f"http://{'a' * 64}.example") as api, pytest.raises(CommandError, match="cannot be reached"):
+        api.get("/keys")

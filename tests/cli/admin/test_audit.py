@@ -133,3 +133,18 @@ def test_an_export_vouches_for_no_more_than_it_holds(cli: Cli, tmp_path: Path) -
     chosen = cli("audit", "verify", "--file", str(write(tmp_path / "chosen", [events[0], events[3]])))
     assert chosen.code == 1
     assert "export without filters" in chosen.err
+
+
+def test_an_export_is_cut_into_lines_at_line_feeds_only(tmp_path: Path) -> None:
+    """A note of a key may hold characters that end a line elsewhere, and stands in the record of its change."""
+    event = draft("api_key.updated", Party("admin_token", "adm_1"), now=1.5e9, changes={"metadata": Change({}, {"a": "x\u2028\x85y"})})
+    data, digest = seal(event, 1, GENESIS)
+    path = tmp_path / "export"
+    path.write_bytes(data[:-1] + b',"hash":"%s"}\n' % digest.encode())
+    assert check(path)["ok"]
+
+
+def test_nothing_in_an_export_drives_a_terminal(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("GET", "/audit-events", Reply(raw='{"a":"\x9b31m"}\n'.encode(), content_type="application/x-ndjson"))
+    assert cli("audit", "export").out == '{"a":"\x9b31m"}\n'
+    assert cli("audit", "export", tty=True).out == '{"a":"\ufffd31m"}\n'

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.cli.admin.output import Column, ListDocument, facts, table
+from sidecar.cli.admin.output import Column, ListDocument, document, facts, table
 from sidecar.cli.admin.text import width
 
 COLUMNS = (Column("name", shrinks=True), Column("id"), Column("requests", "right"))
@@ -50,3 +51,15 @@ def test_a_list_document_that_never_began_leaves_nothing_behind() -> None:
     out = io.StringIO()
     ListDocument(out)
     assert out.getvalue() == ""
+
+
+@given(st.text())
+def test_json_says_what_it_is_given_and_drives_no_terminal(value: str) -> None:
+    text = document({"name": value})
+    assert json.loads(text) == {"name": value}
+    assert not {"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, text.replace("\n", "")))
+
+
+def test_what_is_readable_stays_readable_in_json() -> None:
+    assert document("Größe …1c96 日本") == '"Größe …1c96 日本"'
+    assert document("\x9b31m\u202e\u2028\ud800") == r'"\u009b31m\u202e\u2028\ud800"'

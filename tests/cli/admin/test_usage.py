@@ -70,3 +70,10 @@ def test_csv(cli: Cli, admin: FakeAdmin) -> None:
 @pytest.mark.parametrize("words", [("--from", "soon"), ("--csv", "--json")])
 def test_wrong_use(cli: Cli, words: tuple[str, ...]) -> None:
     assert cli("usage", *words).code == 2
+
+
+def test_a_model_s_name_does_not_drive_the_terminal(cli: Cli, admin: FakeAdmin) -> None:
+    rows = "by,time\r\n\x1b]0;mine\x07,2026-11-01T00:00:00Z\r\n"
+    admin.on("GET", "/usage", Reply(raw=rows.encode(), content_type="text/csv"))
+    assert cli("usage", "--group-by", "model", "--csv").out == rows
+    assert cli("usage", "--group-by", "model", "--csv", tty=True).out == "by,time\n\ufffd]0;mine\ufffd,2026-11-01T00:00:00Z\n"

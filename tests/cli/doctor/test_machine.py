@@ -75,3 +75,19 @@ def test_a_taken_port_is_ours_or_not(environment: dict[str, str], running: bool,
         checks = examine(environment, running=running)
     assert checks["admin.listen"].verdict == verdict
     assert checks["proxy.listen"].verdict == ("fail" if running else "ok"), "a sidecar that runs serves every address"
+
+
+def test_another_user_is_told_who_could_look(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one meets it who runs the doctor with his own account on the data of the service."""
+
+    data_dir, look, read = environment["SIDECAR_DATA_DIR"], Path.stat, Path.read_bytes
+
+    def refuse(path: Path) -> None:
+        if str(path).startswith(data_dir):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", lambda path, **options: (refuse(path), look(path, **options))[1])
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (refuse(path), read(path))[1])
+    found = examine(environment)
+    assert found["data_dir"].verdict == found["pepper"].verdict == "fail"
+    assert found["data_dir"].advice == found["pepper"].advice == "run this as the user of the sidecar"

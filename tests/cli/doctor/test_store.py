@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli.doctor import store as doctor
+from sidecar.keys.adoption import Adoption
 from sidecar.settings import Settings, load
 from sidecar.store import names
 from sidecar.store.client import Store
+from tests.support.keys import PEPPER
 from tests.support.store import Server
 
 
@@ -92,3 +94,32 @@ def test_info_is_read_whatever_kind_of_reply_it_is() -> None:
     assert doctor.parse_info(b"# Server\r\nredis_version:7.0.1\r\n") == {"redis_version": "7.0.1"}
     assert doctor.parse_info({"node": b"a:1"}) == {"a": "1"}
     assert doctor.parse_info({}) == {}
+
+
+async def test_a_pepper_that_the_store_does_not_know(valkey: Server, store: Store, tmp_path: Path) -> None:
+    """The sidecar answers 503 then; so it is no store in which all is well."""
+    settings = settings_for(valkey, tmp_path)
+    await Adoption(tmp_path / "store-epoch", PEPPER).establish(store)
+    assert (await verdicts(settings))["store pepper"] == "fail", "the one that the first start would make is another one"
+    (tmp_path / "pepper").write_bytes(b"o" * 32)
+    assert (await verdicts(settings))["store pepper"] == "fail"
+    (tmp_path / "pepper").write_bytes(b"p" * 32)
+    assert (await verdicts(settings))["store pepper"] == "ok"
+
+
+async def test_a_store_that_does_not_report_changes(valkey: Server, store: Store, tmp_path: Path) -> None:
+    await store.call("ACL", "SETUSER", "limited", "on", ">canary", "~*", "&*", "+@all", "-client|tracking")
+    url = f"unix://limited:canary@{valkey.socket}"
+    found = await verdicts(load(None, {"SIDECAR_STORE__URL": url, "SIDECAR_DATA_DIR": str(tmp_path)}))
+    assert found["store tracking"] == "warn"
+    assert found["store"] == "ok"
+
+
+@pytest.mark.parametrize(("facts", "verdict"), [({}, "warn"), ({"min_slaves_good_slaves": "1"}, "ok")])
+def test_failovers(facts: dict[str, str], verdict: str) -> None:
+    assert doctor.judge_failover(facts).verdict == verdict
+
+
+async def test_a_memory_that_cannot_be_read(valkey: Server, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "store-epoch").mkdir()
+    assert (await verdicts(settings_for(valkey, tmp_path)))["store adoption"] == "fail"

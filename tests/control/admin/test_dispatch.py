@@ -190,6 +190,18 @@ async def test_bodies_have_a_bound(api: Api, chunked: bool) -> None:
     assert (status, body["error"]["code"]) == (413, "request_too_large")
 
 
+async def test_a_body_in_another_encoding_than_it_says_is_the_client_s_fault(api: Api) -> None:
+    host, port = api.base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"POST /admin/v1/keys HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
+        b"Authorization: Bearer %s\r\nContent-Length: 2\r\n\r\n{}" % api.token.encode()
+    )
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"Content-Encoding" in answer
+
+
 async def test_curl_without_a_content_type_works(api: Api) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     status, _, _ = await api.call("POST", "/admin/v1/keys", data=b'{"name":"curl"}', headers=headers)

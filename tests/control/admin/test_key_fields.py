@@ -81,7 +81,7 @@ def test_zones_that_are_none(zone: str) -> None:
         new(quota={"requests": 1, "timezone": zone})
 
 
-@pytest.mark.parametrize("name", ["a\n", "a\nb", "\x1b[31mred", "evil\u202egnp", "tab\t"])
+@pytest.mark.parametrize("name", ["a\n", "a\nb", "\x1b[31mred", "evil\u202egnp", "tab\t", "\u200b", "\u2060 \u00ad"])
 def test_names_that_do_not_look_like_what_they_are(name: str) -> None:
     with pytest.raises((AdminError, msgspec.ValidationError)):
         new(name=name)
@@ -114,3 +114,5 @@ def test_limits_change_one_by_one() -> None:
     assert change({"limits": {"rpm": 9}}, limits) == {"limits": Limits(9, 2, 3, {"rpm": "shadow"})}
     assert change({"limits": {"tpm": None, "enforcement": None}}, limits) == {"limits": Limits(1, None, 3)}
     assert change({"limits": None}, limits) == {"limits": Limits()}
+    assert change({"limits": {"enforcement": {"tpm": "off"}}}, limits) == {"limits": Limits(1, 2, 3, {"rpm": "shadow", "tpm": "off"})}
+    assert change({"limits": {"enforcement": {"rpm": None}}}, limits) == {"limits": Limits(1, 2, 3)}

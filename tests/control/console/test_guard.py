@@ -23,6 +23,7 @@ from sidecar.control.console.guard import HOME, forged, from_another_site, local
         ({"Origin": "http://127.0.0.1"}, True),
         ({"Origin": "null"}, True),
         ({"Origin": ""}, True),
+        ({"Origin": "http://["}, True),
     ],
 )
 def test_forged(headers: dict[str, str], wrong: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -42,7 +43,13 @@ async def test_the_cookie_is_closed_to_scripts_and_other_sites(console: Console)
     assert name.startswith("sidecar-session-")
     for part in ("HttpOnly", "SameSite=Strict", "Path=/"):
         assert part in cookie
-    assert "Domain" not in cookie and len(browser.cookies[name]) >= 43  # 256 bits
+    assert "Domain" not in cookie and "Secure" not in cookie and len(browser.cookies[name]) >= 43  # 256 bits
+
+
+async def test_behind_a_proxy_that_ends_tls_the_cookie_stays_within_tls(console: Console) -> None:
+    page = await console.browser().post("/sign-in", {"token": console.token}, Origin="https://console.example", Host="console.example")
+    _, cookie = only_cookie(page.cookies)
+    assert "Secure" in cookie
 
 
 async def test_with_tls_the_cookie_is_bound_to_the_host(store: Store, tmp_path: Path) -> None:
@@ -134,3 +141,29 @@ async def test_signing_in_and_out_is_in_the_audit_log(console: Console) -> None:
     events = [event async for event in console.services.audit.latest(10)]
     assert [event.event.action for event in events] == ["session.ended", "session.started"]
     assert all(console.token not in str(event) for event in events)
+
+
+async def test_a_session_that_another_takes_the_place_of_is_recorded_as_ended(console: Console) -> None:
+    browser = await console.signed_in()
+    other = await console.services.admin_tokens.create("Olga", "viewer")
+    await browser.sign_in(other.token)
+    events = [sealed.event async for sealed in console.services.audit.latest(10)]
+    assert [(event.action, event.actor.name) for event in events] == [
+        ("session.started", "Olga"),
+        ("session.ended", "first"),
+        ("session.started", "first"),
+    ]
+
+
+async def test_a_token_of_a_form_that_is_no_text_is_a_wrong_one(console: Console) -> None:
+    browser = await console.signed_in()
+    host, port = console.base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items()).encode()
+    writer.write(
+        b"POST /admin/v1/keys HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: %s\r\nX-CSRF-Token: \xff\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}" % cookie
+    )
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 403 ")

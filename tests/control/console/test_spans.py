@@ -53,3 +53,10 @@ def test_minutes_are_only_shown_while_they_are_kept_by_group() -> None:
 def test_a_form_gets_what_it_can_send_back() -> None:
     span = chosen({"from": "2026-01-31T13:05", "to": "2026-01-31T14:00"}, NOW)
     assert (span.form_start, span.form_end) == ("2026-01-31T13:00", "2026-01-31T14:00")
+
+
+@pytest.mark.parametrize("first", ["0001-01-01T00:00", "1969-12-31T23:59", "0001-01-01T00:00+14:00"])
+def test_a_span_from_before_all_time_begins_with_it(first: str) -> None:
+    span = chosen({"from": first, "to": "2026-01-31T00:00"}, NOW)
+    assert (span.code, span.form_start) == ("custom", "1970-01-01T00:00")
+    assert chosen({"from": first, "to": "0001-01-02T00:00"}, NOW).code == DEFAULT

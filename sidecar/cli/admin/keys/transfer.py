@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from sidecar.cli.admin.api import ApiError
 from sidecar.cli.admin.keys.show import add_filters, filtered
-from sidecar.cli.admin.output import ListDocument
+from sidecar.cli.admin.output import ListDocument, encoded
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import amount, printable
 from sidecar.cli.errors import REFUSED, CommandError
@@ -69,7 +69,7 @@ def export(args: argparse.Namespace, session: Session) -> int:
         listing.close()
         return 0
     for key in keys:
-        session.out.write(json.dumps(key, ensure_ascii=False) + "\n")
+        session.say(encoded(key))
     return 0
 
 

@@ -63,13 +63,22 @@ class Limits(Request, frozen=True, kw_only=True):
     enforcement: Annotated[LimitModes | UnsetType | None, Meta(description="Modes for single limits.")] = UNSET
 
 
+class LimitModesChange(Request, frozen=True, kw_only=True):
+    """What changes in the modes of single limits; null: as the key's."""
+
+    rpm: Enforcement | UnsetType | None = UNSET
+    tpm: Enforcement | UnsetType | None = UNSET
+    max_concurrency: Enforcement | UnsetType | None = UNSET
+    quota: Enforcement | UnsetType | None = UNSET
+
+
 class LimitsChange(Request, frozen=True, kw_only=True):
     """What changes in the limits."""
 
     rpm: Positive | UnsetType | None = UNSET
     tpm: Positive | UnsetType | None = UNSET
     max_concurrency: Positive | UnsetType | None = UNSET
-    enforcement: LimitModes | UnsetType | None = UNSET
+    enforcement: LimitModesChange | UnsetType | None = UNSET
 
 
 class Quota(Request, frozen=True, kw_only=True):
@@ -102,7 +111,7 @@ class NewKey(Request, frozen=True, kw_only=True):
 class ImportedKey(NewKey, frozen=True, kw_only=True):
     """An existing token, known by its digest only."""
 
-    sha256: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$", description="SHA-256 of the token, 64 hex digits.")]
+    sha256: Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-fA-F]{64}$", description="SHA-256 of the token, 64 hex digits.")]
     hint: Annotated[str, Meta(max_length=24, pattern=r"^[\x21-\x7e…]*$", description="What may be shown of the token.")] = ""
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.decoding import faulty
 from sidecar.control.admin.endpoint import Answer, Call, Nothing, Route
-from sidecar.control.admin.errors import NOT_FOUND, AdminError
+from sidecar.control.admin.errors import CONFLICT, NOT_FOUND, AdminError
 from sidecar.control.admin.key_errors import key_errors
 from sidecar.control.admin.key_fields import changed_members, new_members
 from sidecar.control.admin.messages import keys as messages
@@ -21,6 +21,8 @@ from sidecar.control.audit import Party
 from sidecar.keys.listing import Query
 from sidecar.keys.record import Key, secret_is_live, status
 from sidecar.keys.repository import KeyRepository
+from sidecar.keys.token import is_well_formed
+from sidecar.settings.declaration import Keys as KeySettings
 from sidecar.settings.values import Duration
 
 Change = Callable[[Key], Key]
@@ -29,8 +31,9 @@ Change = Callable[[Key], Key]
 class Keys:
     """Serves `keys.*` but import."""
 
-    def __init__(self, keys: KeyRepository, repeats: Repeats, recorder: Recorder) -> None:
+    def __init__(self, keys: KeyRepository, repeats: Repeats, recorder: Recorder, settings: KeySettings) -> None:
         self._keys = keys
+        self._settings = settings
         self._repeats = repeats
         self._recorder = recorder
 
@@ -82,6 +85,8 @@ class Keys:
         """Change what is given."""
         body = call.body
         expected = call.if_match if call.if_match is not None else (body.revision or None)
+        if body.revision and body.revision != expected:
+            raise AdminError(CONFLICT, "If-Match and revision name two revisions, and the key has one at most.", param="revision")
         changed_members(body, Key(id="", name="", created_at=0.0).limits)
         return await self._changed(call, "api_key.updated", lambda key: replace(key, **changed_members(body, key.limits)), expected)
 
@@ -104,7 +109,7 @@ class Keys:
             async with self._recorder.act(call, "api_key.rotated", target(before)) as act:
                 with key_errors(), repeats():
                     issued = await self._keys.rotate(before.id, grace, call.if_match, secret_id=secret_id)
-                act.on(target(issued.key), changes(before, issued.key))
+                act.on(target(issued.key), changes(before, issued.key, "secrets"))
         except Repeated:
             return await self._repeated(before.id)
         return Answer(200, messages.KeyWithSecret(key=await self._object(issued.key), secret=issued.token), (_etag(issued.key),))
@@ -115,7 +120,7 @@ class Keys:
         async with self._recorder.act(call, "api_key.revoked", target(before), reason=call.body.reason) as act:
             with key_errors():
                 revoked = await self._keys.revoke(before.id, call.if_match)
-            act.on(target(revoked.key), changes(before, revoked.key))
+            act.on(target(revoked.key), changes(before, revoked.key, "revoked_at"))
         return Answer(200, messages.KeyRevoked(key=await self._object(revoked.key), durable=revoked.durable), (_etag(revoked.key),))
 
     async def identify(self, call: Call[Nothing, messages.Leaked]) -> Answer:
@@ -126,7 +131,8 @@ class Keys:
                 raise AdminError(NOT_FOUND, "No key here has or had this token as a secret.", param="token")
             act.on(target(found.key))
         now = self._recorder.now()
-        valid = status(found.key, now) == "active" and secret_is_live(found.secret, now)
+        accepted = self._settings.accept_imported or is_well_formed(call.body.token.encode(), self._settings.prefix)
+        valid = accepted and status(found.key, now) == "active" and secret_is_live(found.secret, now)
         use = (await self._keys.uses([found.key.id])).get(found.key.id)
         identified = messages.Identified(key=key_object(found.key, use, now), secret=secret_object(found.secret, use, now), valid=valid)
         return Answer(200, identified)

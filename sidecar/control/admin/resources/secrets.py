@@ -50,7 +50,7 @@ class Secrets:
                     key = await self._keys.end_secret(before.id, secret_id)
                 except KeyError:
                     raise _unknown() from None
-            act.on(target(key), changes(before, key))
+            act.on(target(key), changes(before, key, "secrets"))
         return Answer(200, messages.KeyAnswer(key=key_object(key, await self._use(key.id), self._recorder.now())))
 
     async def _known(self, key_id: str) -> Key:

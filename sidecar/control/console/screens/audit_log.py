@@ -8,6 +8,7 @@ from sidecar.control.admin import endpoints
 from sidecar.control.admin.messages.operations import AuditList, AuditVerdict
 from sidecar.control.admin.origin import request_id
 from sidecar.control.admin.rendering import respond
+from sidecar.control.console.door import LIVE_HEADER
 from sidecar.control.console.screens.calls import asked
 from sidecar.control.console.visit import Screen, Visit
 
@@ -39,7 +40,8 @@ class AuditLog:
         )
         assert isinstance(answer.document, AuditList)
         verdict = None
-        if visit.query.get("verify") == "yes":
+        # A page that refreshes itself keeps the verdict that it has: the whole log is not read again every few seconds.
+        if visit.query.get("verify") == "yes" and LIVE_HEADER not in visit.request.headers:
             checked = await visit.ask(endpoints.VERIFY_AUDIT)
             assert isinstance(checked.document, AuditVerdict)
             verdict = checked.document.verdict

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 from aiohttp import web
 
 from sidecar.control.admin import endpoints
-from sidecar.control.admin.errors import AdminError
+from sidecar.control.admin.errors import CONFLICT, AdminError
 from sidecar.control.admin.messages.keys import KeyAnswer, KeyObject, SecretList
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field
@@ -20,6 +21,7 @@ from sidecar.settings.values import Duration
 
 MINUTE, DAY = 60, 86400
 _KEY = f"{HOME}/{{key_id}}"
+_REVISION = re.compile(r"[0-9]{1,15}")
 GRACES = (("24h", "24 hours"), ("7d", "7 days"), ("1h", "1 hour"), ("0s", "nothing: the old secret ends at once"))
 
 
@@ -51,19 +53,21 @@ class KeyActs:
 
     async def change(self, visit: Visit) -> web.StreamResponse:
         """Save the form, unless somebody else has changed the key since it was opened."""
-        key_id, form, revision = visit.path["key_id"], KeyForm(visit.form), visit.form.get("revision", "")
+        key, form, revision = await read_key(visit), KeyForm(visit.form), visit.form.get("revision", "")
         try:
             await visit.ask(
                 endpoints.CHANGE_KEY,
-                path={"key_id": key_id},
-                body=form.body(visit.now),
-                if_match=int(revision) if revision.isdigit() else 0,
+                path={"key_id": key.id},
+                body=form.changes(KeyForm.of(key), visit.now),
+                if_match=int(revision) if _REVISION.fullmatch(revision) else 0,
             )
         except AdminError as error:
+            if error.problem == CONFLICT:
+                return _form(visit, key.id, form, revision, outdated=True)
             if error.problem.status != 400:
                 raise
-            return _form(visit, key_id, form, revision, faults_by_field(error.faults))
-        return see(f"{HOME}/{key_id}", "changed")
+            return _form(visit, key.id, form, revision, faults_by_field(error.faults))
+        return see(f"{HOME}/{key.id}", "changed")
 
     async def rotation(self, visit: Visit) -> web.StreamResponse:
         """Which overlap, and what an earlier rotation has left."""
@@ -91,7 +95,7 @@ class KeyActs:
     async def revoke(self, visit: Visit) -> web.StreamResponse:
         """For ever. Whoever revokes a key in use has to type its name."""
         key = await read_key(visit)
-        if await self._lately(key.id, visit.now) and visit.form.get("typed_name", "").strip() != key.name.strip():
+        if await self._lately(key.id, visit.now) and _as_seen(visit.form.get("typed_name", "")) != _as_seen(key.name):
             return await self.revocation(visit, "Type the name exactly as it stands above.")
         await visit.ask(endpoints.REVOKE_KEY, path={"key_id": key.id}, body={"reason": visit.form.get("reason", "")})
         return see(f"{HOME}/{key.id}", "revoked")
@@ -116,6 +120,11 @@ class KeyActs:
         return (await self._overview.totals(key_id, end - DAY, end)).requests
 
 
+def _as_seen(name: str) -> str:
+    """What a person can read off a page, and so type: a row of blanks looks like one, joiners and marks like nothing."""
+    return " ".join("".join(character for character in name if character.isprintable() or character.isspace()).split())
+
+
 async def read_key(visit: Visit) -> KeyObject:
     """The key of the path; AdminError 404."""
     answer = await visit.ask(endpoints.GET_KEY, path={"key_id": visit.path["key_id"]})
@@ -130,10 +139,13 @@ async def read_secrets(visit: Visit, key_id: str) -> SecretList:
     return answer.document
 
 
-def _form(visit: Visit, key_id: str, form: KeyForm, revision: str, faults: dict[str, str] | None = None) -> web.StreamResponse:
+def _form(
+    visit: Visit, key_id: str, form: KeyForm, revision: str, faults: dict[str, str] | None = None, *, outdated: bool = False
+) -> web.StreamResponse:
     return visit.page(
         "key_form.html",
-        status=400 if faults else 200,
+        status=409 if outdated else 400 if faults else 200,
+        outdated=outdated,
         heading="Edit key",
         creating=False,
         action=f"{HOME}/{key_id}/edit",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ ORDERS = (
     ("last_used_at", "Latest used first"),
     ("expires_at", "Expiring next"),
 )
+_PLACE = re.compile(r"[0-9]{1,9}")
 _EXPORTED = ("id", "name", "owner", "status", "hint", "created_at", "expires_at", "last_used_at", "tags", "revision")
 
 
@@ -68,7 +70,7 @@ class KeyTable:
         """One page of keys."""
         query = {name: visit.query.get(name, "") for name in (*_FILTERS, "cursor")}
         link = {name: query[name] for name in _FILTERS if query[name]}
-        (keys, next_cursor), total = await asyncio.gather(self._page(visit, query), self._keys.count())
+        (keys, next_cursor), total = await asyncio.gather(self._page(visit, query, PAGE), self._keys.count())
         return visit.page(
             "keys.html",
             rows=await self._rows(keys, visit.now),
@@ -102,15 +104,15 @@ class KeyTable:
         keys = [key_object(key, uses.get(key.id), visit.now) for key in found]
         return visit.page("bulk_revoke.html", rows=await self._rows(keys, visit.now), back=HOME)
 
-    async def _page(self, visit: Visit, query: dict[str, str]) -> tuple[list[KeyObject], str | None]:
+    async def _page(self, visit: Visit, query: dict[str, str], limit: int) -> tuple[list[KeyObject], str | None]:
         asked = {name: query[name] for name in ("q", "status", "owner", "sort", "cursor") if query[name]}
         if query["risk"]:
-            return await self._suspected(query, await open_risks(visit), visit.now)
-        answer = await visit.ask(endpoints.LIST_KEYS, query={**asked, "limit": str(PAGE)})
+            return await self._suspected(query, await open_risks(visit), visit.now, limit)
+        answer = await visit.ask(endpoints.LIST_KEYS, query={**asked, "limit": str(limit)})
         assert isinstance(answer.document, KeyList)
         return answer.document.data, answer.document.next_cursor
 
-    async def _suspected(self, query: dict[str, str], risks: dict[str, Risk], now: float) -> tuple[list[KeyObject], str | None]:
+    async def _suspected(self, query: dict[str, str], risks: dict[str, Risk], now: float, limit: int) -> tuple[list[KeyObject], str | None]:
         """Keys with open alerts are few: those are read, and the other filters applied to them. A cursor is a place among them."""
         wanted = [risk.key_id for risk in risks.values() if query["risk"] in ("any", risk.level)]
         prefix = query["q"].casefold()
@@ -126,10 +128,10 @@ class KeyTable:
             ):
                 found.append(key)
         found.sort(key=lambda key: (-risks[key.id].score, key.id))
-        first = int(query["cursor"]) if query["cursor"].isdecimal() else 0
-        page = found[first : first + PAGE]
+        first = int(query["cursor"]) if _PLACE.fullmatch(query["cursor"]) else 0
+        page = found[first : first + limit]
         uses = await self._keys.uses([key.id for key in page])
-        return [key_object(key, uses.get(key.id), now) for key in page], str(first + PAGE) if len(found) > first + PAGE else None
+        return [key_object(key, uses.get(key.id), now) for key in page], str(first + limit) if len(found) > first + limit else None
 
     async def _rows(self, keys: list[KeyObject], now: float) -> list[Row]:
         ids = [key.id for key in keys]
@@ -137,15 +139,11 @@ class KeyTable:
         return [Row(key, sum(hours[key.id]), _spark(hours[key.id]), risks.get(key.id)) for key in keys]
 
     async def _exported(self, visit: Visit) -> AsyncIterator[list[list[object]]]:
-        asked: dict[str, str] = {name: visit.query[name] for name in ("q", "status", "owner", "sort") if name in visit.query}
+        asked: dict[str, str] = {name: visit.query.get(name, "") for name in _FILTERS}
         cursor: str | None = ""
         while cursor is not None:
-            answer = await visit.ask(
-                endpoints.LIST_KEYS, query={**asked, "limit": str(EXPORT_PAGE), **({"cursor": cursor} if cursor else {})}
-            )
-            assert isinstance(answer.document, KeyList)
-            yield [[_cell(getattr(key, name)) for name in _EXPORTED] for key in answer.document.data]
-            cursor = answer.document.next_cursor
+            keys, cursor = await self._page(visit, {**asked, "cursor": cursor}, EXPORT_PAGE)
+            yield [[_cell(getattr(key, name)) for name in _EXPORTED] for key in keys]
 
 
 def _cell(value: object) -> object:

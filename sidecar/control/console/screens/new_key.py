@@ -36,7 +36,7 @@ class NewKey:
         form = KeyForm(visit.form)
         intent = visit.form.get("intent", "")[:64]
         try:
-            answer = await visit.ask(endpoints.CREATE_KEY, body=form.body(visit.now), idempotency_key=intent)
+            answer = await visit.ask(endpoints.CREATE_KEY, body=form.body(visit.now), idempotency_key=intent, sent=vars(form))
         except AdminError as error:
             if error.problem.status != 400:
                 raise
@@ -62,6 +62,7 @@ def _form(visit: Visit, form: KeyForm, intent: str, faults: dict[str, str] | Non
     return visit.page(
         "key_form.html",
         status=400 if faults else 200,
+        outdated=False,
         heading="Generate New Key",
         creating=True,
         action=f"{HOME}/new",

@@ -13,6 +13,7 @@ from sidecar.control.admin.recorder import party
 from sidecar.control.audit import AuditLog, Source, draft
 from sidecar.control.console.door import SIGN_IN
 from sidecar.control.console.guard import HOME, local
+from sidecar.control.console.posted import posted
 from sidecar.control.console.preferences import COOKIE, Preferences
 from sidecar.control.console.rendering import Pages
 from sidecar.control.console.sessions import Sessions
@@ -42,9 +43,9 @@ class SignIn:
 
     async def sign_in(self, request: web.Request) -> web.StreamResponse:
         """Check the token and open a session; a session that the browser came with ends."""
-        form = await request.post()
-        target = local(str(form.get("next", HOME)))
-        token = str(form.get("token", "")).strip()
+        form = dict(await posted(request))
+        target = local(form.get("next", HOME))
+        token = form.get("token", "").strip()
         try:
             actor = await self._authenticator.holder(token, address(request))
         except AdminError as error:
@@ -52,10 +53,11 @@ class SignIn:
         earlier = await self._sessions.find(request)
         if earlier is not None:
             await self._sessions.close(earlier)
+            await self._record(request, "session.ended", earlier.actor)
         session = await self._sessions.open(actor)
         await self._record(request, "session.started", session.actor)
         response = see(target)
-        self._sessions.put_cookie(response, session)
+        self._sessions.put_cookie(request, response, session)
         return response
 
     async def sign_out(self, visit: Visit) -> web.StreamResponse:

@@ -4,18 +4,31 @@ const EVERY = 5000;
 const button = document.querySelector("[data-live-toggle]");
 let paused = false;
 
+// What was typed and not sent yet is not lost because its writer looks elsewhere for a moment.
+function typed(part) {
+  return [...part.querySelectorAll("input, textarea")].some((field) => field.value !== field.defaultValue);
+}
+
 function busy(part) {
   return (
     part.contains(document.activeElement) ||
     part.matches(":hover") && part.matches("[data-chart]") ||
     part.querySelector("details[open], input:checked") ||
+    typed(part) ||
     !getSelection().isCollapsed && part.contains(getSelection().anchorNode)
   );
 }
 
+function signedOut() {
+  if (!typed(document)) location.reload();
+  const told = document.getElementById("told");
+  const words = "Your session has ended, so this cannot be sent. Copy what you have typed, then reload the page to sign in.";
+  if (told.textContent !== words) told.textContent = words;
+}
+
 async function refresh() {
   const answer = await fetch(location.href, { headers: { "X-Sidecar-Live": "1" }, cache: "no-store" });
-  if (answer.status === 401) location.reload();
+  if (answer.status === 401) signedOut();
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live][id]")) {

@@ -13,8 +13,13 @@ if (stored) {
 
   window.addEventListener("beforeunload", (event) => { if (!stored.checked) event.preventDefault(); });
 
-  const link = dialog.querySelector("[data-download]");
-  link.href = URL.createObjectURL(new Blob([`SIDECAR_API_KEY=${dialog.querySelector("#secret").value}\n`], { type: "text/plain" }));
   // Going back must not bring the secret to the screen again.
-  window.addEventListener("pagehide", () => { URL.revokeObjectURL(link.href); dialog.querySelectorAll("input, pre").forEach((each) => each.remove()); });
+  window.addEventListener("pagehide", () => dialog.querySelectorAll("input, pre").forEach((each) => each.remove()));
+
+  // An admin token is offered for no download.
+  const link = dialog.querySelector("[data-download]");
+  if (link) {
+    link.href = URL.createObjectURL(new Blob([`SIDECAR_API_KEY=${dialog.querySelector("#secret").value}\n`], { type: "text/plain" }));
+    window.addEventListener("pagehide", () => URL.revokeObjectURL(link.href));
+  }
 }

@@ -13,6 +13,8 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.key !== "/" && event.key !== "n") return;
+  // Whoever may not make keys is led to no refusal.
+  if (event.key === "n" && !list.querySelector("[data-creates]")) return;
   const target = document.querySelector(`[data-shortcut="${event.key}"]`);
   event.preventDefault();
   if (target) target.matches("input") ? target.focus() : target.click();

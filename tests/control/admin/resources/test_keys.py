@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from tests.control.admin.conftest import Api
+from tests.control.admin.conftest import Api, serve
 
 MEMBERS = {
     "id", "name", "owner", "status", "hint", "created_at", "expires_at", "last_used_at", "allowed_routes", "allowed_models", "allowed_ips",
@@ -83,6 +86,33 @@ async def test_a_lost_update_is_a_conflict(api: Api, condition: str) -> None:
     status, body, _ = await api.call("PATCH", path, {"owner": "b", **by_body}, headers=headers)
     assert (status, body["error"]["code"], body["error"]["param"]) == (409, "conflict", "revision")
     assert (await api.call("PATCH", path, {}, headers={"If-Match": "W/1"}))[0] == 400
+
+
+async def test_two_revisions_cannot_both_be_that_of_the_key(api: Api) -> None:
+    key, _ = await api.key()
+    path = f"/admin/v1/keys/{key['id']}"
+    for body, header in ((1, "2"), (2, "1")):
+        status, answer, _ = await api.call("PATCH", path, {"owner": "a", "revision": body}, headers={"If-Match": header})
+        assert (status, answer["error"]["code"], answer["error"]["param"]) == (409, "conflict", "revision")
+    assert (await api.call("PATCH", path, {"owner": "a", "revision": 1}, headers={"If-Match": "1"}))[0] == 200
+
+
+@pytest.mark.parametrize(("act", "body"), [("rotate", {"grace_period": "1h"}), ("revoke", {})])
+async def test_a_change_by_somebody_else_meanwhile_is_not_put_down_to_an_act(
+    api: Api, act: str, body: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, _ = await api.key()
+    plain = getattr(api.services.keys, act)
+
+    async def later(key_id: str, *args: Any, **kwargs: Any) -> Any:
+        await api.call("PATCH", f"/admin/v1/keys/{key_id}", {"owner": "theirs"})
+        return await plain(key_id, *args, **kwargs)
+
+    monkeypatch.setattr(api.services.keys, act, later)
+    assert (await api.call("POST", f"/admin/v1/keys/{key['id']}/{act}", body))[0] == 200
+    last, theirs = (await api.events(f"target={key['id']}"))[:2]
+    assert set(last["changes"]) == {"secrets" if act == "rotate" else "revoked_at"}
+    assert set(theirs["changes"]) == {"owner"}
 
 
 async def test_revoke_is_final(api: Api) -> None:
@@ -196,6 +226,13 @@ async def test_import_by_digest(api: Api) -> None:
     assert (found["key"]["id"], found["valid"]) == (body["key"]["id"], True)
 
 
+async def test_a_digest_is_nothing_but_its_digits(api: Api) -> None:
+    sha256 = hashlib.sha256(b"old-token").hexdigest()
+    status, body, _ = await api.call("POST", "/admin/v1/keys/import", {"name": "old", "sha256": f"{sha256}\n"})
+    assert (status, body["error"]["param"]) == (400, "sha256")
+    assert await api.services.keys.count() == 0
+
+
 async def test_import_of_many_refuses_only_what_is_wrong(api: Api) -> None:
     good = [b'{"name":"k%d","sha256":"%s"}' % (number, hashlib.sha256(b"%d" % number).hexdigest().encode()) for number in range(40)]
     lines = [*good, b"", b"not json", b'{"name":"x"}', good[0]]
@@ -218,6 +255,18 @@ async def test_identify_a_leaked_token(api: Api) -> None:
     assert body["valid"] is False
     status, body, _ = await api.call("POST", "/admin/v1/keys/identify", {"token": "something else"})
     assert (status, body["error"]["code"]) == (404, "not_found")
+
+
+async def test_an_imported_token_opens_nothing_where_such_are_not_accepted(api: Api) -> None:
+    _, secret = await api.key()
+    sha256 = hashlib.sha256(b"old-token").hexdigest()
+    assert (await api.call("POST", "/admin/v1/keys/import", {"name": "old", "sha256": sha256}))[0] == 201
+    settings = replace(api.services.settings, keys=replace(api.services.settings.keys, accept_imported=False))
+    async with AsyncExitStack() as stack:
+        base = await serve(stack, dataclasses.replace(api.services, settings=settings))
+        for token, valid in (("old-token", False), (secret, True)):
+            status, body, _ = await api.call("POST", f"{base}/admin/v1/keys/identify", {"token": token})
+            assert (status, body["valid"]) == (200, valid)
 
 
 async def test_unknown_keys(api: Api) -> None:

@@ -54,3 +54,18 @@ async def test_a_broken_chain_is_told(console: Console) -> None:
     await console.store.call("XDEL", names.AUDIT, "1-0")
     page = await browser.get("/audit-log?verify=yes")
     assert "The chain is broken" in page.text and "at event 1" in page.text
+
+
+async def test_a_page_that_refreshes_itself_does_not_read_the_whole_log_again(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = await console.signed_in("viewer")
+    verify, checks = console.services.audit.verify, 0
+
+    async def counted() -> reading.Verdict:
+        nonlocal checks
+        checks += 1
+        return await verify()
+
+    monkeypatch.setattr(console.services.audit, "verify", counted)
+    assert "The chain is whole" in (await browser.get("/audit-log?verify=yes")).text
+    assert (await browser.get("/audit-log?verify=yes", X_Sidecar_Live="1")).status == 200
+    assert checks == 1

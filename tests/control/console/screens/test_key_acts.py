@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
+from sidecar.control.admin.presenting import key_object
 from sidecar.control.console.forms import KeyForm
 from sidecar.keys.record import Key
 from tests.control.console.conftest import Browser, Console
@@ -58,9 +60,12 @@ async def test_edit_shows_what_is_and_saves_what_is_said(console: Console, made:
 async def test_an_edit_of_an_older_state_changes_nothing(console: Console, made: Made) -> None:
     key = await key_of(console, made)
     await made.browser.post(f"{made.path}/edit", fields_of(key, owner="first"))
-    page = await made.browser.post(f"{made.path}/edit", fields_of(key, owner="second"))
+    page = await made.browser.post(f"{made.path}/edit", fields_of(key, owner="second", allowed_models="a\nb"))
     assert page.status == 409 and "has changed" in page.text
     assert (await key_of(console, made)).owner == "first"
+    # What was typed is not lost, and sending it again overwrites nothing either.
+    assert re.search(r'id="owner"[^>]*value="second"', page.text) and ">a\nb</textarea>" in page.text
+    assert (await made.browser.post(f"{made.path}/edit", fields_of(key, owner="second"))).status == 409
 
 
 async def test_a_fault_in_an_edit_is_told_at_its_field(console: Console, made: Made) -> None:
@@ -111,6 +116,32 @@ async def test_an_unused_key_is_revoked_with_a_click_and_a_used_one_by_its_name(
     assert (events[0].action, events[0].reason, events[0].actor.type) == ("api_key.revoked", "left", "session")
     assert ">Rotate<" not in (await made.browser.get(made.path)).text
     assert (await made.browser.post(f"{made.path}/rotate", {"grace_period": "0s"})).status == 409
+
+
+async def test_an_edit_leaves_what_the_form_does_not_show_whole(console: Console, made: Made) -> None:
+    shape = replace(
+        await key_of(console, made), name="odd ", expires_at=1_999_999_999.25, tags=("a,b", "c"), allowed_models=("none",), disabled=True
+    )
+    key = (await console.services.keys.create(shape)).key
+    page = await made.browser.get(f"{HOME}/{key.id}/edit")
+    fields = vars(KeyForm.of(key_object(key, None, 0.0))) | {"revision": "1", "owner": "new"}
+    assert 'value="2033-05-18T03:33"' in page.text and fields["tags"] == "a,b, c"
+    assert (await made.browser.post(f"{HOME}/{key.id}/edit", fields)).location == f"{HOME}/{key.id}?done=changed"
+    after = await console.services.keys.get(key.id)
+    assert after == replace(key, owner="new", revision=2)
+
+
+async def test_the_name_to_type_is_the_one_that_is_seen(console: Console, made: Made) -> None:
+    key_id = (await console.services.keys.create(Key(id="", name="two  words\u200b", created_at=0.0))).key.id
+    await console.fold(request(key_id, time=console.clock() - 1))
+    path = f"{HOME}/{key_id}/revoke"
+    assert (await made.browser.post(path, {"typed_name": "twowords"})).status == 400
+    assert (await made.browser.post(path, {"typed_name": "two words"})).status == 303
+
+
+@pytest.mark.parametrize("revision", ["", "\u00b2", "9" * 5000])
+async def test_a_revision_that_is_none_is_an_older_state(console: Console, made: Made, revision: str) -> None:
+    assert (await made.browser.post(f"{made.path}/edit", {"name": "other", "revision": revision})).status == 409
 
 
 def test_the_form_of_a_key_says_what_the_key_is() -> None:

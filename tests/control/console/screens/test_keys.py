@@ -91,6 +91,11 @@ async def test_suspected_keys_come_in_pages_the_worst_first(console: Console, mo
         following = re.search(r'rel="next" href="([^"]+)"', page.text)
         path = following[1].replace("&amp;", "&") if following else ""
     assert seen == [f"key {number:03}" for number in (4, 3, 2, 1, 0)]
+    assert names((await browser.get(f"{HOME}?risk=any&cursor={'9' * 5000}")).text) == seen[: screen.PAGE]
+    await fill(console, 2)
+    monkeypatch.setattr(screen, "EXPORT_PAGE", 2)
+    exported = list(csv.DictReader(io.StringIO((await browser.get(f"{HOME}/export.csv?risk=any")).text)))
+    assert [row["name"] for row in exported] == seen
 
 
 async def test_the_export_is_complete_and_safe_to_open(console: Console) -> None:

@@ -97,3 +97,21 @@ async def test_a_fault_is_told_at_its_field_and_nothing_is_lost(console: Console
     note = re.search(rf'id="{field}-note" class="note"><strong>([^<]*)', page.text)
     assert note and sentence.lower() in note[1].lower(), note
     assert 'value="billing"' in page.text or field == "owner"
+
+
+async def test_the_same_form_sent_twice_makes_one_key_that_ends(console: Console) -> None:
+    browser = await console.signed_in("operator")
+    fields = {"name": "once", "expires": "30", "intent": "the-same-form"}
+    assert (await browser.post(NEW, fields)).status == 200
+    console.clock.offset += 5
+    again = await browser.post(NEW, fields)
+    assert again.status == 200 and "cannot be shown again" in again.text
+    assert (await browser.post(NEW, {**fields, "name": "another"})).status == 409
+    assert await console.services.keys.count() == 1
+
+
+@pytest.mark.parametrize("expires", ["\u00b2", "9" * 5000, "soon", "-1"])
+async def test_an_end_that_is_none_does_not_mean_for_ever(console: Console, expires: str) -> None:
+    page = await (await console.signed_in("operator")).post(NEW, {"name": "a", "expires": expires, "intent": "x"})
+    assert page.status == 400 and 'href="#expires_at"' in page.text
+    assert await console.services.keys.count() == 0

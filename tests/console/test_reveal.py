@@ -1,0 +1,28 @@
+"""A new secret is on the screen once: whoever leaves its page takes it off, also where there is nothing to download."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.console.conftest import Console
+from tests.console.screens import reveal
+from tests.support.browser import page_of
+
+
+def reveal_admin_token(page: Page) -> None:
+    """The dialog that shows a new admin token."""
+    page.goto("/settings/admin-tokens")
+    page.get_by_label("Name (required)").fill("Olga")
+    page.get_by_role("button", name="Create admin token").click()
+    page.get_by_role("dialog", name="The new admin token").wait_for()
+
+
+@pytest.mark.parametrize("show", [reveal, reveal_admin_token])
+def test_a_secret_leaves_the_screen_with_its_reader(console: Console, show: object) -> None:
+    with page_of(console.browser, console.base, console.token) as page:
+        assert callable(show)
+        show(page)
+        expect(page.locator("#secret")).to_be_visible()
+        page.evaluate("dispatchEvent(new Event('pagehide'))")
+        expect(page.locator("#secret")).to_have_count(0)
