@@ -14,7 +14,10 @@ RULES = "deploy/prometheus/rules/sidecar-keys.yml"
 _ROWS = re.compile(r"(?<=\n\|---\|---\|---\|---\|---\|---\|---\|\n)(?:\|.*\n)*")
 _KINDS = re.compile(r"(?<=- record: key_kind:sidecar_signal_weight:max\n        expr: \|\n)(?:          .*\n)*")
 _ANCHORS = re.compile(r'(?<=sidecar_key_signal_active\{signal=~")[^"]*')
-_WEIGHTS = "max by (key_id, signal) (sidecar_key_signal_active) * on (signal) group_left () max by (signal) (sidecar_signal_weight)"
+_WEIGHTS = (
+    'max by (key_id, signal) (sidecar_key_signal_active{key_id!="_overflow"})',
+    "  * on (signal) group_left () max by (signal) (sidecar_signal_weight)",
+)
 
 
 def manual() -> str:
@@ -40,7 +43,7 @@ def _by_kind(indent: int) -> list[str]:
     for signal in TABLE:
         if signal.kind != "source":
             named.setdefault(signal.kind, []).append(signal.name)
-    lines = [_WEIGHTS]
+    lines = [*_WEIGHTS]
     for label in ('"$1", "signal", "(.+)"', *(f'"{kind}", "signal", "{"|".join(names)}"' for kind, names in named.items() if names[1:])):
         lines = ["label_replace(", *(f"  {line}" for line in lines[:-1]), f"  {lines[-1]},", f'  "kind", {label}', ")"]
     return [" " * indent + line for line in lines]

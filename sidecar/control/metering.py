@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 import time
@@ -21,7 +20,8 @@ from sidecar.control.metrics import catalogue
 from sidecar.control.metrics.buckets import STORE
 from sidecar.control.metrics.counts import Counter
 from sidecar.control.metrics.keys import LabelledKeys
-from sidecar.control.metrics.scrape import Gauges, Scrape, Signals
+from sidecar.control.metrics.scrape import Gauges, Scrape
+from sidecar.control.metrics.signal_rows import Signals
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import Networks
 from sidecar.control.pulse import Pulse
@@ -32,6 +32,7 @@ from sidecar.control.spools import Spools
 from sidecar.control.sweep import Sweep
 from sidecar.control.work import Planner
 from sidecar.control.workers import Workers
+from sidecar.keys.secret_file import read_or_make
 from sidecar.settings import Settings
 from sidecar.store.client import Store
 
@@ -127,15 +128,7 @@ def scrape_of(
 
 def instance_of(data_dir: Path) -> str:
     """The name under which this data directory's counts are kept in the store; made at the first start."""
-    path = data_dir / INSTANCE_FILE
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        instance = secrets.token_hex(8)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(instance + "\n")
-        return instance
+    return read_or_make(data_dir / INSTANCE_FILE, lambda: secrets.token_hex(8))
 
 
 def _access_log(settings: Settings, addresses: Addresses) -> AccessLog:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -22,6 +23,16 @@ def make_once(path: Path, content: Callable[[], str]) -> None:
         pass
     finally:
         scratch.unlink()
+
+
+def read_or_make(path: Path, content: Callable[[], str]) -> str:
+    """What `path` holds, without blanks around it; made with `content()` where there is nothing, as after a full disk. Raises OSError."""
+    with suppress(FileNotFoundError):
+        if found := path.read_text(encoding="ascii").strip():
+            return found
+    made = content()
+    replace_private(path, made + "\n")
+    return made
 
 
 def replace_private(path: Path, content: str) -> None:

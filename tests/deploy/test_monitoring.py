@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from sidecar.control.admin.messages.common import Name, Owner
 from sidecar.control.anomaly.signals import TABLE
 from sidecar.control.metrics.catalogue import CATALOGUE
+from sidecar.settings.declaration import Metrics
+from tests.control.metrics.test_scrape import NOW, Page
+from tests.control.support.events import key_id, request
 from tests.support.tools import require
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +94,33 @@ def test_kinds_and_anchors_are_those_of_the_detection() -> None:
     assert {kind: _matches(recording, f'"kind", "{kind}", "signal", ') for kind in shared} == shared
     (likely,) = [rule["expr"] for rule in _rules() if rule.get("alert") == "ApiKeyCompromiseLikely"]
     assert _matches(likely, "signal=~") == {signal.name for signal in TABLE if signal.anchor and signal.kind != "source"}
+
+
+def _scrape_config() -> dict[str, Any]:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    (sidecar,) = [job for job in config["scrape_configs"] if job["job_name"] == "sidecar"]
+    return dict(sidecar)
+
+
+def test_no_name_of_a_key_is_too_long_for_a_scrape() -> None:
+    limit = _scrape_config()["label_value_length_limit"]
+    for text in (Name, Owner):
+        (meta,) = get_args(text)[1:]
+        assert meta.max_length * len("\N{GRINNING FACE}".encode()) <= limit
+
+
+def test_a_scrape_has_room_for_keys_that_have_seen_every_way_to_fail() -> None:
+    page = Page()
+    page.key(1, owner="team", expires_at=NOW)
+    reasons = {("client_error", "4xx"), ("client_closed", ""), ("hub_error", "hub_unavailable"), ("hub_error", "hub_timeout")}
+    reasons |= {("sidecar_error", "key_store_unavailable"), ("denied", "api_key_expired"), ("denied", "api_key_disabled")}
+    for outcome, reason in reasons:
+        page.feed(request(key_id(1), time=NOW, outcome=outcome, reason=reason))
+    for secret in ("current", "retiring", "revoked"):
+        page.feed(request(key_id(1), time=NOW, secret_state=secret, shadow="rate_limit_exceeded"))
+    of_key = sum(dict(labels).get("key_id") == key_id(1) for _, labels in page.samples())
+    assert of_key > 35
+    assert _scrape_config()["sample_limit"] >= (of_key + 10) * Metrics().max_keys
 
 
 def test_amtool_accepts_the_routes() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sidecar.control.anomaly.signals import NEW_NETWORK_SPIKE, REQUEST_SPIKE, TOKEN_BURN, Signal
 from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.sums import Row
+from sidecar.refusals import ABNORMAL_USAGE_DETECTED
 
 SERVED, REFUSED, TOKENS, STRANGE, STEP_NUMBER = 0, 1, 2, 3, 4
 """Places in sums: served and refused requests, tokens, served requests that came from new networks; the last one
@@ -40,7 +41,9 @@ def _served(row: Row) -> int:
 
 
 def _refused(row: Row) -> int:
-    return row.requests if row.traits.outcome in REFUSED_OUTCOMES else 0
+    # What a throttle refuses is our own doing: counted, it would keep the anomaly up that led to it.
+    traits = row.traits
+    return row.requests if traits.outcome in REFUSED_OUTCOMES and traits.reason != ABNORMAL_USAGE_DETECTED.code else 0
 
 
 def _tokens(row: Row) -> int:

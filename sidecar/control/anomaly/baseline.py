@@ -71,8 +71,11 @@ class Baseline(msgspec.Struct, array_like=True):
                 hour[peak + 1] = five[place]
 
     def advance(self, time: int, *, learn: bool) -> None:
-        """Move on to `time`. Without `learn` what has passed is forgotten."""
+        """Move on to `time`. Without `learn` what has passed is forgotten; so is what a clock counted that was put back since."""
         hour = time // HOUR
+        if self.is_ahead_of(time):
+            self.hour, self.today, self.tokens_today = hour, time // DAY, 0
+            self.this_hour, self.last_hour = [0] * PEAKS, NO_PEAKS
         if hour <= self.hour:
             return
         if self.hour:
@@ -90,6 +93,10 @@ class Baseline(msgspec.Struct, array_like=True):
             if self.today and learn:
                 self._close(only(TOKENS_DAY, self.tokens_today), self.today * 24, learn=True)
             self.today, self.tokens_today = day, 0
+
+    def is_ahead_of(self, time: int) -> bool:
+        """Whether `time` lies before the last two hours, which come a little late at most."""
+        return time // HOUR < self.hour - 1
 
     def share_of_hour(self, time: int) -> float:
         """Which share of its week's requests falls into this hour of the week; 1.0 while nothing is known."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from sidecar.control.anomaly.storage import Storage
 from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.audit import AuditLog
 from sidecar.keys.repository import KeyRepository
+from sidecar.keys.secret_file import read_or_make
 from sidecar.settings import Settings
 from sidecar.store.client import Store
 
@@ -65,7 +65,7 @@ def compose(
     )
     replicas = Replicas(store, instance)
     storage = Storage(store, SHARED)
-    secret = notifications.webhook_secret.reveal() or _secret(Path(settings.data_dir) / SECRET_FILE)
+    secret = notifications.webhook_secret.reveal() or read_or_make(Path(settings.data_dir) / SECRET_FILE, new_secret)
     secret_bytes(secret)
     delivery = Delivery(storage, secret, clock, lambda: replicas.leads)
     engine = Engine(
@@ -83,15 +83,3 @@ def compose(
         clock=clock,
     )
     return Detection(engine, delivery, AnomalyService(engine, clock))
-
-
-def _secret(path: Path) -> str:
-    """The signing secret of this data directory, made at the first start."""
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        secret = new_secret()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secret + "\n")
-        return secret

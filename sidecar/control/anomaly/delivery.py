@@ -55,26 +55,37 @@ class Delivery:
                     continue
 
     async def deliver_due(self, session: ClientSession) -> None:
-        """One attempt for each message that is due. Raises StoreUnavailable."""
+        """One attempt for each message that is due, as far as its receiver takes them. Raises StoreUnavailable."""
         now = self._clock()
-        due = [message for message in await self._storage.messages() if message.next_at <= now]
-        due.sort(key=lambda message: message.next_at)
-        for start in range(0, len(due), _AT_A_TIME):
-            await asyncio.gather(*(self._deliver(session, message) for message in due[start : start + _AT_A_TIME]))
+        waiting: dict[str, list[Message]] = {}
+        for message in sorted(await self._storage.messages(), key=lambda message: message.next_at):
+            if message.next_at <= now:
+                waiting.setdefault(message.url, []).append(message)
+        done = await asyncio.gather(*(self._deliver_to_one(session, mine) for mine in waiting.values()), return_exceptions=True)
+        for failure in done:
+            if isinstance(failure, BaseException):
+                raise failure
 
-    async def _deliver(self, session: ClientSession, message: Message) -> None:
+    async def _deliver_to_one(self, session: ClientSession, due: list[Message]) -> None:
+        # One that does not answer is left alone until the next look: it would keep what is new for others waiting.
+        for start in range(0, len(due), _AT_A_TIME):
+            if not all(await asyncio.gather(*(self._deliver(session, message) for message in due[start : start + _AT_A_TIME]))):
+                return
+
+    async def _deliver(self, session: ClientSession, message: Message) -> bool:
         failure = await self._attempt(session, message)
         if not failure:
             self.delivered += 1
             await self._storage.drop_message(message)
-        elif failure != str(_GONE) and message.postpone(self._clock()):
-            self.failed += 1
+            return True
+        self.failed += 1
+        if failure != str(_GONE) and message.postpone(self._clock()):
             _log.warning("notification %s was not accepted (%s); attempt %d failed", message.id, failure, message.attempts)
             await self._storage.put_message(message)
         else:
-            self.failed += 1
             _log.error("notification %s is given up (%s)", message.id, failure)
             await self._storage.drop_message(message)
+        return False
 
     async def _attempt(self, session: ClientSession, message: Message) -> str:
         """Why the receiver did not take it; empty when it did. The URL may hold a secret and is never logged."""

@@ -31,7 +31,9 @@ SAVE_EVERY = 30.0
 DROP_EVERY = 3600.0
 FORGET_AFTER = 3600
 _ADMIT_AT_ONCE = 500
-_SHOWN = 2000
+
+_STOPPED = (StoreUnavailable, asyncio.CancelledError)
+"""What may end a save halfway: what was to be saved still is, by `finish` when the process is told to end."""
 
 _log = logging.getLogger(__name__)
 
@@ -98,9 +100,8 @@ class Engine:
         """Nothing is kept for a spool."""
 
     def active(self) -> Iterable[tuple[str, str]]:
-        """(key id, signal) of every active signal, of 2,000 keys at most."""
-        shown = [anomaly for anomaly in self.observer.episodes.open.values() if anomaly.key_id and anomaly.active][:_SHOWN]
-        return [(anomaly.key_id, signal) for anomaly in shown for signal in anomaly.active]
+        """(key id, signal) of every active signal."""
+        return [(anomaly.key_id, signal) for anomaly in self.observer.episodes.open.values() if anomaly.key_id for signal in anomaly.active]
 
     def raised(self) -> Mapping[tuple[str, str], int]:
         """How often each (key id, signal) was raised since the start."""
@@ -136,6 +137,11 @@ class Engine:
         else:
             await self._follow()
 
+    async def know(self, key_id: str) -> None:
+        """Watch a key that is at rest, for people to change what is remembered of it. Raises StoreUnavailable."""
+        if self._restored and key_id not in self.observer.watches:
+            await self._admit_these([key_id], self._clock())
+
     async def tick(self, now: float) -> None:
         """One look. Raises StoreUnavailable; nothing is lost by it."""
         await self._guard()
@@ -152,12 +158,15 @@ class Engine:
         if self._unsaved or self._risen:
             await self._save_episodes(now)
         await self._respond(now)
-        if now - self._saved_at >= SAVE_EVERY:
+        # A clock that was put back must not put saving off for as long.
+        if abs(now - self._saved_at) >= SAVE_EVERY:
             await self._save(now)
 
     def note(self, anomaly: Anomaly) -> None:
         """An episode was changed by people and must be saved."""
         self._unsaved[anomaly.id] = anomaly
+        if anomaly.ended_at is not None:
+            self._known_active.pop(anomaly.id, None)
 
     async def save_now(self) -> None:
         """Save what people changed. Raises StoreUnavailable."""
@@ -199,7 +208,8 @@ class Engine:
         remembered = await self.storage.memories(key_ids)
         for key_id, key, memory in zip(key_ids, await self._keys.get_many(key_ids), remembered, strict=True):
             self._names[key_id] = key.name if key is not None else ""
-            self.observer.admit(key_id, memory or Memory(int(key.created_at if key is not None else now)))
+            if key_id not in self.observer.watches:
+                self.observer.admit(key_id, memory or Memory(int(key.created_at if key is not None else now)))
 
     def _note(self, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -224,7 +234,7 @@ class Engine:
                 watches = self.observer.watches
                 states = [(one.key_id, watches[one.key_id].memory) for one in saved.values() if one.key_id in watches]
                 await self.storage.save(states, saved.values(), told)
-            except StoreUnavailable:
+            except _STOPPED:
                 self._unsaved = saved | self._unsaved
                 self._risen = risen + self._risen
                 raise
@@ -235,15 +245,17 @@ class Engine:
         anomaly.policy, anomaly.key_name = await self._responder.policy(anomaly)
         if anomaly.policy == "observe" or LEVELS.index(rose_to) < LEVELS.index(self._notifications.level):
             return []
-        return messages(anomaly, rose_to, self._notifications.webhooks, now)
+        return messages(anomaly, rose_to, tuple(url.reveal() for url in self._notifications.webhooks), now)
 
     async def _respond(self, now: float) -> None:
         for anomaly in list(self.observer.episodes.open.values()):
             pages = level(BY_NAME[name] for name in anomaly.active if name in BY_NAME) == "page"
             if self._responder.is_due(anomaly, now, pages=pages):
+                before = anomaly.policy, anomaly.responses
                 await self._responder.respond(anomaly)
-                self._unsaved[anomaly.id] = anomaly
-                await self._save_episodes(now)
+                if (anomaly.policy, anomaly.responses) != before:
+                    self._unsaved[anomaly.id] = anomaly
+                    await self._save_episodes(now)
 
     async def _save(self, now: float) -> None:
         observer = self.observer
@@ -251,7 +263,7 @@ class Engine:
         try:
             await self.storage.save([(key_id, observer.watches[key_id].memory) for key_id in changed if key_id in observer.watches])
             await self.storage.save_sources(observer.sources.recent(int(now)))
-        except StoreUnavailable:
+        except _STOPPED:
             observer.changed |= changed
             raise
         await self._take_over()
@@ -260,7 +272,7 @@ class Engine:
         observer.forget(idle)
         for key_id in idle:
             self._names.pop(key_id, None)
-        if now - self._dropped_at >= DROP_EVERY:
+        if abs(now - self._dropped_at) >= DROP_EVERY:
             await self.storage.drop_closed(now - self._settings.keep)
             self._dropped_at = now
         self._saved_at = now
@@ -272,10 +284,14 @@ class Engine:
             mine = self.observer.episodes.open.get(subject)
             if mine is None or mine.id != stored.id:
                 continue
-            if stored.muted_until is not None and stored.muted_until != mine.muted_until:
+            muted = mine.muted_until
+            if stored.muted_until is not None and stored.muted_until != muted:
                 verdicts.mute(self.observer, mine, stored.muted_until, int(self._clock()))
             if stored.state == "acknowledged":
-                verdicts.acknowledge(self.observer, mine, self._clock(), stored.acknowledged_by, stored.reason)
+                verdicts.acknowledge(self.observer, mine, stored.acknowledged_at or self._clock(), stored.acknowledged_by, stored.reason)
+            elif stored.muted_until == muted:
+                continue
+            self.note(mine)
 
     def _is_idle(self, key_id: str, memory: Memory, now: float) -> bool:
         in_use = key_id in self.observer.changed or memory.raised or key_id in self.observer.episodes.open

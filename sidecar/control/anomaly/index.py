@@ -128,7 +128,7 @@ def readable(values: Iterable[bytes | None]) -> list[Anomaly]:
         try:
             if data:
                 found.append(record.decode(data))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
     return found
 

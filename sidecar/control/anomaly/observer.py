@@ -70,7 +70,7 @@ class Observer:
                 changes += self._step(second)
         if self.sources.changed:
             changes += self._assess_sources(now)
-        if now - self._lowered_at >= _LOWER_EVERY:
+        if abs(now - self._lowered_at) >= _LOWER_EVERY:
             self._lowered_at = now
             changes += self._lower(now)
         return changes
@@ -145,4 +145,12 @@ class Observer:
             if subject in self.watches:
                 changes += self._run_out(subject, now)
         self.sources.lower(now)
-        return changes + self._assess_sources(now) + self.episodes.end_quiet(now)
+        return changes + self._assess_sources(now) + self._quieten(now) + self.episodes.end_quiet(now)
+
+    def _quieten(self, now: int) -> list[Change]:
+        """Quieten episodes of which no signal is remembered, after a crash or because there were too many: nothing else would."""
+        known = {source.name for source in self.sources.by_number.values() if source.raised}
+        known |= {name for name in self.episodes.open if name in self.watches and self.watches[name].memory.raised}
+        silent = [(name, one.subject) for name, one in self.episodes.open.items() if one.active and name not in known]
+        changes = [self.episodes.assess(subject, name, name, {}, now) for name, subject in silent]
+        return [change for change in changes if change is not None]

@@ -49,7 +49,7 @@ class Message(msgspec.Struct, array_like=True):
         """What `encode` wrote; None for what cannot be read."""
         try:
             return msgspec.msgpack.decode(data, type=Message)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
 
     def postpone(self, now: float) -> bool:
@@ -83,13 +83,16 @@ def headers(message: Message, secret: str, now: float) -> dict[str, str]:
 
 
 def secret_bytes(secret: str) -> bytes:
-    """The key of the signature: base64 behind `whsec_`, else the text itself."""
-    if secret.startswith(SECRET_PREFIX):
-        try:
-            return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-        except (binascii.Error, ValueError):
-            raise ValueError("notifications.webhook_secret: what follows whsec_ is not base64") from None
-    return secret.encode()
+    """The key of the signature: base64 behind `whsec_`, else the text itself. ValueError for one that everybody knows, of no bytes."""
+    if not secret.startswith(SECRET_PREFIX):
+        return secret.encode()
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("notifications.webhook_secret: what follows whsec_ is not base64") from None
+    if not key:
+        raise ValueError("notifications.webhook_secret: nothing follows whsec_")
+    return key
 
 
 def new_secret() -> str:

@@ -67,6 +67,8 @@ class AnomalyService:
         """Silence an anomaly's signals for its subject until a time; LookupError, StoreUnavailable."""
         del reason, actor
         anomaly = self._mine(anomaly_id) or await self._stored(anomaly_id)
+        if anomaly.key_id:
+            await self._engine.know(anomaly.key_id)
         verdicts.mute(self._engine.observer, anomaly, until, int(self._clock()))
         self._engine.note(anomaly)
         await self._engine.save_now()

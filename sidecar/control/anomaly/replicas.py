@@ -63,6 +63,6 @@ class Replicas:
         for data in await self._store.call("LPOP", names.ANOMALY_INBOX, AT_ONCE) or []:
             try:
                 seconds += _decoder.decode(data)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue
         return seconds

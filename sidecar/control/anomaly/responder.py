@@ -19,6 +19,8 @@ from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, RevisionConflict, 
 from sidecar.settings import declaration
 
 ACTOR = Party("system", "anomaly", "anomaly detection")
+_ACTS = ("throttle", "disable")
+
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +44,7 @@ class Responder:
         self._audit = audit
         self._settings = settings
         self._clock = clock
+        self._waiting = ""
 
     async def policy(self, anomaly: Anomaly) -> tuple[OnAnomaly, str]:
         """What a page of this subject is to do, and the key's name as it is now. Raises StoreUnavailable."""
@@ -52,7 +55,7 @@ class Responder:
 
     def is_due(self, anomaly: Anomaly, now: float, *, pages: bool) -> bool:
         """Whether something is to be done: nothing was yet, or a throttle is over and the signals still page."""
-        if anomaly.paged_at is None or anomaly.policy not in ("throttle", "disable") or not anomaly.key_id:
+        if anomaly.paged_at is None or anomaly.policy not in _ACTS or not anomaly.key_id:
             return False
         if not anomaly.responses:
             return True
@@ -60,10 +63,14 @@ class Responder:
         return pages and until is not None and until <= now
 
     async def respond(self, anomaly: Anomaly) -> None:
-        """Do what the policy says, and note it in the anomaly. Raises StoreUnavailable."""
+        """Do what the policy says now, and note it in the anomaly; without a disk for its record it stays due. Raises StoreUnavailable."""
         key = await self._keys.get(anomaly.key_id)
         if key is None:
             anomaly.responses = [*anomaly.responses, Response(_action(anomaly), False, self._clock(), failed="the key is gone")]
+            return
+        # People may have asked for less since the page, to end a throttle for good.
+        anomaly.policy = key.on_anomaly or self._settings.on_anomaly
+        if anomaly.policy not in _ACTS:
             return
         now = self._clock()
         action = _action(anomaly)
@@ -74,9 +81,20 @@ class Responder:
                 await self._act(key, anomaly, until)
             except (UnknownKey, KeyIsRevoked, KeyIsNewer, RevisionConflict) as error:
                 response = replace(response, failed=str(error) or "the key is revoked or gone")
+            except OSError as error:
+                self._complain(anomaly, error)
+                return
         what = f"{'would ' if response.shadow else ''}{action} key {key.id} for anomaly {anomaly.id}"
         _log.warning("%s: %s", what, response.failed or anomaly.summary)
         anomaly.responses = [*anomaly.responses, response]
+
+    def _complain(self, anomaly: Anomaly, error: OSError) -> None:
+        # No act without a record; it is due again at the next look, and said once.
+        if anomaly.id != self._waiting:
+            _log.error(
+                "%s key %s waits: the audit journal in data_dir cannot be written (%s)", anomaly.policy, anomaly.key_id, error.strerror
+            )
+        self._waiting = anomaly.id
 
     async def _act(self, key: Key, anomaly: Anomaly, until: float | None) -> None:
         if until is not None:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from sidecar.control.anomaly.amounts import PLACES, REFUSED_OUTCOMES, SERVED_OUTCOMES, SUMMED
+from sidecar.control.anomaly.signals import MINUTE
+from sidecar.control.anomaly.windows import STEP
 from sidecar.control.sums import Row
 
 Caller = tuple[str, str, str, str]
@@ -21,6 +23,9 @@ Refusal = tuple[str, str, str]
 
 NO_KEY = ""
 """`key_id` of requests whose credential names no key."""
+
+_Slot = str | tuple[str, int]
+"""A key's id, or that and a minute."""
 
 _READ = tuple((amount.place, amount.read) for amount in SUMMED)
 
@@ -55,10 +60,12 @@ class Second(msgspec.Struct, gc=False):
 
 
 class SecondSums:
-    """Sums requests by key until they are taken."""
+    """Sums requests by key until they are taken, and what comes of more than a minute at once by minute:
+    added up, it would look like one great burst."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, tuple[int, Second]] = {}
+        self._sums: dict[_Slot, tuple[int, Second]] = {}
+        """When the sums of each slot began, and the sums."""
 
     def count(self, row: Row) -> None:
         """Count the finished requests of a row under its key, or under `NO_KEY`."""
@@ -67,10 +74,11 @@ class SecondSums:
             return
         traits = row.traits
         time = int(row.last)
-        known = self._sums.get(traits.key_id)
+        slot = self._slot(traits.key_id, time)
+        known = self._sums.get(slot)
         if known is None:
             sums = Second(traits.key_id, time, callers={}, refusals={})
-            self._sums[traits.key_id] = (time, sums)
+            self._sums[slot] = (time, sums)
         else:
             sums = known[1]
             if time > sums.time:
@@ -93,9 +101,10 @@ class SecondSums:
         amounts = second.amounts
         if len(amounts) != PLACES:
             second.amounts = (amounts + _nothing())[:PLACES]
-        known = self._sums.get(second.key_id)
+        slot = self._slot(second.key_id, second.time)
+        known = self._sums.get(slot)
         if known is None:
-            self._sums[second.key_id] = (second.time, second)
+            self._sums[slot] = (second.time, second)
         else:
             known[1].add(second)
 
@@ -108,14 +117,15 @@ class SecondSums:
 
     def take(self, begun_by: int, at_most: int) -> list[Second]:
         """Take out the sums that began at `begun_by` or before, oldest first."""
-        due: list[Second] = []
-        for begun, second in self._sums.values():
-            if begun > begun_by or len(due) >= at_most:
+        due: dict[_Slot, Second] = {}
+        for slot, (begun, second) in self._sums.items():
+            # What began long after is of a clock that was put back since: it would hold up all behind it.
+            if begun_by < begun <= begun_by + 2 * STEP or len(due) >= at_most:
                 break
-            due.append(second)
-        for second in due:
-            del self._sums[second.key_id]
-        return due
+            due[slot] = second
+        for slot in due:
+            del self._sums[slot]
+        return sorted(due.values(), key=_time)
 
     def take_all(self) -> list[Second]:
         """Take out everything."""
@@ -125,7 +135,15 @@ class SecondSums:
 
     def key_ids(self) -> Iterable[str]:
         """Ids of the keys that have sums, `NO_KEY` included."""
-        return self._sums.keys()
+        return dict.fromkeys(second.key_id for _, second in self._sums.values())
 
     def __len__(self) -> int:
         return len(self._sums)
+
+    def _slot(self, key_id: str, time: int) -> _Slot:
+        known = self._sums.get(key_id)
+        return key_id if known is None or -MINUTE < time - known[0] < MINUTE else (key_id, time // MINUTE)
+
+
+def _time(second: Second) -> int:
+    return second.time

@@ -6,6 +6,8 @@ which uses all its keys from there every day, is nothing.
 
 from __future__ import annotations
 
+from itertools import islice
+
 import msgspec
 
 from sidecar.control.anomaly.memory import Raised
@@ -15,6 +17,7 @@ from sidecar.control.anomaly.thresholds import Thresholds
 
 CAPACITY = 10_000
 _KEYS = 32
+_ASKED = 16
 EVERYWHERE = Network(0, "all networks together")
 
 
@@ -30,7 +33,7 @@ class Source(msgspec.Struct, array_like=True):
 
 
 class Sources:
-    """At most `capacity` networks, the longest silent forgotten first."""
+    """At most `capacity` networks, the longest silent forgotten first, rather those of which no signal is up."""
 
     def __init__(self, thresholds: Thresholds, *, capacity: int = CAPACITY) -> None:
         self._thresholds = thresholds
@@ -47,9 +50,9 @@ class Sources:
         keys[key_id] = now
         source.keys = dict(list(keys.items())[-_KEYS:])
         if len(source.keys) >= self._thresholds.source_keys:
-            self._raise(
-                network, source, MANY_KEYS_ONE_SOURCE, now, f"{len(source.keys)} keys first used from {network.name} within 30 minutes"
-            )
+            # By name: they are what the runbook says to disable.
+            evidence = f"{len(source.keys)} keys first used from {network.name} within 30 minutes: {', '.join(source.keys)}"
+            self._raise(network, source, MANY_KEYS_ONE_SOURCE, now, evidence)
 
     def failed(self, network: Network, count: int, now: int) -> None:
         """`count` requests from `network` carried a key that does not exist."""
@@ -110,8 +113,9 @@ class Sources:
         source = self.by_number.pop(network.number, None)
         if source is None:
             if len(self.by_number) >= self._capacity:
-                oldest = next((number for number, known in self.by_number.items() if not known.raised), None)
-                del self.by_number[next(iter(self.by_number)) if oldest is None else oldest]
+                # A few are asked: where nearly all are up, looking through them for each new one would take seconds.
+                oldest = list(islice(self.by_number.items(), _ASKED))
+                del self.by_number[next((number for number, known in oldest if not known.raised), oldest[0][0])]
             source = Source(network.name, now)
         source.last = now
         # Put back at the end: the order of the map is the order of use.

@@ -56,7 +56,7 @@ class Storage:
         data = await self._store.call("HGET", names.anomaly_state(0, self._instance), _SOURCES)
         try:
             return _source_decoder.decode(data) if data else {}
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return {}
 
     async def save_sources(self, sources: dict[int, Source]) -> None:
@@ -150,5 +150,5 @@ def shard_of(anomaly: Anomaly) -> int:
 def _memory(data: bytes | None) -> Memory | None:
     try:
         return memories.decode(data) if data else None
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

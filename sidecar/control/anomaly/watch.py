@@ -51,7 +51,7 @@ class Watch:
         """Take in some seconds of traffic. Without `learn` they do not become what is usual."""
         memory, now = self.memory, second.time
         baseline = memory.baseline
-        if now // HOUR > baseline.hour:
+        if now // HOUR > baseline.hour or baseline.is_ahead_of(now):
             baseline.advance(now, learn=learn)
             self._familiar.clear()
         strange = self._identify(second, detectors) if second.callers else 0

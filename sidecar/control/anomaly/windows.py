@@ -35,6 +35,10 @@ class Window(msgspec.Struct, array_like=True, gc=False):
         """Count into the step of `time`, and let go of what is older than the windows; `strange` goes to its place."""
         rows, minute, five = self.rows, self.minute, self.five
         number = self._number(time // STEP)
+        if rows and number <= rows[-1][STEP_NUMBER] - MINUTE_STEPS:
+            # Older than a minute: the clock was put back, or another worker's spool was read late. Nothing would leave the sums.
+            self._begin_anew(time // STEP)
+            number = 0
         if not rows or rows[-1][STEP_NUMBER] < number:
             row = [0] * PLACES
             row[STEP_NUMBER] = number
@@ -56,6 +60,11 @@ class Window(msgspec.Struct, array_like=True, gc=False):
         while rows[0][STEP_NUMBER] <= oldest:
             _subtract(five, rows.pop(0))
             self.split -= 1
+
+    def _begin_anew(self, step: int) -> None:
+        self.rows.clear()
+        self.minute[:], self.five[:] = [0] * PLACES, [0] * PLACES
+        self.split, self.base = 0, step
 
     def _number(self, step: int) -> int:
         """The number of `step`; all are made small again when they no longer are."""

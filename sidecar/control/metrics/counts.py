@@ -79,8 +79,7 @@ class Counter:
     def _count_latency(self, delta: Delta, like: tuple[Any, ...], latency: Latency) -> None:
         route, method, status_class, streaming, model = like
         route = self._routes.name(route)
-        method = method if method in _METHODS else "other"
-        name = SEPARATOR.join((route, method, f"{status_class}xx"))
+        name = SEPARATOR.join((route, method_label(method), f"{status_class}xx"))
         _histogram(delta, "duration", name, latency.total, latency.total_sum)
         _histogram(delta, "overhead", "auth", latency.auth, latency.auth_sum)
         if any(latency.first_byte):
@@ -96,6 +95,11 @@ class Counter:
         if interim.key_id:
             field = _field(delta, shard_of(interim.key_id), KEY_FIELD + self.label(interim.key_id))
             _add_list(field, "b", [interim.bytes_in, interim.bytes_out])
+
+
+def method_label(method: str) -> str:
+    """What stands for a method: clients may invent any number of them."""
+    return method if method in _METHODS else OTHER
 
 
 def _count_key(field: Nested, row: Row) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -17,6 +17,7 @@ from sidecar.control.metrics.catalogue import Family
 from sidecar.control.metrics.counts import SEPARATOR
 from sidecar.control.metrics.key_rows import KeyRows
 from sidecar.control.metrics.keys import LabelledKeys
+from sidecar.control.metrics.signal_rows import SignalRows, Signals
 from sidecar.control.metrics.state import Counts
 from sidecar.control.metrics.text import Page
 from sidecar.control.networks import Networks
@@ -24,19 +25,6 @@ from sidecar.control.workers import Workers
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
 Histograms = Iterable[tuple[tuple[str, ...], Sequence[float]]]
-
-
-class Signals(Protocol):
-    """What the anomaly engine shows."""
-
-    def active(self) -> Iterable[tuple[str, str]]:
-        """(key id, signal) of every active signal."""
-
-    def raised(self) -> Mapping[tuple[str, str], int]:
-        """How often each (key id, signal) was raised."""
-
-    def weights(self) -> Mapping[str, float]:
-        """What each signal counts towards a key's risk."""
 
 
 @dataclass(slots=True)
@@ -80,7 +68,7 @@ class Scrape:
         self._networks = networks
         self._gauges = gauges
         self._restored = restored
-        self._signals = signals
+        self._signals = SignalRows(signals, keys) if signals is not None else None
         self._rows = KeyRows(counts, keys, key_info=key_info)
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
@@ -92,7 +80,8 @@ class Scrape:
         if self._restored():
             self._networks.forget(now)
             self._rows.write(page, self._workers.in_flight(), self._networks.count)
-            self._write_signals(page)
+            if self._signals is not None:
+                self._signals.write(page)
             self._write_counts(page)
         self._write_workers(page)
         for family, values in self._gauges.sources.items():
@@ -104,13 +93,6 @@ class Scrape:
         made = (generate_openmetrics if openmetrics else generate_latest)(self._process).decode()
         page.raw(made.removesuffix("# EOF\n"))
         return page.render()
-
-    def _write_signals(self, page: Page) -> None:
-        if self._signals is None:
-            return
-        page.samples(catalogue.KEY_SIGNAL, [(names, 1) for names in sorted(self._signals.active())])
-        page.samples(catalogue.KEY_SIGNALS, sorted(self._signals.raised().items()))
-        page.samples(catalogue.WEIGHT, [((signal,), weight) for signal, weight in self._signals.weights().items()])
 
     def _write_counts(self, page: Page) -> None:
         counts = self._counts

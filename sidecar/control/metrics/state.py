@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from sidecar.control.metrics.buckets import DURATION, FIRST_BYTE, PROPAGATION
-from sidecar.control.metrics.counts import KEY_FIELD, SEPARATOR, Delta
+from sidecar.control.metrics.counts import KEY_FIELD, SEPARATOR, Delta, method_label
 from sidecar.control.metrics.text import Exemplar
 from sidecar.control.nested import Nested, add
 from sidecar.control.sums import Sums
@@ -62,7 +62,7 @@ class Counts:
             if not ids:
                 continue
             traits = row.traits
-            labels: tuple[str, ...] = (traits.route, traits.method, f"{traits.status // 100}xx")
+            labels: tuple[str, ...] = (traits.route, method_label(traits.method), f"{traits.status // 100}xx")
             durations[labels, bisect_left(DURATION, total)] = (ids, total, time)
             if traits.hub_status:
                 labels = (traits.route, "true" if traits.streaming else "false")

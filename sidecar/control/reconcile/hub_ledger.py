@@ -50,7 +50,7 @@ class HubLedger:
                     found |= {entry.id or (number, place): entry for place, entry in enumerate(page) if entry.started >= since}
                     if len(page) < PAGE or page[-1].started < since:
                         return Listing(list(found.values()), complete=True)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
             raise LedgerUnavailable(f"the hub's ledger cannot be read ({str(error) or type(error).__name__})") from error
         return Listing(list(found.values()), complete=False)
 

@@ -88,9 +88,12 @@ class Journal:
 
     def expire(self, before: float) -> int:
         """Forget calls that ended before a moment; returns how many of them still waited. Raises OSError."""
-        late = [request_id for request_id, call in self.waiting.items() if call.time < before]
-        for request_id in late:
-            del self.waiting[request_id]
+        late = [call for call in self.waiting.values() if call.time < before]
+        if late:
+            # Else they would wait, and be given up, again after each restart.
+            self._write([Done(call.request_id, call.time) for call in late])
+        for call in late:
+            del self.waiting[call.request_id]
         for request_id in [request_id for request_id, time in self.done.items() if time < before]:
             del self.done[request_id]
         if self._size > LARGE:

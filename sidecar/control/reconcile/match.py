@@ -64,8 +64,11 @@ def drift(entries: Iterable[Entry], counted: Mapping[str, Request], since: float
     """Tokens that the ledger has beyond `counted`, the sidecar's calls by request id, for calls from `since` to `until`.
 
     Calls that only one side knows count where they lie well within that span; those at its edges may just not be listed.
+    A call of which the ledger has an entry that may still change counts on neither side.
     """
-    listed = by_request(entry for entry in entries if entry.final)
+    entries = list(entries)
+    unsettled = {entry.request_id for entry in entries if not entry.final}
+    listed = by_request(entry for entry in entries if entry.final and (not entry.request_id or entry.request_id not in unsettled))
     apart = 0
     for request_id, found in listed.items():
         call = counted.get(request_id)
@@ -74,7 +77,12 @@ def drift(entries: Iterable[Entry], counted: Mapping[str, Request], since: float
         else:
             apart += sum(tokens_of(entry.tokens) for entry in found if entry.started >= since + SLACK and entry.ended <= until - SLACK)
     for request_id, call in counted.items():
-        if request_id not in listed and call.time - call.total >= since + SLACK and call.time <= until - SLACK:
+        if (
+            request_id not in listed
+            and request_id not in unsettled
+            and call.time - call.total >= since + SLACK
+            and call.time <= until - SLACK
+        ):
             apart -= tokens_of(call.tokens)
     return apart
 

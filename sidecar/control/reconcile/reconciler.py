@@ -75,6 +75,7 @@ class Reconciler:
         self._every = every
         self._give_up = give_up
         self._clock = clock
+        self._unreadable: set[str] = set()
         self.given_up = 0
         """Calls that the ledger did not show in time, or that could not be remembered."""
         self.drift: dict[str, int] = {}
@@ -130,8 +131,12 @@ class Reconciler:
             for call in self._journal.waiting.values():
                 if call.time <= now - SETTLE:
                     due.setdefault(call.key_id, []).append(call)
-            for key_id, calls in due.items():
-                await self._reconcile(key_id, calls)
+            self._unreadable &= due.keys()
+            # Those whose list could not be read come last: the first that cannot ends the turn, for the hub may be down.
+            for key_id in sorted(due, key=self._unreadable.__contains__):
+                self._unreadable.add(key_id)
+                await self._reconcile(key_id, due[key_id])
+                self._unreadable.discard(key_id)
         except LedgerUnavailable as error:
             self._complain(str(error))
         except OSError as error:

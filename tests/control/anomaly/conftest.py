@@ -19,7 +19,7 @@ from sidecar.control.anomaly.signals import DAY
 from sidecar.control.audit import AuditLog, Journal
 from sidecar.keys.record import Key, OnAnomaly
 from sidecar.settings.declaration import Anomaly, Log, Notifications, Settings
-from sidecar.settings.values import Secret
+from sidecar.settings.values import Secret, WebhookUrl
 from sidecar.store.client import Store
 from tests.control.anomaly.life import AWAY, BORN, served
 from tests.support.keys import Keys, open_keys, shape
@@ -75,7 +75,7 @@ class Bench:
         self.data_dir = data_dir
         self.audit = AuditLog(store, Journal(data_dir / "journal"), keys.clock)
         self.settings = Settings(
-            data_dir=str(data_dir), notifications=Notifications(webhooks=(url,), webhook_secret=Secret(SECRET)), log=Log()
+            data_dir=str(data_dir), notifications=Notifications(webhooks=(WebhookUrl(url),), webhook_secret=Secret(SECRET)), log=Log()
         )
         self.key: Key
         self.detection: Detection

@@ -155,13 +155,27 @@ def test_a_day_without_requests_is_one_of_use_when_networks_were_seen() -> None:
     assert baseline.usual == peaks(networks=3)
 
 
-@pytest.mark.parametrize("back", [0, HOUR, DAY])
+@pytest.mark.parametrize("back", [0, HOUR])
 def test_time_that_does_not_go_on_changes_nothing(back: int) -> None:
     baseline = Baseline()
     _feed(baseline, START + DAY, 5)
     before = msgspec.to_builtins(baseline)
     baseline.advance(START + DAY - back, learn=True)
     assert msgspec.to_builtins(baseline) == before
+
+
+def test_a_clock_that_was_put_back_is_followed_and_what_it_counted_ahead_is_not_learnt() -> None:
+    baseline = Baseline()
+    _feed(baseline, START, 5)
+    baseline.advance(START + HOUR, learn=True)
+    baseline.advance(START + 40 * DAY, learn=True)
+    days, usual = baseline.days, baseline.usual
+    _feed(baseline, START + 40 * DAY, 9)
+    baseline.advance(START + DAY, learn=True)
+    assert (baseline.hour, baseline.today) == ((START + DAY) // HOUR, (START + DAY) // DAY)
+    assert (sum(baseline.this_hour), baseline.tokens_today) == (0, 0)
+    baseline.advance(START + DAY + 3 * HOUR, learn=True)
+    assert (baseline.days, baseline.usual) == (days, usual)
 
 
 def test_tokens_of_a_day_that_is_not_to_be_learnt_are_forgotten() -> None:

@@ -7,14 +7,15 @@ from base64 import b64decode, b64encode
 
 import pytest
 
+from sidecar.control.anomaly import delivery
 from sidecar.control.anomaly.outbox import BACK_OFF, Message
 from tests.control.anomaly.conftest import SECRET, Bench, Receiver, until
 
 BODY = b'{"type":"anomaly.page"}'
 
 
-async def _queue(bench: Bench, receiver: Receiver, instance: str = "one", url: str = "") -> Message:
-    message = Message("msg_1", url or receiver.url, 3, instance, bench.now, bench.now, BODY)
+async def _queue(bench: Bench, receiver: Receiver, instance: str = "one", url: str = "", id_: str = "msg_1") -> Message:
+    message = Message(id_, url or receiver.url, 3, instance, bench.now, bench.now, BODY)
     await bench.detection.engine.storage.save([], [], [message])
     return message
 
@@ -88,3 +89,35 @@ async def test_a_new_message_goes_out_at_once(bench: Bench, receiver: Receiver) 
     await until(lambda: receiver.bodies)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_receiver_that_does_not_answer_keeps_nobody_else_waiting(
+    bench: Bench, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "ATTEMPT_WITHIN", 0.5)
+    taken: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/hook"
+    for number in range(40):
+        await _queue(bench, receiver, url=url, id_=f"msg_{number}")
+    bench.keys.clock.now += 1
+    await bench.detection.engine.tick(bench.now)
+    task = asyncio.create_task(bench.detection.delivery.run())
+    await until(lambda: taken)
+    await _queue(bench, receiver, id_="msg_late")
+    bench.detection.delivery.wake()
+    began = asyncio.get_running_loop().time()
+    await until(lambda: receiver.bodies)
+    assert asyncio.get_running_loop().time() - began < 1.5
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    for writer in taken:
+        writer.close()
+    silent.close()
+
+
+async def test_all_that_waits_for_a_receiver_goes_out_at_one_look(bench: Bench, receiver: Receiver) -> None:
+    for number in range(20):
+        await _queue(bench, receiver, id_=f"msg_{number}")
+    await bench.deliver()
+    assert len(receiver.bodies) == 20

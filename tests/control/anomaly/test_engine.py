@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from sidecar.control.anomaly import engine as engine_module
-from sidecar.control.anomaly.signals import HOUR
+from sidecar.control.anomaly.document import time
+from sidecar.control.anomaly.outbox import Message
+from sidecar.control.anomaly.record import Anomaly
+from sidecar.control.anomaly.second import NO_KEY
+from sidecar.control.anomaly.signals import HOUR, Level
 from sidecar.store.client import Store, StoreUnavailable
 from tests.control.anomaly.conftest import Bench, Receiver, until
-from tests.control.anomaly.life import AWAY, served
+from tests.control.anomaly.life import AWAY, refused, served
 from tests.support.store import Server
 
 
@@ -153,3 +158,71 @@ async def test_the_loop_goes_on_when_the_store_comes_back(bench: Bench, valkey: 
     valkey.start()
     await until(lambda: bench.store.failure is None)
     await bench.detection.engine.tick(bench.keys.clock.now)
+
+
+async def test_an_attack_on_nobodys_key_that_was_told_before_a_crash_ends(bench: Bench) -> None:
+    await bench.create("notify")
+    bench.start()
+    await bench.see(refused(bench.now + 1, "invalid_api_key", 30, client=AWAY, key=NO_KEY))
+    assert [document["level"] for document in await bench.documents(state="open")] == ["warn"]
+    bench.start()
+    for _ in range(9):
+        bench.keys.clock.now += HOUR
+        await bench.detection.engine.tick(bench.keys.clock.now)
+    assert await bench.documents(state="open") == []
+    (document,) = await bench.documents()
+    assert (document["state"], [signal["active"] for signal in document["signals"]]) == ("closed", [False])
+
+
+async def test_a_verdict_that_was_taken_over_leaves_nothing_up(bench: Bench) -> None:
+    await _tell(bench)
+    first = bench.detection
+    (document,) = await bench.documents()
+    other = bench.start("other")
+    await other.queries.acknowledge(document["id"], "a deployment", "adm_1")
+    said = bench.now
+    bench.keys.clock.now += 31
+    await first.engine.tick(bench.keys.clock.now)
+    (document,) = await bench.documents()
+    assert not any(signal["active"] for signal in document["signals"])
+    assert document["ended_at"] is not None
+    assert (document["acknowledged_at"], document["acknowledged_by"]) == (time(said), "adm_1")
+
+
+async def test_what_another_instance_mutes_is_shown_as_quiet(bench: Bench) -> None:
+    await _tell(bench)
+    first = bench.detection
+    (document,) = await bench.documents()
+    other = bench.start("other")
+    await other.queries.mute(document["id"], bench.now + HOUR, "", "adm_1")
+    bench.keys.clock.now += 31
+    await first.engine.tick(bench.keys.clock.now)
+    (document,) = await bench.documents()
+    assert document["state"] == "open" and document["muted_until"] is not None
+    assert not any(signal["active"] for signal in document["signals"])
+
+
+async def test_a_page_that_is_being_saved_when_the_process_is_told_to_end_is_not_lost(
+    bench: Bench, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.create("notify")
+    engine = bench.detection.engine
+    tell, reached = engine._tell, asyncio.Event()
+
+    async def hang(anomaly: Anomaly, rose_to: Level, now: float) -> list[Message]:
+        if rose_to == "page":
+            reached.set()
+            await asyncio.Event().wait()
+        return await tell(anomaly, rose_to, now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "_tell", hang)
+        task = asyncio.create_task(bench.theft(6))
+        await asyncio.wait_for(reached.wait(), 10)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await engine.finish()
+    bench.start()
+    await bench.theft(2)
+    await bench.deliver()
+    assert [body["type"] for body in receiver.bodies] == ["anomaly.page"]

@@ -13,7 +13,9 @@ from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.observer import AT_ONCE, Observer
 from sidecar.control.anomaly.second import Second
 from sidecar.control.anomaly.signals import DAY, HOUR
-from tests.control.anomaly.life import AWAY, BORN, KEY, Life, served
+from sidecar.events.record import Request
+from tests.control.anomaly.life import AGENT, AWAY, BORN, HOME, KEY, MODEL, ROUTE, Life, served
+from tests.control.support.events import request, sums_of
 
 
 def _restart(life: Life) -> None:
@@ -121,3 +123,35 @@ def test_an_empty_second_is_harmless() -> None:
     life = Life()
     life.see(Second(KEY, life.later(60), callers={}, refusals={}))
     assert life.told == []
+
+
+def _steady(days: float = 4) -> Life:
+    return Life(days, every=60, count=60)
+
+
+def _minutes(life: Life, minutes: int) -> list[Request]:
+    times = [life.later(2) for _ in range(30 * minutes)]
+    return [request(KEY, time=float(time), route=ROUTE, model=MODEL, client=HOME, agent=AGENT) for time in times for _ in range(2)]
+
+
+def test_minutes_that_were_read_at_once_are_no_spike() -> None:
+    """As after a control process that was away, or waited for the store when it began."""
+    life = _steady()
+    before = life.memory.baseline.usual[REQUEST_PEAKS]
+    for _ in range(2):
+        for row in sums_of(*_minutes(life, 10)).rows:
+            life.observer.sums.count(row)
+        life.observer.tick(life.now, force=True)
+        assert life.signals == set()
+    life.see(*(served(life.later(60), 60) for _ in range(150)))
+    assert life.memory.baseline.usual[REQUEST_PEAKS] <= 2 * before, "learnt as usual, it would hide a true one for a week"
+
+
+@pytest.mark.parametrize("back", [2 * HOUR, 40 * DAY])
+def test_a_clock_that_was_put_back_makes_no_spike_and_learning_goes_on(back: int) -> None:
+    life = _steady()
+    start = life.now - back
+    life.see(*(served(start + 60 * minute, 60) for minute in range(300)))
+    assert life.told == []
+    assert life.memory.baseline.hour == (start + 60 * 299) // HOUR
+    assert life.memory.baseline.this_hour[REQUEST_PEAKS + 2] <= 3600

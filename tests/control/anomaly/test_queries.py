@@ -4,6 +4,7 @@ import pytest
 
 from sidecar.control.anomaly import queries
 from sidecar.control.anomaly.record import Anomaly
+from sidecar.control.anomaly.signals import DAY, HOUR
 from tests.control.anomaly.conftest import Bench, Receiver
 from tests.control.anomaly.life import AWAY, refused, served
 
@@ -103,3 +104,21 @@ async def test_a_network_can_be_acknowledged_and_muted_too(bench: Bench) -> None
     await bench.detection.queries.mute(again["id"], bench.now + 5000.0, "known", "adm_1")
     await bench.see(*(refused(bench.now + step, "invalid_api_key", 10, client=AWAY, key="") for step in range(1, 100, 11)))
     assert bench.detection.engine.observer.episodes.open["203.0.113.0/24"].active == []
+
+
+async def test_an_anomaly_that_is_over_is_muted_for_a_key_that_is_at_rest(bench: Bench) -> None:
+    await bench.create("notify")
+    await bench.theft()
+    bench.keys.clock.now += 40 * HOUR
+    await bench.detection.engine.tick(bench.keys.clock.now)
+    bench.keys.clock.now += 2 * HOUR
+    await bench.detection.engine.tick(bench.keys.clock.now)
+    (document,) = await bench.documents()
+    assert document["state"] == "closed" and bench.key.id not in bench.detection.engine.observer.watches
+    await bench.detection.queries.mute(document["id"], bench.now + 30 * DAY, "a migration", "adm_1")
+    bench.keys.clock.now += 31
+    await bench.detection.engine.tick(bench.keys.clock.now)
+    bench.start()
+    for _ in range(6):
+        await bench.see(served(bench.now + 1, 4, client="192.0.2.9", agent="wget/1", key=bench.key.id))
+    assert {signal for _, signal in bench.detection.engine.active()} <= {"new_network_spike"}

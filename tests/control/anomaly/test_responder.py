@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 from msgspec.structs import replace
 
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.audit import Filter
-from sidecar.keys.record import Key
+from sidecar.keys.record import Key, OnAnomaly
 from tests.control.anomaly.conftest import Bench, Receiver
 from tests.control.anomaly.life import AWAY, served
 
@@ -48,6 +50,20 @@ async def test_a_throttle_ends_and_comes_again_while_the_attack_lasts(bench: Ben
     again = (await bench.read_key()).throttled_until
     assert again is not None
     assert again > until
+
+
+@pytest.mark.parametrize("policy", ["observe", "notify"])
+async def test_a_throttle_does_not_come_again_when_its_key_asks_for_less(bench: Bench, policy: OnAnomaly) -> None:
+    await bench.create("throttle")
+    await bench.theft()
+    until = (await bench.read_key()).throttled_until
+    assert until is not None
+    await bench.keys.repository.update(bench.key.id, lambda key: replace(key, on_anomaly=policy, throttled_until=None))
+    bench.keys.clock.now = until + 5
+    await bench.theft(3)
+    assert (await bench.read_key()).throttled_until is None
+    (document,) = await bench.documents()
+    assert (document["policy"], len(document["responses"])) == (policy, 1)
 
 
 async def test_what_is_configured_for_all_stays_a_shadow_until_it_is_told_otherwise(bench: Bench, receiver: Receiver) -> None:
@@ -104,4 +120,20 @@ async def test_an_act_that_a_crash_prevented_is_done_after_the_restart(bench: Be
     assert not (await bench.read_key()).disabled
     bench.start()
     await bench.see(served(bench.now, 1, client=AWAY, agent="curl/8", key=bench.key.id))
+    assert (await bench.read_key()).disabled
+
+
+async def test_an_act_that_a_full_disk_keeps_off_the_record_waits_and_stops_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.create("disable")
+
+    def full(event: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.audit._journal, "write", full)
+        await bench.theft()
+    assert not (await bench.read_key()).disabled, "no act without a record"
+    (document,) = await bench.documents()
+    assert document["responses"] == [] and document["level"] == "page"
+    await bench.see(served(bench.now + 1, 1, key=bench.key.id))
     assert (await bench.read_key()).disabled

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
+from msgspec.structs import replace
 
-from sidecar.control.anomaly.amounts import PLACES
+from sidecar.control.anomaly.amounts import PLACES, SERVED
 from sidecar.control.anomaly.second import NO_KEY, Second, SecondSums
 from sidecar.events.record import Request, Tokens
 from tests.control.anomaly.life import amounts, served
@@ -30,7 +31,7 @@ REQUESTS = st.lists(
         st.sampled_from(OUTCOMES),
         st.sampled_from(["x", "y"]),
         st.sampled_from(["m", "n"]),
-        st.integers(100, 900).map(float),
+        st.integers(100, 130).map(float),
     )
 )
 
@@ -45,15 +46,18 @@ def _counted(requests: Sequence[Request]) -> SecondSums:
 @given(REQUESTS)
 def test_every_request_is_counted_once_under_its_key(requests: Sequence[Request]) -> None:
     seconds = _counted(requests)
+    left = {key_id: [request for request in requests if request.key_id == key_id] for key_id in ("a", "b", "")}
     for second in seconds.take(1000, 100):
-        mine = [request for request in requests if request.key_id == second.key_id]
+        mine = left.pop(second.key_id)
+        left[second.key_id] = [request for request in mine if request.time > second.time]
+        mine = [request for request in mine if request.time <= second.time]
         answered = [request for request in mine if request.outcome in ("ok", "client_closed")]
         refused = [request for request in mine if request.outcome in ("denied", "rate_limited")]
         assert second.time == max(request.time for request in mine)
         assert sum(second.refusals.values()) == len(refused)
         assert sum(second.callers.values()) == len(answered)
         assert second.amounts == amounts(served=len(answered), refused=len(refused), tokens=7 * len(answered))
-    assert len(seconds) == 0
+    assert len(seconds) == 0 and not any(left.values())
 
 
 def test_take_gives_out_the_oldest_and_keeps_the_rest() -> None:
@@ -64,6 +68,26 @@ def test_take_gives_out_the_oldest_and_keeps_the_rest() -> None:
     assert [second.key_id for second in sums.take(11, 1)] == ["key_0"]
     assert [second.key_id for second in sums.take(11, 5)] == ["key_1"]
     assert list(sums.key_ids()) == ["key_2"]
+
+
+def test_what_waited_long_is_not_taken_for_one_step() -> None:
+    seconds = SecondSums()
+    for spool in range(2):
+        for row in sums_of(*(_request("a", "ok", "x", "m", 600.0 + 5 * number) for number in range(120))).rows:
+            seconds.count(row)
+        assert list(seconds.key_ids()) == ["a"], spool
+    taken = seconds.take(2000, 100)
+    assert [second.time for second in taken] == sorted(second.time for second in taken)
+    assert sum(second.amounts[SERVED] for second in taken) == 240
+    assert max(second.amounts[SERVED] for second in taken) <= 2 * 24, "no more than a minute's"
+    assert len(seconds) == 0
+
+
+def test_a_clock_that_was_put_back_holds_nothing_up() -> None:
+    sums = SecondSums()
+    sums.add(served(3600, key="key_0"))
+    sums.add(served(10, key="key_1"))
+    assert [second.key_id for second in sums.take(10, 5)] == ["key_1", "key_0"]
 
 
 def test_open_requests_are_noted_only_for_keys_with_traffic() -> None:
@@ -115,3 +139,11 @@ def test_the_most_open_requests_of_a_key_are_kept() -> None:
     one.add(Second("a", 2, in_flight=2))
     assert (one.time, one.in_flight) == (2, 3)
     assert structs.astuple(Second("a", 1)) == ("a", 1, amounts(), 0, {}, {})
+
+
+def test_what_a_throttle_refuses_tells_nothing_about_the_key() -> None:
+    requests = [
+        replace(_request("a", "rate_limited", "x", "m"), reason=reason) for reason in ("abnormal_usage_detected", "insufficient_quota")
+    ]
+    (second,) = _counted(requests).take_all()
+    assert second.amounts == amounts(refused=1)

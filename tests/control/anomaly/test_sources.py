@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sidecar.control.anomaly.networks import Network
 from sidecar.control.anomaly.second import NO_KEY
-from sidecar.control.anomaly.signals import DAY
+from sidecar.control.anomaly.signals import DAY, HOUR
 from sidecar.control.anomaly.sources import EVERYWHERE, Sources
 from sidecar.control.anomaly.thresholds import Thresholds
 from tests.control.anomaly.life import AWAY, BORN, HOME, Life, refused, served
@@ -32,6 +32,7 @@ def test_a_stolen_file_of_keys_pages_for_its_network() -> None:
     episode = life.observer.episodes.open["203.0.113.0/24"]
     assert (episode.subject, episode.key_id) == ("source", "")
     assert "5 keys first used from 203.0.113.0/24" in episode.summary
+    assert all(key in episode.summary for key in KEYS[:5]), "an operator is to disable them"
 
 
 def test_a_network_that_always_used_them_all_is_nothing() -> None:
@@ -110,7 +111,9 @@ def _told(sources: Sources, network: Network = NETWORK) -> list[str]:
     return [raised.evidence for raised in sources.by_number[network.number].raised.values()]
 
 
-@pytest.mark.parametrize(("after", "told"), [(1799, ["5 keys first used from n within 30 minutes"]), (1800, [])])
+@pytest.mark.parametrize(
+    ("after", "told"), [(1799, ["5 keys first used from n within 30 minutes: key_0, key_1, key_2, key_3, key_4"]), (1800, [])]
+)
 def test_keys_count_for_half_an_hour(after: int, told: list[str]) -> None:
     sources = Sources(Thresholds())
     for key in KEYS[:4]:
@@ -203,3 +206,14 @@ def test_a_network_with_a_signal_is_forgotten_after_those_without() -> None:
             sources.key_began(Network(number, "x"), key, NOW)
     sources.key_began(Network(5, "fifth"), "key", NOW)
     assert set(sources.by_number) == {3, 4, 5}
+
+
+def test_a_network_that_had_to_make_room_leaves_no_episode_open_for_ever() -> None:
+    life = Life(days=0)
+    life.observer.sources = Sources(life.observer.thresholds, capacity=20)
+    for number in range(30):
+        life.see(refused(life.later(1), "invalid_api_key", 30, client=f"10.0.{number}.1", key=NO_KEY))
+    assert len(life.observer.sources.by_number) == 20
+    life.idle(2 * HOUR)
+    life.idle(7 * HOUR)
+    assert life.observer.episodes.open == {}

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import msgspec
+from msgspec.structs import replace
+
+from sidecar.control.anomaly import record
 from sidecar.control.anomaly.index import FOR_EVER
-from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.memory import Feedback, Memory, encode
+from sidecar.control.anomaly.outbox import Message
+from sidecar.control.anomaly.replicas import Replicas
+from sidecar.control.anomaly.second import Second
 from sidecar.control.anomaly.sources import Source
 from sidecar.control.anomaly.storage import Storage
 from sidecar.store import names
@@ -23,6 +30,27 @@ async def test_what_cannot_be_read_is_begun_anew(store: Store) -> None:
     await store.call("HSET", names.anomaly_state(0, "one"), "_sources", b"\x01")
     assert await storage.memories(["key_1"]) == [None]
     assert await storage.sources() == {}
+
+
+async def test_text_that_is_none_ends_nothing(store: Store) -> None:
+    """It raises another error than what is not MessagePack or JSON at all."""
+
+    def broken(data: bytes) -> bytes:
+        assert b"XYZ" in data
+        return data.replace(b"XYZ", b"\xff\xff\xff")
+
+    storage, replicas = Storage(store, "one"), Replicas(store, "one")
+    memory, shard = Memory(1, feedback={"XYZ": Feedback(1, 1)}), names.shard_of("key_1")
+    await store.call("HSET", names.anomaly_state(shard, "one"), "key_1", broken(encode(memory)))
+    await store.call("HSET", names.anomaly_state(0, "one"), "_sources", broken(msgspec.msgpack.encode({7: Source("XYZ", 1)})))
+    await store.call("HSET", names.outbox(shard), "m", broken(Message("XYZ", "u", shard, "one", 1, 1, b"").encode()))
+    await store.call("HSET", names.anomalies(shard), "a", broken(record.encode(replace(_anomaly(0), key_name="XYZ"))))
+    await store.call("RPUSH", names.ANOMALY_INBOX, broken(msgspec.msgpack.encode([Second("XYZ", 1)])))
+    assert await storage.memories(["key_1"]) == [None]
+    assert await storage.sources() == {}
+    assert await storage.messages() == []
+    assert await storage.open_anomalies() == []
+    assert await replicas.receive() == []
 
 
 async def test_networks_come_back(store: Store) -> None:

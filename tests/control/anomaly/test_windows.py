@@ -41,3 +41,20 @@ def test_a_window_whose_steps_count_from_nothing_goes_on() -> None:
     assert window.five[SERVED] == window.minute[SERVED] == 8
     window.add(1_900_000_300, amounts(served=1), 0)
     assert (window.five[SERVED], window.minute[SERVED]) == (6, 1)
+
+
+def test_a_clock_that_was_put_back_adds_nothing_up_for_ever() -> None:
+    window = Window()
+    window.add(1_900_003_600, amounts(served=1), 0)
+    for time in range(1_900_000_000, 1_900_001_000, 10):
+        window.add(time, amounts(served=1), 0)
+    assert (window.minute[SERVED], window.five[SERVED]) == (6, 30)
+
+
+def test_what_comes_a_little_late_counts_with_the_newest() -> None:
+    window = Window()
+    for time in (1_900_000_000, 1_900_000_030, 1_900_000_010):
+        window.add(time, amounts(served=1), 0)
+    assert window.minute[SERVED] == 3
+    window.add(1_900_000_090, amounts(served=1), 0)
+    assert (window.minute[SERVED], window.five[SERVED]) == (1, 4)

@@ -26,7 +26,7 @@ NASTY = 'a "quoted" \\ back\nslash ✓'
 class Page:
     """A scrape's world."""
 
-    def __init__(self, *, limit: int = 100, key_info: bool = True, restored: bool = True) -> None:
+    def __init__(self, *, limit: int = 100, key_info: bool = True, restored: bool = True, signals: Signals | None = None) -> None:
         self.keys = LabelledKeys(limit)
         self.counts = Counts()
         self.workers = Workers(lambda: NOW, since=NOW - 100)
@@ -40,7 +40,7 @@ class Page:
             gauges=Gauges(),
             key_info=key_info,
             restored=lambda: restored,
-            signals=Signals(),
+            signals=signals or Signals(),
         )
 
     def key(self, number: int, **changes: object) -> None:
@@ -68,11 +68,14 @@ class Page:
 
 
 class Signals:
+    def __init__(self, *further: str) -> None:
+        self.keys = [key_id(1), *further]
+
     def active(self) -> list[tuple[str, str]]:
-        return [(key_id(1), "new_network")]
+        return [(key, "new_network") for key in self.keys]
 
     def raised(self) -> dict[tuple[str, str], int]:
-        return {(key_id(1), "new_network"): 2}
+        return {(key, "new_network"): 2 for key in self.keys}
 
     def weights(self) -> dict[str, float]:
         return {"new_network": 3}
@@ -160,6 +163,15 @@ def test_keys_beyond_the_limit_add_up() -> None:
     assert page.value("sidecar_key_last_used_timestamp_seconds", key_id="_overflow") is None
 
 
+def test_signals_of_keys_beyond_the_limit_make_no_series_of_theirs() -> None:
+    page = Page(limit=1, signals=Signals(key_id(2), key_id(3), "_overflow"))
+    for number in (1, 2, 3):
+        page.key(number)
+    shown = {(name, dict(labels).get("key_id")) for name, labels in page.samples() if name.startswith("sidecar_key_signal")}
+    assert shown == {(name, key) for name in ("sidecar_key_signal_active", "sidecar_key_signals_total") for key in (key_id(1), "_overflow")}
+    assert page.value("sidecar_key_signal_active", key_id="_overflow", signal="new_network") == 1
+
+
 def test_histograms_are_cumulative_and_carry_exemplars() -> None:
     page = Page()
     page.feed(*(request(time=NOW, total=total, trace_id="ab" * 16) for total in (0.001, 0.005, 0.02, 400.0)))
@@ -190,6 +202,13 @@ def test_a_separator_in_a_models_name_ends_no_label() -> None:
     samples = page.samples()
     assert {dict(labels)["model"] for name, labels in samples if name == "sidecar_gen_ai_tokens_count"} == {"other"}
     assert page.value("sidecar_model_requests_total", model="other", outcome="ok") == 2
+
+
+def test_invented_methods_take_no_memory() -> None:
+    page = Page()
+    page.feed(*(denied(time=NOW, method=f"M{number}", trace_id="ab" * 16) for number in range(500)))
+    assert len(page.counts.duration_exemplars) == 1
+    assert 'method="other",status_class="4xx",le="0.025"} 500 # {trace_id=' in page.text(openmetrics=True)
 
 
 def test_client_chosen_names_stay_bounded() -> None:

@@ -94,3 +94,12 @@ def test_drift_is_what_the_ledger_has_beyond_the_count() -> None:
     assert drift(listed, {"same": calls["same"]}, 100, 200) == 12 + 5 + 1 + 42
     assert drift(listed, calls, 100, 200) == 0 + 3 + 42 - 7
     assert drift([], {}, 100, 200) == 0
+
+
+def test_what_is_not_final_is_on_neither_side_of_the_drift() -> None:
+    call = request(A, time=104.0, total=1.0, tokens=Tokens(10, 5))
+    for open_one in (entry("x", Tokens(1, 1), final=False), entry("x", final=False)):
+        assert drift([open_one], {"x": call}, 90, 120) == 0
+        assert drift([entry("x", Tokens(4, 1)), open_one], {"x": call}, 90, 120) == 0
+    assert drift([entry("x", Tokens(10, 7))], {"x": call}, 90, 120) == 2
+    assert drift([], {"x": call}, 90, 120) == -15

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,11 +41,12 @@ class Hub:
         self.entries: dict[str, list[Entry]] = {}
         self.asked: list[str] = []
         self.failure = ""
+        self.unreadable: set[str] = set()
 
     async def calls(self, key_id: str, since: float) -> Listing:
         self.asked.append(key_id)
-        if self.failure:
-            raise LedgerUnavailable(self.failure)
+        if self.failure or key_id in self.unreadable:
+            raise LedgerUnavailable(self.failure or "status 500")
         return Listing([entry for entry in self.entries.get(key_id, []) if entry.started >= since], complete=True)
 
     def bill(self, key: str, request_id: str, tokens: Tokens, *, final: bool = True) -> None:
@@ -187,6 +190,39 @@ async def test_a_hub_that_does_not_answer_costs_nothing(tmp_path: Path, store: S
     assert not control.reconciler.complaint and control.reconciler.waiting == 0
 
 
+async def test_keys_whose_list_cannot_be_read_keep_no_others_waiting(tmp_path: Path, store: Store) -> None:
+    hub = Hub()
+    hub.unreadable = {key_id(number) for number in range(10, 13)}
+    calls = [silent(key) for key in (*sorted(hub.unreadable), A, B)]
+    write(writer(tmp_path / "spool"), *calls)
+    for call in calls:
+        hub.bill(call.key_id, call.request_id, Tokens(1, 2))
+    control = Reconciling(tmp_path, store, hub)
+    await control.run()
+    for _ in range(4):
+        await control.reconciler.turn()
+    assert {call.key_id for call in control.journal.waiting.values()} == hub.unreadable
+    assert control.reconciler.complaint
+    hub.unreadable = set()
+    await control.reconciler.turn()
+    assert control.reconciler.waiting == 0 and not control.reconciler.complaint
+
+
+async def test_a_call_that_was_given_up_is_not_given_up_again_after_a_restart(tmp_path: Path, store: Store) -> None:
+    write(writer(tmp_path / "spool"), silent(age=899))
+    control = Reconciling(tmp_path, store, Hub())
+    await control.run()
+    control.reconciler._clock = lambda: time.time() + 10
+    await control.reconciler.turn()
+    assert control.reconciler.given_up == 1
+    for _ in range(2):
+        control.die()
+        control = Reconciling(tmp_path, store, Hub())
+        control.reconciler._clock = lambda: time.time() + 10
+        await control.reconciler.turn()
+        assert control.reconciler.given_up == 0
+
+
 async def test_a_spool_without_room_delays_and_loses_nothing(tmp_path: Path, store: Store) -> None:
     hub = Hub()
     write(writer(tmp_path / "spool"), call := silent())
@@ -236,6 +272,20 @@ async def test_the_demo_hubs_ledger_is_read_page_by_page(demo: DemoHub) -> None:
     await demo.stop()
     with pytest.raises(LedgerUnavailable):
         await ledger_of(demo).calls(A, 0)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"list":[', b"[]", b"\xff", b'{"list":[{"callTime":1e999,"usageMetrics":[]}]}'])
+async def test_an_answer_that_is_no_list_ends_nothing(body: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, peer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        peer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await peer.drain()
+        peer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        hub = declaration.Hub(url=HubUrl.parse(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), access_key=Secret("k"))
+        with suppress(LedgerUnavailable):
+            assert (await HubLedger(hub, load_profile("aigne")).calls(A, 1)).entries == []
 
 
 async def test_a_call_that_moves_to_the_next_page_while_it_is_read_is_listed_once(demo: DemoHub, monkeypatch: pytest.MonkeyPatch) -> None:
