@@ -19,7 +19,7 @@ from sidecar.keys.setup import pepper_faults
 from sidecar.settings import Settings, SettingsError
 from sidecar.supervisor import data_dir, embedded_store, hardening, listeners
 from sidecar.supervisor.process import Launcher, PythonLauncher
-from sidecar.supervisor.run import Supervisor, catch_signals
+from sidecar.supervisor.run import Supervisor, catch_signals, nothing_to_end
 from sidecar.supervisor.sockets import WorkerSockets
 
 _logger = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
     log.setup(settings.log.level, "supervisor")
     hardening.apply()
     try:
-        fds, sockets = claim(settings, listening)
+        with nothing_to_end():
+            fds, sockets = claim(settings, listening)
     except (data_dir.DataDirError, listeners.ListenError, embedded_store.NoServerError) as error:
         raise CommandError(str(error)) from None
     if not settings.hub.access_key and protocol_named(settings.hub.profile) == "aigne":

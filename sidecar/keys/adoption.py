@@ -7,6 +7,7 @@ remembers the epoch. A difference is an operator's decision (`sidecar store adop
 from __future__ import annotations
 
 import logging
+import operator
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,12 +36,14 @@ class Adoption:
         """`level` is that of the log line about a store that is not the known one: of many processes, one should say it."""
         self._level = level
         self._file = epoch_file
-        self._pepper = pepper
-        self._previous = previous
+        self._peppers = (pepper,) if previous is None else (pepper, previous)
+        self._fingerprints = tuple(known.fingerprint.encode() for known in self._peppers)
         self._epoch = b""
+        self._was_ours = False
+        """Whether the store has vouched for the pepper in use. Before that, nothing may be written with it."""
         self._read_at: tuple[int, int] | None = None
         self._complaint = ""
-        self.question: Command = ("HMGET", names.META, "epoch", f"pepper:{pepper.id}")
+        self.question: Command = ("HMGET", names.META, "epoch", *(f"pepper:{known.id}" for known in self._peppers))
 
     async def establish(self, store: Store) -> None:
         """Make the epoch of an empty store at the very first start, or remember that of a full one.
@@ -57,8 +60,11 @@ class Adoption:
 
     def check(self, answer: Sequence[bytes | None]) -> None:
         """Judge the answer to `question`; raises StoreNotAdopted. Costs nothing while all is well."""
-        epoch, fingerprint = answer
-        if epoch is not None and epoch == self._epoch and fingerprint == self._pepper.fingerprint.encode():
+        epoch, *fingerprints = answer
+        ours, *before = map(operator.eq, fingerprints, self._fingerprints)
+        # Whoever knows both peppers goes on finding every key while the next replica has them the other way round.
+        if epoch is not None and epoch == self._epoch and (ours or (self._was_ours and any(before))):
+            self._was_ours = True
             if self._complaint:
                 log.info("the key store is the known one again")
                 self._complaint = ""
@@ -76,8 +82,7 @@ class Adoption:
         raise StoreNotAdopted(complaint)
 
     async def _run(self, store: Store, *, force: bool) -> None:
-        peppers = [self._pepper] if self._previous is None else [self._pepper, self._previous]
-        pairs = [part for pepper in peppers for part in (pepper.id, pepper.fingerprint)]
+        pairs = [part for pepper in self._peppers for part in (pepper.id, pepper.fingerprint)]
         verdict, *rest = await store.run(_ADOPT, [names.META], [self._epoch, secrets.token_hex(16), SCHEMA, "1" if force else "", *pairs])
         if verdict != b"ok":
             self._complain(_PEPPER if verdict == b"pepper" else _EMPTY)

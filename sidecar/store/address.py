@@ -100,7 +100,9 @@ def resolve(settings: declaration.Store, data_dir: Path) -> Address:
 
 def _refuse_cut(parts: SplitResult) -> None:
     """A password with one of these in it ends too early: what is left of it must be taken for nothing else, and be shown nowhere."""
-    if parts.fragment or (parts.scheme != "unix" and "@" in parts.path + parts.query):
+    # What stands in the query may hold an @ itself: a password of sentinels, a path such as /run/credentials/sidecar@a.service/ca.
+    foreign = [pair for pair in parts.query.split("&") if pair.partition("=")[0] not in _QUERY]
+    if parts.fragment or (parts.scheme != "unix" and "@" in "".join([parts.path, *foreign])):
         raise ValueError(f"store.url is cut in two by a / ? or #; {_ENCODED}")
 
 

@@ -10,8 +10,10 @@ import logging
 import os
 import select
 import signal
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -211,6 +213,18 @@ def catch_signals() -> int:
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     return reading
+
+
+@contextmanager
+def nothing_to_end() -> Iterator[None]:
+    """While there is nothing yet to end in order, SIGTERM and SIGINT end the process at once, as one that has done its work."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _ignore)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

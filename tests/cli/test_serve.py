@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -189,8 +190,9 @@ def test_a_taken_port_starts_nothing(sidecar: Sidecar) -> None:
     )
 
 
-def test_a_signal_while_the_sidecar_waits_for_its_turn(sidecar: Sidecar) -> None:
-    """SIGHUP ended it, and as the first process of a container it did not hear SIGTERM."""
+@contextmanager
+def waiting_for_its_turn(sidecar: Sidecar) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of a sidecar that waits for `data_dir`, which is free afterwards."""
     sidecar.data_dir.mkdir(mode=0o700)
     with (sidecar.data_dir / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -198,10 +200,22 @@ def test_a_signal_while_the_sidecar_waits_for_its_turn(sidecar: Sidecar) -> None
         assert sidecar.process is not None
         process = psutil.Process(sidecar.process.pid)
         until(lambda: any(Path(file.path).name == "lock" for file in process.open_files()), within=20)
-        sidecar.process.send_signal(signal.SIGHUP)
-        fcntl.flock(lock, fcntl.LOCK_UN)
+        yield sidecar.process
+
+
+def test_a_reload_while_the_sidecar_waits_for_its_turn(sidecar: Sidecar) -> None:
+    with waiting_for_its_turn(sidecar) as process:
+        process.send_signal(signal.SIGHUP)
     until(sidecar.ready, within=30)
     until(lambda: "the configuration was reloaded" in sidecar.error.read_text(), within=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_sidecar_that_waits_for_its_turn_ends_when_told(sidecar: Sidecar, number: int) -> None:
+    with waiting_for_its_turn(sidecar) as process:
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    assert sidecar.error.read_text() == ""
 
 
 def test_a_pepper_that_cannot_be_used_starts_nothing(sidecar: Sidecar) -> None:

@@ -71,15 +71,15 @@ def length_of(head: bytes) -> int:
     return next((int(value) for name, _, value in lines if name.lower() == b"content-length"), 0)
 
 
-def say(port: int, *lines: str, within: float = 10) -> bytes:
-    """The answer to a head that is these lines, and to nothing behind it, on a connection of its own."""
+def say(port: int, *lines: str, body: bytes = b"", within: float = 10) -> bytes:
+    """The answer to a head that is these lines, with no more of its body than `body`, on a connection of its own."""
     with socket.create_connection(("127.0.0.1", port), timeout=within) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
         answer = read_until(connection, b"", b"\r\n\r\n")
-        head, _, body = answer.partition(b"\r\n\r\n")
-        while len(body) < length_of(head) and (piece := connection.recv(65536)):
-            body += piece
-        return head + b"\r\n\r\n" + body
+        head, _, content = answer.partition(b"\r\n\r\n")
+        while len(content) < length_of(head) and (piece := connection.recv(65536)):
+            content += piece
+        return head + b"\r\n\r\n" + content
 
 
 @contextlib.contextmanager

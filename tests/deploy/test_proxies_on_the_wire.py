@@ -33,14 +33,15 @@ class Site:
     hub: ScriptedHub
     secret: str
 
-    def ask(self, request: str, *fields: str, secret: str = "", within: float = 10) -> bytes:
-        """The answer to `request` (`GET /path`) with the key; without a body, whatever the fields say."""
+    def ask(self, request: str, *fields: str, secret: str = "", body: bytes = b"", within: float = 10) -> bytes:
+        """The answer to `request` (`GET /path`) with the key; with no more of a body than `body`, whatever the fields say."""
         return say(
             self.port,
             f"{request} HTTP/1.1",
             f"Host: 127.0.0.1:{self.port}",
             f"Authorization: Bearer {secret or self.secret}",
             *fields,
+            body=body,
             within=within,
         )
 
@@ -94,11 +95,11 @@ def test_a_hub_may_say_as_much_in_fields_as_without_a_proxy(site: Site) -> None:
 
 
 def test_a_limited_key_is_told_its_own_limits_alone(site: Site) -> None:
-    if not KINDS[site.name].can >= {"answer fields"}:
-        pytest.skip("it tells the hub's")
+    # What cannot add fields to an answer tells the hub's.
+    limit = 1000 if KINDS[site.name].can >= {"answer fields"} else 7
     site.hub.answer = b"HTTP/1.1 200 OK\r\nX-Ratelimit-Limit-Requests: 7\r\ncontent-length: 2\r\n\r\n{}"
     head = site.ask("GET /api/v2/status").lower().partition(b"\r\n\r\n")[0]
-    assert head.count(b"x-ratelimit-limit-requests:") == 1 and b"x-ratelimit-limit-requests: 1000" in head
+    assert head.count(b"x-ratelimit-limit-requests:") == 1 and b"x-ratelimit-limit-requests: %d\r" % limit in head + b"\r"
 
 
 def test_the_hub_is_told_who_asks_once_and_by_its_own_name(site: Site) -> None:
@@ -141,18 +142,20 @@ UNREADABLE: list[tuple[str, tuple[str, ...], int, bytes, tuple[str, ...]]] = [
 def test_what_cannot_be_read_is_no_outage(
     site: Site, request_line: str, fields: tuple[str, ...], status: int, code: bytes, but: tuple[str, ...]
 ) -> None:
-    if site.name in but:
-        pytest.skip("it makes another request of this one")
     answer = site.ask(request_line, *fields)
+    if site.name in but:
+        # It makes another request of this one, which is served.
+        assert status_of(answer) == 200 and len(site.hub.heads) == 1
+        return
     assert status_of(answer) == status and b'"%b"' % code in answer and b"retry-after" not in answer.lower(), answer
     assert site.hub.heads == []
 
 
 @pytest.mark.parametrize("body", ["Content-Length: 30000000", "Transfer-Encoding: chunked"])
 def test_a_refusal_waits_for_nobodys_body(site: Site, body: str) -> None:
-    if site.name not in REFUSES_AT_ONCE:
-        pytest.skip("it waits for the beginning")
-    answer = site.ask("POST /api/v2/chat", body, secret="ahk_nobody", within=5)
+    chunked = body.startswith("Transfer")
+    begun = b"" if site.name in REFUSES_AT_ONCE else b"50000\r\n" * chunked + bytes(0x50000)
+    answer = site.ask("POST /api/v2/chat", body, secret="ahk_nobody", body=begun, within=5)
     assert status_of(answer) == 401 and b"invalid_api_key" in answer
 
 

@@ -122,6 +122,19 @@ async def test_a_pepper_that_was_followed_is_another_one(store: Store, tmp_path:
     await judge(store, back)
 
 
+async def test_replicas_that_know_both_peppers_serve_beside_each_other(store: Store, tmp_path: Path) -> None:
+    """While the peppers are swapped in one replica after the other, those that are yet to come know every key too."""
+    one = Adoption(tmp_path / "one", OLDER_PEPPER, PEPPER)
+    other = Adoption(tmp_path / "other", PEPPER, OLDER_PEPPER)
+    await one.establish(store)
+    await judge(store, one)
+    for last in (other, one):
+        assert last is one or not await accepts(store, other), "nothing is written with a pepper that the store has never heard of"
+        await last.establish(store)
+        await judge(store, other)
+        await judge(store, one)
+
+
 async def test_a_pepper_that_follows_itself_stays(store: Store, tmp_path: Path) -> None:
     for _ in range(2):
         same = Adoption(tmp_path / "store-epoch", PEPPER, PEPPER)

@@ -80,6 +80,11 @@ def test_a_password_that_cuts_the_url_in_two_is_told_and_not_shown(scheme: str, 
         assert refused.value.__cause__ is None
 
 
+def test_what_stands_in_the_query_may_hold_an_at_sign() -> None:
+    assert address("redis+sentinel://a/keys?sentinel_password=p@s").sentinel_options == {"password": "p@s"}
+    assert address("rediss://h?ca_file=/run/credentials/a@b.service/ca").options["ssl_ca_certs"] == "/run/credentials/a@b.service/ca"
+
+
 def test_no_password_shows_itself() -> None:
     assert "hunter2" not in repr(address("redis+sentinel://:hunter2@a/keys?sentinel_password=hunter2"))
 

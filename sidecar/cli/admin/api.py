@@ -99,6 +99,8 @@ class AdminApi:
             while piece := response.read1(_PIECE):
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from (line + b"\n" for line in whole)
+            if response.length:
+                raise IncompleteRead(rest, response.length)
         except IncompleteRead:
             raise CommandError(f"the answer of {self._address.url} broke off, so what came is not all of it; try again.") from None
         except (OSError, HTTPException) as error:

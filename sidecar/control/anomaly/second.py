@@ -7,6 +7,7 @@ whether the new model came from the new network or from the old one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import msgspec
 
@@ -23,6 +24,9 @@ Refusal = tuple[str, str, str]
 
 NO_KEY = ""
 """`key_id` of requests whose credential names no key."""
+
+CAPACITY = 30_000
+"""Sums by minute that wait at most, those of a few minutes for many keys."""
 
 _Slot = str | tuple[str, int]
 """A key's id, or that and a minute."""
@@ -61,9 +65,10 @@ class Second(msgspec.Struct, gc=False):
 
 class SecondSums:
     """Sums requests by key until they are taken, and what comes of more than a minute at once by minute:
-    added up, it would look like one great burst."""
+    added up, it would look like one great burst. When nobody takes them for long, the oldest are forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
         self._sums: dict[_Slot, tuple[int, Second]] = {}
         """When the sums of each slot began, and the sums."""
 
@@ -78,7 +83,7 @@ class SecondSums:
         known = self._sums.get(slot)
         if known is None:
             sums = Second(traits.key_id, time, callers={}, refusals={})
-            self._sums[slot] = (time, sums)
+            self._begin(slot, sums)
         else:
             sums = known[1]
             if time > sums.time:
@@ -104,7 +109,7 @@ class SecondSums:
         slot = self._slot(second.key_id, second.time)
         known = self._sums.get(slot)
         if known is None:
-            self._sums[slot] = (second.time, second)
+            self._begin(slot, second)
         else:
             known[1].add(second)
 
@@ -139,6 +144,13 @@ class SecondSums:
 
     def __len__(self) -> int:
         return len(self._sums)
+
+    def _begin(self, slot: _Slot, second: Second) -> None:
+        if not isinstance(slot, str) and len(self._sums) >= self._capacity:
+            # Many at once: the way to the first grows with each that is gone before it.
+            for oldest in list(islice(self._sums, self._capacity // 10)):
+                del self._sums[oldest]
+        self._sums[slot] = (second.time, second)
 
     def _slot(self, key_id: str, time: int) -> _Slot:
         known = self._sums.get(key_id)

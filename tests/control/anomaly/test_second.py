@@ -83,6 +83,23 @@ def test_what_waited_long_is_not_taken_for_one_step() -> None:
     assert len(seconds) == 0
 
 
+def test_what_nobody_takes_for_hours_does_not_fill_the_memory() -> None:
+    sums = SecondSums(capacity=100)
+    for minute in range(1000):
+        for key in ("key_0", "key_1"):
+            sums.add(served(60 * minute, key=key))
+    taken = sums.take_all()
+    assert 90 <= len(taken) <= 102
+    assert {second.time for second in taken} >= {60 * minute for minute in range(960, 1000)}, "the newest"
+
+
+def test_keys_are_not_forgotten_for_others() -> None:
+    sums = SecondSums(capacity=2)
+    for number in range(5):
+        sums.add(served(10, key=f"key_{number}"))
+    assert len(sums.take_all()) == 5
+
+
 def test_a_clock_that_was_put_back_holds_nothing_up() -> None:
     sums = SecondSums()
     sums.add(served(3600, key="key_0"))

@@ -102,7 +102,8 @@ async def test_every_page_refuses_frames_caches_and_foreign_code(console: Consol
         assert "frame-ancestors 'none'" in policy and "unsafe" not in policy
         assert page.headers["Cache-Control"] == "no-store"
         assert page.headers["X-Content-Type-Options"] == "nosniff"
-        assert page.headers["Referrer-Policy"] == "no-referrer"
+        is_page = page.headers["Content-Type"].startswith("text/html")
+        assert page.headers["Referrer-Policy"] == ("same-origin" if is_page else "no-referrer")
         assert "Access-Control-Allow-Origin" not in page.headers
         assert not any(part in page.text for part in (" style=", "<style", "onclick", "javascript:"))
 

@@ -9,6 +9,7 @@ from tests.control.console.conftest import Console
 _FORM = "application/x-www-form-urlencoded"
 _PARTS = "multipart/form-data; boundary=x"
 _ODD = b"--x\r\nContent-Disposition: form-data; name=token\r\nContent-Transfer-Encoding: odd\r\n\r\na\r\n--x--\r\n"
+_HALF = b"--x\r\nContent-Disposition: form-data; name=token\r\nContent-Type: text/plain; charset=utf-7\r\n\r\n+2AA-\r\n--x--\r\n"
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,9 @@ _ODD = b"--x\r\nContent-Disposition: form-data; name=token\r\nContent-Transfer-E
     [
         (f"{_FORM}; charset=nonsense", b"token=a"),
         (_FORM, b"token=\xff"),
+        (f"{_FORM}; charset=utf-7", b"token=+2AA-"),
+        (f"{_FORM}; charset=unicode_escape", b"\\ud800=a"),
+        (_PARTS, _HALF),
         ("multipart/form-data", b"token=a"),
         (_PARTS, b"token=a"),
         (_PARTS, b"--x\r\n\r\na\r\n--x--\r\n"),
