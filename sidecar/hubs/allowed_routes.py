@@ -2,7 +2,8 @@
 
 An entry is the name of a route, the name of a group, a path, or a method and a path: `chat`,
 `/api/v2/chat`, `POST /api/v2/*`, `/api/usage/**` (`*` is one whole segment, a last `/**` is
-everything below). Paths are compared as the client sends them. None means any route, except those
+everything below). Paths are compared as the client sends them, and one with an encoded slash as if that
+were a slash too: both ways it must be covered, for some hubs decode it. None means any route, except those
 that a profile calls opt_in: they need an entry that names them.
 """
 
@@ -13,7 +14,7 @@ from functools import lru_cache
 
 from sidecar.hubs.check import METHODS, path_fault
 from sidecar.hubs.profile import Route
-from sidecar.hubs.routing import compile_path, normalize
+from sidecar.hubs.routing import compile_path, normalize, show_slashes
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _ENTRY = re.compile(r"(?:([A-Z]+|\*) )?(/.*)", re.DOTALL)
@@ -44,13 +45,20 @@ def _covers(pattern: str, method: str, path: str, route: Route) -> bool:
     entry = _compile(pattern)
     if entry is None:
         return False
-    wanted, compiled = entry
+    wanted, compiled, of_shown = entry
     if wanted not in ("", "*", method) and not (wanted == "GET" and method == "HEAD"):
         return False
-    return compiled.fullmatch(normalize(path)) is not None
+    compared = normalize(path)
+    if compiled.fullmatch(compared) is None:
+        return False
+    shown = show_slashes(compared)
+    return shown == compared or of_shown.fullmatch(shown) is not None
 
 
 @lru_cache(maxsize=4096)
-def _compile(pattern: str) -> tuple[str, re.Pattern[str]] | None:
+def _compile(pattern: str) -> tuple[str, re.Pattern[str], re.Pattern[str]] | None:
     entry = _ENTRY.fullmatch(pattern)
-    return None if entry is None else (entry[1] or "", compile_path(normalize(entry[2])))
+    if entry is None:
+        return None
+    path = normalize(entry[2])
+    return entry[1] or "", compile_path(path), compile_path(show_slashes(path))

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from email.message import Message
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from sidecar.refusals import BAD_BODY, Refused
 
 MAX_PARTS = 1000
+MAX_FIELDS = 100_000
+"""Fields of an urlencoded body, about 0.2 s of work: more would hold up the worker."""
 
-_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")
-_DISPOSITION = re.compile(rb'form-data((?:; ?[A-Za-z*]+="[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*"|; ?filename\*=[!-~]+)+)')
-_PARAMETER = re.compile(rb'; ?([A-Za-z*]+)=(?:"([^"\\\r\n]*(?:\\.[^"\\\r\n]*)*)"|([!-~]+))')
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*?)[ \t]*")
+# Nor a comma, at which Rack ends even a quoted one.
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_./:=?-]{1,70}")
+# Without quotes Werkzeug, PHP and Rack end it at a character that needs some, and find other fields then.
+_TYPE_PARAMETER = re.compile(r'[ \t]*([0-9A-Za-z*_-]+)=(?:([0-9A-Za-z+_.-]+)|"([^"\\]*)")[ \t]*(?:;|\Z)')
+_DISPOSITION = re.compile(rb'form-data((?:; ?[A-Za-z*]+="[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*"|; ?filename\*=[!#-:<-~]+)+)')
+_PARAMETER = re.compile(rb'; ?([A-Za-z*]+)=(?:"([^"\\\r\n]*(?:\\.[^"\\\r\n]*)*)"|([!#-:<-~]+))')
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)")
 
 
 class Field(NamedTuple):
@@ -69,7 +73,7 @@ def multipart_fields(body: bytes, boundary: str) -> list[Field]:
         fields.append(_part(body[at:blank], blank + 4, end))
         at = end + len(delimiter) + 2
         if body[at - 2 : at] == b"--":
-            if body[at:] not in (b"", b"\r\n"):
+            if body[at:] not in (b"", b"\r\n") or _has_other_delimiters(body, delimiter, len(fields)):
                 raise _not_multipart()
             return fields
         if body[at - 2 : at] != b"\r\n":
@@ -77,13 +81,23 @@ def multipart_fields(body: bytes, boundary: str) -> list[Field]:
 
 
 def boundary_of(content_type: str) -> str:
-    """The boundary parameter of `content_type`; empty when there is none or more than one."""
+    """The boundary parameter of `content_type`; empty when there is none, more than one, or one that not all servers read alike."""
     if content_type.lower().count("boundary") != 1:
         return ""
-    message = Message()
-    message["content-type"] = content_type
-    boundary = message.get_param("boundary", "")
-    return boundary if isinstance(boundary, str) else ""
+    rest, at = content_type.partition(";")[2], 0
+    while at < len(rest):
+        match = _TYPE_PARAMETER.match(rest, at)
+        if match is None:
+            return ""
+        if match[1].lower() == "boundary":
+            return match[2] or match[3]
+        at = match.end()
+    return ""
+
+
+def _has_other_delimiters(body: bytes, delimiter: bytes, known: int) -> bool:
+    """Whether there is a delimiter behind a bare CR or LF: Werkzeug and PHP take it for one."""
+    return body.count(b"\n" + delimiter[2:]) + body.count(b"\r" + delimiter[2:]) != known
 
 
 def _part(head: bytes, start: int, end: int) -> Field:
@@ -92,10 +106,11 @@ def _part(head: bytes, start: int, end: int) -> Field:
         match = _HEADER.fullmatch(line)
         if match is None:
             raise _not_multipart()
-        name = match[1].lower()
+        # Stripped here and not by the pattern, whose work would grow with the third power of the blanks.
+        name, value = match[1].lower(), match[2].strip(b" \t")
         if name == b"content-disposition":
-            dispositions.append(match[2])
-        elif name == b"content-transfer-encoding" and match[2].lower() not in (b"binary", b"8bit", b"7bit"):
+            dispositions.append(value)
+        elif name == b"content-transfer-encoding" and value.lower() not in (b"binary", b"8bit", b"7bit"):
             raise _not_multipart()
     if len(dispositions) != 1 or (found := _DISPOSITION.fullmatch(dispositions[0])) is None:
         raise _not_multipart()

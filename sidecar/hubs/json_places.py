@@ -17,6 +17,11 @@ from sidecar.refusals import BAD_BODY, Refused
 MAX_TOKENS = 1_000_000
 """Strings and brackets that are walked over, about 0.2 s: beyond it a body is refused instead of holding up the worker."""
 
+MEMBER = 10
+"""Tokens that a member on the way counts for: it is looked at by itself, what is skipped goes by at the speed of `re`."""
+MAX_NAMES = 1000
+"""Models that lists may name: each is compared with every entry of a key's list."""
+
 _STRING_PATTERN = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _STRING = re.compile(_STRING_PATTERN, re.DOTALL)
 _TOKEN = re.compile(_STRING_PATTERN + rb"|[{}\[\]]", re.DOTALL)
@@ -129,6 +134,7 @@ class _Scan:
         body, seen = self._body, set()
         at = _skip_space(body, start + 1)
         while body[at] != _CLOSE_OBJECT:
+            self._count(MEMBER)
             token = self._string(at)
             name = _text(body[at:token]).casefold()
             at = _end(_COLON, body, token)
@@ -162,6 +168,8 @@ class _Scan:
         while body[at] != _CLOSE_LIST:
             if body[at] != _QUOTE:
                 raise Refused(BAD_BODY, f"The member {name!r} must be a string, or a list of nothing but strings.", param=name)
+            if len(self._found) >= MAX_NAMES:
+                raise Refused(BAD_BODY, f"The member {name!r} has too many models to be checked.", param=name)
             end = self._string(at)
             self._found.append(Text(_text(body[at:end]), at, end))
             at = _end(_COMMA, body, end)
@@ -189,8 +197,8 @@ class _Scan:
         self._count()
         return _end(_STRING, self._body, at)
 
-    def _count(self) -> None:
-        self._tokens += 1
+    def _count(self, tokens: int = 1) -> None:
+        self._tokens += tokens
         if self._tokens > MAX_TOKENS:
             raise Refused(BAD_BODY, "The request body has too many members to be checked.")
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from sidecar.hubs.form_places import Field, boundary_of, multipart_fields, query_fields, urlencoded_fields
+from sidecar.hubs.form_places import MAX_FIELDS, Field, boundary_of, multipart_fields, query_fields, urlencoded_fields
 from sidecar.hubs.json_places import JsonPlaces
 from sidecar.refusals import BAD_BODY, Refused
 
@@ -80,12 +80,15 @@ def peek_model(places: tuple[str, ...], body: bytes) -> str:
 
 def replace_prefix(body: bytes, finding: ModelFinding, prefix: str) -> bytes:
     """`body` with `prefix` cut off the model names that begin with it; everything else byte for byte, and `body` itself if none does."""
-    for span in reversed(finding.spans):
+    pieces: list[bytes] = []
+    at = 0
+    for span in finding.spans:
         cut = _written_length(body, span, prefix)
         if cut:
             start = span.start + (span.form == "json")
-            body = body[:start] + body[start + cut :]
-    return body
+            pieces.append(body[at:start])
+            at = start + cut
+    return b"".join((*pieces, body[at:])) if pieces else body
 
 
 def may_hold(body: bytes, prefix: str) -> bool:
@@ -139,6 +142,8 @@ class _Places:
         if media_type == "multipart/form-data" and self.forms:
             return self._in_form(multipart_fields(body, boundary_of(content_type)), body, "raw")
         is_form = media_type == "application/x-www-form-urlencoded"
+        if is_form and body.count(b"&") + body.count(b";") > MAX_FIELDS:
+            raise Refused(BAD_BODY, "The form has too many fields to be checked.")
         if is_form and self.forms:
             found = self._in_form(urlencoded_fields(body), body, "url")
             # Nor may a parser that splits at `;` too find another model.

@@ -14,6 +14,7 @@ from sidecar.hubs.profile import Profile, Route
 from sidecar.refusals import METHOD_NOT_ALLOWED, UNKNOWN_ROUTE, Refused
 
 _UNRESERVED_ESCAPE = re.compile(r"%(2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
+_HIDDEN_SLASH = re.compile(r"%(?:25)*2[fF]")
 _NESTED_ESCAPES = 3
 """Rounds of decoding in which a hidden dot segment is looked for: some hubs decode more than once."""
 
@@ -31,11 +32,12 @@ class Router:
 
     def __init__(self, profile: Profile) -> None:
         self._exact: dict[str, dict[str, Matched]] = {}
-        self._patterns: list[tuple[re.Pattern[str], Route, str]] = []
+        self._patterns: list[tuple[re.Pattern[str], re.Pattern[str], Route, str]] = []
         for route in profile.routes:
             for path in route.paths:
                 if "*" in path:
-                    self._patterns.append((compile_path(path), route, path))
+                    compared = normalize(path)
+                    self._patterns.append((compile_path(compared), compile_path(show_slashes(compared)), route, path))
                 else:
                     methods = self._exact.setdefault(normalize(path), {})
                     for method in _methods(route):
@@ -53,21 +55,28 @@ class Router:
 
     def _match_slowly(self, method: str, path: str) -> Matched:
         compared = normalize(path)
+        shown = show_slashes(compared)
         allowed: set[str] = set()
         if (methods := self._exact.get(compared)) is not None:
             matched = methods.get(method) or methods.get("*")
             if matched is not None:
                 return matched if matched.route.rewrite else Matched(matched.route, path)
             allowed.update(methods)
-        elif not has_one_meaning(path):
+        elif not has_one_meaning(path) or (shown != compared and not {method, "*"}.isdisjoint(self._exact.get(shown, ()))):
             raise Refused(UNKNOWN_ROUTE)
-        for pattern, route, pattern_path in self._patterns:
-            if not pattern.fullmatch(compared):
+        for pattern, of_shown, route, pattern_path in self._patterns:
+            is_here = pattern.fullmatch(compared) is not None
+            is_here_shown = is_here if shown == compared else of_shown.fullmatch(shown) is not None
+            if not is_here and not is_here_shown:
                 continue
             methods_of = _methods(route)
             if method in methods_of or "*" in methods_of:
+                if is_here is not is_here_shown:
+                    # To hubs that decode before they look for routes it belongs to another one than to those that do not.
+                    raise Refused(UNKNOWN_ROUTE)
                 return Matched(route, _rewritten(route, pattern_path, path, compared))
-            allowed.update(methods_of)
+            if is_here:
+                allowed.update(methods_of)
         if allowed:
             raise Refused(METHOD_NOT_ALLOWED, headers=(("allow", ", ".join(sorted({*allowed, "OPTIONS"}))),))
         raise Refused(UNKNOWN_ROUTE)
@@ -78,6 +87,11 @@ def normalize(path: str) -> str:
     if "%" not in path:
         return path
     return _UNRESERVED_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), path)
+
+
+def show_slashes(compared: str) -> str:
+    """A normalized path as hubs see it that decode it first, as ASGI and WSGI servers do: an encoded slash is one to them."""
+    return _HIDDEN_SLASH.sub("/", compared) if "%" in compared else compared
 
 
 def has_one_meaning(path: str) -> bool:

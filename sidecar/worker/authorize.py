@@ -57,4 +57,7 @@ def _networks(texts: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def _model_allowed(allowed: tuple[str, ...], model: str) -> bool:
+    if "," in model:
+        # LiteLLM asks every model of such a list, so a pattern must not allow them all for the sake of the first.
+        return model in allowed or "*" in allowed
     return any(model == entry or (entry.endswith("*") and model.startswith(entry[:-1])) for entry in allowed)

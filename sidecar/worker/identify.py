@@ -133,7 +133,8 @@ class Identifier:
 
 
 def _has_parameter(query: bytes | None, name: bytes) -> bool:
-    return query is not None and any(parameter_name(pair) == name for pair in query.split(b"&"))
+    # Some servers hold that `;` separates too.
+    return query is not None and any(parameter_name(pair) == name for pair in query.replace(b";", b"&").split(b"&"))
 
 
 def parameter_name(pair: bytes) -> bytes:

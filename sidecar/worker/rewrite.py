@@ -19,6 +19,7 @@ from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.identify import parameter_name
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_BEFORE_SEPARATOR = re.compile(rb"(?=[&;])")
 _IDENTITY_PLACES = ("{key_id}", "{client}")
 """What makes an injected field one that says who is asking."""
 _ANSWER_DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | {b"content-length", b"x-request-id"}
@@ -136,12 +137,14 @@ class RequestRewriter:
         return self._with_identity if route.identity and caller.key_id else self._anonymous
 
     def _strip(self, query: bytes) -> bytes | None:
-        """Drop credential parameters; all else stays byte for byte."""
-        pairs = query.split(b"&")
-        kept = [pair for pair in pairs if parameter_name(pair) not in self._dropped_parameters]
+        """Drop credential parameters; all else stays byte for byte. `;` separates too: some servers hold it does."""
+        pairs = _BEFORE_SEPARATOR.split(query)
+        kept = [pair for pair in pairs if parameter_name(pair.lstrip(b"&;")) not in self._dropped_parameters]
         if len(kept) == len(pairs):
             return query
-        return b"&".join(kept) if kept else None
+        if not kept:
+            return None
+        return b"".join(kept) if kept[0] is pairs[0] else b"".join(kept)[1:]
 
 
 class AnswerRewriter:

@@ -41,7 +41,15 @@ def test_allows(patterns, allowed):
 def test_escapes_of_unreserved_characters_change_nothing():
     assert allows(("/api/v2/chat/completions",), "POST", "/api/v2/ch%61t/completions", CHAT)
     assert not allows(("/api/*/info",), "GET", "/api/a/b/info", ACCOUNT)
-    assert allows(("/api/*/info",), "GET", "/api/a%2Fb/info", ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "allowed"),
+    [("/api/*/info", False), ("/api/*", False), ("/api/a%2Fb/*", True), ("/api/a%2Fb/info", True), ("/api/**", True), ("/**", True)],
+)
+def test_an_encoded_slash_leads_out_of_no_segment(pattern, allowed):
+    assert allows((pattern,), "GET", "/api/a%2Fb/info", ACCOUNT) is allowed
+    assert allows((pattern,), "GET", "/api/a%252Fb/info", ACCOUNT) is (allowed and "*" in pattern and "%" not in pattern)
 
 
 def test_head_goes_where_get_goes():

@@ -40,6 +40,9 @@ def test_fields_with_their_spans():
         b"preamble\r\n" + GOOD,
         GOOD[:-4],
         GOOD + b"epilogue",
+        GOOD.replace(b"whisper-1", f"x\n--{B}\ny".encode()),
+        GOOD.replace(b"whisper-1", f"x\r--{B}\ry".encode()),
+        GOOD.replace(b"whisper-1", f"x\n--{B}--".encode()),
         GOOD.replace(b"\r\n", b"\n"),
         part("form-data; name=model", b"x") + END,
         part('form-data; name="a"; name="model"', b"x") + END,
@@ -54,6 +57,10 @@ def test_fields_with_their_spans():
         part('form-data; name="model"', b"x", "bad header") + END,
         f"--{B}\r\n\r\nx\r\n".encode() + END,
         part('form-data; name="a"', b"x") * 2000 + END,
+        # Patterns that try every way to read these would not end within a life.
+        part('form-data; name="model"', b"x", "a:" + " " * 100_000 + "\n") + END,
+        part('form-data; name="model"' + ";filename*=a" * 5_000 + " x", b"x") + END,
+        part('form-data; name="model"' + '; filename*="a"' * 5_000 + " x", b"x") + END,
     ],
 )
 def test_what_can_be_read_two_ways_is_refused(body):
@@ -61,7 +68,7 @@ def test_what_can_be_read_two_ways_is_refused(body):
         multipart_fields(body, B)
 
 
-@pytest.mark.parametrize("boundary", ["", "a b", "é", "x" * 71])
+@pytest.mark.parametrize("boundary", ["", "a b", "a,b", "é", "x" * 71])
 def test_boundaries_that_are_none(boundary):
     with pytest.raises(Refused):
         multipart_fields(GOOD, boundary)
@@ -83,6 +90,19 @@ def test_only_refusals_are_raised(pieces):
     [
         ("multipart/form-data; boundary=abc", "abc"),
         ('multipart/form-data; BOUNDARY="a b"', "a b"),
+        ('multipart/form-data; boundary="==a?b=="', "==a?b=="),
+        ("multipart/form-data; boundary=----a_b.c+d; charset=utf-8", "----a_b.c+d"),
+        ("multipart/form-data; boundary=a,b", ""),
+        ("multipart/form-data; boundary=a:b", ""),
+        ("multipart/form-data; boundary=a=b", ""),
+        ("multipart/form-data; boundary='a'", ""),
+        ('multipart/form-data; boundary="a', ""),
+        ("multipart/form-data; boundary=<a>", ""),
+        ("multipart/form-data; x=1 ;boundary=a;", "a"),
+        ('multipart/form-data; x="1;2"; boundary=a', "a"),
+        ("multipart/form-data; boundary=", ""),
+        ("multipart/form-data; nonsense; boundary=a", ""),
+        ('multipart/form-data; x="; boundary=a"', ""),
         ("multipart/form-data; boundary=a; boundary=b", ""),
         ("multipart/form-data; boundary*=utf-8''a", ""),
         ("multipart/form-data", ""),

@@ -200,3 +200,5 @@ def test_a_body_too_complex_to_be_checked_is_refused(monkeypatch):
     monkeypatch.setattr(json_places, "MAX_TOKENS", 1000)
     with pytest.raises(Refused):
         LIST.find(b'{"x":[' + b"[]," * 1000 + b'[]],"Model":"a"}')
+    with pytest.raises(Refused):
+        LIST.find(b'{"x":1,' + b'"x":1,' * 100 + b'"Model":"a"}')

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.hubs.load import load_profile
 from sidecar.hubs.model import find_models, peek_model, replace_prefix, strip_prefix
 from sidecar.refusals import Refused
 
@@ -113,9 +114,45 @@ def test_json_that_a_form_parser_reads_differently_is_refused(text):
         names(CHAT, "", FORM, body)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"models": ["a", "b"]},
+        {"fallbacks": [{"a": ["b"]}]},
+        {"model_list": [{"model_name": "a", "litellm_params": {"model": "b"}}]},
+        {"user_config": {"model_list": []}},
+        {"router_settings_override": {"fallbacks": [{"a": ["b"]}]}},
+        {"context_window_fallback_dict": {"a": "b"}},
+    ],
+)
+def test_what_else_has_an_openai_hub_ask_another_model_is_told_or_refused(more):
+    places = next(route.model for route in load_profile("openai").routes if route.name == "chat-completions")
+    try:
+        told = names(places, "", JSON, json.dumps({"model": "a", **more}).encode())
+    except Refused:
+        return
+    assert "b" in told
+
+
 def test_without_a_body_or_places_there_is_nothing():
     assert names(CHAT) == ()
     assert names((), "model=a", JSON, b'{"model":"a"}') == ()
+
+
+def test_a_body_that_would_hold_up_the_worker_is_refused():
+    for places, body in ((AUDIO, b"model=a" + b"&a" * 100_001), (CHAT, b'{"model":"a","x":"' + b";a" * 100_001 + b'"}')):
+        with pytest.raises(Refused):
+            names(places, "", FORM, body)
+    many = json.dumps({"model": [f"{PREFIX}{number}" for number in range(1001)]}).encode()
+    with pytest.raises(Refused):
+        names(CHAT, "", JSON, many)
+    assert strip_prefix(CHAT, JSON, many, PREFIX) == many
+
+
+def test_the_prefix_is_cut_off_every_name_of_a_list():
+    before = json.dumps({"model": [f"{PREFIX}{number}" if number % 3 else "other" for number in range(1000)], "x": PREFIX}).encode()
+    after = json.dumps({"model": [f"{number}" if number % 3 else "other" for number in range(1000)], "x": PREFIX}).encode()
+    assert strip_prefix(CHAT, JSON, before, PREFIX) == after
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ NEVER = (
     "host expect content-length cookie forwarded x-forwarded-for x-forwarded-host x-forwarded-user x-real-ip "
     "x-real-hostname x-auth-request-user x-remote-user remote-user x-user x-user-did x-user-role x-userid "
     "x-original-url x-rewrite-url x-http-method-override x_user_did x_forwarded_for content_length x-request-id "
-    "x-sidecar-key-id "
+    "x-sidecar-key-id cf-access-authenticated-user-email cf-access-jwt-assertion tailscale-user-login "
+    "x-pomerium-jwt-assertion x-authentik-username x-vouch-user x-token-user-email x-appengine-user-email "
+    "x-ms-token-aad-id-token "
 )
 HUB = (
     "x-connected-did x-app-id x-app-user-did x-timestamp x-component-sig x-component-did x-blocklet-did "

@@ -61,6 +61,7 @@ def test_what_is_forwarded(router, method, path, name, hub_path):
         "/API/v2/chat",
         "/api/v2//chat",
         "/api/v2/chat%2Fcompletions",
+        "/api/usage%2Fquota",
         "/api/usage/../app/config",
         "/api/usage/%2e%2e/app/config",
         "/api/usage/%252e%252e/app/config",
@@ -114,11 +115,41 @@ def test_patterns_rewrites_and_order():
             ),
         )
     )
-    assert router.match("POST", "/openai/gpt%2F4/chat").route.name == "deployment"
+    assert router.match("POST", "/openai/gpt%204/chat").route.name == "deployment"
     assert router.match("POST", "/openai/a/b/chat").route.name == "rest"
     assert router.match("GET", "/old/x").route.name == "exact"
     assert router.match("GET", "/%6fld/y/z%20").hub_path == "/new/y/z%20"
     assert router.match("PUT", "/old/y").route.name == "rest"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/admin%2Fkeys"),
+        ("GET", "/admin%252fkeys"),
+        ("POST", "/v1%2Fchat"),
+        ("GET", "/files/x%2Fcontent"),
+        ("GET", "/files/x%25252Fcontent"),
+    ],
+)
+def test_an_encoded_slash_leads_past_no_route(method, path):
+    routes = (
+        Route(name="admin", methods=("GET",), path="/admin/**", opt_in=True),
+        Route(name="chat", methods=("POST",), path="/v1/chat", model=("json:model",)),
+        Route(name="files", methods=("GET",), path="/files/*"),
+        Route(name="rest", methods=("*",), path="/**"),
+    )
+    router = Router(Profile(name="p", routes=routes))
+    with pytest.raises(Refused) as caught:
+        router.match(method, path)
+    assert caught.value.refusal.code == "unknown_route"
+    assert router.match("PUT", path).route.name == "rest"
+    assert router.match(method, "/any%2Fthing").route.name == "rest"
+
+
+def test_a_pattern_may_itself_be_written_with_escapes():
+    router = Router(Profile(name="p", routes=(Route(name="group", methods=("GET",), path="/%70rojects/a%2Fb/*"),)))
+    assert router.match("GET", "/projects/a%2Fb/x").route.name == "group"
 
 
 @given(st.text("/.%2e5cf;a\\", max_size=20))

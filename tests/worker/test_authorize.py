@@ -84,6 +84,10 @@ def test_addresses(networks: tuple[str, ...], client: str, allowed: bool) -> Non
         (("openai/*",), ("openai",), True),
         (("openai/*",), ("openai-gpt-5",), True),
         (("openai/*",), ("other/openai/gpt-5",), True),
+        (("openai/*",), ("openai/gpt-5,anthropic/claude",), True),
+        (("openai/*",), ("openai/gpt-5, openai/gpt-4",), True),
+        (("openai/*", "a,b"), ("a,b",), False),
+        (("*",), ("a,b,",), False),
     ],
 )
 def test_every_model_that_could_be_dispatched_must_be_listed(

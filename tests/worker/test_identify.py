@@ -49,6 +49,7 @@ def test_one_bearer_token(value: str) -> None:
         (["Authorization: Bearer a"], "/v1?x=1&access_token=", "invalid_request"),
         (["Authorization: Bearer a"], "/v1?access%5ftoken=b", "invalid_request"),
         (["Authorization: Bearer a"], "/v1?+access_token+=b", "invalid_request"),
+        (["Authorization: Bearer a"], "/v1?x=1;access_token=b", "invalid_request"),
     ],
 )
 def test_anything_else_is_refused(fields: list[str], target: str, code: str) -> None:

@@ -59,6 +59,10 @@ def test_without_an_access_key_no_authorization_is_sent() -> None:
         ("token[]=x&tokens=1", "?tokens=1"),
         ("", "?"),
         ("a=access_token", "?a=access_token"),
+        ("a=1;login_token=x;b=2&c", "?a=1;b=2&c"),
+        ("login_token=x;a&&b;", "?a&&b;"),
+        ("&token=x", "?"),
+        ("a;b&c=", "?a;b&c="),
     ],
 )
 def test_credential_parameters_are_removed_and_the_rest_is_untouched(query: str, expected: str) -> None:

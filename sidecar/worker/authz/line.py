@@ -133,7 +133,7 @@ class Line:
 
     def _refuse_uncut(self, query: bytes | None) -> None:
         """Where the client's own query goes on, what the data plane would cut out of it is refused."""
-        if query and any(parameter_name(pair) in self._credentials for pair in query.split(b"&")):
+        if query and any(parameter_name(pair) in self._credentials for pair in query.replace(b";", b"&").split(b"&")):
             raise Refused(INVALID_REQUEST, "Send no credential in the query, only Authorization: Bearer <key>.")
 
     def _check_model(self, asked: Exchange, record: Record, route: Route, found: Found | None) -> None:
