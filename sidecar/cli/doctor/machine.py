@@ -30,7 +30,7 @@ def checks(settings: Settings, *, running: bool) -> Iterator[Check]:
     yield _pepper(settings)
     yield _hub_key(settings)
     for name, listen in (
-        ("proxy.listen", settings.proxy.listen),
+        _for_requests(settings, running),
         ("admin.listen", settings.admin.listen),
         ("metrics.listen", settings.metrics.listen),
     ):
@@ -98,6 +98,13 @@ def _hub_key(settings: Settings) -> Check:
             "make one in the hub's settings, with a member's role",
         )
     return ok("hub.access_key", "is set" if key else "is empty: the hub gets no credential")
+
+
+def _for_requests(settings: Settings, running: bool) -> tuple[str, Listen]:
+    """Where requests arrive: `sidecar authz` serves another address than `sidecar serve`, and the file does not tell which one runs."""
+    if running and fault_of(settings.proxy.listen) is None and fault_of(settings.authz.listen) is not None:
+        return "authz.listen", settings.authz.listen
+    return "proxy.listen", settings.proxy.listen
 
 
 def _port(name: str, listen: Listen, is_running: bool) -> Check:

@@ -77,6 +77,16 @@ def test_a_taken_port_is_ours_or_not(environment: dict[str, str], running: bool,
     assert checks["proxy.listen"].verdict == ("fail" if running else "ok"), "a sidecar that runs serves every address"
 
 
+def test_a_running_authorizer_is_looked_for_where_it_listens(environment: dict[str, str]) -> None:
+    with socket.socket() as authorizer:
+        authorizer.bind(("127.0.0.1", 0))
+        authorizer.listen()
+        environment["SIDECAR_AUTHZ__LISTEN"] = f"127.0.0.1:{authorizer.getsockname()[1]}"
+        running, resting = examine(environment, running=True), examine(environment)
+    assert running["authz.listen"].verdict == "ok" and "proxy.listen" not in running
+    assert "proxy.listen" in resting and "authz.listen" not in resting
+
+
 def test_another_user_is_told_who_could_look(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """As one meets it who runs the doctor with his own account on the data of the service."""
 
