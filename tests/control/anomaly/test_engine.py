@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sidecar.control.anomaly import engine as engine_module
+from sidecar.control.anomaly.compose import Detection
 from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.outbox import Message
 from sidecar.control.anomaly.record import Anomaly
@@ -21,6 +22,14 @@ async def _tell(bench: Bench) -> None:
     await bench.create("notify")
     await bench.theft()
     await bench.deliver()
+
+
+async def _told_and_joined(bench: Bench) -> tuple[Detection, Detection, dict[str, Any]]:
+    """An instance that has told of a theft, another one that joins it, and the anomaly."""
+    await _tell(bench)
+    first = bench.detection
+    (document,) = await bench.documents()
+    return first, bench.start("other"), document
 
 
 async def test_a_page_arrives_with_name_and_evidence_and_once(bench: Bench, receiver: Receiver) -> None:
@@ -138,10 +147,7 @@ async def test_what_waits_at_the_end_is_looked_at_and_saved(bench: Bench) -> Non
 
 
 async def test_a_verdict_given_to_another_instance_is_taken_over(bench: Bench) -> None:
-    await _tell(bench)
-    first = bench.detection
-    (document,) = await bench.documents()
-    other = bench.start("other")
+    first, other, document = await _told_and_joined(bench)
     await other.queries.acknowledge(document["id"], "a deployment", "adm_1")
     bench.keys.clock.now += 31
     await first.engine.tick(bench.keys.clock.now)
@@ -175,10 +181,7 @@ async def test_an_attack_on_nobodys_key_that_was_told_before_a_crash_ends(bench:
 
 
 async def test_a_verdict_that_was_taken_over_leaves_nothing_up(bench: Bench) -> None:
-    await _tell(bench)
-    first = bench.detection
-    (document,) = await bench.documents()
-    other = bench.start("other")
+    first, other, document = await _told_and_joined(bench)
     await other.queries.acknowledge(document["id"], "a deployment", "adm_1")
     said = bench.now
     bench.keys.clock.now += 31
@@ -190,10 +193,7 @@ async def test_a_verdict_that_was_taken_over_leaves_nothing_up(bench: Bench) -> 
 
 
 async def test_what_another_instance_mutes_is_shown_as_quiet(bench: Bench) -> None:
-    await _tell(bench)
-    first = bench.detection
-    (document,) = await bench.documents()
-    other = bench.start("other")
+    first, other, document = await _told_and_joined(bench)
     await other.queries.mute(document["id"], bench.now + HOUR, "", "adm_1")
     bench.keys.clock.now += 31
     await first.engine.tick(bench.keys.clock.now)
