@@ -133,8 +133,12 @@ class Identifier:
 
 
 def _has_parameter(query: bytes | None, name: bytes) -> bool:
-    # Some servers hold that `;` separates too.
-    return query is not None and any(parameter_name(pair) == name for pair in query.replace(b";", b"&").split(b"&"))
+    return query is not None and name in parameter_names(query)
+
+
+def parameter_names(query: bytes) -> list[bytes]:
+    """The name of each parameter of a query. `;` separates too: some servers hold it does."""
+    return [parameter_name(pair) for pair in query.replace(b";", b"&").split(b"&")]
 
 
 def parameter_name(pair: bytes) -> bytes:

@@ -23,7 +23,7 @@ from sidecar.worker.authz.dialect import Dialect, Told
 from sidecar.worker.authz.verdict import Denied, Granted, Verdict
 from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.client.request_head import RequestHead
-from sidecar.worker.identify import parameter_name
+from sidecar.worker.identify import parameter_names
 from sidecar.worker.limit import header_lines
 from sidecar.worker.meter import Record
 from sidecar.worker.plane import Parts
@@ -133,7 +133,7 @@ class Line:
 
     def _refuse_uncut(self, query: bytes | None) -> None:
         """Where the client's own query goes on, what the data plane would cut out of it is refused."""
-        if query and any(parameter_name(pair) in self._credentials for pair in query.replace(b";", b"&").split(b"&")):
+        if query and not self._credentials.isdisjoint(parameter_names(query)):
             raise Refused(INVALID_REQUEST, "Send no credential in the query, only Authorization: Bearer <key>.")
 
     def _check_model(self, asked: Exchange, record: Record, route: Route, found: Found | None) -> None:
