@@ -28,7 +28,8 @@ SENTINEL_TIMEOUT = 0.3
 
 _TLS_FILES = {"ca_file": "ssl_ca_certs", "certificate_file": "ssl_certfile", "key_file": "ssl_keyfile"}
 _ENCODED = "in a password write %2F %3F %23 %40 for / ? # @, or give it as store.password"
-_QUERY = {"db", "tls", "sentinel_password", *_TLS_FILES}
+_OF_SENTINELS = {"sentinel_password", "sentinel_tls"}
+_QUERY = {"db", "tls", *_OF_SENTINELS, *_TLS_FILES}
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _refuse_cut(parts: SplitResult) -> None:
 
 def _single(parts: SplitResult, hosts: str, query: dict[str, str]) -> dict[str, Any]:
     tls = parts.scheme == "rediss"
-    if _wants_tls(query) and not tls:
+    if _is_true(query, "tls") and not tls:
         raise ValueError("store.url says tls=true, which only redis+sentinel:// and redis+cluster:// have; write rediss://host:port")
     _refuse_idle_files(query, tls, "write rediss://host:port")
     if parts.scheme == "unix":
@@ -125,17 +126,23 @@ def _several(parts: SplitResult, hosts: str, query: dict[str, str], options: dic
     addresses = tuple(_host(host, 26379 if kind == "sentinel" else 6379) for host in hosts.split(",") if host)
     if not addresses:
         raise ValueError(f"store.url names no host; write redis+{kind}://host:port,host:port")
-    tls = _wants_tls(query)
+    tls = _is_true(query, "tls")
     _refuse_idle_files(query, tls, "add tls=true")
-    if tls:
-        options = {**options, "ssl": True, **_tls_files(query)}
+    secured = {"ssl": True, **_tls_files(query)} if tls else {}
+    options = {**options, **secured}
     if kind == "cluster":
+        if parts.path.strip("/") or "db" in query:
+            raise ValueError("store.url names a database, and a cluster has but one; leave it out")
         return Address(kind, options, addresses)
     service, _, db = parts.path.strip("/").partition("/")
     if not service:
         raise ValueError("store.url names no service; write redis+sentinel://host:port,host:port/service")
+    if not tls and _is_true(query, "sentinel_tls"):
+        raise ValueError("store.url says sentinel_tls=true without tls=true; add that")
     password = query.get("sentinel_password", "")
-    return Address(kind, {**options, **_db(db or query.get("db", ""))}, addresses, service, {"password": password} if password else {})
+    # Whoever can answer for a sentinel names the primary: it is trusted no less than the primary itself.
+    asked = {**(secured if _is_true(query, "sentinel_tls", otherwise=tls) else {}), **({"password": password} if password else {})}
+    return Address(kind, {**options, **_db(db or query.get("db", ""))}, addresses, service, asked)
 
 
 def _query(parts: SplitResult) -> dict[str, str]:
@@ -143,14 +150,18 @@ def _query(parts: SplitResult) -> dict[str, str]:
     unknown = sorted(set(query) - _QUERY)
     if unknown:
         raise ValueError(f"store.url does not know ?{unknown[0]}=; it knows {', '.join(sorted(_QUERY))}")
+    idle = sorted(_OF_SENTINELS & query.keys())
+    if idle and parts.scheme != "redis+sentinel":
+        raise ValueError(f"store.url has ?{idle[0]}=, which only redis+sentinel:// has; leave it out")
     return query
 
 
-def _wants_tls(query: dict[str, str]) -> bool:
+def _is_true(query: dict[str, str], name: str, *, otherwise: bool = False) -> bool:
     # Anything else would mean clear text, and nobody would be told.
-    if query.get("tls", "false") not in ("true", "false"):
-        raise ValueError("store.url has a ?tls= that is neither true nor false")
-    return query.get("tls") == "true"
+    value = query.get(name)
+    if value not in (None, "true", "false"):
+        raise ValueError(f"store.url has a ?{name}= that is neither true nor false")
+    return otherwise if value is None else value == "true"
 
 
 def _refuse_idle_files(query: dict[str, str], tls: bool, advice: str) -> None:

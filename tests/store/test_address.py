@@ -37,11 +37,29 @@ def test_one_server(url: str, options: dict[str, Any]) -> None:
 def test_several_servers() -> None:
     found = address("redis+sentinel://u:p@a:1,b/keys/2?tls=true&sentinel_password=s")
     assert found == Address(
-        "sentinel", {"username": "u", "password": "p", "ssl": True, "db": 2}, (("a", 1), ("b", 26379)), "keys", {"password": "s"}
+        "sentinel",
+        {"username": "u", "password": "p", "ssl": True, "db": 2},
+        (("a", 1), ("b", 26379)),
+        "keys",
+        {"ssl": True, "password": "s"},
     )
     assert found.patience > address("redis://a").patience
     assert address("redis+cluster://:p@a:1,b") == Address("cluster", {"password": "p"}, (("a", 1), ("b", 6379)))
     assert found.fails_over
+
+
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ("", {}),
+        ("?sentinel_tls=false", {}),
+        ("?tls=true", {"ssl": True}),
+        ("?tls=true&sentinel_tls=true&ca_file=/ca.pem", {"ssl": True, "ssl_ca_certs": "/ca.pem"}),
+        ("?tls=true&sentinel_tls=false&ca_file=/ca.pem", {}),
+    ],
+)
+def test_sentinels_are_asked_as_the_servers_are_unless_told_otherwise(query: str, options: dict[str, Any]) -> None:
+    assert address(f"redis+sentinel://a/keys{query}").sentinel_options == options
 
 
 def test_the_password_of_its_own_setting_wins() -> None:
@@ -59,6 +77,12 @@ def test_the_password_of_its_own_setting_wins() -> None:
         ("redis://h?socket_timeout=5", "does not know"),
         ("redis://h?tls=true", "write rediss://"),
         ("redis://h?ca_file=/ca.pem", "clear text"),
+        ("redis+cluster://h/3", "a cluster has but one"),
+        ("redis+cluster://h?db=0", "a cluster has but one"),
+        ("redis+cluster://h?sentinel_tls=false", "only redis\\+sentinel"),
+        ("rediss://h?sentinel_password=hunter2", "only redis\\+sentinel"),
+        ("redis+sentinel://h/keys?sentinel_tls=true", "without tls=true"),
+        ("redis+sentinel://h/keys?tls=true&sentinel_tls=1", "neither true nor false"),
         ("redis+sentinel://h/keys?tls=yes", "neither true nor false"),
         ("redis+cluster://h?ca_file=/ca.pem", "clear text"),
         ("redis://h:x", "a port that is no number"),

@@ -65,29 +65,26 @@ async def test_a_wrong_password_is_an_outage_with_advice(redis: Server, tmp_path
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost and its key."""
+    """A self-signed certificate for this machine and its key."""
     openssl = require("openssl", install="apt-get install openssl")
     made = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "2"]
     algorithm = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     subprocess.run([openssl, "req", *algorithm, *subject, "-out", made[0], "-keyout", made[1]], check=True, capture_output=True)
     return made
 
 
+def tls_options(certificate: tuple[Path, Path], port: int) -> list[str]:
+    """What a server is told to speak TLS on `port`, to whoever comes."""
+    authority, key = (str(path) for path in certificate)
+    files = ["--tls-cert-file", authority, "--tls-key-file", key, "--tls-ca-cert-file", authority]
+    return ["--tls-port", str(port), *files, "--tls-auth-clients", "no"]
+
+
 async def test_tls_is_verified(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
     require("redis-server", install="apt-get install redis-server")
     port = free_port()
-    tls = [
-        "--tls-port",
-        str(port),
-        "--tls-cert-file",
-        str(certificate[0]),
-        "--tls-key-file",
-        str(certificate[1]),
-        "--tls-auth-clients",
-        "no",
-    ]
-    server = Server(tmp_path / "tls", flavour="redis", arguments=tls)
+    server = Server(tmp_path / "tls", flavour="redis", arguments=tls_options(certificate, port))
     server.start()
     try:
         trusting = await connect(
@@ -101,3 +98,23 @@ async def test_tls_is_verified(tmp_path: Path, certificate: tuple[Path, Path]) -
         await doubting.close()
     finally:
         server.close()
+
+
+async def test_sentinels_are_asked_by_tls_too(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    require("redis-server", install="apt-get install redis-server")
+    port, asked = free_port(), free_port()
+    primary = Server(tmp_path / "primary", flavour="redis", arguments=tls_options(certificate, port))
+    watching = [*tls_options(certificate, asked), "--tls-replication", "yes"]
+    sentinel = Server(tmp_path / "sentinel", flavour="redis", tcp=True, sentinel=True, arguments=watching)
+    (sentinel.directory / "sentinel.conf").write_text(f"sentinel monitor keys 127.0.0.1 {port} 1\n")
+    try:
+        primary.start()
+        sentinel.start()
+        query = f"tls=true&ca_file={certificate[0]}"
+        for where in (f"127.0.0.1:{asked}/keys?{query}", f"127.0.0.1:{sentinel.port}/keys?{query}&sentinel_tls=false"):
+            store = await connect(declaration.Store(url=StoreUrl.parse(f"redis+sentinel://{where}")), tmp_path, timeout=3.0)
+            assert await store.call("PING") == b"PONG"
+            await store.close()
+    finally:
+        sentinel.close()
+        primary.close()
