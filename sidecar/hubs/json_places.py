@@ -72,7 +72,8 @@ class JsonPlaces:
     def find(self, body: bytes) -> list[Text]:
         """Every string at a place of `body`, in order; a place may hold a string, null, or a list of strings.
 
-        Raises Refused(BAD_BODY) for what is no JSON object in UTF-8, for a member that is there twice on the
+        The way to a place may lead through lists of objects, each of which is looked at. Raises
+        Refused(BAD_BODY) for what is no JSON object in UTF-8, for a member that is there twice on the
         way to a place, and for a place that holds anything else.
         """
         _require_object(body)
@@ -149,8 +150,11 @@ class _Scan:
 
     def _place(self, at: int, node: _Node, name: str) -> int:
         body = self._body
-        if body[at] == _OPEN_OBJECT and node.children and not node.wanted:
-            return self._object(at, node)
+        if node.children and not node.wanted:
+            if body[at] == _OPEN_OBJECT:
+                return self._object(at, node)
+            if body[at] == _OPEN_LIST:
+                return self._members(at, node)
         end = self._skip(at)
         if not node.wanted or body[at:end] == b"null":
             return end
@@ -161,6 +165,16 @@ class _Scan:
         else:
             raise Refused(BAD_BODY, f"The member {name!r} must be a string.", param=name)
         return end
+
+    def _members(self, start: int, node: _Node) -> int:
+        """Walk the objects of the list at `start`; the position behind it."""
+        body = self._body
+        at = _skip_space(body, start + 1)
+        while body[at] != _CLOSE_LIST:
+            self._count()
+            at = self._object(at, node) if body[at] == _OPEN_OBJECT else self._skip(at)
+            at = _end(_COMMA, body, at)
+        return at + 1
 
     def _list(self, start: int, name: str) -> None:
         body = self._body

@@ -39,33 +39,32 @@ def written(draw: st.DrawFn, value: Any) -> str:
 
 def model_of(document: Any, places: tuple[str, ...]) -> list[str] | None:
     """The few lines that the scanner is held against: names without case; None for what must be refused."""
-    found: list[tuple[int, str]] = []
-
-    def walk(value: Any, paths: list[list[str]]) -> None:
-        if not isinstance(value, dict):
-            return
-        wanted = {path[0].casefold() for path in paths}
-        hits = [name for name in value if name.casefold() in wanted]
-        if len({name.casefold() for name in hits}) != len(hits):
-            raise ValueError
-        for name in value:
-            below = [path[1:] for path in paths if path[0].casefold() == name.casefold()]
-            if [] in below:
-                member = value[name]
-                texts = member if isinstance(member, list) else [] if member is None else [member]
-                if not all(isinstance(text, str) for text in texts):
-                    raise ValueError
-                found.extend((len(found), text) for text in texts)
-            elif below:
-                walk(value[name], below)
-
     if not isinstance(document, dict):
         return None
     try:
-        walk(document, [place.split(".") for place in places])
+        return walk(document, [place.split(".") for place in places])
     except ValueError:
         return None
-    return [text for _, text in found]
+
+
+def walk(value: Any, paths: list[list[str]]) -> list[str]:
+    if not isinstance(value, dict):
+        return []
+    found: list[str] = []
+    wanted = {path[0].casefold() for path in paths}
+    hits = [name for name in value if name.casefold() in wanted]
+    if len({name.casefold() for name in hits}) != len(hits):
+        raise ValueError
+    for name in hits:
+        below = [path[1:] for path in paths if path[0].casefold() == name.casefold()]
+        members = value[name] if isinstance(value[name], list) else [value[name]]
+        if [] not in below:
+            found += [text for member in members for text in walk(member, below)]
+        elif value[name] is not None:
+            if not all(isinstance(member, str) for member in members):
+                raise ValueError
+            found += members
+    return found
 
 
 @settings(deadline=None, max_examples=250)
@@ -152,6 +151,8 @@ def test_peek_never_raises(body):
         b'{"input":{"model":"a"},"input":{"model":"b"}}',
         b'{"input":{"model":"a"},"input":1}',
         b'{"input":{"modelOptions":{"model":"a","model":"b"}}}',
+        b'{"input":[{"model":"a","Model":"b"}]}',
+        b'{"input":[{"model":5}]}',
         '{"input":{"modelOptions":{"model":"a"},"modelOption\u017f":{"model":"b"}}}'.encode(),
         b'{"model":5}',
         b'{"model":{"name":"a"}}',
@@ -185,6 +186,9 @@ def test_what_can_be_read_two_ways_is_refused(body):
         (b'{"x":"model","model":"a"}', ["a"]),
         (b'{"input":{"modelOptions":{"model":"a"},"model":"b"},"model":"c"}', ["a", "b", "c"]),
         (b'{"input":["model"],"model":"a"}', ["a"]),
+        (b'{"input":[1, {"model":"b"} ,"x",[{"model":"x"}],{"modelOptions":[{"model":"c"}]}],"model":"a"}', ["b", "c", "a"]),
+        (b'{"input":[{"model":"b"}]}', ["b"]),
+        (b'{"input":[ ],"model":"a"}', ["a"]),
         (b' {"model" :\n"a" , "x" : -1.5e3 } ', ["a"]),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -123,15 +124,14 @@ def test_json_that_a_form_parser_reads_differently_is_refused(text):
         {"user_config": {"model_list": []}},
         {"router_settings_override": {"fallbacks": [{"a": ["b"]}]}},
         {"context_window_fallback_dict": {"a": "b"}},
+        {"tools": [{"type": "function"}, {"type": "image_generation", "model": "b"}]},
     ],
 )
 def test_what_else_has_an_openai_hub_ask_another_model_is_told_or_refused(more):
     places = next(route.model for route in load_profile("openai").routes if route.name == "chat-completions")
-    try:
-        told = names(places, "", JSON, json.dumps({"model": "a", **more}).encode())
-    except Refused:
-        return
-    assert "b" in told
+    for body in ({"model": "a", **more}, more):
+        with suppress(Refused):
+            assert "b" in names(places, "", JSON, json.dumps(body).encode())
 
 
 def test_without_a_body_or_places_there_is_nothing():
