@@ -67,9 +67,12 @@ class Delivery:
                 raise failure
 
     async def _deliver_to_one(self, session: ClientSession, due: list[Message]) -> None:
-        # One that does not answer is left alone until the next look: it would keep what is new for others waiting.
+        # One that answers late or not at all is left alone until the next look: it would keep what is new for others waiting.
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LOOK_EVERY
         for start in range(0, len(due), _AT_A_TIME):
-            if not all(await asyncio.gather(*(self._deliver(session, message) for message in due[start : start + _AT_A_TIME]))):
+            took = await asyncio.gather(*(self._deliver(session, message) for message in due[start : start + _AT_A_TIME]))
+            if not all(took) or loop.time() > until:
                 return
 
     async def _deliver(self, session: ClientSession, message: Message) -> bool:

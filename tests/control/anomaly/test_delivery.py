@@ -116,6 +116,41 @@ async def test_a_receiver_that_does_not_answer_keeps_nobody_else_waiting(
     silent.close()
 
 
+async def test_a_receiver_that_answers_late_keeps_nobody_else_waiting(
+    bench: Bench, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LOOK_EVERY", 0.01)
+    answered = 0
+    connected: list[asyncio.StreamWriter] = []
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answered
+        connected.append(writer)
+        while await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(len(BODY))
+            await asyncio.sleep(0.05)
+            answered += 1
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    slow = await asyncio.start_server(late, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{slow.sockets[0].getsockname()[1]}/hook"
+    for number in range(40):
+        await _queue(bench, receiver, url=url, id_=f"msg_{number}")
+    await bench.detection.engine.tick(bench.now)
+    task = asyncio.create_task(bench.detection.delivery.run())
+    await until(lambda: answered)
+    await _queue(bench, receiver, id_="msg_late")
+    await until(lambda: receiver.bodies)
+    assert answered < 40
+    await until(lambda: answered == 40)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    for writer in connected:
+        writer.close()
+    slow.close()
+
+
 async def test_all_that_waits_for_a_receiver_goes_out_at_one_look(bench: Bench, receiver: Receiver) -> None:
     for number in range(20):
         await _queue(bench, receiver, id_=f"msg_{number}")
