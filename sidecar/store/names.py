@@ -31,6 +31,8 @@ IDEMPOTENCY_PREFIX = "sidecar:{admin}:idempotency:"
 
 ANOMALY_SEAT = "sidecar:{anomaly}:seat"
 """String: which replica detects for all; it expires unless it is renewed."""
+ANOMALY_TURN = "sidecar:{anomaly}:turn"
+"""Hash `holder` and `number`: whose turn at the seat it is or was, and the how manieth."""
 ANOMALY_INBOX = "sidecar:{anomaly}:inbox"
 """List: the other replicas' traffic on its way to that one (MessagePack)."""
 

@@ -129,13 +129,13 @@ class Engine:
         """Look at everything that is there and save it. Raises StoreUnavailable."""
         now = self._clock()
         await self._guard()
-        if self._restored and await self._replicas.hold_seat():
+        if await self._leads() and self._restored:
             await self._admit(now)
             self._note(self.observer.tick(int(now), force=True))
             await self._save(now)
-            await self._replicas.leave()
         else:
             await self._follow()
+        await self._replicas.leave()
 
     async def know(self, key_id: str) -> None:
         """Watch a key that is at rest, for people to change what is remembered of it. Raises StoreUnavailable."""
@@ -146,7 +146,7 @@ class Engine:
         """One look. Raises StoreUnavailable; nothing is lost by it."""
         await self._guard()
         self.observer.sums.in_flight(self._in_flight())
-        if not await self._replicas.hold_seat():
+        if not await self._leads():
             await self._follow()
             return
         for second in await self._replicas.receive():
@@ -163,7 +163,7 @@ class Engine:
             await self._save(now)
 
     def note(self, anomaly: Anomaly) -> None:
-        """An episode was changed by people and must be saved."""
+        """An episode was changed, and must be saved."""
         self._unsaved[anomaly.id] = anomaly
         if anomaly.ended_at is not None:
             self._known_active.pop(anomaly.id, None)
@@ -172,14 +172,19 @@ class Engine:
         """Save what people changed. Raises StoreUnavailable."""
         await self._save_episodes(self._clock())
 
-    async def _follow(self) -> None:
-        """Another replica detects: let it have our traffic, and forget what it knows better."""
-        if self._restored:
-            _log.info("another replica detects anomalies for all now")
+    async def _leads(self) -> bool:
+        """Whether this replica detects. Once another one has, what that one saved is newer than what is known here."""
+        leads = await self._replicas.hold_seat()
+        if self._restored and self._replicas.was_away:
+            _log.info("another replica detected anomalies for all")
             self._restored = False
             self.observer.clear()
             for kept in (self._unsaved, self._risen, self._known_active, self._names):
                 kept.clear()
+        return leads
+
+    async def _follow(self) -> None:
+        """Another replica detects: let it have our traffic."""
         seconds = self.observer.sums.take_all()
         try:
             await self._replicas.send(seconds)
@@ -190,8 +195,7 @@ class Engine:
 
     async def _restore(self) -> None:
         open_anomalies = await self.storage.open_anomalies()
-        sources = await self.storage.sources()
-        self.observer.sources.by_number.update(sources)
+        self.observer.sources.by_number.update(await self.storage.sources())
         for anomaly in open_anomalies:
             self.observer.episodes.open[anomaly.name_of_subject] = anomaly
             self._known_active[anomaly.id] = frozenset(anomaly.active)
@@ -214,7 +218,6 @@ class Engine:
     def _note(self, changes: Iterable[Change]) -> None:
         for change in changes:
             anomaly = change.anomaly
-            self._unsaved[anomaly.id] = anomaly
             if change.rose_to is not None:
                 self._risen.append((anomaly, change.rose_to))
             before = self._known_active.get(anomaly.id, frozenset())
@@ -222,8 +225,7 @@ class Engine:
                 for signal in set(anomaly.active) - before:
                     self._raised[anomaly.key_id, signal] = self._raised.get((anomaly.key_id, signal), 0) + 1
             self._known_active[anomaly.id] = frozenset(anomaly.active)
-            if anomaly.ended_at is not None:
-                self._known_active.pop(anomaly.id, None)
+            self.note(anomaly)
 
     async def _save_episodes(self, now: float) -> None:
         async with self._saving:

@@ -51,7 +51,7 @@ class AnomalyService:
         return [document(one) for one in await self._index.latest_of(key_ids) if one.state == "open"] if key_ids else []
 
     async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> dict[str, Any]:
-        """Close an anomaly; LookupError, StoreUnavailable."""
+        """Close an anomaly, unless somebody has; LookupError, StoreUnavailable."""
         mine = self._mine(anomaly_id)
         if mine is not None:
             verdicts.acknowledge(self._engine.observer, mine, self._clock(), actor, reason)
@@ -59,8 +59,9 @@ class AnomalyService:
             await self._engine.save_now()
             return document(mine)
         stored = await self._stored(anomaly_id)
-        verdicts.settle(stored, self._clock(), actor, reason)
-        await self._storage.save([], [stored])
+        if stored.state != "acknowledged":
+            verdicts.settle(stored, self._clock(), actor, reason)
+            await self._storage.save([], [stored])
         return document(stored)
 
     async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> dict[str, Any]:

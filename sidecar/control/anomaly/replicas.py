@@ -37,18 +37,25 @@ class Replicas:
         self._name = name
         self.leads = False
         """Whether this replica held the seat when it last asked."""
+        self.was_away = False
+        """Whether another one has held the seat between the last two times that this one asked, or holds it now."""
+        self._turn = 0
 
     async def hold_seat(self) -> bool:
         """Take or keep the seat; whether it is ours."""
         self.leads = False
-        self.leads = await self._store.run(_HOLD, [names.ANOMALY_SEAT], [self._name, int(HELD_FOR * 1000)]) == 1
+        turn = await self._ask(int(HELD_FOR * 1000))
+        self.leads, self.was_away, self._turn = turn > 0, turn != self._turn or not turn, turn
         return self.leads
 
     async def leave(self) -> None:
         """Free the seat at once, for another to take."""
         if self.leads:
             self.leads = False
-            await self._store.run(_HOLD, [names.ANOMALY_SEAT], [self._name, 1])
+            await self._ask(1)
+
+    async def _ask(self, milliseconds: int) -> int:
+        return int(await self._store.run(_HOLD, [names.ANOMALY_SEAT, names.ANOMALY_TURN], [self._name, milliseconds]))
 
     async def send(self, seconds: Sequence[Second]) -> None:
         """Hand traffic to whoever holds the seat; when nobody takes it for long, the oldest is dropped."""

@@ -72,6 +72,8 @@ async def test_what_is_over_can_still_be_acknowledged_and_what_never_was_cannot(
     await bench.detection.engine.storage.save([], [_anomaly(1)])
     after = await bench.detection.queries.acknowledge("anm_0001", "seen", "adm_1")
     assert after["state"] == "acknowledged"
+    bench.keys.clock.now += 1
+    assert await bench.detection.queries.acknowledge("anm_0001", "me too", "adm_2") == after
     with pytest.raises(LookupError):
         await bench.detection.queries.acknowledge("anm_none", "", "adm_1")
 

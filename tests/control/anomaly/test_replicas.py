@@ -24,6 +24,21 @@ async def test_one_holds_the_seat_until_it_leaves_or_is_gone(store: Store) -> No
     assert not await two.hold_seat() and not two.leads
 
 
+async def test_one_can_tell_that_another_has_held_the_seat_in_between(store: Store) -> None:
+    one, two = Replicas(store, "one"), Replicas(store, "two")
+    assert await one.hold_seat() and one.was_away, "it cannot know what was before"
+    assert await one.hold_seat() and not one.was_away
+    await store.call("DEL", names.ANOMALY_SEAT)
+    assert await one.hold_seat() and not one.was_away, "it was late, but nobody came"
+    await store.call("DEL", names.ANOMALY_SEAT)
+    assert await two.hold_seat()
+    await two.leave()
+    await until(one.hold_seat)
+    assert one.was_away
+    assert await one.hold_seat() and not one.was_away
+    assert not await two.hold_seat() and two.was_away
+
+
 async def test_traffic_arrives_whole_and_once(store: Store) -> None:
     one, two = Replicas(store, "one"), Replicas(store, "two")
     sent = [served(1000 + number, number, key=f"key_{number}") for number in range(2 * AT_ONCE + 1)]
@@ -70,3 +85,22 @@ async def test_whoever_takes_the_seat_goes_on_with_what_is_known(bench: Bench) -
     first.engine.observer.sums.add(served(bench.now, 1, client=AWAY, key=bench.key.id))
     await first.engine.tick(bench.now)
     assert not first.engine.observer.watches and not first.engine.observer.episodes.open
+
+
+async def test_whoever_slept_through_anothers_turn_goes_on_with_what_that_one_saved(bench: Bench) -> None:
+    await bench.create("notify")
+    first = bench.detection
+    await bench.store.call("DEL", names.ANOMALY_SEAT)
+    second = bench.start("two")
+    await bench.theft(6)
+    (paged,) = await bench.documents()
+    await second.engine.finish()
+    bench.detection = first
+
+    async def is_free() -> bool:
+        return await bench.store.call("GET", names.ANOMALY_SEAT) is None
+
+    await until(is_free)
+    await bench.theft(6)
+    (grown,) = await bench.documents()
+    assert (grown["id"], grown["level"]) == (paged["id"], "page")
