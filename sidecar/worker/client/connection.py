@@ -207,7 +207,7 @@ class ClientConnection(asyncio.Protocol):
 
     def header_expired(self) -> None:
         """The head did not arrive in time."""
-        if self._buffer or self._blank_lines:
+        if self._buffer or (self._blank_lines and self.is_fresh):
             self._front.serving.reject(self, Refused(REQUEST_TIMEOUT))
         else:
             self._close()

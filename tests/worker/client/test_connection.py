@@ -37,10 +37,11 @@ async def test_a_silent_connection_is_closed_without_a_word() -> None:
         assert not plane.events.requests
 
 
-async def test_a_kept_connection_is_closed_when_nobody_needs_it() -> None:
+@pytest.mark.parametrize("behind", [b"", b"\r\n", b"\r\n\r\n"])
+async def test_a_kept_connection_is_closed_when_nobody_needs_it(behind: bytes) -> None:
     async with running(environment=SHORT) as plane:
-        received = await plane.exchange(plane.get(close=False))
-        assert received.startswith(b"HTTP/1.1 200") and len(plane.events.requests) == 1
+        received = await plane.exchange(plane.get(close=False) + behind)
+        assert received.startswith(b"HTTP/1.1 200") and received.count(b"HTTP/1.1 ") == len(plane.events.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import asdict, replace
 from typing import Any
@@ -22,7 +23,6 @@ from sidecar.events.record import Request
 from sidecar.keys.reader import KeyReader
 
 _PAGE = 1000
-_CSV_BOUND = 1_000_000
 _SHADOW_BOUND = 50_000
 _DAY = 86400.0
 
@@ -84,7 +84,7 @@ class Usage:
         """The call log: a page as JSON, or everything that matches as CSV."""
         if call.media is not None:
             fields = messages.CallObject.__struct_fields__
-            rows = ([msgspec.structs.astuple(call_object(each)) for each in page] async for page in self._pages(call.query, _CSV_BOUND))
+            rows = ([msgspec.structs.astuple(call_object(each)) for each in page] async for page in self._pages(call.query))
             return Answer(200, media="text/csv", stream=stream(fields, rows), filename="requests.csv")
         page = await self._page(call.query, call.query.limit, call.query.cursor)
         return Answer(200, messages.CallList(data=[call_object(each) for each in page.calls], next_cursor=page.next_cursor or None))
@@ -117,7 +117,7 @@ class Usage:
         except ValueError:
             raise faulty([("cursor", "is not a cursor that this list has given out")]) from None
 
-    async def _pages(self, query: messages.CallsQuery, bound: int) -> AsyncIterator[list[Request]]:
+    async def _pages(self, query: messages.CallsQuery, bound: float = math.inf) -> AsyncIterator[list[Request]]:
         """Page after page, newest first, to about `bound` calls."""
         cursor, seen = query.cursor, 0
         while seen < bound:
