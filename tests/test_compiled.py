@@ -77,3 +77,21 @@ def test_keys_are_judged(sidecar: Sidecar) -> None:
     assert sidecar.ask(secret, "/api/v2/../user").code == "invalid_request"
     assert sidecar.admin("POST", f"/keys/{key_id}/revoke").status == 200
     wait_until(lambda: sidecar.ask(secret).status == 401, within=2, what="the revocation")
+
+
+def test_a_restart_goes_on_where_it_was(sidecar: Sidecar) -> None:
+    """What comes back from the store has the types that compiled code insists on."""
+    key_id, secret = sidecar.create_key(limits={"tpm": 100_000}, quota={"requests": 1000, "period": "day"})
+
+    def counted() -> list[float]:
+        models = sidecar.metric("sidecar_model_requests_total", model="openai/gpt-5-mini")
+        durations = sidecar.metric("sidecar_http_request_duration_seconds_count", status_class="2xx")
+        return [sidecar.metric("sidecar_key_requests_total", key_id=key_id), models, durations]
+
+    before = counted()
+    for asked in (1, 2):
+        assert sidecar.ask(secret).status == 200
+        wait_until(lambda asked=asked: counted() == [count + asked for count in before], what="the count")  # type: ignore[misc]
+        assert sidecar.stop() == 0
+        sidecar.start()
+        wait_until(lambda asked=asked: counted() == [count + asked for count in before], what="the counts of before")  # type: ignore[misc]

@@ -104,7 +104,7 @@ class Fold:
         for key_id in self._counts.keys:
             # Keys that were counted under their own names keep their places.
             self._counter.label(key_id)
-        self._counter.recall(labels[0] for labels, _ in self._counts.family("models"))
+        self._counter.recall(labels[0] for labels in self._counts.labels("models"))
         self.restored.set()
 
     def count(self) -> int:

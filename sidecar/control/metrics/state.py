@@ -74,6 +74,10 @@ class Counts:
                 self.revocation[bisect_left(PROPAGATION, lag)] += 1
                 self.revocation[-1] += lag
 
+    def labels(self, name: str) -> list[tuple[str, ...]]:
+        """The label values of a family's series."""
+        return [tuple(labels.split(SEPARATOR)) for labels in self.families.get(name, {})]
+
     def family(self, name: str) -> list[tuple[tuple[str, ...], list[float]]]:
         """A histogram family's series by label values."""
         return [(tuple(labels.split(SEPARATOR)), counts) for labels, counts in self.families.get(name, {}).items()]
