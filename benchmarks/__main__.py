@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if len(contest.entries) < 2 and name != "idle":
                 notes.append(f"{name}: nobody to compare with")
                 continue
-            outcomes[name] = play(contest, options.rounds, options.seconds, options.warm_up, say)
+            outcomes[name] = play(contest, options.rounds, options.seconds, options.warm_up, say, fresh=options.fresh)
     result = report.document(outcomes, machine, {name: str(value) for name, value in vars(options).items()}, options.by)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
@@ -81,6 +81,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--warm-up", type=float, default=1.0, help="seconds that do not count, before the first round (default %(default)s)"
     )
+    parser.add_argument("--fresh", action="store_true", help="new processes for each sample: where their memory lies is luck, up to 15 %%")
     parser.add_argument("--keys", type=int, help="distinct keys of `keys` and `stored-keys` (10,000, with --full 100,000)")
     parser.add_argument("--json", type=Path, default=RESULTS, help="where the samples go (default build/bench/results.json)")
     parser.add_argument("--picture", type=Path, help="draw the result of `post` as SVG")

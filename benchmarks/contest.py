@@ -55,26 +55,34 @@ class Outcome:
         return {role: Spread.of([sample.roles.get(role, 0.0) for sample in samples]).median for role in samples[-1].roles}
 
 
-def play(contest: Contest, rounds: int, seconds: float, warm_up: float, say: Callable[[str], None]) -> Outcome:
-    """Measure every entry `rounds` times, after one short turn that does not count.
+def play(contest: Contest, rounds: int, seconds: float, warm_up: float, say: Callable[[str], None], *, fresh: bool = False) -> Outcome:
+    """Measure every entry `rounds` times, after one short turn that does not count; with `fresh` each time by new processes.
 
     An entry that fails once is out: its samples would not be comparable any more.
     """
     outcome = Outcome(contest, {entry.label: [] for entry in contest.entries})
-    if warm_up and contest.warms_up:
+    warm_up = warm_up if contest.warms_up else 0.0
+    if warm_up and not fresh:
         for entry in contest.entries:
             _turn(outcome, entry, warm_up, counts=False)
     for number in range(rounds):
         for entry in _rotated(contest.entries, number):
+            if fresh:
+                entry.peer.stop()
+                _turn(outcome, entry, warm_up, counts=False, starts=True)
             _turn(outcome, entry, seconds, counts=True)
         say(f"{contest.name}: round {number + 1} of {rounds}")
     return outcome
 
 
-def _turn(outcome: Outcome, entry: Entry, seconds: float, *, counts: bool) -> None:
+def _turn(outcome: Outcome, entry: Entry, seconds: float, *, counts: bool, starts: bool = False) -> None:
     if entry.label in outcome.failures:
         return
     try:
+        if starts:
+            entry.peer.start()
+        if not seconds:
+            return
         sample = outcome.contest.measure(entry, seconds)
     except (RuntimeError, TimeoutError, OSError) as error:
         print(f"{outcome.contest.name}: {error}", file=sys.stderr)
