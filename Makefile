@@ -3,6 +3,7 @@
 #   make run     the demo: embedded store, demo hub, sidecar and console (HUB_URL=… fronts that hub instead)
 #   make test    the tests (ARGS='tests/keys -k digest' narrows them down)
 #   make long    the tests that need real minutes: limits in time, 100 crashes, ten minutes without a store, random lives
+#   make compiled-test  the tests of whole processes, run on what `make compile` makes
 #   make fuzz    the deciders against arbitrary input, for about an hour
 #   make mutants would the unit tests notice a small fault in what decides? (ARGS='keys/token limits' narrows it down)
 #   make soak    an hour of mixed traffic under random faults (ARGS='--minutes 3' shortens it; the tests have half a minute of it)
@@ -26,7 +27,7 @@ LOCK = $(VENV)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test compile long long-test crash-test outage-test lives-test fuzz mutants soak check audit format bench lock docs sbom dist clean
+.PHONY: help run test compile long long-test crash-test outage-test lives-test compiled-test fuzz mutants soak check audit format bench lock docs sbom dist clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,6 +51,10 @@ outage-test: $(VENV)/.development
 
 lives-test: $(VENV)/.development
 	SIDECAR_TEST_LIVES=300 $(VENV)/bin/python -m pytest tests/worker/test_identify_life.py $(ARGS)
+
+# The processes that the tests start are the compiled ones; the tests themselves use the source.
+compiled-test: compile
+	PYTHONPATH=$(CURDIR)/build/sidecar $(VENV)/bin/python -m pytest tests/e2e tests/failures tests/wire tests/deploy $(ARGS)
 
 check: $(VENV)/.development
 	$(VENV)/bin/ruff check .
