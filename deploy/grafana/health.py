@@ -104,9 +104,12 @@ WORKERS: tuple[Shown, ...] = (
     ),
     Graph(
         "Workers by instance",
-        "Those that reported within three seconds.",
+        "Those that reported within three seconds, and how many there are to be.",
         "short",
-        [Query(f"max by (instance) (sidecar_workers{{{_HERE}}})", "{{instance}}")],
+        [
+            Query(f"max by (instance) (sidecar_workers{{{_HERE}}})", "{{instance}}"),
+            Query(f"max by (instance) (sidecar_workers_configured{{{_HERE}}})", "{{instance}} configured"),
+        ],
     ),
     Graph(
         "Hub answers that broke off, and those read on for their use",

@@ -111,6 +111,8 @@ def scrape_of(
 ) -> Scrape:
     """What answers /metrics."""
     gauges = _gauges(metering, pulse, readiness)
+    workers = settings.proxy.worker_count
+    gauges.one(catalogue.WORKERS_CONFIGURED, lambda: workers)
     gauges.many(catalogue.AUDIT, lambda: sorted(audit.recorded.items()))
     if reconciler is not None:
         _add_reconciler(gauges, metering.keys, reconciler)
