@@ -29,4 +29,4 @@ def test_it_runs_where_that_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> N
         raise PermissionError
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    assert policy_of_a_worker() == os.SCHED_OTHER
+    assert policy_of_a_worker() == os.sched_getscheduler(0)
