@@ -14,8 +14,11 @@ from msgspec.structs import replace
 
 from sidecar.cli import config_file, configuration
 from sidecar.cli.serve import CHILD, supervise
-from sidecar.settings import Settings
+from sidecar.settings import Settings, SettingsError
+from sidecar.settings.check import listener_faults
 from sidecar.supervisor.process import Process, PythonLauncher, Role
+
+LISTENING = "authz.listen"
 
 
 def add(subparsers: Any) -> None:
@@ -31,12 +34,16 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer questions; returns 0 after an orderly stop."""
-    return supervise(lambda: as_authorizer(configuration.read(args.config, os.environ)), AuthorizerLauncher(os.environ), "authz.listen")
+    return supervise(lambda: as_authorizer(configuration.read(args.config, os.environ)), AuthorizerLauncher(os.environ), LISTENING)
 
 
 def as_authorizer(settings: Settings) -> Settings:
-    """The settings of the workers: they listen on authz.listen, in clear text."""
-    return replace(settings, proxy=replace(settings.proxy, listen=settings.authz.listen, tls=None))
+    """The settings of the workers: they listen on authz.listen, in clear text. Raises SettingsError where they cannot."""
+    asked = replace(settings, proxy=replace(settings.proxy, listen=settings.authz.listen, tls=None))
+    faults = listener_faults(asked, LISTENING)
+    if faults:
+        raise SettingsError(faults)
+    return asked
 
 
 class AuthorizerLauncher:

@@ -17,14 +17,15 @@ ADMIN_TOKEN_PREFIX = "sat"  # noqa: S105
 
 def faults_of(settings: Settings) -> list[str]:
     """One `path: sentence` for each fault."""
-    return [*_listeners(settings), *_proxy(settings), *_others(settings)]
+    return [*listener_faults(settings), *_proxy(settings), *_others(settings)]
 
 
-def _listeners(settings: Settings) -> list[str]:
+def listener_faults(settings: Settings, requests: str = "proxy.listen") -> list[str]:
+    """The faults of where it listens; `requests` is the setting that `proxy.listen` of these settings comes from."""
     faults = []
     used: dict[str, Listen] = {}
-    for name, listen in (("proxy", settings.proxy.listen), ("admin", settings.admin.listen), ("metrics", settings.metrics.listen)):
-        path = f"{name}.listen"
+    places = {requests: settings.proxy.listen, "admin.listen": settings.admin.listen, "metrics.listen": settings.metrics.listen}
+    for path, listen in places.items():
         if not listen.path and listen.port == 0:
             faults.append(f"{path}: needs a port from 1 to 65535, for every process that shares it must know it")
         if len(listen.path.encode()) > LONGEST_SOCKET_PATH:

@@ -51,7 +51,7 @@ def fault_of(listen: Listen) -> OSError | None:
 
 
 def unix_socket(listen: Listen) -> socket.socket:
-    """Make and return the listening socket of a `unix://` address, open to the owner's group; raises ListenError."""
+    """Make and return the listening socket of a `unix://` address, open to the owner's group; raises OSError."""
     path = Path(listen.path)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -60,9 +60,9 @@ def unix_socket(listen: Listen) -> socket.socket:
         made.bind(listen.path)
         path.chmod(UNIX_MODE)
         made.listen(BACKLOG)
-    except OSError as error:
+    except OSError:
         made.close()
-        raise ListenError(sentence("proxy.listen", listen, error)) from None
+        raise
     return made
 
 

@@ -125,7 +125,7 @@ class Supervisor:
         except SettingsError as error:
             self._end_reload(error.faults)
             return
-        faults = needs_restart(self._children.settings, settings) or taken(self._children.settings, settings)
+        faults = needs_restart(self._children.settings, settings, self._children.sockets.name) or taken(self._children.settings, settings)
         if faults:
             self._end_reload(faults)
             return
@@ -178,15 +178,18 @@ class Supervisor:
             self._written = now
 
 
-def needs_restart(old: Settings, new: Settings) -> list[str]:
-    """What differs between `old` and `new` that a running sidecar cannot take over, a sentence each."""
+def needs_restart(old: Settings, new: Settings, listening: str = "proxy.listen") -> list[str]:
+    """What differs between `old` and `new` that a running sidecar cannot take over, a sentence each.
+
+    `listening` is the setting that their `proxy.listen` comes from.
+    """
     faults = []
     if old.data_dir != new.data_dir:
         faults.append("data_dir: a change needs a restart of the sidecar")
     if (old.store.url == "embedded") != (new.store.url == "embedded"):
         faults.append("store.url: a change from or to the embedded store needs a restart of the sidecar")
     if old.proxy.listen != new.proxy.listen and (old.proxy.listen.path or new.proxy.listen.path):
-        faults.append("proxy.listen: a change of a unix socket needs a restart of the sidecar")
+        faults.append(f"{listening}: a change of a unix socket needs a restart of the sidecar")
     return faults
 
 

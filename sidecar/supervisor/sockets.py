@@ -17,7 +17,7 @@ from sidecar.supervisor.listeners import ListenError
 
 
 def make(listen: Listen) -> socket.socket:
-    """A socket for `listen`; raises ListenError or OSError.
+    """A socket for `listen`; raises OSError.
 
     On TCP it is bound only, for clients must not queue up for a worker that is not there yet: the worker makes it listen.
     """
@@ -25,10 +25,11 @@ def make(listen: Listen) -> socket.socket:
 
 
 class WorkerSockets:
-    """The sockets of all workers. `name` is the setting that their address comes from."""
+    """The sockets of all workers."""
 
     def __init__(self, name: str = "proxy.listen", make: Callable[[Listen], socket.socket] = make) -> None:
-        self._name = name
+        self.name = name
+        """The setting that their address comes from."""
         self._make = make
         self._held: dict[tuple[Listen, int], socket.socket] = {}
 
@@ -36,12 +37,12 @@ class WorkerSockets:
         """Have the sockets of `count` workers on `listen`; raises ListenError, after `patience` seconds if it is taken."""
         # On a port that is ours already, the other sockets of ours would be found.
         if not any(listen.path == held.path and listen.port == held.port for held, _ in self._held):
-            listeners.check(self._name, listen, patience)
+            listeners.check(self.name, listen, patience)
         try:
             for index in range(count):
                 self.of(listen, index)
         except OSError as error:
-            raise ListenError(listeners.sentence(self._name, listen, error)) from None
+            raise ListenError(listeners.sentence(self.name, listen, error)) from None
 
     def of(self, listen: Listen, index: int) -> socket.socket:
         """The socket of worker `index` on `listen`, made if there is none; raises OSError."""

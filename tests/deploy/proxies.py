@@ -55,6 +55,14 @@ CADDY = Kind(
     frozenset({"answer fields", "query", "every field"}),
 )
 KINDS = {kind.name: kind for kind in (ENVOY, NGINX, TRAEFIK, CADDY)}
+SOCKET = "/run/hub-auth-sidecar/authz.sock"
+"""The path of a unix socket in docs/proxies.md."""
+BY_SOCKET = {
+    "envoy": ("socket_address: {address: 127.0.0.1, port_value: 9191}", f"pipe: {{path: {SOCKET}}}"),
+    "nginx": ("server 127.0.0.1:9191;", f"server unix:{SOCKET};"),
+    "caddy": ("reverse_proxy 127.0.0.1:9191", f"reverse_proxy unix/{SOCKET}"),
+}
+"""What to write, and instead of what, where the authorizer listens on that path. Traefik asks nobody there."""
 
 
 class Proxy:
@@ -86,6 +94,7 @@ def running(
     port = free_port()
     directory.mkdir()
     changes = {
+        **(instead or {}),
         "0.0.0.0:8080": f"127.0.0.1:{port}",
         "address: 0.0.0.0, port_value: 8080": f"address: 127.0.0.1, port_value: {port}",
         "http://:8080": f"http://127.0.0.1:{port}",
@@ -97,7 +106,6 @@ def running(
         "/etc/traefik": str(directory),
         # Whose word counts in the lines for a load balancer.
         "10.0.0.0/8": "127.0.0.0/8",
-        **(instead or {}),
     }
     for source in (DEPLOY / kind.name).iterdir():
         text = source.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.proxies import KINDS, Proxy, running
+from tests.deploy.proxies import BY_SOCKET, KINDS, SOCKET, Proxy, running
 from tests.support.authorizer import Authorizer
 from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
 from tests.support.sidecar import Answer, call, wait_until
+from tests.support.source import ROOT
 
 CHAT = {"input": {"messages": [{"role": "user", "content": "Hi"}], "modelOptions": {"model": "openai/gpt-5-mini"}}}
 SPOOFED = [
@@ -267,6 +269,27 @@ def test_a_hub_that_is_down_is_told_as_such(name: str, authorizer: Authorizer, t
         assert answer.status == 502
         if not proxy.can("plain own errors"):
             assert answer.code == "hub_unavailable" and answer.json["error"]["type"] == "upstream_error"
+
+
+@pytest.mark.parametrize("name", BY_SOCKET)
+def test_an_authorizer_on_a_unix_socket(name: str, hub: HubProcess, tmp_path: Path) -> None:
+    documented = (ROOT / "docs" / "proxies.md").read_text()
+    assert all(f"`{text}`" in documented for text in BY_SOCKET[name])
+    # The path of a socket may have 107 bytes, and that of a test's directory may have more.
+    with tempfile.TemporaryDirectory(prefix="authz-") as short:
+        socket = f"{short}/s"
+        old, new = BY_SOCKET[name]
+        instead = {old: new.replace(SOCKET, socket)}
+        with (
+            Authorizer(tmp_path, hub.url, ACCESS_KEY, socket=socket) as authorizer,
+            running(KINDS[name], tmp_path / name, authorizer=authorizer.port, hub=port_of(hub), instead=instead) as proxy,
+        ):
+            # Who asks has no address there: that of the client is still the one that the proxy tells.
+            secret = authorizer.create_key(allowed_ips=["127.0.0.1/32"])[1]
+            assert proxy.ask(secret).status == 200
+            assert proxy.ask(authorizer.create_key(allowed_ips=["6.6.6.6/32"])[1], X_Forwarded_For="6.6.6.6").code == "ip_not_allowed"
+            check_refusal(proxy.ask("ahk_nonsense"), 401, "authentication_error", "invalid_api_key")
+            assert proxy.ask("", "/__blocklet__.js?type=json", method="GET").json["prefix"] == "/"
 
 
 @pytest.mark.parametrize(("name", "lines"), [("envoy", "with_request_body"), ("traefik", "forwardBody|maxBodySize")])

@@ -210,7 +210,9 @@ def test_what_a_reload_cannot_take_over_is_told_apart() -> None:
     embedded = "from or to the embedded store"
     assert needs_restart(old, load(None, {"SIDECAR_PROXY__WORKERS": "7"})) == []
     assert embedded in needs_restart(old, load(None, {"SIDECAR_STORE__URL": "redis://127.0.0.1"}))[0]
-    assert "unix socket" in needs_restart(old, load(None, {"SIDECAR_PROXY__LISTEN": "unix:///tmp/x"}))[0]
+    socket = load(None, {"SIDECAR_PROXY__LISTEN": "unix:///tmp/x"})
+    assert needs_restart(old, socket)[0].startswith("proxy.listen: a change of a unix socket")
+    assert needs_restart(old, socket, "authz.listen")[0].startswith("authz.listen: ")
     assert isinstance(old, Settings)
 
 

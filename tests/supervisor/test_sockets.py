@@ -127,3 +127,9 @@ def test_what_is_released_lasts_as_long_as_a_worker_has_it(sockets: WorkerSocket
         sockets.close()
         assert is_open(listen.port)
     assert not is_open(listen.port)
+
+
+def test_a_unix_socket_that_cannot_be_made_is_named_by_its_setting(tmp_path: Path) -> None:
+    listen = Listen.parse(f"unix://{tmp_path}/absent/s")
+    with pytest.raises(ListenError, match=f"authz.listen: {listen} cannot be listened on"):
+        WorkerSockets("authz.listen").add(listen, 1)
