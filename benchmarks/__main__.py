@@ -22,7 +22,7 @@ from benchmarks.load import wrk
 from benchmarks.peers.caddy import Caddy
 from benchmarks.peers.clientsession import ClientSession
 from benchmarks.peers.direct import Direct
-from benchmarks.peers.envoy import Envoy, EnvoyExtAuthz, EnvoySidecar, EnvoyStatic
+from benchmarks.peers.envoy import Envoy, EnvoyExtAuthz, EnvoySidecar, EnvoySidecarTcp, EnvoyStatic
 from benchmarks.peers.haproxy import HaProxy
 from benchmarks.peers.litellm import LiteLlm
 from benchmarks.peers.nginx import NginxAuthRequest, NginxLua
@@ -31,8 +31,9 @@ from benchmarks.peers.sidecar import Sidecar, Unmetered
 from benchmarks.peers.traefik import Traefik
 
 PEERS: Sequence[type[Peer]] = (
-    ClientSession, NginxLua, NginxAuthRequest, HaProxy, EnvoyStatic, EnvoyExtAuthz, EnvoySidecar, Traefik, Caddy, LiteLlm,
+    ClientSession, NginxLua, NginxAuthRequest, HaProxy, EnvoyStatic, EnvoyExtAuthz, EnvoySidecar, EnvoySidecarTcp, Traefik, Caddy, LiteLlm,
 )  # fmt: skip
+ON_REQUEST = ("envoy-sidecar-tcp", "litellm")
 QUICK_PEERS = ("clientsession", "nginx-lua")
 RESULTS = programs.BUILD / "results.json"
 
@@ -72,7 +73,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help=f"{', '.join(plan.QUICK)} against {', '.join(QUICK_PEERS)}; the default")
-    size.add_argument("--full", action="store_true", help="every contest and every peer but litellm; installs them into build/bench")
+    size.add_argument(
+        "--full", action="store_true", help=f"every contest, every peer but {' and '.join(ON_REQUEST)}; installs them into build/bench"
+    )
     parser.add_argument("--contests", nargs="+", choices=plan.names(), metavar="NAME", help=f"only these: {', '.join(plan.names())}")
     parser.add_argument("--peers", nargs="*", choices=names, metavar="NAME", help=f"only these beside the sidecar: {', '.join(names)}")
     parser.add_argument("--with", nargs="+", choices=names, metavar="NAME", default=[], dest="more", help="these too, as litellm")
@@ -97,7 +100,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
             setattr(options, name, value)
     options.contests = options.contests or (plan.names() if options.full else plan.QUICK)
     if options.peers is None:
-        options.peers = [name for name in names if name != "litellm"] if options.full else list(QUICK_PEERS)
+        options.peers = [name for name in names if name not in ON_REQUEST] if options.full else list(QUICK_PEERS)
     options.peers = list(dict.fromkeys([*options.peers, *options.more]))
     return options
 

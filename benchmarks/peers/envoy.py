@@ -64,7 +64,8 @@ class Envoy(Peer):
             "address": _address(self.port),
             "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
         }
-        return {"static_resources": {"listeners": [listener], "clusters": [cluster("hub", self.site.hub_port), *self.clusters()]}}
+        clusters = [_cluster("hub", _address(self.site.hub_port)), *self.clusters()]
+        return {"static_resources": {"listeners": [listener], "clusters": clusters}}
 
 
 class EnvoyStatic(Envoy):
@@ -99,7 +100,7 @@ class EnvoyExtAuthz(Envoy):
         return {"name": "envoy.filters.http.ext_authz", "typed_config": settings}
 
     def clusters(self) -> list[dict[str, Any]]:
-        return [cluster("checker", self._checker.port)]
+        return [_cluster("checker", _address(self._checker.port))]
 
 
 class Authorizer(Sidecar):
@@ -109,17 +110,25 @@ class Authorizer(Sidecar):
     command: ClassVar[str] = "authz"
     listening: ClassVar[str] = "SIDECAR_AUTHZ__LISTEN"
 
+    def __init__(self, site: Site, socket: str) -> None:
+        """With `socket`, the path of a unix socket, it listens there instead of on a port."""
+        super().__init__(site)
+        if socket:
+            self._settings[self.listening] = f"unix://{socket}"
+
 
 class EnvoySidecar(Envoy):
-    """Keys known to `sidecar authz`, asked as deploy/envoy does."""
+    """Keys known to `sidecar authz`, asked as deploy/envoy does, by a unix socket as docs/proxies.md says."""
 
     name: ClassVar[str] = "envoy-sidecar"
     title: ClassVar[str] = "Envoy ext_authz, sidecar authz, everything on"
     sets_credential: ClassVar[bool] = False
+    by_socket: ClassVar[bool] = True
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
-        self._authorizer = Authorizer(site)
+        self._socket = str(site.directory / f"{self.name}.sock") if self.by_socket else ""
+        self._authorizer = Authorizer(site, self._socket)
         self._authorizer.directory.mkdir(parents=True, exist_ok=True)
         # One bill for both.
         self._authorizer.processes = self.processes
@@ -140,12 +149,21 @@ class EnvoySidecar(Envoy):
         return settings
 
     def clusters(self) -> list[dict[str, Any]]:
-        return [cluster("authorizer", self._authorizer.port)]
+        address = {"pipe": {"path": self._socket}} if self._socket else _address(self._authorizer.port)
+        return [_cluster("authorizer", address)]
 
 
-def cluster(name: str, port: int) -> dict[str, Any]:
+class EnvoySidecarTcp(EnvoySidecar):
+    """The same, asked over TCP, as deploy/envoy comes."""
+
+    name: ClassVar[str] = "envoy-sidecar-tcp"
+    title: ClassVar[str] = "Envoy ext_authz, sidecar authz over TCP, everything on"
+    by_socket: ClassVar[bool] = False
+
+
+def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
     """A server on this machine."""
-    endpoint = {"endpoint": {"address": _address(port)}}
+    endpoint = {"endpoint": {"address": address}}
     breakers = {"thresholds": [{"max_connections": 8192, "max_pending_requests": 8192, "max_requests": 8192}]}
     assignment = {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
     return {"name": name, "connect_timeout": "3s", "type": "STATIC", "circuit_breakers": breakers, "load_assignment": assignment}
