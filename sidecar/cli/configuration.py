@@ -16,11 +16,7 @@ from sidecar.store.address import resolve
 
 def read(option: str | None, environment: Mapping[str, str]) -> Settings:
     """The settings in force; raises SettingsError with every fault of the file, and of the files that it names."""
-    settings = load(find(option, environment), environment)
-    faults = list(_faults(settings))
-    if faults:
-        raise SettingsError(faults)
-    return settings
+    return load(find(option, environment), environment, _faults)
 
 
 def _faults(settings: Settings) -> Iterator[str]:

@@ -7,12 +7,14 @@ even for short imported secrets, and keeps whoever can write to the store from p
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.keys.secret_file import make_once
-from sidecar.keys.token import is_well_formed
+from sidecar.keys.token import SENT, is_well_formed
+from sidecar.settings.check import ADMIN_TOKEN_PREFIX
 
 SHA256 = "sha256"
 """`pepper_id` of an imported secret that has not been used yet."""
@@ -21,6 +23,7 @@ LONGEST_TOKEN = 512
 """Bytes; longer tokens are not digested, or digesting would be a lever for denial of service."""
 
 _SHORTEST_PEPPER = 32
+_SENT = re.compile(SENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,13 @@ def load(path: Path) -> Pepper:
     return Pepper.of(secret)
 
 
+def may_be_key(token: bytes, prefix: str, *, accept_imported: bool) -> bool:
+    """Whether `token` may open the data plane, by its form alone. An admin token never does, imported or not."""
+    if not accept_imported or prefix == ADMIN_TOKEN_PREFIX:
+        return is_well_formed(token, prefix)
+    return bool(_SENT.fullmatch(token)) and len(token) <= LONGEST_TOKEN and not is_well_formed(token, ADMIN_TOKEN_PREFIX)
+
+
 @dataclass(frozen=True, slots=True)
 class Digester:
     """Turns tokens into the digests under which their secrets may be stored."""
@@ -95,9 +105,7 @@ class Digester:
 
     def candidates(self, token: bytes) -> list[str]:
         """Every digest to look up, in order; none when `token` cannot be a key, without asking the store."""
-        if not token or len(token) > LONGEST_TOKEN:
-            return []
-        if not self.accept_imported and not is_well_formed(token, self.prefix):
+        if not may_be_key(token, self.prefix, accept_imported=self.accept_imported):
             return []
         found = [self.primary(token)]
         if self.previous is not None:

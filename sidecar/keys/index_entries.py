@@ -64,9 +64,27 @@ def texts(key: Key) -> set[str]:
     return {fold(text) for text in (key.name, key.owner, key.id, *hints, *(hint[-4:] for hint in hints))} - {""}
 
 
+def is_found(key: Key, prefix: str) -> bool:
+    """Whether the folded `prefix` begins name, owner, id or a hint of `key`, or is the whole end of a hint.
+
+    The beginning of such an end says nothing: every short search would find some keys by chance.
+    """
+    hints = [fold(secret.hint) for secret in key.secrets]
+    begun = [fold(key.name), fold(key.owner), fold(key.id), *hints]
+    if any(text.startswith(prefix) for text in begun):
+        return True
+    dotted = dots(prefix)
+    return any(hint.startswith(dotted) or hint[-4:] == prefix for hint in hints)
+
+
+def dots(prefix: str) -> str:
+    """`prefix` as a hint has it, where `...` was typed for its `…`."""
+    return prefix.replace("...", "…")
+
+
 def fold(text: str) -> str:
-    """`text` as it is compared: without case, `...` typed for the `…` of a hint, and no separator."""
-    return plain(text.casefold().replace("...", "…"))
+    """`text` as it is compared: without case, and no separator."""
+    return plain(text.casefold())
 
 
 def plain(text: str) -> str:

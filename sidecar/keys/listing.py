@@ -12,11 +12,11 @@ import binascii
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
-from sidecar.keys.index_entries import CREATED, DISABLED, EXPIRES, OWNER, REVOKED, SEPARATOR, TEXT, entries, fold, plain, texts
+from sidecar.keys.index_entries import CREATED, DISABLED, EXPIRES, OWNER, REVOKED, SEPARATOR, TEXT, dots, entries, fold, is_found, plain
 from sidecar.keys.ordering import Order, Ordered
 from sidecar.keys.reader import KeyReader
 from sidecar.keys.record import Key, Status, status
@@ -58,6 +58,23 @@ class _Position:
     key_id: str
 
 
+class _Range(NamedTuple):
+    """A part of a sorted set, by `LEX` or by `SCORE`."""
+
+    kind: str
+    name: str
+    low: str | bytes
+    high: str | bytes
+
+    def size(self) -> Command:
+        """The command that tells its size."""
+        return ("ZLEXCOUNT" if self.kind == "LEX" else "ZCOUNT", self.name, self.low, self.high)
+
+    def members(self) -> Command:
+        """The command that gives its members."""
+        return ("ZRANGE", self.name, self.low, self.high, f"BY{self.kind}")
+
+
 class Index:
     """The sorted sets: kept up by the repository, read by `page`."""
 
@@ -97,14 +114,14 @@ class Index:
         after = _read_cursor(query.cursor) if query.cursor else None
         filling = _Filling(query.limit, matcher(query, now), self._reader, after)
         sparse, walked = await self._plan(query, now)
-        if sparse is not None:
+        if sparse:
             return await self._from_ids(sparse, filling)
         return await self._walk(walked, after, sieve(query), filling)
 
     async def _page_in_order(self, query: Query, now: float) -> Page:
         sparse, _ = await self._plan(query, now)
         matches = matcher(query, now)
-        if sparse is None:
+        if not sparse:
             keys, cursor = await self._ordered.walk(query.order, query.cursor, query.limit, matches)
             return Page(tuple(keys), cursor)
         ids = sorted({position.key_id for position in await self._ids(sparse)})
@@ -112,35 +129,33 @@ class Index:
         keys, cursor = await self._ordered.sort(query.order, query.cursor, query.limit, found)
         return Page(tuple(keys), cursor)
 
-    async def _plan(self, query: Query, now: float) -> tuple[tuple[Any, ...] | None, str]:
-        """The command that gives the ids of a sparse filter, or None, and the set to walk otherwise."""
+    async def _plan(self, query: Query, now: float) -> tuple[list[_Range], str]:
+        """The ranges that hold the ids of a sparse filter, or none, and the set to walk then."""
         walked = {"disabled": DISABLED, "revoked": REVOKED}.get(query.status or "", CREATED)
-        ranges: list[tuple[Any, ...]] = []
+        ways: list[list[_Range]] = []
         if fold(query.q):
-            prefix = fold(query.q).encode()
-            ranges.append(("LEX", TEXT, b"[" + prefix, b"[" + prefix + b"\xff"))
+            ways.append([_Range("LEX", TEXT, b"[" + prefix, b"[" + prefix + b"\xff") for prefix in _prefixes(query)])
         if query.owner is not None:
             owner = plain(query.owner).encode()
-            ranges.append(("LEX", OWNER, b"[" + owner + b"\0", b"(" + owner + b"\x01"))
+            ways.append([_Range("LEX", OWNER, b"[" + owner + b"\0", b"(" + owner + b"\x01")])
         if query.status == "expired":
-            ranges.append(("SCORE", EXPIRES, "-inf", repr(now)))
-        if not ranges:
-            return None, walked
-        counts = [("ZLEXCOUNT" if kind == "LEX" else "ZCOUNT", name, low, high) for kind, name, low, high in ranges]
-        total, *sizes = await self._store.pipeline([("ZCARD", walked), *counts])
-        size, (kind, name, low, high) = min(zip(sizes, ranges, strict=True), key=lambda pair: pair[0])
+            ways.append([_Range("SCORE", EXPIRES, "-inf", repr(now))])
+        if not ways:
+            return [], walked
+        total, *counted = await self._store.pipeline([("ZCARD", walked), *(one.size() for way in ways for one in way)])
+        sizes = iter(counted)
+        size, way = min(((sum(next(sizes) for _ in way), way) for way in ways), key=lambda pair: pair[0])
         # Collecting costs `size`; walking costs about limit * total / size until a page is full.
-        if size * size <= max(query.limit * total, FIRST_STEP * FIRST_STEP):
-            return ("ZRANGE", name, low, high, f"BY{kind}"), walked
-        return None, walked
+        return (way if size * size <= max(query.limit * total, FIRST_STEP * FIRST_STEP) else []), walked
 
-    async def _from_ids(self, command: tuple[Any, ...], filling: _Filling) -> Page:
-        await filling.take(sorted(await self._ids(command), key=_order, reverse=True))
+    async def _from_ids(self, ranges: list[_Range], filling: _Filling) -> Page:
+        await filling.take(sorted(await self._ids(ranges), key=_order, reverse=True))
         return filling.page(more=False)
 
-    async def _ids(self, command: tuple[Any, ...]) -> set[_Position]:
-        members = await self._store.call(*command)
-        return {_Position(float(created), key_id.decode()) for *_, created, key_id in (member.split(b"\0") for member in members)}
+    async def _ids(self, ranges: list[_Range]) -> set[_Position]:
+        found = await self._store.pipeline([one.members() for one in ranges])
+        members = [member.split(b"\0") for one in found for member in one]
+        return {_Position(float(created), key_id.decode()) for *_, created, key_id in members}
 
     async def _walk(self, name: str, after: _Position | None, passes: Callable[[bytes], bool], filling: _Filling) -> Page:
         # By time, not by rank: lines go while a page is being read, and others would take their ranks and be missed.
@@ -206,12 +221,9 @@ class _Filling:
 
 def sieve(query: Query) -> Callable[[bytes], bool]:
     """A quick test on lines: false only for keys that are not of `query`."""
-    wanted = []
-    if fold(query.q):
-        wanted.append(SEPARATOR.encode() + fold(query.q).encode())
-    if query.owner is not None:
-        wanted.append(f"{SEPARATOR}{plain(query.owner)}{SEPARATOR}".encode())
-    return lambda line: all(part in line for part in wanted)
+    begun = [SEPARATOR.encode() + prefix for prefix in _prefixes(query)]
+    owner = b"" if query.owner is None else f"{SEPARATOR}{plain(query.owner)}{SEPARATOR}".encode()
+    return lambda line: owner in line and any(prefix in line for prefix in begun)
 
 
 def matcher(query: Query, now: float) -> Callable[[Key], bool]:
@@ -223,9 +235,15 @@ def matcher(query: Query, now: float) -> Callable[[Key], bool]:
             return False
         if query.owner is not None and key.owner != query.owner:
             return False
-        return not prefix or any(text.startswith(prefix) for text in texts(key))
+        return not prefix or is_found(key, prefix)
 
     return matches
+
+
+def _prefixes(query: Query) -> set[bytes]:
+    """What entries in the index may begin with for `query.q`: as typed, and as a hint has it."""
+    typed = fold(query.q)
+    return {typed.encode(), dots(typed).encode()}
 
 
 def _order(position: _Position) -> tuple[float, str]:

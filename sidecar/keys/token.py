@@ -14,6 +14,8 @@ RANDOM_LENGTH = 43
 CHECKSUM_LENGTH = 6
 HUB_KEY_PREFIX = "blocklet-"
 """How the hub's own access keys begin; a client that sends one is told so instead of riding on it."""
+SENT = rb"[!-+\--~]+"
+"""Pattern of what can be sent as a bearer token: printable ASCII without blank and comma, more than RFC 6750 2.1 allows."""
 
 _ALPHABET_SET = frozenset(ALPHABET.encode())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_origin
 
@@ -42,8 +42,12 @@ class SettingsError(Exception):
         self.faults = faults
 
 
-def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
-    """Read `file` (None: defaults only) and the `SIDECAR_…` variables of `environment`.
+Check = Callable[[Settings], Iterable[str]]
+"""What is wrong with settings that are well formed, one `path: sentence` for each fault."""
+
+
+def load(file: Path | None, environment: Mapping[str, str], more: Check = lambda _: ()) -> Settings:
+    """Read `file` (None: defaults only) and the `SIDECAR_…` variables of `environment`; `more` is checked too.
 
     Raises SettingsError with every fault found.
     """
@@ -53,14 +57,15 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
         tree = expand(read(file, faults), environment, "", unexpanded)
     except RecursionError:
         raise SettingsError([f"{file}: is nested too deeply, by aliases (*name) of aliases; write the values out"]) from None
+    unreadable = bool(faults)
     origins = overlay(tree, environment, faults)
     outranked = {*origins, *outrank(tree, origins)}
     # What a variable outranks need not make sense in the file: nobody reads it.
     faults += [fault for fault in unexpanded if fault.partition(": ")[0] not in outranked]
     _follow_data_dir(tree)
     settings = _section(Settings, tree, "", faults)
-    if not faults and isinstance(settings, Settings):
-        faults = faults_of(settings)
+    if not unreadable and isinstance(settings, Settings):
+        faults += list(_new([*faults_of(settings), *more(settings)], [fault.partition(": ")[0] for fault in faults]))
     if faults:
         raise SettingsError([with_origin(fault, origins) for fault in faults])
     assert isinstance(settings, Settings)
@@ -104,26 +109,39 @@ def _follow_data_dir(tree: dict[str, Any]) -> None:
         tree["keys"] = {"pepper_file": f"{tree['data_dir'].rstrip('/')}/pepper", **(keys or {})}
 
 
-def _section(section: type[Section], tree: Any, path: str, faults: list[str]) -> Section | None:
+def _new(found: Iterable[str], faulty: list[str]) -> Iterator[str]:
+    """Those faults that are not about settings which were at fault already, and so had a default put in their place."""
+    named = [re.compile(rf"(?<![\w.]){re.escape(path)}(?!\w)") for path in faulty]
+    for fault in found:
+        path = fault.partition(": ")[0]
+        if not any(name.search(fault) for name in named) and not any(other.startswith((f"{path}.", f"{path}[")) for other in faulty):
+            yield fault
+
+
+def _section(section: type[Section], tree: Any, path: str, faults: list[str]) -> Any:
+    """The section with defaults where something is at fault; _MISSING where it cannot be made."""
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
         faults.append(f"{path}: must be a mapping")
-        return None
+        return _MISSING
     tree = dict(tree)
-    before = len(faults)
     values: dict[str, Any] = {}
+    complete = True
     for info, hint, meta in fields(section):
         here = join(path, info.encode_name)
         raw = _secret_file(tree, info.encode_name, hint, here, faults)
-        if raw is not _MISSING:
-            values[info.name] = _value(hint, meta, raw, here, faults)
-        elif info.required:
+        if raw is _MISSING and info.required:
             faults.append(f"{here}: is missing")
+        value = _value(hint, meta, raw, here, faults) if raw is not _MISSING else _MISSING
+        if value is not _MISSING:
+            values[info.name] = value
+        elif info.required:
+            complete = False
     for name in tree:
         known = [info.encode_name for info, _, _ in fields(section)]
         faults.append(f"{join(path, name)}: unknown setting; known here: {', '.join(known)}{did_you_mean(str(name), known)}")
-    return section(**values) if len(faults) == before else None
+    return section(**values) if complete else _MISSING
 
 
 def _secret_file(tree: dict[str, Any], name: str, hint: Any, here: str, faults: list[str]) -> Any:
@@ -146,6 +164,7 @@ def _secret_file(tree: dict[str, Any], name: str, hint: Any, here: str, faults: 
 
 
 def _value(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: list[str]) -> Any:
+    """The value; _MISSING where it is at fault."""
     if raw is None and is_optional(hint):
         return None
     inner = subsection(hint)
@@ -154,15 +173,16 @@ def _value(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: li
             raw = parse(raw)
         except yaml.YAMLError as error:
             faults.append(f"{path}: is not YAML ({problem(error)})")
-            return None
+            return _MISSING
     if inner is not None:
         return _section(inner, raw, path, faults)
     if raw is None:
         faults.append(f"{path}: has no value; give one or remove the line")
-        return None
+        return _MISSING
     item = item_section(hint)
     if item is not None and isinstance(raw, list):
-        return tuple(_section(item, entry, f"{path}[{index}]", faults) for index, entry in enumerate(raw))
+        entries = [_section(item, entry, f"{path}[{index}]", faults) for index, entry in enumerate(raw)]
+        return tuple(entry for entry in entries if entry is not _MISSING)
     return _leaf(hint, meta, raw, path, faults)
 
 
@@ -175,7 +195,7 @@ def _leaf(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: lis
         return within_64_bits(found) if isinstance(found, int) else found
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         faults.append(f"{path}: {_sentence(str(error), hint)}")
-        return None
+        return _MISSING
 
 
 def _is_list(hint: Any) -> bool:

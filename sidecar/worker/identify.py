@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from sidecar.keys.cache import Answer
 from sidecar.keys.reader import Found
 from sidecar.keys.record import Key, Secret, status
-from sidecar.keys.token import HUB_KEY_PREFIX
+from sidecar.keys.token import HUB_KEY_PREFIX, SENT
 from sidecar.refusals import (
     API_KEY_DISABLED,
     API_KEY_EXPIRED,
@@ -26,7 +26,7 @@ from sidecar.refusals import (
 from sidecar.worker.client.request_head import RequestHead
 
 LONGEST_TOKEN = 4096
-_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-+\--~]+)")
+_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +(%b)" % SENT)
 _HUB_KEY_PREFIX = HUB_KEY_PREFIX.encode()
 _STATUS_REFUSALS: dict[str, Refusal] = {"expired": API_KEY_EXPIRED, "revoked": API_KEY_REVOKED, "disabled": API_KEY_DISABLED}
 
@@ -77,8 +77,6 @@ def credential(head: RequestHead) -> bytes:
 
 
 def _known_form(token: bytes) -> bytes:
-    if token.startswith(_HUB_KEY_PREFIX):
-        raise Refused(INVALID_API_KEY, "This is an access key of the hub itself; send an API key that was issued for this service.")
     if len(token) > LONGEST_TOKEN:
         raise Refused(INVALID_API_KEY)
     return token
@@ -111,14 +109,14 @@ class Identifier:
         """The key, when the cache may answer. Never waits. Raises Refused for a token that is known to be nobody's."""
         found = self._verifier.cached(token)
         if found is None:
-            raise Refused(INVALID_API_KEY)
+            raise _nobodys(token)
         return found if isinstance(found, Found) else None
 
     async def find(self, token: bytes) -> Found:
         """The key that `token` opens, asked from the store. Raises Refused(invalid_api_key) or StoreUnavailable."""
         found = await self._verifier.resolve(token)
         if found is None:
-            raise Refused(INVALID_API_KEY)
+            raise _nobodys(token)
         return found
 
     def failure(self, refused: Refused, source: str) -> Refused:
@@ -130,6 +128,12 @@ class Identifier:
             return Refused(TOO_MANY_FAILURES, retry_after=wait)
         self._attempts.charge(source)
         return refused
+
+
+def _nobodys(token: bytes) -> Refused:
+    if token.startswith(_HUB_KEY_PREFIX):
+        return Refused(INVALID_API_KEY, "This is an access key of the hub itself; send an API key that was issued for this service.")
+    return Refused(INVALID_API_KEY)
 
 
 def _has_parameter(query: bytes | None, name: bytes) -> bool:

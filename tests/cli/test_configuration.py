@@ -58,3 +58,44 @@ def test_a_certificate_and_a_key_that_do_not_fit() -> None:
     assert "passphrase" in faults(good.replace("a.key", "locked.key"))[0]
     Path("garbage").write_text("garbage")
     assert "PEM" in faults(good.replace("a.pem", "garbage"))[0]
+
+
+def test_faults_of_every_kind_are_told_together() -> None:
+    """Names and types, values that cannot work, and what the settings name: nobody mends a file in rounds."""
+    found = faults(
+        "proxy: {workers: 0, listne: x, timeouts: {header: 0s}}\nkeys: {prefix: sat}\nhub: {profile: nosuch, url: 'ftp://x'}\n"
+        "store: {url: 'redis://h/?foo=1'}\nlog: {level: loud}\nanomaly: {geo_file: /nowhere/geo.mmdb, known_networks: [x]}\n"
+    )
+    assert sorted(fault.split(":")[0] for fault in found) == [
+        "anomaly.geo_file",
+        "anomaly.known_networks[0]",
+        "hub.profile",
+        "hub.url",
+        "keys.prefix",
+        "log.level",
+        "proxy.listne",
+        "proxy.timeouts.header",
+        "proxy.workers",
+        "store.url",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        # Whatever stands in the place of a wrong value was chosen by nobody.
+        ("proxy: {listen: nonsense}\nadmin: {listen: '0.0.0.0:8080'}", "proxy.listen"),
+        ("spool: {segment_bytes: many, max_bytes: 1MiB}", "spool.segment_bytes"),
+        ("proxy: {tls: {certificate_file: /nowhere}}", "proxy.tls.key_file"),
+        ("proxy: 5", "proxy"),
+        ("store: {url: 'http://x'}", "store.url"),
+        ("proxy: {trusted_proxies: 5}", "proxy.trusted_proxies"),
+        ("notifications: {webhooks: 5}", "notifications.webhooks"),
+    ],
+)
+def test_nothing_is_said_of_what_stands_in_for_a_wrong_value(text: str, path: str) -> None:
+    assert [fault.split(":")[0] for fault in faults(text)] == [path]
+
+
+def test_a_file_that_is_no_yaml_is_all_that_is_told() -> None:
+    assert len(faults("proxy: [")) == 1

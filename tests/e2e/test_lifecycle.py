@@ -111,6 +111,36 @@ def test_create_and_rotate_are_safe_to_repeat(sidecar: Sidecar) -> None:
 # Import, peppers, identification ----------------------------------------------------------------
 
 
+def imported(sidecar: Sidecar, token: str) -> None:
+    sha256 = hashlib.sha256(token.encode()).hexdigest()
+    assert sidecar.admin("POST", "/keys/import", {"name": "imported", "sha256": sha256}).status == 201
+
+
+def valid(sidecar: Sidecar, token: str) -> bool:
+    return bool(sidecar.admin("POST", "/keys/identify", {"token": token}).json["valid"])
+
+
+def test_an_admin_token_opens_no_hub_even_if_somebody_imports_it(sidecar: Sidecar) -> None:
+    token = (sidecar.data_dir / "admin-token").read_text().strip()
+    imported(sidecar, token)
+    assert sidecar.ask(token).code == "invalid_api_key"
+    assert not valid(sidecar, token)
+
+
+def test_an_imported_token_of_whatever_form_is_looked_up(sidecar: Sidecar) -> None:
+    token = "blocklet-zThatTheHubOnceGaveToThisApplication"
+    assert "access key of the hub" in sidecar.ask(token).body.decode()
+    imported(sidecar, token)
+    wait_until(lambda: sidecar.ask(token).status == 200, within=SOON)
+    assert valid(sidecar, token)
+
+
+def test_what_no_header_can_carry_opens_nothing_and_is_not_called_valid(sidecar: Sidecar) -> None:
+    imported(sidecar, "to,ken1")
+    assert sidecar.ask("to,ken1").code == "invalid_request"
+    assert not valid(sidecar, "to,ken1")
+
+
 def test_an_imported_token_is_kept_by_its_keyed_digest_after_its_first_use(sidecar: Sidecar) -> None:
     token = "sk-made-elsewhere-0123456789"
     sha256 = hashlib.sha256(token.encode()).hexdigest()

@@ -62,5 +62,12 @@ def test_foreign_tokens_are_looked_up_only_when_imported_ones_are_accepted(token
     assert found == ([digest(token, PEPPER), imported_digest(token)] if token else [])
 
 
-def test_an_overlong_token_is_not_digested() -> None:
-    assert Digester("ahk", PEPPER, accept_imported=True).candidates(b"x" * (LONGEST_TOKEN + 1)) == []
+@pytest.mark.parametrize("token", [b"x" * (LONGEST_TOKEN + 1), b"a,b", b"a b", b"\xc3\xa9", generate("sat").encode()])
+def test_what_can_be_no_key_is_not_digested(token: bytes) -> None:
+    """Too long, impossible to send, or an admin token: that opens no hub, whoever imports it."""
+    assert Digester("ahk", PEPPER, accept_imported=True).candidates(token) == []
+
+
+def test_admin_tokens_are_looked_up_among_admin_tokens() -> None:
+    token = generate("sat").encode()
+    assert Digester("sat", PEPPER).candidates(token) == [digest(token, PEPPER)]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.keys import listing
-from sidecar.keys.index_entries import CREATED, DISABLED, EXPIRES, NAME, OWNER, REVOKED, TEXT, entries, fold
+from sidecar.keys.index_entries import CREATED, DISABLED, EXPIRES, NAME, OWNER, REVOKED, TEXT, dots, entries, fold
 from sidecar.keys.listing import Query, matcher, sieve
 from sidecar.keys.ordering import Order
 from sidecar.keys.record import Key, Secret, status
@@ -83,14 +83,31 @@ async def test_every_filter_agrees_with_the_model(keys: Keys, step: int, monkeyp
         made[1].id[:6],
         made[2].secrets[0].hint,
         made[2].secrets[0].hint[-4:],
+        made[2].secrets[0].hint[-4:-2],
+        made[2].secrets[0].hint.replace("…", "..."),
         "zz",
         "ahk_...",
+        "ahk_..",
     ]
     for q, wanted, owner, limit in itertools.product(
         searches, [None, "active", "disabled", "expired", "revoked"], [None, "team-a", "", "team"], [2, 50]
     ):
         query = Query(q, wanted, owner, limit)  # type: ignore[arg-type]
         assert await every(keys, query) == model(made, query, keys.clock.now), query
+
+
+async def test_a_name_with_dots_is_found_by_each_of_its_beginnings(keys: Keys) -> None:
+    key = (await keys.repository.create(shape("wait...what"))).key
+    for end in range(1, len(key.name) + 1):
+        assert [one.id for one in await every(keys, Query(key.name[:end]))] == [key.id], key.name[:end]
+    assert await every(keys, Query("wait…")) == []
+
+
+def test_the_beginning_of_a_hints_end_finds_nothing() -> None:
+    """Else each short search would find some keys by chance."""
+    key = Key("key_1", "name", 1.0, secrets=(Secret("sec_1", "d", "p", "ahk_…xBfk", 0.0),))
+    found = {q for q in ("x", "xB", "xBf", "xBfk", "XBFK", "ahk_…xB", "AHK_...x", "ahk_..") if matcher(Query(q), 2.0)(key)}
+    assert found == {"xBfk", "XBFK", "ahk_…xB", "AHK_...x"}
 
 
 async def test_status_changes_exactly_at_the_second(keys: Keys) -> None:
@@ -215,7 +232,7 @@ def test_a_key_is_reachable_by_every_prefix_that_matches_it(name: str, owner: st
         query = Query(text[:length], wanted)  # type: ignore[arg-type]
         prefix = fold(query.q)
         if prefix and matcher(query, 2.0)(key):
-            assert any(member.startswith(prefix) for member in reachable)
+            assert any(member.startswith((prefix, dots(prefix))) for member in reachable)
             assert sieve(query)(line.encode())
             assert sieve(replace(query, owner=owner))(line.encode())
             assert wanted in (None, status(key, 2.0))

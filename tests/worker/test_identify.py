@@ -39,7 +39,6 @@ def test_one_bearer_token(value: str) -> None:
         (["Authorization: "], "/v1", "missing_api_key"),
         (["Authorization: Bearer"], "/v1", "missing_api_key"),
         (["Authorization: Token abc"], "/v1", "invalid_api_key"),
-        (["Authorization: Bearer blocklet-abc"], "/v1", "invalid_api_key"),
         (["Authorization: Bearer " + "a" * 4097], "/v1", "invalid_api_key"),
         (["Authorization: Bearer a b"], "/v1", "invalid_request"),
         (["Authorization: Bearer a,Bearer b"], "/v1", "invalid_request"),
@@ -68,7 +67,7 @@ def test_a_token_has_a_greatest_length(length: int) -> None:
     [
         ("ahk_b", "/v1", ""),
         ("ahk_b", "/v1?x=1", ""),
-        ("blocklet-b", "/v1", "invalid_api_key"),
+        ("blocklet-b", "/v1", ""),
         ("b", "/v1?access_token=c", "invalid_request"),
     ],
 )
@@ -190,6 +189,20 @@ def test_the_cache_knows_a_key_or_nobody_or_nothing() -> None:
     assert known(MISS) is None
     with pytest.raises(Refused, match="invalid_api_key"):
         known(None)
+
+
+async def test_who_sends_a_key_of_the_hub_is_told_so_unless_somebody_has_it() -> None:
+    def identifier(answer: Answer) -> Identifier:
+        return Identifier(_Verifier(answer), _Attempts(), lambda found, token: None)
+
+    found = Found(KEY, SECRET)
+    assert identifier(found).known(b"blocklet-one") is found
+    with pytest.raises(Refused, match="invalid_api_key") as told:
+        identifier(None).known(b"blocklet-one")
+    assert "access key of the hub itself" in told.value.detail
+    with pytest.raises(Refused, match="invalid_api_key") as told:
+        await identifier(MISS).find(b"blocklet-one")
+    assert "access key of the hub itself" in told.value.detail
 
 
 @pytest.mark.parametrize(

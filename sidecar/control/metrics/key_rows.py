@@ -20,6 +20,8 @@ ZERO_RESULTS = {
     outcome + SEPARATOR + reason: 0
     for outcome, reason in (
         ("ok", ""),
+        ("denied", "api_key_disabled"),
+        ("denied", "api_key_expired"),
         ("denied", "api_key_revoked"),
         ("denied", "api_key_rotated"),
         ("denied", "ip_not_allowed"),
@@ -27,10 +29,16 @@ ZERO_RESULTS = {
         ("denied", "route_not_allowed"),
         ("rate_limited", "rate_limit_exceeded"),
         ("rate_limited", "insufficient_quota"),
+        ("client_error", "4xx"),
+        ("client_closed", ""),
         ("hub_error", "5xx"),
+        ("sidecar_error", "overloaded"),
     )
 }
-"""Series that exist before their first request: `increase()` misses the first count of a series that is born with it."""
+"""Every outcome, with what most often brings it about.
+
+Series that exist before their first request: `increase()` misses the first count of a series that is born with it.
+"""
 
 _NOTHING: Nested = {}
 
@@ -48,8 +56,8 @@ class KeyRows:
         """Add the families to `page`."""
         records = self._keys.records
         counted = [(key_id, self._counts.keys.get(key_id, _NOTHING)) for key_id in records]
-        if OVERFLOW in self._counts.keys:
-            counted.append((OVERFLOW, self._counts.keys[OVERFLOW]))
+        if self._overflows():
+            counted.append((OVERFLOW, self._counts.keys.get(OVERFLOW, _NOTHING)))
         page.add(catalogue.KEY_REQUESTS, self._requests(counted))
         page.add(catalogue.KEY_TOKENS, _list(catalogue.KEY_TOKENS, "token_type", TOKEN_TYPES, "t", counted))
         page.add(catalogue.KEY_USAGE_MISSING, _single(catalogue.KEY_USAGE_MISSING, ((key_id, one.get("u", 0)) for key_id, one in counted)))
@@ -62,7 +70,10 @@ class KeyRows:
 
     def _write_gauges(self, page: Page, in_flight: Mapping[str, int], networks: Callable[[str], int]) -> None:
         records, last_used = self._keys.records, self._keys.last_used
-        page.add(catalogue.KEY_IN_FLIGHT, _single(catalogue.KEY_IN_FLIGHT, ((key_id, in_flight.get(key_id, 0)) for key_id in records)))
+        open_now: list[tuple[str, float]] = [(key_id, in_flight.get(key_id, 0)) for key_id in records]
+        if self._overflows():
+            open_now.append((OVERFLOW, sum(count for key_id, count in in_flight.items() if key_id not in records)))
+        page.add(catalogue.KEY_IN_FLIGHT, _single(catalogue.KEY_IN_FLIGHT, open_now))
         page.add(catalogue.KEY_LAST_USED, _single(catalogue.KEY_LAST_USED, ((key_id, last_used.get(key_id, 0)) for key_id in records)))
         page.add(catalogue.KEY_NETWORKS, _single(catalogue.KEY_NETWORKS, ((key_id, networks(key_id)) for key_id in records)))
         known = [key for key in records.values() if key is not None]
@@ -72,6 +83,10 @@ class KeyRows:
         )
         if self._key_info:
             page.add(catalogue.KEY_INFO, [_info(key) for key in known])
+
+    def _overflows(self) -> bool:
+        """Whether there are, or may be at any moment, keys without series of their own: theirs must exist before the first count too."""
+        return OVERFLOW in self._counts.keys or len(self._keys.records) >= self._keys.limit
 
     def _requests(self, counted: list[tuple[str, Nested]]) -> Iterator[str]:
         name = catalogue.KEY_REQUESTS.name

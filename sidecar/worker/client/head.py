@@ -28,6 +28,8 @@ METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OP
 
 _REQUEST_LINE = re.compile(rb"([A-Z]+) ([\x21-\x7e]+) HTTP/1\.([01])")
 _OTHER_VERSION = re.compile(rb"[A-Z]+ [\x21-\x7e]+ HTTP/\d\.\d")
+# RFC 9110 9.1: a method is any token. One that begins like a method is refused as such, not as a broken line.
+_OTHER_METHOD = re.compile(rb"[A-Z][!#$%&'*+.^_`|~0-9A-Za-z-]* [\x21-\x7e]+ HTTP/1\.[01]")
 # RFC 9110 5.1 and 5.5: a token, a colon at once behind it, no control character but HTAB.
 _FIELD_LINES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
@@ -90,6 +92,8 @@ class HeadReader:
         if match is None:
             if len(line) > self._bounds.target + 32:
                 raise Refused(TARGET_TOO_LONG)
+            if _OTHER_METHOD.fullmatch(line):
+                raise Refused(METHOD_REFUSED)
             raise Refused(VERSION_NOT_SUPPORTED if _OTHER_VERSION.fullmatch(line) else INVALID_REQUEST)
         method, target, minor = match.groups()
         if method not in METHODS:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import time
+from typing import get_args
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -17,6 +18,7 @@ from sidecar.control.networks import Networks
 from sidecar.control.workers import Workers
 from sidecar.events.record import Event, Tokens
 from sidecar.keys.record import Key
+from sidecar.refusals import Outcome
 from tests.control.support.events import denied, key_id, request, state, sums_of
 
 NOW = 1_700_000_000.0
@@ -149,6 +151,8 @@ def test_a_new_key_stands_at_zero() -> None:
     found = {name for (name, labels), value in page.samples().items() if dict(labels).get("key_id") == key_id(7) and value == 0}
     assert {"sidecar_key_requests_total", "sidecar_key_tokens_total", "sidecar_key_bytes_total", "sidecar_key_in_flight"} <= found
     assert page.value("sidecar_key_requests_total", key_id=key_id(7), outcome="ok", reason="") == 0
+    outcomes = {dict(labels)["outcome"] for name, labels in page.samples() if name == "sidecar_key_requests_total"}
+    assert outcomes == set(get_args(Outcome))
 
 
 def test_keys_beyond_the_limit_add_up() -> None:
@@ -161,6 +165,23 @@ def test_keys_beyond_the_limit_add_up() -> None:
     counted = [value for (name, _), value in page.samples().items() if name == "sidecar_key_requests_total"]
     assert sum(counted) == 10
     assert page.value("sidecar_key_last_used_timestamp_seconds", key_id="_overflow") is None
+
+
+def test_what_keys_beyond_the_limit_add_up_to_begins_at_zero() -> None:
+    page = Page(limit=1)
+    page.key(1)
+    page.feed(state(0, time=NOW - 0.5, in_flight={key_id(1): 1, key_id(2): 2, key_id(3): 3}))
+    assert page.value("sidecar_key_requests_total", key_id="_overflow", outcome="ok", reason="") == 0
+    assert page.value("sidecar_key_tokens_total", key_id="_overflow", token_type="input") == 0
+    assert page.value("sidecar_key_in_flight", key_id=key_id(1)) == 1
+    assert page.value("sidecar_key_in_flight", key_id="_overflow") == 5
+
+
+def test_without_keys_beyond_the_limit_nothing_is_called_overflow() -> None:
+    page = Page(limit=2)
+    page.key(1)
+    page.feed(state(0, time=NOW - 0.5, in_flight={key_id(1): 1}))
+    assert "_overflow" not in page.text()
 
 
 def test_signals_of_keys_beyond_the_limit_make_no_series_of_theirs() -> None:

@@ -18,10 +18,10 @@ from sidecar.control.admin.presenting import changes, created, key_object, secre
 from sidecar.control.admin.recorder import Recorder
 from sidecar.control.admin.repeats import Repeated, Repeats, repeats
 from sidecar.control.audit import Party
+from sidecar.keys.digest import may_be_key
 from sidecar.keys.listing import Query
 from sidecar.keys.record import Key, secret_is_live, status
 from sidecar.keys.repository import KeyRepository
-from sidecar.keys.token import is_well_formed
 from sidecar.settings.declaration import Keys as KeySettings
 from sidecar.settings.values import Duration
 
@@ -131,7 +131,7 @@ class Keys:
                 raise AdminError(NOT_FOUND, "No key here has or had this token as a secret.", param="token")
             act.on(target(found.key))
         now = self._recorder.now()
-        accepted = self._settings.accept_imported or is_well_formed(call.body.token.encode(), self._settings.prefix)
+        accepted = may_be_key(call.body.token.encode(), self._settings.prefix, accept_imported=self._settings.accept_imported)
         valid = accepted and status(found.key, now) == "active" and secret_is_live(found.secret, now)
         use = (await self._keys.uses([found.key.id])).get(found.key.id)
         identified = messages.Identified(key=key_object(found.key, use, now), secret=secret_object(found.secret, use, now), valid=valid)

@@ -24,6 +24,8 @@ from sidecar.control.console.risks import Risk, open_risks, risks_of
 from sidecar.control.console.snippets import PLACEHOLDER, FirstCalls
 from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
+from sidecar.keys.index_entries import fold, is_found
+from sidecar.keys.record import status
 
 PAGE = 50
 EXPORT_PAGE = 500
@@ -115,18 +117,15 @@ class KeyTable:
     async def _suspected(self, query: dict[str, str], risks: dict[str, Risk], now: float, limit: int) -> tuple[list[KeyObject], str | None]:
         """Keys with open alerts are few: those are read, and the other filters applied to them. A cursor is a place among them."""
         wanted = [risk.key_id for risk in risks.values() if query["risk"] in ("any", risk.level)]
-        prefix = query["q"].casefold()
-        found = []
-        for key in await self._keys.get_many(wanted):
-            shown = key_object(key, None, now) if key is not None else None
-            if (
-                key is not None
-                and shown is not None
-                and query["status"] in ("", shown.status)
-                and query["owner"] in ("", shown.owner)
-                and any(text.casefold().startswith(prefix) for text in (shown.name, shown.owner, shown.id, shown.hint))
-            ):
-                found.append(key)
+        prefix = fold(query["q"])
+        found = [
+            key
+            for key in await self._keys.get_many(wanted)
+            if key is not None
+            and query["status"] in ("", status(key, now))
+            and query["owner"] in ("", key.owner)
+            and (not prefix or is_found(key, prefix))
+        ]
         found.sort(key=lambda key: (-risks[key.id].score, key.id))
         first = int(query["cursor"]) if _PLACE.fullmatch(query["cursor"]) else 0
         page = found[first : first + limit]

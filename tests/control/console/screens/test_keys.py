@@ -64,12 +64,14 @@ async def test_pages_follow_each_other(console: Console) -> None:
 
 
 async def test_suspected_keys_can_be_picked_out(console: Console) -> None:
-    key_id, _ = await console.create("stolen?")
+    key_id, secret = await console.create("stolen?")
     await console.create("quiet")
     console.services.anomalies.anomaly.key_id = key_id  # type: ignore[union-attr]
     browser = await console.signed_in("viewer")
     assert names((await browser.get(f"{HOME}?risk=any")).text) == ["stolen?"]
     assert names((await browser.get(f"{HOME}?risk=page&q=STO")).text) == ["stolen?"]
+    assert names((await browser.get(f"{HOME}?risk=any&q=ahk_...{secret[-4:]}")).text) == ["stolen?"]
+    assert names((await browser.get(f"{HOME}?risk=any&q={secret[-4:]}")).text) == ["stolen?"]
     assert names((await browser.get(f"{HOME}?risk=warn")).text) == []
     assert "High · 7" in (await browser.get(HOME)).text
 
