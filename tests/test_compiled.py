@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hatch_build import HOT
 from tests.support.hub import ACCESS_KEY, hub_process
 from tests.support.sidecar import Sidecar, wait_until
 from tests.support.source import ROOT
@@ -44,6 +46,25 @@ def sidecar(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         with sidecar:
             yield sidecar
     assert "Traceback" not in sidecar.log.read_text()
+
+
+def test_nothing_is_awaited_while_an_exception_is_handled() -> None:
+    """mypyc keeps what is being handled with the thread, not with the coroutine.
+
+    Whatever runs meanwhile is raised on top of it; two that end in another order than they began leave it there for
+    good, and each further exception of the process drags a longer chain along.
+    """
+    found = [
+        f"{path.relative_to(ROOT)}:{inner.lineno}"
+        for pattern in HOT
+        for path in sorted(ROOT.glob(pattern))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Try)
+        for statement in [*(line for handler in node.handlers for line in handler.body), *node.finalbody]
+        for inner in ast.walk(statement)
+        if isinstance(inner, ast.Await | ast.Yield | ast.YieldFrom | ast.AsyncFor | ast.AsyncWith)
+    ]
+    assert found == []
 
 
 def test_workers_and_control_process_run_compiled_code(sidecar: Sidecar) -> None:

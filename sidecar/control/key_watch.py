@@ -84,12 +84,14 @@ class KeyWatch:
             for start in range(0, len(changed), PAGE):
                 await self._read(changed[start : start + PAGE])
             now = self._clock()
-            if changed or now - self._uses_at >= USES_EVERY:
+            # A clock that was put back must not keep it from reading for as long.
+            uses_are_due = abs(now - self._uses_at) >= USES_EVERY
+            if changed or uses_are_due:
                 gone = self._keys.retire(now)
                 if gone:
                     await self._forget(gone)
                 self._keys.overflowing = self._keys.without_place(await self._repository.count(revoked=False))
-            if now - self._uses_at >= USES_EVERY:
+            if uses_are_due:
                 await self._read_uses()
                 self._uses_at = now
 

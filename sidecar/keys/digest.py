@@ -105,7 +105,9 @@ class Digester:
 
     def candidates(self, token: bytes) -> list[str]:
         """Every digest to look up, in order; none when `token` cannot be a key, without asking the store."""
-        if not may_be_key(token, self.prefix, accept_imported=self.accept_imported):
+        # As may_be_key says, with one call less for whoever tries tokens.
+        known = may_be_key(token, self.prefix, accept_imported=True) if self.accept_imported else is_well_formed(token, self.prefix)
+        if not known:
             return []
         found = [self.primary(token)]
         if self.previous is not None:

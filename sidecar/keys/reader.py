@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from sidecar.keys import document
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.record import Key, Secret
 from sidecar.store import names
-from sidecar.store.client import Store
+from sidecar.store.client import Store, StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class KeyReader:
     def __init__(self, store: Store, adoption: Adoption) -> None:
         self._store = store
         self._adoption = adoption
+        self._damaged: set[str] = set()
+        """Keys of whose records the log has told that they cannot be read."""
 
     async def find(self, digest: str) -> Found | None:
         """The key that has a secret with `digest`, whatever its state; None when there is none.
@@ -52,9 +57,21 @@ class KeyReader:
         return document.decode(record) if record is not None else None
 
     async def get_many(self, key_ids: list[str]) -> list[Key | None]:
-        """As `get`, for several keys in one trip."""
+        """As `get`, for several keys in one trip; None also for a record that cannot be read.
+
+        Whoever asks for many would rather have the others than none; the log tells which one is damaged.
+        """
         identity, *records = await self._store.pipeline(
             [self._adoption.question, *(("HGET", names.key(key_id), "record") for key_id in key_ids)]
         )
         self._adoption.check(identity)
-        return [document.decode(record) if record is not None else None for record in records]
+        return [self._readable(key_id, record) for key_id, record in zip(key_ids, records, strict=True)]
+
+    def _readable(self, key_id: str, record: bytes | None) -> Key | None:
+        try:
+            return document.decode(record) if record is not None else None
+        except StoreUnavailable:
+            if key_id not in self._damaged:
+                self._damaged.add(key_id)
+                log.error("the record of key %s cannot be read: a newer version wrote it, or a hand; it is left out of lists", key_id)
+            return None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sidecar.hubs.profile import Route
 from sidecar.keys.reader import Found
+from sidecar.keys.record import Key
 from sidecar.refusals import KEY_STORE_UNAVAILABLE, Refused
 from sidecar.settings.declaration import Enforcement
 from sidecar.store.errors import StoreUnavailable
@@ -18,6 +19,15 @@ from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.dispatch import BodyInspector
 from sidecar.worker.identify import Identifier, credential, judge
 from sidecar.worker.meter import Record
+
+
+def life_mode(configured: Enforcement, key: Key | None) -> Enforcement:
+    """The mode in which it is judged whether `key` is over: revoked, disabled, expired, or rotated away from this secret.
+
+    Its own mode is for trying out what it may do. It never keeps a key alive that somebody has ended.
+    """
+    own = key.enforcement if key is not None else None
+    return "enforce" if "enforce" in (configured, own) else own or configured
 
 
 class Enforcer:
@@ -39,7 +49,7 @@ class Enforcer:
         self._loop_clock = loop_clock
 
     def mode(self, found: Found | None) -> Enforcement:
-        """The mode for a request of this key: the key's own, else the sidecar's."""
+        """The mode for what a request of this key may do: the key's own, else the sidecar's."""
         return (found.key.enforcement if found is not None else None) or self._enforcement
 
     def tolerate(self, record: Record, refused: Refused, mode: Enforcement) -> None:
@@ -93,7 +103,7 @@ class Enforcer:
         try:
             judge(found.key, found.secret, self._wall_clock())
         except Refused as refused:
-            self.tolerate(record, refused, self.mode(found))
+            self.tolerate(record, refused, life_mode(self._enforcement, found.key))
             return False
         return True
 

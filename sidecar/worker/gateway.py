@@ -25,6 +25,7 @@ from sidecar.worker.client.exchange import Connection, Exchange
 from sidecar.worker.dispatch import BodyInspector
 from sidecar.worker.enforce import Enforcer
 from sidecar.worker.forward import Forwarder, Job
+from sidecar.worker.identify import end_of
 from sidecar.worker.limit import Limit, header_lines
 from sidecar.worker.meter import Meter, Record
 from sidecar.worker.open_requests import OpenRequests
@@ -104,7 +105,7 @@ class Gateway:
         # identify
         known = None if matched is not None and matched.route.public else self._enforcer.recognize(head, record)
         found = await self._ask(known, record) if isinstance(known, bytes) else known
-        self._open.add(record, exchange)
+        self._open.add(record, exchange, end_of(found.key, found.secret) if found is not None else None)
         if matched is None:
             assert no_route is not None
             raise no_route

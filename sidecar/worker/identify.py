@@ -96,6 +96,13 @@ def judge(key: Key, secret: Secret, now: float) -> None:
         raise Refused(API_KEY_ROTATED)
 
 
+def end_of(key: Key, secret: Secret) -> float | None:
+    """When `judge` will say no by itself, in Unix seconds; None when only a change can make it."""
+    if key.expires_at is None or secret.expires_at is None:
+        return key.expires_at if secret.expires_at is None else secret.expires_at
+    return min(key.expires_at, secret.expires_at)
+
+
 class Identifier:
     """Turns a request's credential into a key."""
 

@@ -17,7 +17,7 @@ from sidecar.store.errors import StoreUnavailable
 from sidecar.worker.answer import Answers
 from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.fair_share import has_place
-from sidecar.worker.identify import judge
+from sidecar.worker.identify import end_of, judge
 from sidecar.worker.meter import Record
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ class OpenRequests:
         self._enforced = enforced
         self._places = places
         self._by_key: dict[str, dict[Record, Exchange]] = {}
+        self._ends: dict[str, float] = {}
+        """When something of a key ends by itself while requests of it are open: a secret, or the key. Unix seconds, the earliest."""
         self._count = 0
         self.changes = 0
         """Changes of keys that were reported so far."""
@@ -65,8 +67,11 @@ class OpenRequests:
         if self._count >= self._places:
             raise Refused(OVERLOADED)
 
-    def add(self, record: Record, exchange: Exchange) -> None:
-        """A request of `record.key_id` begins. Raises Refused(overloaded) when its key has its share of the places."""
+    def add(self, record: Record, exchange: Exchange, ends_at: float | None) -> None:
+        """A request of `record.key_id` begins, whose key or secret is good until `ends_at`.
+
+        Raises Refused(overloaded) when its key has its share of the places.
+        """
         requests = self._by_key.get(record.key_id)
         if not has_place(len(requests) if requests is not None else 0, self._count, self._places):
             raise Refused(OVERLOADED)
@@ -74,6 +79,8 @@ class OpenRequests:
             requests = self._by_key[record.key_id] = {}
         requests[record] = exchange
         self._count += 1
+        if ends_at is not None:
+            self._note_end(record.key_id, ends_at)
 
     def remove(self, record: Record) -> None:
         """A request ends."""
@@ -82,6 +89,7 @@ class OpenRequests:
             self._count -= 1
             if not requests:
                 del self._by_key[record.key_id]
+                self._ends.pop(record.key_id, None)
 
     def in_flight(self) -> dict[str, int]:
         """Number of open requests by key id."""
@@ -94,6 +102,13 @@ class OpenRequests:
         for affected_id in affected:
             if affected_id in self._by_key:
                 self.look_again(affected_id)
+
+    def tick(self) -> None:
+        """Look again at what should have ended by now, for nobody reports that as a change. Call it about once a second."""
+        now = self._wall_clock()
+        for key_id in [key_id for key_id, end in self._ends.items() if end <= now]:
+            # What the store says now tells the next end; until then it is looked at with every tick.
+            self.look_again(key_id)
 
     def look_again(self, key_id: str) -> None:
         """Judge the requests of a key anew, those too that are added until the store has told of it."""
@@ -112,17 +127,27 @@ class OpenRequests:
         try:
             while key_id in self._by_key:
                 try:
-                    self._judge(key_id, await self._keys.current(key_id))
-                    return
+                    key = await self._keys.current(key_id)
                 except StoreUnavailable:
                     # Open streams go on, but the change must not be forgotten: a store that was too slow for
                     # once need not have been away for those who report changes, so nobody would report it again.
-                    await asyncio.sleep(CHECK_AGAIN)
+                    pass
+                else:
+                    self._judge(key_id, key)
+                    return
+                # Not in the handler, where compiled code would leave the exception with whatever runs meanwhile.
+                await asyncio.sleep(CHECK_AGAIN)
         finally:
             if self._checks.get(key_id) is asyncio.current_task():
                 del self._checks[key_id]
 
+    def _note_end(self, key_id: str, ends_at: float) -> None:
+        known = self._ends.get(key_id)
+        if known is None or ends_at < known:
+            self._ends[key_id] = ends_at
+
     def _judge(self, key_id: str, key: Key | None) -> None:
+        self._ends.pop(key_id, None)
         if not self._enforced(key):
             return
         now = self._wall_clock()
@@ -135,6 +160,10 @@ class OpenRequests:
                 judge(key, secret, now)
             except Refused as refused:
                 self._cut(record, exchange, refused, "revoked")
+                continue
+            ends_at = end_of(key, secret)
+            if ends_at is not None:
+                self._note_end(key_id, ends_at)
 
     def _cut(self, record: Record, exchange: Exchange, refused: Refused, ending: Ending) -> None:
         """End a request at once: tell its client why, or break off what has begun so that it never looks complete."""

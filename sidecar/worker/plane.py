@@ -22,7 +22,7 @@ from sidecar.worker.client.connection import ClientConnection
 from sidecar.worker.client.front import Front, Serving
 from sidecar.worker.deadlines import Ticker
 from sidecar.worker.dispatch import BodyInspector
-from sidecar.worker.enforce import Enforcer
+from sidecar.worker.enforce import Enforcer, life_mode
 from sidecar.worker.forward import Forwarder
 from sidecar.worker.gateway import Gateway
 from sidecar.worker.identify import Identifier, Verifier
@@ -88,9 +88,7 @@ class DataPlane:
         # Every request that is under way holds a hub connection, so there is no place for more of them.
         places = min(proxy.bounds.requests, settings.hub.max_connections)
         answers = Answers(proxy.realm)
-        self.open = OpenRequests(
-            keys, answers, wall_clock, lambda key: ((key and key.enforcement) or settings.enforcement) == "enforce", places
-        )
+        self.open = OpenRequests(keys, answers, wall_clock, lambda key: life_mode(settings.enforcement, key) == "enforce", places)
         addresses = ClientAddress(proxy.trusted_proxies, behind_proxy=self.behind_proxy)
         self._accept = Accept(addresses, via, _request_ids(), loop.time)
         identifier = Identifier(keys, Throttle(burst=FAILURES_AT_ONCE, interval=FAILURE_INTERVAL), accepted)

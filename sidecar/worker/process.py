@@ -151,6 +151,7 @@ class Worker:
             self._write_state()
             self._complain()
             self._plane.pool.tidy()
+            self._plane.open.tick()
             await asyncio.sleep(STATE_INTERVAL)
 
     def _complain(self) -> None:

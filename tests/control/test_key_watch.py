@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.control.key_watch import KeyWatch
+from sidecar.control.key_watch import USES_EVERY, KeyWatch
 from sidecar.control.metrics.keys import IDLE, LabelledKeys
 from sidecar.keys.record import Key
+from sidecar.keys.use import Use
 from sidecar.store.client import Store
 from tests.support.keys import Keys, change, open_keys, shape
 from tests.support.store import until
@@ -85,3 +86,20 @@ async def test_a_change_that_is_reported_while_its_key_is_read_is_read_too(
     record = labelled.records[key.id]
     assert record is not None
     assert record.name == "after"
+
+
+async def test_a_clock_that_was_put_back_does_not_stop_the_reading_of_uses(
+    keys: Keys, labelled: LabelledKeys, watch: KeyWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = (await keys.repository.create(shape())).key
+    await watch.sync()
+    keys.clock.now += USES_EVERY
+    await watch.sync()
+    keys.clock.now -= 86_400.0
+
+    async def uses(key_ids: list[str]) -> dict[str, Use]:
+        return {key_id: Use(last_used_at=keys.clock.now) for key_id in key_ids}
+
+    monkeypatch.setattr(keys.repository, "uses", uses)
+    await watch.sync()
+    assert labelled.last_used[key.id] == keys.clock.now

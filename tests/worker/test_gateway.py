@@ -161,10 +161,29 @@ async def test_the_model_prefix_is_cut_in_place_and_all_else_is_untouched() -> N
 @pytest.mark.parametrize("mode", ["shadow", "off"])
 async def test_shadow_and_off_let_through_and_only_shadow_counts(mode: str) -> None:
     async with running() as plane:
-        key = plane.keys.issue(revoked_at=1.0, enforcement=mode)
+        key = plane.keys.issue(allowed_routes=(), enforcement=mode)
         assert b"200 OK" in await plane.exchange(plane.get(key=key))
         event = plane.events.requests[0]
-        assert event.outcome == "ok" and event.shadow == ("api_key_revoked" if mode == "shadow" else "")
+        assert event.outcome == "ok" and event.shadow == ("route_not_allowed" if mode == "shadow" else "")
+
+
+@pytest.mark.parametrize(
+    ("configured", "own", "status", "shadow"),
+    [
+        ("enforce", "off", b"401", ""),
+        ("enforce", "shadow", b"401", ""),
+        ("shadow", None, b"200", "api_key_revoked"),
+        ("shadow", "off", b"200", ""),
+        ("shadow", "enforce", b"401", ""),
+        ("off", "shadow", b"200", "api_key_revoked"),
+        ("off", "enforce", b"401", ""),
+    ],
+)
+async def test_no_mode_of_a_keys_own_keeps_it_alive(configured: str, own: str | None, status: bytes, shadow: str) -> None:
+    async with running(environment={"SIDECAR__ENFORCEMENT": configured}) as plane:
+        key = plane.keys.issue(revoked_at=1.0, enforcement=own)
+        assert (await plane.exchange(plane.get(key=key))).startswith(b"HTTP/1.1 " + status)
+        assert plane.events.requests[0].shadow == shadow
 
 
 async def test_a_limited_key_is_admitted_and_released_and_told_its_limits() -> None:

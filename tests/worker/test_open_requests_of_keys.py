@@ -48,7 +48,7 @@ def test_requests_are_counted_by_key_and_have_their_share_of_the_places(steps: l
         mine = [each for each in held if each.key_id == key_id]
         if not ends:
             record, fits = record_of(key_id), has_place(len(mine), len(held), PLACES)
-            assert overloaded(lambda record=record: open_.add(record, exchange)) != fits
+            assert overloaded(lambda record=record: open_.add(record, exchange, None)) != fits
             held += [record] if fits else []
         else:
             # The end of one that never began, or that has ended before, is no end.
@@ -83,7 +83,7 @@ def with_secrets(plane: Plane, *, of_request: str, other: str) -> None:
         (lambda plane: plane.keys.found.clear(), "api_key_revoked"),
         (lambda plane: with_secrets(plane, of_request="current", other="revoked"), ""),
         (lambda plane: with_secrets(plane, of_request="revoked", other="current"), "api_key_rotated"),
-        (lambda plane: plane.keys.change(plane.key, revoked_at=time.time(), enforcement="shadow"), ""),
+        (lambda plane: plane.keys.change(plane.key, revoked_at=time.time(), enforcement="shadow"), "api_key_revoked"),
     ],
 )
 async def test_who_is_cut_when_a_key_changes(
@@ -193,3 +193,78 @@ async def test_only_the_key_that_changed_is_looked_at() -> None:
             assert len(plane.plane.open._checks) == looks
             await until(lambda: not plane.plane.open._checks)
         assert len(plane.plane.open) == 3
+
+
+class Clock:
+    """Unix seconds that stand still until they are told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        (lambda plane: plane.keys.change(plane.key, expires_at=1_010.0), "api_key_expired"),
+        (lambda plane: retire(plane, until=1_010.0), "api_key_rotated"),
+    ],
+)
+async def test_what_ends_by_itself_is_cut_though_nobody_reports_a_change(ends: Callable[[Plane], object], code: str) -> None:
+    clock = Clock()
+    async with running(wall_clock=clock) as plane:
+        plane.hub.answer = endless
+        ends(plane)
+        reader, writer = await plane.open()
+        writer.write(plane.get())
+        await reader.readuntil(b"1\r\nx\r\n")
+        clock.now = 1_009.9
+        plane.plane.open.tick()
+        assert not plane.plane.open._checks
+        clock.now = 1_010.0
+        plane.plane.open.tick()
+        (event,) = await plane.event()
+        assert (event.outcome, event.reason, event.ending) == ("denied", code, "revoked")
+        assert not plane.plane.open._ends
+
+
+def retire(plane: Plane, until: float) -> None:
+    found = plane.keys.found[plane.key.encode()]
+    secret = msgspec.structs.replace(found.secret, state="retiring", expires_at=until)
+    plane.keys.found[plane.key.encode()] = Found(plane.keys.change(plane.key, secrets=(secret,)), secret)
+
+
+async def test_an_end_that_was_put_off_is_waited_for() -> None:
+    clock = Clock()
+    async with running(wall_clock=clock) as plane:
+        plane.hub.answer = endless
+        plane.keys.change(plane.key, expires_at=1_010.0)
+        reader, writer = await plane.open()
+        writer.write(plane.get())
+        await reader.readuntil(b"1\r\nx\r\n")
+        key = plane.keys.change(plane.key, expires_at=1_020.0)
+        clock.now = 1_010.0
+        plane.plane.open.tick()
+        await until(lambda: not plane.plane.open._checks)
+        assert not plane.events.requests and plane.plane.open._ends == {key.id: 1_020.0}
+        clock.now = 1_020.0
+        plane.plane.open.tick()
+        (event,) = await plane.event()
+        assert event.reason == "api_key_expired"
+
+
+async def test_an_end_that_was_set_meanwhile_is_kept() -> None:
+    clock = Clock()
+    async with running(wall_clock=clock) as plane:
+        plane.hub.answer = endless
+        reader, writer = await plane.open()
+        writer.write(plane.get())
+        await reader.readuntil(b"1\r\nx\r\n")
+        plane.plane.open.key_changed(plane.keys.change(plane.key, expires_at=1_010.0).id)
+        await until(lambda: not plane.plane.open._checks)
+        clock.now = 1_010.0
+        plane.plane.open.tick()
+        (event,) = await plane.event()
+        assert (event.reason, event.ending) == ("api_key_expired", "revoked")

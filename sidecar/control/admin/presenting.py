@@ -109,7 +109,9 @@ def _list(values: tuple[str, ...] | None) -> list[str] | None:
 
 
 def _limits(limits: record.Limits) -> messages.Limits:
-    modes = messages.LimitModes(**limits.enforcement) if limits.enforcement else UNSET
+    # A newer version may know more limits.
+    known = {name: mode for name, mode in (limits.enforcement or {}).items() if name in messages.LimitModes.__struct_fields__}
+    modes = messages.LimitModes(**known) if known else UNSET
     return messages.Limits(rpm=limits.rpm, tpm=limits.tpm, max_concurrency=limits.max_concurrency, enforcement=modes)
 
 

@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--quota-period", choices=("day", "week", "month"), help="the period (month)")
     limits.add_argument("--quota-timezone", metavar="ZONE", help="IANA zone in which periods begin (UTC)")
     policy = parser.add_argument_group("policy and notes")
-    policy.add_argument("--enforcement", choices=(*MODES, "default"), help="override the configuration for this key")
+    policy.add_argument("--enforcement", choices=(*MODES, "default"), help="override the configuration for what this key may do")
     policy.add_argument("--on-anomaly", choices=(*RESPONSES, "default"), help="what an anomaly does to this key")
     policy.add_argument("--metadata", action="append", metavar="NAME=VALUE", help="a note; an empty value removes it; may be repeated")
     policy.add_argument("--tag", action="append", metavar="TAG", help="a tag; may be repeated; none removes all")

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.csv_export import stream
 from sidecar.control.admin.endpoint import Answer
+from sidecar.control.admin.errors import NOT_FOUND, AdminError
 from sidecar.control.admin.messages.keys import KeyList, KeyObject
 from sidecar.control.admin.origin import request_id
 from sidecar.control.admin.presenting import key_object
@@ -26,6 +27,7 @@ from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
 from sidecar.keys.index_entries import fold, is_found
 from sidecar.keys.record import status
+from sidecar.store.client import StoreUnavailable
 
 PAGE = 50
 EXPORT_PAGE = 500
@@ -97,14 +99,36 @@ class KeyTable:
         chosen = list(dict.fromkeys(visit.chosen))[:PAGE]
         if not chosen:
             return see(HOME)
-        found = [key for key in await self._keys.get_many(chosen) if key is not None]
+        refused: dict[str, str] = {}
         if visit.form.get("confirmed") == "yes":
-            for key in found:
-                await visit.ask(endpoints.REVOKE_KEY, path={"key_id": key.id}, body={"reason": visit.form.get("reason", "")})
-            return see(HOME, "bulk-revoked")
-        uses = await self._keys.uses(chosen)
+            refused = await self._revoke(visit, chosen)
+            if not refused:
+                return see(HOME, "bulk-revoked")
+        found = [key for key in await self._keys.get_many(list(refused) or chosen) if key is not None]
+        uses = await self._keys.uses([key.id for key in found])
         keys = [key_object(key, uses.get(key.id), visit.now) for key in found]
-        return visit.page("bulk_revoke.html", rows=await self._rows(keys, visit.now), back=HOME)
+        return visit.page(
+            "bulk_revoke.html",
+            status=409 if refused else 200,
+            rows=await self._rows(keys, visit.now),
+            back=HOME,
+            refused=refused,
+            done=len(chosen) - len(refused),
+            reason=visit.form.get("reason", ""),
+        )
+
+    async def _revoke(self, visit: Visit, chosen: list[str]) -> dict[str, str]:
+        """Revoke each; which could not be, and why. One that cannot must not keep the next ones alive."""
+        refused = {}
+        for key_id in chosen:
+            try:
+                await visit.ask(endpoints.REVOKE_KEY, path={"key_id": key_id}, body={"reason": visit.form.get("reason", "")})
+            except AdminError as error:
+                if error.problem is not NOT_FOUND:
+                    refused[key_id] = error.detail
+            except StoreUnavailable as error:
+                refused[key_id] = f"The key store says: {error}."
+        return refused
 
     async def _page(self, visit: Visit, query: dict[str, str], limit: int) -> tuple[list[KeyObject], str | None]:
         asked = {name: query[name] for name in ("q", "status", "owner", "sort", "cursor") if query[name]}

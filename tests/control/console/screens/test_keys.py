@@ -7,6 +7,7 @@ import io
 import re
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from sidecar.control.anomaly.document import document
 from sidecar.control.console.screens import keys as screen
 from sidecar.control.queries import Anomalies
 from sidecar.keys.record import Key
+from sidecar.store import names as store_names
 from tests.control.console.conftest import Console
 
 HOME = "/settings/api-keys"
@@ -121,6 +123,21 @@ async def test_several_keys_are_revoked_after_a_question(console: Console) -> No
     assert "The selected keys are revoked." in (await browser.get(page.location)).text
     assert [key.revoked_at is not None for key in await console.services.keys.get_many(made) if key] == [True, True, False]
     assert (await browser.post(f"{HOME}/revoke")).location == HOME
+
+
+async def test_one_key_that_cannot_be_revoked_keeps_no_other_alive(console: Console) -> None:
+    made = await fill(console, 4)
+    store = console.store
+    for key_id, spoilt in ((made[1], {"version": 9}), (made[2], {"on_anomaly": "quarantine"})):
+        record = msgspec.json.decode(await store.call("HGET", store_names.key(key_id), "record"))
+        await store.call("HSET", store_names.key(key_id), "record", msgspec.json.encode(record | spoilt))
+    browser = await console.signed_in("operator")
+    page = await browser.post(f"{HOME}/revoke", {"key": made, "confirmed": "yes", "reason": "leak & more"})
+    assert page.status == 409
+    assert "2 keys revoked. Not revoked:" in page.text and "leak &amp; more" in page.text
+    told = re.findall(r"<li><code>(key_\w+)</code>: (.*?)</li>", page.text)
+    assert [key_id for key_id, _ in told] == made[1:3] and all(len(why) > 10 for _, why in told)
+    assert [key is not None and key.revoked_at is not None for key in await console.services.keys.get_many(made)] == [True, False, False, True]
 
 
 async def test_names_owners_and_searches_are_text(console: Console) -> None:
