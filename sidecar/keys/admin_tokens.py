@@ -6,11 +6,12 @@ ever accepted in the other's place.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -30,6 +31,9 @@ USED_AGAIN_AFTER: Final = 60.0
 """Seconds for which a further use of a token is not written down."""
 
 _CHANGE = load("change_admin_token")
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+log = logging.getLogger(__name__)
 
 Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
@@ -65,7 +69,11 @@ class IssuedAdminToken:
 
 
 class AdminTokens:
-    """All methods raise StoreUnavailable (StoreNotAdopted among them) when the store cannot be asked."""
+    """All methods raise StoreUnavailable (StoreNotAdopted among them) when the store cannot be asked.
+
+    A record that cannot be read, such as one of a newer version with a role that is unknown here, opens nothing and is in
+    no list; it can be revoked by its id.
+    """
 
     def __init__(self, store: Store, adoption: Adoption, digester: Digester, *, clock: Callable[[], float] = time.time) -> None:
         self._store = store
@@ -73,6 +81,8 @@ class AdminTokens:
         self._digester = Digester(PREFIX, digester.pepper, digester.previous)
         self._clock = clock
         self._used: dict[str, float] = {}
+        self._told: set[str] = set()
+        """Digests of the records of which the log says already that they cannot be read."""
 
     async def create(self, name: str, role: Role) -> IssuedAdminToken:
         """A new token."""
@@ -82,48 +92,51 @@ class AdminTokens:
         return IssuedAdminToken(record, token)
 
     async def verify(self, token: bytes) -> AdminToken | None:
-        """The record of `token`, or None if it is none that counts: unknown, malformed or revoked."""
+        """The record of `token`, or None if it is none that counts: unknown, malformed, revoked, or with a record that cannot be read."""
         found = await self._find(token)
         if found is not None and found[0] != self._digester.primary(token):
             # Known by the previous pepper: from now on by the current one, unless it was revoked meanwhile.
             digest, raw = found
             if await self._change(digest, raw, self._digester.primary(token), raw) != 1:
                 found = await self._find(token)
-        record = _decode(found[1]) if found is not None else None
+        record = self._decode(*found) if found is not None else None
         if record is None or record.revoked_at is not None:
             return None
         return await self._note_use(record)
 
     async def get(self, token_id: str) -> AdminToken | None:
         """The token with this id; None when there is none, or when it is revoked."""
-        found = map(_decode, (await self._all()).values())
-        return next((record for record in found if record.id == token_id and record.revoked_at is None), None)
+        return (await self._live()).get(token_id)
 
     async def list(self) -> tuple[AdminToken, ...]:
         """All tokens that are not revoked, oldest first."""
-        records = map(_decode, (await self._all()).values())
+        records = await self._live()
         used = await self._store.call("HGETALL", names.ADMIN_TOKENS_USED)
-        known = [replace(record, last_used_at=_time(used.get(record.id.encode()))) for record in records if record.revoked_at is None]
+        known = [replace(record, last_used_at=_time(used.get(record.id.encode()))) for record in records.values()]
         return tuple(sorted(known, key=lambda record: (record.created_at, record.id)))
 
     async def revoke(self, token_id: str, *, keep_an_admin: bool = False) -> AdminToken:
         """Revoke, finally; raises UnknownAdminToken, also when it is revoked already.
 
-        With `keep_an_admin` it raises LastAdminToken when no other token of role admin would be left.
+        With `keep_an_admin` it raises LastAdminToken when no other token of role admin would be left. Of a record that
+        cannot be read comes back what can be, with the least role.
         """
         while True:
-            known = ((digest, raw, _decode(raw)) for digest, raw in (await self._all()).items())
-            found = next((one for one in known if one[2].id == token_id and one[2].revoked_at is None), None)
+            known = ((digest, raw, _members(raw)) for digest, raw in (await self._all()).items())
+            found = next((one for one in known if one[2].get("id") == token_id and one[2].get("revoked_at") is None), None)
             if found is None:
                 raise UnknownAdminToken(token_id)
-            digest, raw, record = found
-            # Kept as revoked, so that a token file which still holds it does not bring it back.
-            revoked = replace(record, revoked_at=self._clock())
-            verdict = await self._change(digest, raw, digest, msgspec.json.encode(revoked), keep_an_admin and record.role == "admin")
+            digest, raw, members = found
+            # Kept as revoked, so that a token file which still holds it does not bring it back; and with every member
+            # that it has, for a newer version knows what they mean.
+            members["revoked_at"] = self._clock()
+            verdict = await self._change(
+                digest, raw, digest, msgspec.json.encode(members), keep_an_admin and members.get("role") == "admin"
+            )
             if verdict == -1:
                 raise LastAdminToken(token_id)
             if verdict == 1:
-                return revoked
+                return _readable(members)
 
     async def ensure_first(self, file: Path) -> None:
         """See to it that `file` (mode 0600) holds a token, and that the store knows it as an `admin`.
@@ -150,6 +163,21 @@ class AdminTokens:
         self._adoption.check(identity)
         return {digest.decode(): raw for digest, raw in found.items()}
 
+    async def _live(self) -> dict[str, AdminToken]:
+        """By id, every record that can be read and is not revoked."""
+        records = [self._decode(digest, raw) for digest, raw in (await self._all()).items()]
+        return {record.id: record for record in records if record is not None and record.revoked_at is None}
+
+    def _decode(self, digest: str, raw: bytes) -> AdminToken | None:
+        """A record as it is stored; None, told once, when it cannot be read: one such record must not hide the others."""
+        try:
+            return msgspec.json.decode(raw, type=AdminToken)
+        except _UNREADABLE:
+            if digest not in self._told:
+                self._told.add(digest)
+                log.warning("the record of admin token %s cannot be read; it opens nothing", _members(raw).get("id", "(without an id)"))
+            return None
+
     async def _change(self, digest: str, seen: bytes, new_digest: str, record: bytes, keep_an_admin: bool = False) -> int:
         """Replace a record that is still as it was seen; what the script says."""
         self._adoption.check(await self._store.call(*self._adoption.question))
@@ -173,8 +201,21 @@ def may(role: Role, needed: Role) -> bool:
     return ROLES.index(role) >= ROLES.index(needed)
 
 
-def _decode(raw: bytes) -> AdminToken:
-    return msgspec.json.decode(raw, type=AdminToken)
+def _members(raw: bytes) -> dict[str, Any]:
+    """What a record holds, of whichever version; nothing when it is none."""
+    try:
+        tree = msgspec.json.decode(raw)
+    except _UNREADABLE:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _readable(members: dict[str, Any]) -> AdminToken:
+    try:
+        return msgspec.convert(members, AdminToken)
+    except msgspec.ValidationError:
+        told = {name: value for name in ("name", "hint") if isinstance(value := members.get(name), str)}
+        return AdminToken(members["id"], told.get("name", ""), "viewer", told.get("hint", ""), 0.0, members["revoked_at"])
 
 
 def _time(raw: bytes | None) -> float | None:

@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.keys.admin_tokens import ROLES, AdminTokens, LastAdminToken, UnknownAdminToken, may
@@ -150,6 +151,54 @@ async def test_a_token_that_moves_to_a_new_pepper_can_be_revoked_meanwhile(
     monkeypatch.undo()
     assert await used.verify(issued.token.encode()) is None
     assert await used.list() == ()
+
+
+def _raw(token_id: str, **members: object) -> bytes:
+    """A record as a version writes it that knows of one more role."""
+    plain = {"id": token_id, "name": "newer", "role": "auditor", "hint": "sat_…", "created_at": 5.0}
+    return msgspec.json.encode(plain | members)
+
+
+UNREADABLE = {"newer": _raw("sat_newer"), "garbage": b"{", "list": b"[]", "nested": b"[" * 100_000, "bytes": b"\xff"}
+
+
+@pytest.mark.parametrize("raw", UNREADABLE.values(), ids=list(UNREADABLE))
+async def test_a_record_that_cannot_be_read_stands_in_nobodys_way(
+    tokens: AdminTokens, keys: Keys, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    await keys.store.call("HSET", names.ADMIN_TOKENS, "some-digest", raw)
+    first = (await tokens.create("a", "viewer")).record
+    keys.clock.now += 1
+    second = (await tokens.create("b", "viewer")).record
+    assert await tokens.list() == (first, second)
+    assert await tokens.get(second.id) == second
+    assert (await tokens.revoke(first.id)).id == first.id
+    assert await tokens.list() == (second,)
+    with pytest.raises(UnknownAdminToken):
+        await tokens.revoke("sat_nothing")
+    assert caplog.text.count("cannot be read") == 1
+    assert "some-digest" not in caplog.text
+
+
+async def test_a_token_whose_record_cannot_be_read_opens_nothing(tokens: AdminTokens, keys: Keys) -> None:
+    issued = await tokens.create("a", "admin")
+    (digest,) = await keys.store.call("HKEYS", names.ADMIN_TOKENS)
+    await keys.store.call("HSET", names.ADMIN_TOKENS, digest, _raw(issued.record.id))
+    assert await tokens.verify(issued.token.encode()) is None
+    assert await tokens.get(issued.record.id) is None
+
+
+async def test_a_token_whose_record_cannot_be_read_can_be_revoked(tokens: AdminTokens, keys: Keys) -> None:
+    admin = await tokens.create("a", "admin")
+    await keys.store.call("HSET", names.ADMIN_TOKENS, "some-digest", _raw("sat_newer", scope=["audit"]))
+    revoked = await tokens.revoke("sat_newer", keep_an_admin=True)
+    assert (revoked.id, revoked.name, revoked.role, revoked.revoked_at) == ("sat_newer", "newer", "viewer", keys.clock.now)
+    # What the newer version wrote stays as it is, for the newer version to read.
+    kept = msgspec.json.decode(await keys.store.call("HGET", names.ADMIN_TOKENS, "some-digest"))
+    assert (kept["role"], kept["scope"], kept["revoked_at"]) == ("auditor", ["audit"], keys.clock.now)
+    with pytest.raises(UnknownAdminToken):
+        await tokens.revoke("sat_newer")
+    assert [token.id for token in await tokens.list()] == [admin.record.id]
 
 
 async def test_of_the_last_two_admins_one_stays_whoever_revokes_at_a_time(tokens: AdminTokens) -> None:

@@ -6,8 +6,8 @@ The application is served on `admin.listen` by the control process; the console 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -32,6 +32,8 @@ from sidecar.control.audit import AuditLog
 from sidecar.keys.admin_tokens import AdminTokens
 from sidecar.settings.declaration import Admin
 from sidecar.throttle import Throttle
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,19 @@ def _checked(routes: list[Route]) -> list[Route]:
 def _settling(audit: AuditLog, dispatcher: Dispatcher) -> Callable[[web.Application], AsyncIterator[None]]:
     async def settling(_: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(audit.run(), name="audit log")
+        task.add_done_callback(_tell_why)
         yield
         await dispatcher.finish()
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        # Not awaited itself: whatever it has ended with, the last records are still brought in.
+        await asyncio.wait([task])
         await audit.settle()
 
     return settling
+
+
+def _tell_why(settling: asyncio.Task[None]) -> None:
+    error = None if settling.cancelled() else settling.exception()
+    if error is not None:
+        # Nobody waits for the task before the sidecar ends, and until then the journal would fill without a word.
+        log.error("the audit journal is no longer brought into the log; restart the sidecar", exc_info=error)

@@ -28,8 +28,9 @@ class Recorder:
     def __init__(self, audit: AuditLog, clock: Callable[[], float]) -> None:
         self._audit = audit
         self._clock = clock
-        self._each = Throttle(burst=5, interval=60.0, clock=clock)
-        self._all = Throttle(burst=100, interval=10.0, clock=clock)
+        # Not by `clock`: were that put back, no failure would be recorded until it is again where it was.
+        self._each = Throttle(burst=5, interval=60.0)
+        self._all = Throttle(burst=100, interval=10.0)
         self._left_out = 0
 
     def now(self) -> float:
@@ -39,7 +40,7 @@ class Recorder:
     def act(
         self, call: Call[Any, Any], action: str, target: Party | None, changes: dict[str, Change] | None = None, reason: str = ""
     ) -> AbstractAsyncContextManager[Act]:
-        """Surround an act of `call` with its record; see `AuditLog.act`."""
+        """Surround an act of `call` with its record; see `AuditLog.act`. Blanks and line ends around `reason` are left out."""
         return self._audit.act(
             draft(
                 action,
@@ -47,7 +48,8 @@ class Recorder:
                 now=self._clock(),
                 target=target,
                 changes=changes,
-                reason=reason,
+                # A client that pipes its reason in sends a line feed behind it, which no pattern that ends in `$` refuses.
+                reason=reason.strip(),
                 source=Source(call.address, call.agent),
                 request_id=call.request_id,
             )

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from sidecar.control.audit.event import GENESIS, Change, Event, Party, seal
 from sidecar.control.audit.journal import Journal
-from sidecar.control.audit.reading import SCAN_BOUND, AuditReader, Verdict
+from sidecar.control.audit.reading import SCAN_BOUND, AuditReader, Verdict, parts
 from sidecar.control.audit.targets import entry_of
 from sidecar.store import names
 from sidecar.store.client import ScriptCall, Store
@@ -86,7 +86,8 @@ class AuditLog(AuditReader):
             self._journal.drop(event.id)
             raise
         else:
-            self._journal.write(act.event)
+            # What was done stands, and its maker waits for what came of it: a new secret is shown now or never.
+            self._keep(act.event)
             await self._append_or_leave(act.event)
         finally:
             # What neither was refused nor came through stays in the journal, and is recorded with outcome `unknown`.
@@ -94,22 +95,35 @@ class AuditLog(AuditReader):
 
     async def append(self, event: Event) -> None:
         """Record something that has happened: a failed authentication, an automatic act. What cannot be recorded is logged."""
+        # Or else `settle`, which finds it in the journal and not yet in the log, appends it a second time.
+        self._under_way.add(event.id)
         try:
-            self._journal.write(event)
-        except OSError as error:
-            log.error("the audit journal in data_dir cannot be written (%s); audit record %s has only one chance", error.strerror, event.id)
-        await self._append_or_leave(event)
+            self._keep(event)
+            await self._append_or_leave(event)
+        finally:
+            self._under_way.discard(event.id)
 
     async def verify(self) -> Verdict:
         """Recompute the whole chain; it must hold the newest event that this instance saw safely stored."""
         return await self.check(self._journal.remembered())
 
     async def run(self, interval: float = 1.0) -> None:
-        """Bring the journal's events into the log, and what the log acted on into its index, for ever."""
+        """Bring the journal's events into the log, and what the log acted on into its index, for ever; each `interval` seconds.
+
+        Nothing that goes wrong in a round ends it: the journal would fill unnoticed, until the next start.
+        """
+        told = ""
         while True:
-            await self.settle()
-            with suppress(StoreUnavailable):
-                await self.targets.catch_up(CAUGHT_UP_AT_ONCE)
+            try:
+                await self.settle()
+                with suppress(StoreUnavailable):
+                    await self.targets.catch_up(CAUGHT_UP_AT_ONCE)
+                told = ""
+            except Exception as error:
+                # The same fault in each round is told once.
+                if told != repr(error):
+                    log.exception("the audit journal could not be brought into the log; trying again")
+                told = repr(error)
             await asyncio.sleep(interval)
 
     async def settle(self) -> None:
@@ -157,11 +171,18 @@ class AuditLog(AuditReader):
         replies = await self._store.pipeline([("XRANGE", names.AUDIT, number, number) for number in numbers])
         safe = []
         for event, entries in zip(events, replies, strict=True):
-            if entries and bytes(entries[0][1][3]).decode() == self._places[event.id][1]:
+            if entries and parts(entries[0])[1] == self._places[event.id][1]:
                 safe.append(event)
             else:
                 del self._places[event.id]
         return safe
+
+    def _keep(self, event: Event) -> None:
+        """Put `event` into the journal. A disk that is full, or broken, takes from it only its second chance."""
+        try:
+            self._journal.write(event)
+        except OSError as error:
+            log.error("the audit journal in data_dir cannot be written (%s); audit record %s has only one chance", error.strerror, event.id)
 
     async def _append_or_leave(self, event: Event) -> None:
         kind = (event.action, event.outcome)
@@ -173,14 +194,15 @@ class AuditLog(AuditReader):
 
     async def _append(self, event: Event) -> None:
         async with self._turn:
-            while True:
+            # Looked at again: whoever had the turn before may have appended this very event.
+            while event.id not in self._places:
                 sequence, hash_ = self._head
                 data, sealed = seal(event, sequence + 1, hash_ or GENESIS)
                 reply = await self._store.run(*appending((sequence, hash_), event, data, sealed))
                 if not reply:
                     self._head = self._places[event.id] = (sequence + 1, sealed)
-                    return
-                self._head = (int(reply[0]), bytes(reply[1]).decode())
+                else:
+                    self._head = (int(reply[0]), bytes(reply[1]).decode())
 
 
 def appending(head: Place, event: Event, data: bytes, hash_: str) -> ScriptCall:

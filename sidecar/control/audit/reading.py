@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import msgspec
 
 from sidecar.control.audit.event import GENESIS, Event, Filter, digest
 from sidecar.control.audit.targets import Targets
+from sidecar.control.audit.unreadable import UNREADABLE, stand_in
 from sidecar.store import names
 from sidecar.store.client import Store
 
@@ -17,10 +19,14 @@ SCAN_BOUND = 20_000
 """Events looked at for one page of a filtered listing; beyond that the page ends early with a cursor."""
 
 Entry = tuple[bytes, list[bytes]]
+"""Id (`7-0` is the event with sequence number 7) and fields of an entry of the stream."""
+
+# The store refuses a number beyond 64 bits, and int() one of thousands of digits.
+_CURSOR = re.compile(r"[0-9]{1,18}")
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """An event of the log with its hash."""
+    """An event of the log with its hash; one that cannot be read is what `stand_in` makes of it."""
 
     event: Event
     hash: str
@@ -59,8 +65,8 @@ class AuditReader:
         return int(sequence or 0), (hash_ or b"").decode()
 
     async def query(self, wanted: Filter, limit: int, cursor: str = "") -> Page:
-        """A page of the log, newest first; `cursor` is a sequence number."""
-        before = int(cursor) if cursor else None
+        """A page of the log, newest first; `cursor` is a sequence number, or empty. ValueError when it is anything else."""
+        before = _before(cursor)
         if before is not None and before <= 1:
             return Page((), "")
         indexed = await self.targets.complete_until() if wanted.target else 0
@@ -68,10 +74,9 @@ class AuditReader:
         for _ in range(0, SCAN_BOUND, READ):
             if before is not None and before <= indexed + 1:
                 return await self._indexed(wanted, found, limit, before)
-            entries = await self._before(before, indexed)
+            entries = await self._newest(before, indexed)
             for entry in entries:
-                sealed = decode(entry)
-                before = sealed.event.sequence
+                sealed, before = decode(entry), number_of(entry)
                 if wanted.accepts(sealed.event):
                     found.append(sealed)
                 if len(found) == limit:
@@ -107,10 +112,10 @@ class AuditReader:
         wanted = dict([await self.head(), remembered])
         sequence, hash_ = 0, GENESIS
         async for entry in self._entries():
-            reason, event, recorded = _check(entry, sequence, hash_)
-            if event is None:
+            reason, link, recorded = _check(entry, sequence, hash_)
+            if link is None:
                 return Verdict(False, sequence, sequence, hash_, sequence + 1, reason)
-            sequence, hash_ = event.sequence, recorded
+            sequence, hash_ = link.sequence, recorded
             if wanted.pop(sequence, hash_) != hash_:
                 return Verdict(False, sequence, sequence, hash_, sequence, "the log was rewritten, here or earlier")
         wanted.pop(0, None)
@@ -122,16 +127,15 @@ class AuditReader:
         """The newest events, newest first."""
         before: int | None = None
         for _ in range(0, bound, READ):
-            entries = await self._before(before)
+            entries = await self._newest(before)
             for entry in entries:
-                sealed = decode(entry)
-                before = sealed.event.sequence
-                yield sealed
+                before = number_of(entry)
+                yield decode(entry)
             if len(entries) < READ:
                 return
 
-    async def _before(self, sequence: int | None, behind: int = 0) -> list[Entry]:
-        newest = "+" if sequence is None else f"({sequence}-0"
+    async def _newest(self, before: int | None, behind: int = 0) -> list[Entry]:
+        newest = "+" if before is None else f"({before}-0"
         entries: list[Entry] = await self._store.call("XREVRANGE", names.AUDIT, newest, f"({behind}-0", "COUNT", READ)
         return entries
 
@@ -144,20 +148,48 @@ class AuditReader:
 
 
 def decode(entry: Entry) -> Sealed:
-    """An entry of the stream: fields `event` and `hash`, in this order."""
-    _, fields = entry
-    return Sealed(msgspec.json.decode(fields[1], type=Event), bytes(fields[3]).decode())
-
-
-def _check(entry: Entry, sequence: int, prev_hash: str) -> tuple[str, Event | None, str]:
-    _, fields = entry
-    data, recorded = fields[1], bytes(fields[3]).decode("utf-8", "replace")
+    """The event of an entry, whatever the entry holds."""
+    data, hash_ = parts(entry)
     try:
         event = msgspec.json.decode(data, type=Event)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
+        event = stand_in(data, number_of(entry))
+    return Sealed(event, hash_)
+
+
+def number_of(entry: Entry) -> int:
+    """Its place in the log, which the store keeps: what an event says of itself may be made up, and a page would go on from there."""
+    return int(bytes(entry[0]).partition(b"-")[0])
+
+
+def parts(entry: Entry) -> tuple[bytes, str]:
+    """The stored event and its hash. They are the values of the fields `event` and `hash`, in this order; empty when there are none."""
+    values = [bytes(value) for value in entry[1][1::2]]
+    data, hash_ = (*values, b"", b"")[:2]
+    return data, hash_.decode("utf-8", "replace")
+
+
+class _Link(msgspec.Struct, frozen=True):
+    """All that the chain needs of an event: so an event of a newer version, which is no tampering, does not break it."""
+
+    sequence: int
+    prev_hash: str
+
+
+def _check(entry: Entry, sequence: int, prev_hash: str) -> tuple[str, _Link | None, str]:
+    data, recorded = parts(entry)
+    try:
+        link = msgspec.json.decode(data, type=_Link)
+    except UNREADABLE:
         return "the event cannot be read", None, recorded
-    if event.sequence != sequence + 1 or event.prev_hash != prev_hash:
+    if link.sequence != sequence + 1 or link.prev_hash != prev_hash:
         return "an event was removed or put in here", None, recorded
     if digest(data) != recorded:
         return "the event was changed", None, recorded
-    return "", event, recorded
+    return "", link, recorded
+
+
+def _before(cursor: str) -> int | None:
+    if cursor and not _CURSOR.fullmatch(cursor):
+        raise ValueError("not a cursor of this log")
+    return int(cursor) if cursor else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from sidecar.control.audit.event import Event
+from sidecar.control.audit.unreadable import UNREADABLE
 from sidecar.store import names
 from sidecar.store.client import Store
 from sidecar.store.script import load
@@ -59,7 +60,7 @@ class Targets:
             if not events:
                 return True
             last = bytes(events[-1][0]).partition(b"-")[0]
-            entries = [found for found in (_entry(fields[1]) for _, fields in events) if found]
+            entries = [found for found in (_entry(fields) for _, fields in events) if found]
             await self._store.run(_NOTE, [names.AUDIT_HEAD, names.AUDIT_TARGETS], [mark or b"0", last, *entries])
         return False
 
@@ -75,10 +76,10 @@ def entry_of(event: Event, sequence: int) -> str:
     return entry(event.target.id, sequence) if event.target is not None else ""
 
 
-def _entry(data: bytes) -> str:
+def _entry(fields: list[bytes]) -> str:
     try:
-        aimed = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        aimed = _decoder.decode(b"".join(fields[1:2]))
+    except UNREADABLE:
         # The check of the chain tells of it.
         return ""
     return entry(aimed.target.id, aimed.sequence) if aimed.target is not None else ""

@@ -72,9 +72,9 @@ async def test_tampering_shows(log: AuditLog, store: Store, tampering: str) -> N
     _, (_, data, _, hash_) = entries[2]
     changed = data.replace(b"key_2", b"key_9")
     if tampering == "change":
-        await _replace(store, entries, {3: (changed, hash_)})
+        await replace(store, entries, {3: (changed, hash_)})
     elif tampering == "rehash":
-        await _replace(store, entries, {3: (changed, hashlib.sha256(changed).hexdigest().encode())})
+        await replace(store, entries, {3: (changed, hashlib.sha256(changed).hexdigest().encode())})
     elif tampering == "remove":
         await store.call("XDEL", names.AUDIT, "3-0")
     elif tampering == "insert":
@@ -91,7 +91,7 @@ async def test_tampering_shows(log: AuditLog, store: Store, tampering: str) -> N
     assert verdict.reason
 
 
-async def _replace(store: Store, entries: list[tuple[bytes, list[bytes]]], other: dict[int, tuple[bytes, bytes]]) -> None:
+async def replace(store: Store, entries: list[tuple[bytes, list[bytes]]], other: dict[int, tuple[bytes, bytes]]) -> None:
     await store.call("DEL", names.AUDIT)
     for number, (_, (_, data, _, hash_)) in enumerate(entries, start=1):
         data, hash_ = other.get(number, (data, hash_))
@@ -234,3 +234,18 @@ async def test_a_full_disk_ends_no_settling(
     monkeypatch.setattr(os, "write", writable)
     await log.settle()
     assert journal.remembered()[0] == 1 and not journal.pending()
+
+
+async def test_a_disk_that_fills_during_an_act_takes_nothing_from_its_maker(
+    log: AuditLog, journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    writable = os.write
+    async with log.act(event()) as act:
+        act.on(Party("api_key", "key_new", "New"))
+        monkeypatch.setattr(os, "write", lambda fd, data: writable(fd, data[:3]))
+    monkeypatch.setattr(os, "write", writable)
+    assert "cannot be written" in caplog.text
+    await until(lambda: _settled(log))
+    (sealed,) = await everything(log)
+    assert (sealed.event.outcome, sealed.event.target) == ("success", Party("api_key", "key_new", "New"))
+    assert journal.pending() == []

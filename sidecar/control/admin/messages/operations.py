@@ -58,7 +58,8 @@ class AuditQuery(Request, frozen=True, kw_only=True, rename={"from_": "from"}):
     from_: Annotated[Time | None, Meta(description="At or after this moment.")] = None
     to: Annotated[Time | None, Meta(description="Before this moment.")] = None
     limit: Limit = 100
-    cursor: Annotated[str, Meta(max_length=16, pattern=r"^[0-9]*$", description="next_cursor of the page before.")] = ""
+    # In Python `$` also matches before a line feed at the end; `\Z` would not be understood by readers of the OpenAPI document.
+    cursor: Annotated[str, Meta(max_length=16, pattern=r"^[0-9]*$(?!\n)", description="next_cursor of the page before.")] = ""
 
 
 class AuditEvent(Event, frozen=True, kw_only=True):

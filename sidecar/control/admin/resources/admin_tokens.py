@@ -42,20 +42,21 @@ class AdminTokenCalls:
 
     async def revoke(self, call: Call[Nothing, Nothing]) -> Answer:
         """End one; not the last that can make others."""
+        token_id = call.path["token_id"]
         known = {token.id: token for token in await self._tokens.list()}
-        token = known.get(call.path["token_id"])
-        if token is None:
-            raise _unknown()
-        async with self._recorder.act(call, "admin_token.revoked", _party(token), {"role": Change(token.role, None)}):
+        token = known.get(token_id)
+        # One whose record cannot be read is in no list, and is revoked all the same.
+        party, changes = (_party(token), {"role": Change(token.role, None)}) if token is not None else (Party("admin_token", token_id), {})
+        async with self._recorder.act(call, "admin_token.revoked", party, changes):
             try:
-                await self._tokens.revoke(token.id, keep_an_admin=True)
+                revoked = await self._tokens.revoke(token_id, keep_an_admin=True)
             except UnknownAdminToken:
                 raise _unknown() from None
             except LastAdminToken:
                 raise AdminError(
                     CONFLICT, "This is the last admin token of role admin; create another one first.", param="token_id"
                 ) from None
-        return Answer(200, messages.AdminTokenAnswer(admin_token=_object(token)))
+        return Answer(200, messages.AdminTokenAnswer(admin_token=_object(token or revoked)))
 
 
 def _unknown() -> AdminError:

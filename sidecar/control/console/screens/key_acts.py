@@ -88,9 +88,16 @@ class KeyActs:
         return reveal(visit, self._first_calls, answer.document, "The new secret", grace=Duration.parse(grace))
 
     async def revocation(self, visit: Visit, fault: str = "") -> web.StreamResponse:
-        """Name the key and what it did in the last 24 hours."""
+        """Name the key and what it did in the last 24 hours. With a `fault` the reason that was typed stands in the form again."""
         key = await read_key(visit)
-        return visit.page("revoke.html", status=400 if fault else 200, key=key, requests=await self._lately(key.id, visit.now), fault=fault)
+        return visit.page(
+            "revoke.html",
+            status=400 if fault else 200,
+            key=key,
+            requests=await self._lately(key.id, visit.now),
+            fault=fault,
+            reason=visit.form.get("reason", ""),
+        )
 
     async def revoke(self, visit: Visit) -> web.StreamResponse:
         """For ever. Whoever revokes a key in use has to type its name."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 
+import pytest
+
+from sidecar.store import names
 from tests.control.admin.conftest import Api
 
 
@@ -60,3 +63,26 @@ async def test_the_log_can_be_paged_verified_and_exported(api: Api) -> None:
         before = hashlib.sha256(json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
         assert before == recorded
     assert before == verdict["head_hash"]
+
+
+async def test_an_event_that_cannot_be_read_hides_no_other(api: Api) -> None:
+    await api.key(name="a")
+    store = api.services.audit._store
+    await store.call("XADD", names.AUDIT, "2-0", "event", b'{"outcome":"partial","action":"api_key.paused"}', "hash", "x")
+    await store.call("HSET", names.AUDIT_HEAD, "sequence", 2, "hash", "x")
+    await api.key(name="b")
+    events = await api.events()
+    assert [(event["sequence"], event["action"]) for event in events] == [
+        (3, "api_key.created"),
+        (2, "api_key.paused"),
+        (1, "api_key.created"),
+    ]
+    assert (events[1]["hash"], events[1]["outcome"]) == ("x", "unknown")
+    status, text, _ = await api.call("GET", "/admin/v1/audit-events", headers={"Accept": "application/x-ndjson"})
+    assert (status, len(text.splitlines())) == (200, 3)
+
+
+@pytest.mark.parametrize("cursor", ["%0A", "5%0A", "x", "-1", "+1", "9" * 17])
+async def test_a_cursor_that_is_none_is_refused(api: Api, cursor: str) -> None:
+    status, body, _ = await api.call("GET", f"{api.base}/admin/v1/audit-events?cursor={cursor}")
+    assert (status, body["error"]["param"]) == (400, "cursor")

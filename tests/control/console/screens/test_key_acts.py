@@ -118,6 +118,15 @@ async def test_an_unused_key_is_revoked_with_a_click_and_a_used_one_by_its_name(
     assert (await made.browser.post(f"{made.path}/rotate", {"grace_period": "0s"})).status == 409
 
 
+async def test_a_mistyped_name_leaves_the_reason(console: Console, made: Made) -> None:
+    await console.fold(request(made.key_id, time=console.clock() - 1))
+    page = await made.browser.post(f"{made.path}/revoke", {"typed_name": "Suport bot", "reason": 'left "for" <good>'})
+    assert page.status == 400 and (await key_of(console, made)).revoked_at is None
+    assert re.search(r'id="reason"[^>]*value="left &#34;for&#34; &lt;good&gt;"', page.text)
+    # The name is asked anew: it is there so that a hand has to write it.
+    assert re.search(r'id="typed_name"[^>]*value=""', page.text)
+
+
 async def test_an_edit_leaves_what_the_form_does_not_show_whole(console: Console, made: Made) -> None:
     shape = replace(
         await key_of(console, made), name="odd ", expires_at=1_999_999_999.25, tags=("a,b", "c"), allowed_models=("none",), disabled=True
