@@ -102,7 +102,7 @@ class NewKey(Request, frozen=True, kw_only=True):
     allowed_ips: Networks | None = None
     limits: Limits | None = None
     quota: Quota | None = None
-    enforcement: Annotated[Enforcement | None, Meta(description="null: as configured for the sidecar. Keeps no key alive that is over.")] = None
+    enforcement: Annotated[Enforcement | None, Meta(description="null: as configured for the sidecar. Keeps no ended key alive.")] = None
     on_anomaly: Annotated[OnAnomaly | None, Meta(description="null: as configured for the sidecar.")] = None
     metadata: Metadata | None = None
     tags: Tags | None = None
