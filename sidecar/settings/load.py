@@ -19,7 +19,7 @@ from sidecar.settings.check import faults_of
 from sidecar.settings.declaration import Section, Settings
 from sidecar.settings.document import expand, join, overlay, parse, problem, read, with_origin
 from sidecar.settings.secret_forms import outrank
-from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, item_section, subsection
+from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, is_secret_list, item_section, subsection
 from sidecar.settings.values import Secret, within_64_bits
 from sidecar.spelling import did_you_mean
 
@@ -146,7 +146,7 @@ def _section(section: type[Section], tree: Any, path: str, faults: list[str]) ->
 
 def _secret_file(tree: dict[str, Any], name: str, hint: Any, here: str, faults: list[str]) -> Any:
     raw = tree.pop(name, _MISSING)
-    file = tree.pop(f"{name}_file", _MISSING) if is_secret(hint) else _MISSING
+    file = tree.pop(f"{name}_file", _MISSING) if is_secret(hint) or is_secret_list(hint) else _MISSING
     if file is _MISSING:
         return raw
     if raw is not _MISSING:
@@ -156,7 +156,8 @@ def _secret_file(tree: dict[str, Any], name: str, hint: Any, here: str, faults: 
         faults.append(f"{here}_file: has no value; give the path of a file or remove it")
         return _MISSING
     try:
-        return Path(str(file)).read_text(encoding="utf-8").strip()
+        text = Path(str(file)).read_text(encoding="utf-8").strip()
+        return [line.strip() for line in text.splitlines() if line.strip()] if is_secret_list(hint) else text
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         faults.append(f"{here}_file: {file} cannot be read by user {os.getuid()} ({reason})")

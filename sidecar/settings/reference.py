@@ -23,7 +23,7 @@ is in force, `sidecar config schema` prints a JSON Schema for editors.
 - Every setting can also be given as an environment variable, which outranks the file: the names stand in the tables.
   Lists may be written as `a, b` or `[a, b]` there. Names without `__` are ignored, except `SIDECAR_DATA_DIR`.
 - A secret can be given as a file: add `_file` to its name (`_FILE` to its variable) and give the path. The file's
-  content counts without white space around it.
+  content counts without white space around it; of a list, such as `notifications.webhooks`, each line is one.
 - Durations are a number and a unit (`250ms`, `30s`, `5m`, `24h`, `7d`), sizes likewise (`64KiB`, `32MiB`, `1GiB`).
 - Relative paths start at the working directory of the sidecar.
 - `SIGHUP` reloads: new workers start with the new settings and the old ones drain. A broken file leaves the running

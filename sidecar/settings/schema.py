@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from sidecar.settings.declaration import Section, Settings
-from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, item_section, subsection
+from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, is_secret_list, item_section, subsection
 from sidecar.settings.show import tree
 from sidecar.settings.values import Duration, HubUrl, Listen, Size, StoreUrl, WebhookUrl
 
@@ -44,8 +44,9 @@ def _section(section: type[Section], defaults: dict[str, Any] | None) -> dict[st
         name = info.encode_name
         default = (defaults or {}).get(name)
         properties[name] = _property(hint, meta, default)
-        if is_secret(hint):
-            properties[f"{name}_file"] = {"type": "string", "description": f"The path of a file that holds {name}."}
+        if is_secret(hint) or is_secret_list(hint):
+            each = ", one in each line" if is_secret_list(hint) else ""
+            properties[f"{name}_file"] = {"type": "string", "description": f"The path of a file that holds {name}{each}."}
         if info.required:
             required.append(name)
     found: dict[str, Any] = {

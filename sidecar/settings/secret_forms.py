@@ -8,7 +8,7 @@ from typing import Any
 
 from sidecar.settings.declaration import Section, Settings
 from sidecar.settings.document import expand, join, overlay, read
-from sidecar.settings.sections import fields, is_secret, subsection
+from sidecar.settings.sections import fields, is_secret, is_secret_list, subsection
 from sidecar.settings.show import without_password
 from sidecar.settings.values import StoreUrl
 
@@ -29,7 +29,7 @@ def secrets_of(section: type[Section], path: str = "") -> Iterator[str]:
         here, inner = join(path, info.encode_name), subsection(hint)
         if inner is not None:
             yield from secrets_of(inner, here)
-        elif is_secret(hint):
+        elif is_secret(hint) or is_secret_list(hint):
             yield here
 
 
@@ -48,6 +48,8 @@ def secret_files(file: Path | None, environment: Mapping[str, str]) -> dict[str,
 
 def _is_written(path: str, value: Any) -> bool:
     """Whether `value`, as it stands in the file, is a secret: no reference to a variable, and no address without a password."""
+    if isinstance(value, list):
+        return any(_is_written(path, one) for one in value)
     if not isinstance(value, str) or not value or "${" in value:
         return False
     return path != "store.url" or without_password(StoreUrl(value)) != value

@@ -45,6 +45,11 @@ def is_secret(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Secret)
 
 
+def is_secret_list(hint: Any) -> bool:
+    """Whether `hint` is a list of such values."""
+    return get_origin(hint) is tuple and is_secret(get_args(hint)[0])
+
+
 def is_optional(hint: Any) -> bool:
     """Whether `hint` allows null."""
     return type(None) in alternatives(hint)

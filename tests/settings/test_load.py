@@ -89,6 +89,20 @@ def test_a_fault_says_which_variable_it_came_from() -> None:
     assert refused.value.faults[1].startswith("proxy.listen (from SIDECAR_PROXY__LISTEN): '8080' is not an address")
 
 
+def test_a_list_of_secrets_may_come_from_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "hooks").write_text("https://hooks.example/one\n\n  https://hooks.example/two \n")
+    expected = ["https://hooks.example/one", "https://hooks.example/two"]
+    named = from_text(tmp_path, f"notifications: {{webhooks_file: {tmp_path}/hooks}}").notifications.webhooks
+    assert [url.reveal() for url in named] == expected
+    by_variable = load(None, {"SIDECAR_NOTIFICATIONS__WEBHOOKS_FILE": f"{tmp_path}/hooks"}).notifications.webhooks
+    assert [url.reveal() for url in by_variable] == expected
+    with pytest.raises(SettingsError, match="either webhooks or webhooks_file"):
+        from_text(tmp_path, f"notifications: {{webhooks: ['https://a.example'], webhooks_file: {tmp_path}/hooks}}")
+    (tmp_path / "hooks").write_text("no address\n")
+    with pytest.raises(SettingsError, match="notifications.webhooks"):
+        from_text(tmp_path, f"notifications: {{webhooks_file: {tmp_path}/hooks}}")
+
+
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("  blocklet-abc \n")
     settings = from_text(tmp_path, f"hub: {{access_key_file: {tmp_path}/key}}")

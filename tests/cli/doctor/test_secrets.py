@@ -41,16 +41,18 @@ def test_a_secrets_own_file(tmp_path: Path, mode: int, verdicts: dict[str, str])
         (f"hub: {{access_key: {CANARY}}}", {"hub.access_key"}),
         (f"store: {{url: 'redis://:{CANARY}@h'}}", {"store.url"}),
         ("store: {url: 'redis://h'}", set()),
+        (f"notifications: {{webhooks: ['https://hooks.example/{CANARY}']}}", {"notifications.webhooks"}),
+        ("notifications: {webhooks: ['${HOOK}']}", set()),
         ("hub: {access_key: '${KEY}'}\nstore: {url: embedded}", set()),
     ],
 )
 def test_a_secret_in_the_configuration_file(tmp_path: Path, text: str, names: set[str]) -> None:
     file = written(tmp_path / "sidecar.yaml", text, 0o644)
-    found = examine(file, {"KEY": CANARY})
+    found = examine(file, {"KEY": CANARY, "HOOK": f"https://h.example/{CANARY}"})
     assert set(found) == names
     assert CANARY not in "".join(lines(found.values()))
     file.chmod(0o600)
-    assert set(examine(file, {"KEY": CANARY})) == ({"secrets"} if names else set())
+    assert set(examine(file, {"KEY": CANARY, "HOOK": f"https://h.example/{CANARY}"})) == ({"secrets"} if names else set())
 
 
 def test_what_a_variable_outranks_is_no_secret_of_the_file(tmp_path: Path) -> None:
