@@ -56,7 +56,7 @@ EXPOSE 8080 8081 9464
 STOPSIGNAL SIGTERM
 
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:9464/livez', timeout=2)"]
+    CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 9464, timeout=2); c.request('GET', '/livez'); exit(c.getresponse().status != 200)"]
 
 ENTRYPOINT ["sidecar"]
 CMD ["serve"]

@@ -12,6 +12,8 @@ from typing import Any
 from sidecar.cli.commands import build_parser
 
 SHELLS = ("bash", "zsh", "fish")
+_FILES = 'compopt -o filenames 2>/dev/null; mapfile -t found < <(compgen -f -- "$current"); COMPREPLY+=("${found[@]}")'
+"""For bash: each file is one word, whatever blanks its name has, and a directory is followed by `/`, not by a blank."""
 PROGRAM = "sidecar"
 
 
@@ -110,6 +112,7 @@ _{PROGRAM}_complete() {{
 {_lines(f'            {_quoted(command.path)}) path="$path $word" ;;' for command in commands if command.words)}
         esac
     done
+    local -a found
     COMPREPLY=()
     case "$path:$previous" in
 {_lines(_bash_values(commands))}
@@ -130,13 +133,13 @@ def _bash_values(commands: list[Command]) -> Iterator[str]:
                 yield f'        {_quoted(f"{command.path}:{option}")}) COMPREPLY=($({values} -- "$current")); return ;;'
         for option in command.files:
             if option:
-                yield f'        {_quoted(f"{command.path}:{option}")}) COMPREPLY=($(compgen -f -- "$current")); return ;;'
+                yield f"        {_quoted(f'{command.path}:{option}')}) {_FILES}; return ;;"
 
 
 def _bash_words(commands: list[Command]) -> Iterator[str]:
     for command in commands:
         words = " ".join(name for name, _ in command.words_here())
-        files = ' COMPREPLY+=($(compgen -f -- "$current"));' if "" in command.files else ""
+        files = f" {_FILES};" if "" in command.files else ""
         yield f'        {_quoted(command.path)}) COMPREPLY=($(compgen -W {_quoted(words)} -- "$current"));{files} ;;'
 
 

@@ -25,8 +25,12 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     _take_any_text(sys.stdout)
     known = arguments[:1] if arguments and arguments[0] in COMMANDS else tuple(COMMANDS)
-    args = build_parser(known).parse_args(list(arguments))
     try:
+        try:
+            args = build_parser(known).parse_args(list(arguments))
+        finally:
+            # It leaves by itself when it has printed a help text, and that may find nobody who reads it.
+            sys.stdout.flush()
         code = command(args.command).run(args)
         sys.stdout.flush()
     except CommandError as error:

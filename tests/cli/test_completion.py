@@ -39,6 +39,19 @@ def test_bash(commands: list[completion.Command], tmp_path: Path, line: str, the
     _judge(set(answer.stdout.split()), there, absent)
 
 
+@pytest.mark.parametrize("line", ["keys import ", "serve -c "])
+def test_a_file_is_one_word_in_bash_whatever_its_name(commands: list[completion.Command], tmp_path: Path, line: str) -> None:
+    (tmp_path / "a b.jsonl").touch()
+    words = ["sidecar", *line.split(" ")]
+    script = f"""{completion.bash(commands)}
+        COMP_WORDS=({" ".join(f"'{word}'" for word in words)}); COMP_CWORD={len(words) - 1}
+        _sidecar_complete; printf '%s\\n' "${{COMPREPLY[@]}}" """
+    shell = require("bash", install="apt-get install bash")
+    answer = subprocess.run([shell, "--norc", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert answer.stderr == ""
+    assert "a b.jsonl" in answer.stdout.splitlines()
+
+
 @pytest.mark.parametrize(("line", "there", "absent"), CASES)
 def test_fish(commands: list[completion.Command], tmp_path: Path, line: str, there: set[str], absent: set[str]) -> None:
     (tmp_path / "keys.jsonl").touch()

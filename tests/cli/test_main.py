@@ -92,6 +92,18 @@ def test_a_reader_that_leaves_is_no_error_of_ours() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("arguments", ["--help", "keys --help", "--version"])
+def test_a_help_text_that_nobody_reads_is_no_error_of_ours(arguments: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    try:
+        ended = subprocess.run([*SIDECAR, *arguments.split()], cwd=ROOT, env=buffered, stdout=write, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(write)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
 def test_a_full_disk_is_told_in_one_sentence() -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run([*SIDECAR, "config", "schema"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)

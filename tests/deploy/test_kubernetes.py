@@ -138,6 +138,18 @@ def test_the_hub_is_reached_through_the_sidecar_alone(manifests: list[dict[str, 
     assert open_to_all == [8080]
 
 
+def test_rules_and_dashboards_find_what_is_scraped(manifests: list[dict[str, Any]]) -> None:
+    """They ask for the job `sidecar`; by itself a PodMonitor names the job after itself."""
+    (monitor,) = of_kind(manifests, "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert {"targetLabel": "job", "replacement": "sidecar"} in endpoint["relabelings"]
+
+
+def test_a_volume_that_lasts_stays_private(manifests: list[dict[str, Any]]) -> None:
+    """Without it, each mount opens all that is in it to its group, and the sidecar does not start on such a data_dir."""
+    assert pod(manifests)["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
 def test_the_configuration_is_understood(manifests: list[dict[str, Any]], tmp_path: Any) -> None:
     (config,) = of_kind(manifests, "ConfigMap")
     for name in ("hub-access-key", "store-password"):
@@ -146,7 +158,16 @@ def test_the_configuration_is_understood(manifests: list[dict[str, Any]], tmp_pa
     file.write_text(config["data"]["sidecar.yaml"].replace("/secrets", str(tmp_path)))
     (sidecar,) = (container for container in pod(manifests)["containers"] if container["name"] == "sidecar")
     # The image's own variables outrank the file, those of the manifest outrank them.
-    settings = load(file, last_stage(ROOT / "Dockerfile").environment | {one["name"]: one["value"] for one in sidecar["env"]})
+    given = {one["name"]: one["value"] for one in sidecar["env"]}
+    settings = load(file, last_stage(ROOT / "Dockerfile").environment | given)
+    # By a variable, so that each command in the pod finds it.
+    mounts = {mount["mountPath"] for mount in sidecar["volumeMounts"]}
+    assert given["SIDECAR_CONFIG"] == "/config/sidecar.yaml" and "/config" in mounts and sidecar["args"] == ["serve"]
+    limit = int(sidecar["resources"]["limits"]["memory"].removesuffix("Mi")) << 20
+    tmp = sum(
+        int(v["emptyDir"]["sizeLimit"].removesuffix("Mi")) << 20 for v in pod(manifests)["volumes"] if v.get("emptyDir", {}).get("medium")
+    )
+    assert settings.proxy.worker_count == 1 and limit - tmp - settings.proxy.bounds.inspected_total >= 256 << 20, "room for the processes"
     assert settings.store.url.reveal().startswith("redis+sentinel://") and settings.keys.pepper_file == f"{tmp_path}/pepper"
     # A volume belongs to root, who shares it with the group: what is private must be below it, made by the sidecar.
     (data,) = (mount["mountPath"] for mount in sidecar["volumeMounts"] if mount["name"] == "data")

@@ -123,6 +123,14 @@ def test_a_scrape_has_room_for_keys_that_have_seen_every_way_to_fail() -> None:
     assert _scrape_config()["sample_limit"] >= (of_key + 10) * Metrics().max_keys
 
 
+def test_what_has_no_instance_silences_nothing() -> None:
+    """`equal` holds too where both lack the label: an absent sidecar would silence every alert of keys."""
+    rules = yaml.safe_load(ALERTMANAGER.read_text())["inhibit_rules"]
+    by_instance = [rule for rule in rules if "instance" in rule["equal"]]
+    assert by_instance and all('instance =~ ".+"' in rule["source_matchers"] for rule in by_instance)
+    assert [rule for rule in rules if rule not in by_instance] == [rule for rule in rules if rule["equal"] == ["key_id"]]
+
+
 def test_amtool_accepts_the_routes() -> None:
     _run(require("amtool", install=AMTOOL), "check-config", ALERTMANAGER)
 

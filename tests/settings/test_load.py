@@ -99,7 +99,7 @@ def test_a_list_of_secrets_may_come_from_a_file_too(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="either webhooks or webhooks_file"):
         from_text(tmp_path, f"notifications: {{webhooks: ['https://a.example'], webhooks_file: {tmp_path}/hooks}}")
     (tmp_path / "hooks").write_text("no address\n")
-    with pytest.raises(SettingsError, match="notifications.webhooks"):
+    with pytest.raises(SettingsError, match=r"notifications\.webhooks"):
         from_text(tmp_path, f"notifications: {{webhooks_file: {tmp_path}/hooks}}")
 
 

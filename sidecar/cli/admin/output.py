@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
@@ -30,7 +29,7 @@ def terminal_width(stream: TextIO) -> int | None:
     """Columns of the terminal behind `stream`; None when there is none and nothing has to fit."""
     if not stream.isatty():
         return None
-    return shutil.get_terminal_size((int(os.environ.get("COLUMNS", "0") or 0) or 100, 24)).columns
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], total: int | None) -> list[str]:

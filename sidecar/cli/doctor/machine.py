@@ -77,7 +77,7 @@ def _pepper(settings: Settings) -> Check:
         return fail("pepper", f"{path} cannot be read ({error.strerror})", _AS_SERVICE)
     except (OSError, ValueError) as error:
         return fail("pepper", f"{path} cannot be used ({error})", "bring the file back from your backup: without it no key is valid")
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if path.stat().st_mode & stat.S_IRWXO:
         return warn("pepper", f"{path} can be read by other users", f"run: chmod 600 {path}")
     return ok("pepper", f"{path} (id {pepper.id}); keep a copy of it where you keep the store's backup")
 

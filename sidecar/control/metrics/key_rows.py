@@ -77,10 +77,10 @@ class KeyRows:
         page.add(catalogue.KEY_LAST_USED, _single(catalogue.KEY_LAST_USED, ((key_id, last_used.get(key_id, 0)) for key_id in records)))
         page.add(catalogue.KEY_NETWORKS, _single(catalogue.KEY_NETWORKS, ((key_id, networks(key_id)) for key_id in records)))
         known = [key for key in records.values() if key is not None]
+        # A key that is revoked expires no more, and nobody should be told to renew it.
+        expiring = [key for key in known if key.expires_at is not None and key.revoked_at is None]
         page.add(catalogue.KEY_CREATED, _single(catalogue.KEY_CREATED, ((key.id, key.created_at) for key in known)))
-        page.add(
-            catalogue.KEY_EXPIRES, _single(catalogue.KEY_EXPIRES, ((key.id, key.expires_at) for key in known if key.expires_at is not None))
-        )
+        page.add(catalogue.KEY_EXPIRES, _single(catalogue.KEY_EXPIRES, ((key.id, key.expires_at or 0.0) for key in expiring)))
         if self._key_info:
             page.add(catalogue.KEY_INFO, [_info(key) for key in known])
 

@@ -4,10 +4,11 @@ import io
 import json
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.cli.admin.output import Column, ListDocument, document, facts, table
+from sidecar.cli.admin.output import Column, ListDocument, document, facts, table, terminal_width
 from sidecar.cli.admin.text import width
 
 COLUMNS = (Column("name", shrinks=True), Column("id"), Column("requests", "right"))
@@ -63,3 +64,14 @@ def test_json_says_what_it_is_given_and_drives_no_terminal(value: str) -> None:
 def test_what_is_readable_stays_readable_in_json() -> None:
     assert document("Größe …1c96 日本") == '"Größe …1c96 日本"'
     assert document("\x9b31m\u202e\u2028\ud800") == r'"\u009b31m\u202e\u2028\ud800"'
+
+
+@pytest.mark.parametrize("columns", ["abc", "", "0", "-5"])
+def test_a_width_that_is_no_number_is_passed_over(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", columns)
+    width = terminal_width(Terminal())
+    assert width is not None and width > 0

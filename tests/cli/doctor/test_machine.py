@@ -60,6 +60,9 @@ def test_a_pepper_is_looked_at_and_never_shown(environment: dict[str, str]) -> N
     found = examine(environment)["pepper"]
     assert found.verdict == "ok"
     assert path.read_text().strip() not in "\n".join(lines([found]))
+    # As a secret of Kubernetes comes, with fsGroup: that group is the sidecar's own.
+    path.chmod(0o440)
+    assert examine(environment)["pepper"].verdict == "ok"
     path.chmod(0o644)
     assert examine(environment)["pepper"].verdict == "warn"
     path.write_text("short")

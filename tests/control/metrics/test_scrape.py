@@ -167,6 +167,15 @@ def test_keys_beyond_the_limit_add_up() -> None:
     assert page.value("sidecar_key_last_used_timestamp_seconds", key_id="_overflow") is None
 
 
+def test_a_revoked_key_expires_no_more() -> None:
+    """Else somebody is told to renew it."""
+    page = Page()
+    page.key(1, expires_at=NOW + 5)
+    page.key(2, expires_at=NOW + 5, revoked_at=NOW - 1)
+    shown = {dict(labels)["key_id"] for name, labels in page.samples() if name == "sidecar_key_expires_timestamp_seconds"}
+    assert shown == {key_id(1)}
+
+
 def test_what_keys_beyond_the_limit_add_up_to_begins_at_zero() -> None:
     page = Page(limit=1)
     page.key(1)
