@@ -2,9 +2,9 @@
 
 An entry is the name of a route, the name of a group, a path, or a method and a path: `chat`,
 `/api/v2/chat`, `POST /api/v2/*`, `/api/usage/**` (`*` is one whole segment, a last `/**` is
-everything below). Paths are compared as the client sends them, and one with an encoded slash as if that
-were a slash too: both ways it must be covered, for some hubs decode it. None means any route, except those
-that a profile calls opt_in: they need an entry that names them.
+everything below). Paths are compared as the client sends them, and with every escape decoded too: both ways
+one must be covered, for some hubs decode it. None means any route, except those that a profile calls opt_in:
+they need an entry that names them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from sidecar.hubs.check import METHODS, path_fault
 from sidecar.hubs.profile import Route
-from sidecar.hubs.routing import compile_path, normalize, show_slashes
+from sidecar.hubs.routing import compile_path, decode, normalize
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _ENTRY = re.compile(r"(?:([A-Z]+|\*) )?(/.*)", re.DOTALL)
@@ -45,14 +45,11 @@ def _covers(pattern: str, method: str, path: str, route: Route) -> bool:
     entry = _compile(pattern)
     if entry is None:
         return False
-    wanted, compiled, of_shown = entry
+    wanted, compiled, of_decoded = entry
     if wanted not in ("", "*", method) and not (wanted == "GET" and method == "HEAD"):
         return False
     compared = normalize(path)
-    if compiled.fullmatch(compared) is None:
-        return False
-    shown = show_slashes(compared)
-    return shown == compared or of_shown.fullmatch(shown) is not None
+    return compiled.fullmatch(compared) is not None and of_decoded.fullmatch(decode(compared)) is not None
 
 
 @lru_cache(maxsize=4096)
@@ -61,4 +58,4 @@ def _compile(pattern: str) -> tuple[str, re.Pattern[str], re.Pattern[str]] | Non
     if entry is None:
         return None
     path = normalize(entry[2])
-    return entry[1] or "", compile_path(path), compile_path(show_slashes(path))
+    return entry[1] or "", compile_path(path), compile_path(path, of_decoded=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from sidecar.hubs.model import alternatives
 from sidecar.hubs.profile import Ledger, Profile, Route
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "*"})
 """OPTIONS is answered by the sidecar itself, CONNECT and TRACE are never served."""
 
-PLACE = re.compile(r"json:[^.:\s]+(?:\.[^.:\s]+){0,7}|form:[^:\s]+|query:[^:\s]+|path:\d{1,2}\+?")
+PLACE = re.compile(r"json:[^.:|\s]+(?:\.[^.:|\s]+){0,7}|form:[^:|\s]+|query:[^:|\s]+|path:\d{1,2}\+?")
 PLACEHOLDERS = frozenset({"key_id", "request_id", "access_key", "client", "scheme", "host"})
 
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()+,;=:@/-]|%[0-9A-Fa-f]{2}|(?<=/)\*(?=/|$))*")
@@ -44,9 +45,15 @@ def _route(route: Route, here: str) -> Iterator[str]:
     for method in route.methods:
         if method not in METHODS:
             yield f"{here}.methods: {method!r} is not one of {', '.join(sorted(METHODS))}"
-    for place in route.model:
-        if not PLACE.fullmatch(place):
-            yield f"{here}.model: {place!r} is not a place; write json:a.b, form:name, query:name, path:N or path:N+"
+    for number, entry in enumerate(route.model):
+        for place in alternatives(entry):
+            if not PLACE.fullmatch(place):
+                yield f"{here}.model: {place!r} is not a place; write json:a.b, form:name, query:name, path:N or path:N+"
+        if number and "|" in entry:
+            yield f"{here}.model: {entry!r} has alternatives, which only the first entry can have"
+        if len({place.startswith(("json:", "form:")) for place in alternatives(entry)}) > 1:
+            # Whoever is not shown the body would take the place outside for all that there is.
+            yield f"{here}.model: {entry!r} has alternatives in the body and outside of it"
     if route.public and route.opt_in:
         yield f"{here}: a public route asks for no key, so it cannot be opt_in"
     if route.answer and not route.public:

@@ -2,7 +2,8 @@
 
 Validity is msgspec's word; this scanner adds what no decoder tells: where a value stands, and whether a
 member on the way to it is there twice. Names are compared without case, as Go's decoder does:
-`{"model": "allowed", "Model": "other"}` means `other` to a hub written in Go.
+`{"model": "allowed", "Model": "other"}` means `other` to a hub written in Go. And `{"Model": "allowed"}`
+names a model to such a hub alone, so what is found by another spelling than the place's is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MAX_TOKENS = 1_000_000
 MEMBER = 10
 """Tokens that a member on the way counts for: it is looked at by itself, what is skipped goes by at the speed of `re`."""
 MAX_NAMES = 1000
-"""Models that lists may name: each is compared with every entry of a key's list."""
+"""Models that a body may name: each is compared with a key's list, and has its prefix cut off."""
 
 _STRING_PATTERN = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _STRING = re.compile(_STRING_PATTERN, re.DOTALL)
@@ -42,29 +43,36 @@ class Text(NamedTuple):
     value: str
     start: int
     end: int
+    is_main: bool
+    """Whether it stands at a main place, which no list led to."""
 
 
 class _Node:
     """A member on the way to a place; `wanted` when a place ends here. `children` go by name without case."""
 
-    __slots__ = ("children", "wanted")
+    __slots__ = ("children", "is_main", "spellings", "wanted")
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
+        self.spellings: set[str] = set()
         self.wanted = False
+        self.is_main = False
 
 
 class JsonPlaces:
-    """Places such as `input.modelOptions.model`, compiled once."""
+    """Places such as `input.modelOptions.model`, compiled once; `main` are those of them that name the request's own model."""
 
-    def __init__(self, places: tuple[str, ...]) -> None:
+    def __init__(self, places: tuple[str, ...], main: tuple[str, ...] = ()) -> None:
         self._root = _Node()
         self._paths = [tuple(place.split(".")) for place in places]
         for path in self._paths:
             node = self._root
             for name in path:
                 node = node.children.setdefault(name.casefold(), _Node())
+                node.spellings.add(name)
             node.wanted = True
+            node.is_main = node.is_main or ".".join(path) in main
+        self._main = main
         self._decoders = {name: _member_decoder(name) for path in self._paths for name in path}
         self._tokens = tuple({_token_of(name) for path in self._paths for name in path})
         self._leaves = tuple({_token_of(path[-1]) for path in self._paths})
@@ -74,7 +82,7 @@ class JsonPlaces:
 
         The way to a place may lead through lists of objects, each of which is looked at. Raises
         Refused(BAD_BODY) for what is no JSON object in UTF-8, for a member that is there twice on the
-        way to a place, and for a place that holds anything else.
+        way to a place, for one whose spelling differs in case, and for a place that holds anything else.
         """
         _require_object(body)
         only = self._find_only(body)
@@ -114,7 +122,7 @@ class JsonPlaces:
             if _token_of(path[-1]) == leaf and (value := self._value(body, path)) is not None:
                 colon = _COLON.match(body, lowered.index(leaf) + len(leaf))
                 token = _STRING.match(body, colon.end()) if colon else None
-                return Text(value, *token.span()) if token else None
+                return Text(value, token.start(), token.end(), ".".join(path) in self._main) if token else None
         return None
 
 
@@ -127,65 +135,75 @@ class _Scan:
         self._found: list[Text] = []
 
     def find(self, root: _Node) -> list[Text]:
-        self._object(_skip_space(self._body, 0), root)
+        self._object(_skip_space(self._body, 0), root, True, True)
         return self._found
 
-    def _object(self, start: int, node: _Node) -> int:
-        """Walk the object at `start`; the position behind it."""
+    def _object(self, start: int, node: _Node, is_alone: bool, is_exact: bool) -> int:
+        """Walk the object at `start`; the position behind it.
+
+        `is_alone` while no list led here, `is_exact` while every name on the way was spelt as in the place.
+        """
         body, seen = self._body, set()
         at = _skip_space(body, start + 1)
         while body[at] != _CLOSE_OBJECT:
             self._count(MEMBER)
             token = self._string(at)
-            name = _text(body[at:token]).casefold()
+            spelling = _text(body[at:token])
+            name = spelling.casefold()
             at = _end(_COLON, body, token)
             child = node.children.get(name)
             if child is not None:
                 if name in seen:
                     raise Refused(BAD_BODY, f"The request body has the member {name!r} twice.", param=name)
                 seen.add(name)
-            at = self._skip(at) if child is None else self._place(at, child, name)
+            at = self._skip(at) if child is None else self._place(at, child, name, is_alone, is_exact and spelling in child.spellings)
             at = _end(_COMMA, body, at)
         return at + 1
 
-    def _place(self, at: int, node: _Node, name: str) -> int:
+    def _place(self, at: int, node: _Node, name: str, is_alone: bool, is_exact: bool) -> int:
         body = self._body
         if node.children and not node.wanted:
             if body[at] == _OPEN_OBJECT:
-                return self._object(at, node)
+                return self._object(at, node, is_alone, is_exact)
             if body[at] == _OPEN_LIST:
-                return self._members(at, node)
+                return self._members(at, node, is_exact)
         end = self._skip(at)
         if not node.wanted or body[at:end] == b"null":
             return end
+        if not is_exact:
+            raise Refused(BAD_BODY, f"The member {name!r}, or one that it stands in, is not spelt in the hub's own capitals.", param=name)
+        is_main = is_alone and node.is_main
         if body[at] == _QUOTE:
-            self._found.append(Text(_text(body[at:end]), at, end))
+            self._take(at, end, name, is_main)
         elif body[at] == _OPEN_LIST:
-            self._list(at, name)
+            self._list(at, name, is_main)
         else:
             raise Refused(BAD_BODY, f"The member {name!r} must be a string.", param=name)
         return end
 
-    def _members(self, start: int, node: _Node) -> int:
+    def _take(self, start: int, end: int, name: str, is_main: bool) -> None:
+        if len(self._found) >= MAX_NAMES:
+            raise Refused(BAD_BODY, f"The member {name!r} has too many models to be checked.", param=name)
+        self._found.append(Text(_text(self._body[start:end]), start, end, is_main))
+
+    def _members(self, start: int, node: _Node, is_exact: bool) -> int:
         """Walk the objects of the list at `start`; the position behind it."""
         body = self._body
         at = _skip_space(body, start + 1)
         while body[at] != _CLOSE_LIST:
             self._count()
-            at = self._object(at, node) if body[at] == _OPEN_OBJECT else self._skip(at)
+            at = self._object(at, node, False, is_exact) if body[at] == _OPEN_OBJECT else self._skip(at)
             at = _end(_COMMA, body, at)
         return at + 1
 
-    def _list(self, start: int, name: str) -> None:
+    def _list(self, start: int, name: str, is_main: bool) -> None:
         body = self._body
         at = _skip_space(body, start + 1)
         while body[at] != _CLOSE_LIST:
             if body[at] != _QUOTE:
                 raise Refused(BAD_BODY, f"The member {name!r} must be a string, or a list of nothing but strings.", param=name)
-            if len(self._found) >= MAX_NAMES:
-                raise Refused(BAD_BODY, f"The member {name!r} has too many models to be checked.", param=name)
             end = self._string(at)
-            self._found.append(Text(_text(body[at:end]), at, end))
+            self._take(at, end, name, is_main)
             at = _end(_COMMA, body, end)
 
     def _skip(self, at: int) -> int:

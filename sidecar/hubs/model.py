@@ -1,8 +1,10 @@
 """Which model a request will be dispatched to, decided on the very bytes that are forwarded. Pure.
 
 Every place that can choose the model is looked at, never only the first; what can be read in two ways
-is refused. `find_models` is strict and for keys with a model list; `peek_model` and `strip_prefix` are for
-all others: they never refuse, a malformed request is the hub's to answer.
+is refused. But only the first place of a route, or one of its alternatives (`json:a|json:b`), names the
+request's own model: all others add to it, and a hub that does not know them would take a default.
+`find_models` is strict and for keys with a model list; `peek_model` and `strip_prefix` are for all others:
+they never refuse, a malformed request is the hub's to answer.
 """
 
 from __future__ import annotations
@@ -35,10 +37,14 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelFinding:
-    """Every model name that a request names, as sent; `spans` has those in the body, in order of position."""
+    """Every model name that a request names, as sent; `spans` has those in the body, in order of position.
+
+    `lacks` says where the request must name its model but does not; it is empty when all is well.
+    """
 
     names: tuple[str, ...] = ()
     spans: tuple[Span, ...] = ()
+    lacks: str = ""
 
     def dispatched(self, prefix: str) -> tuple[str, ...]:
         """The names as the hub gets them once `replace_prefix` has cut `prefix` off."""
@@ -48,19 +54,17 @@ class ModelFinding:
 def find_models(places: tuple[str, ...], path: str, query: str, content_type: str, body: bytes, content_encoding: str = "") -> ModelFinding:
     """Every model that the request names at `places` (`Route.model`); `path` and `query` are raw, without `?`.
 
-    Raises Refused(BAD_BODY) when a place is named twice or cannot be read with certainty: broken or ambiguous
-    JSON or form, another charset than UTF-8, a content coding, a model field behind a file.
+    Raises Refused(BAD_BODY) when a place is named twice, in other capitals, or cannot be read with certainty: broken or
+    ambiguous JSON or form, another charset than UTF-8, a content coding, a model field behind a file.
     """
     compiled = _compile(places)
-    names = [*compiled.in_path(path), *compiled.in_query(query)]
-    spans: list[Span] = []
+    found = [*compiled.in_path(path), *compiled.in_query(query)]
     if body and compiled.reads_body:
         if content_encoding.lower() not in ("", "identity"):
             raise Refused(BAD_BODY, "Send the request body without a content coding, so that its model can be checked.")
-        in_body = compiled.in_body(content_type, body)
-        names += [name for name, _ in in_body]
-        spans += [span for _, span in in_body]
-    return ModelFinding(tuple(names), tuple(spans))
+        found += compiled.in_body(content_type, body)
+    lacks = "" if any(named.is_main for named in found) else compiled.main
+    return ModelFinding(tuple(named.name for named in found), tuple(named.span for named in found if named.span is not None), lacks)
 
 
 def peek_model(places: tuple[str, ...], body: bytes) -> str:
@@ -108,61 +112,107 @@ def strip_prefix(places: tuple[str, ...], content_type: str, body: bytes, prefix
         return body
 
 
+class _Named(NamedTuple):
+    """A model name at a place; `is_main` when the place is a main one, `span` when it is in the body."""
+
+    name: str
+    is_main: bool
+    span: Span | None
+
+
+class _Fields:
+    """Places that are fields of a form or parameters of a query; `main` are those of them that are main places."""
+
+    def __init__(self, places: list[str], main: list[str]) -> None:
+        self.folded = frozenset(name.casefold() for name in places)
+        self._exact = frozenset(places)
+        self._main = frozenset(main)
+
+    def has(self, name: str) -> bool:
+        """Whether a field called `name` may be taken for one of these."""
+        return _names(name, self.folded)
+
+    def is_main(self, name: str) -> bool:
+        return name in self._main
+
+    def require_once(self, names: list[str], what: str) -> None:
+        if len(names) > 1 or not self._exact.issuperset(names):
+            raise Refused(BAD_BODY, f"Send the model in one {what}, by its plain name.", param="model")
+
+
 class _Places:
     """`Route.model`, sorted by kind."""
 
     def __init__(self, places: tuple[str, ...]) -> None:
-        kinds: dict[str, list[str]] = {"json": [], "form": [], "query": [], "path": []}
-        for place in places:
-            kind, _, where = place.partition(":")
-            kinds[kind].append(where)
-        self.json = JsonPlaces(tuple(kinds["json"])) if kinds["json"] else None
-        self.forms = frozenset(name.casefold() for name in kinds["form"])
-        self.queries = frozenset(name.casefold() for name in kinds["query"])
-        self._segments = [(int(where.rstrip("+")), where.endswith("+")) for where in kinds["path"]]
+        kinds = _by_kind([place for entry in places for place in alternatives(entry)])
+        main = _by_kind(alternatives(places[0]) if places else [])
+        self.main = alternatives(places[0])[0] if places else ""
+        self.json = JsonPlaces(tuple(kinds["json"]), tuple(main["json"])) if kinds["json"] else None
+        self.forms = _Fields(kinds["form"], main["form"])
+        self.queries = _Fields(kinds["query"], main["query"])
+        self._segments = [(int(where.rstrip("+")), where.endswith("+"), where in main["path"]) for where in kinds["path"]]
         self._json_leaves = frozenset(where.rpartition(".")[2].casefold() for where in kinds["json"])
-        self.reads_body = self.json is not None or bool(self.forms)
+        self.reads_body = self.json is not None or bool(kinds["form"])
 
-    def in_path(self, path: str) -> list[str]:
+    def in_path(self, path: str) -> list[_Named]:
+        found: list[_Named] = []
         segments = path.split("/")[1:] if self._segments else []
-        chosen = ["/".join(segments[index:]) if rest else segments[index] for index, rest in self._segments if index < len(segments)]
-        return [unquote_to_bytes(text).decode("utf-8", "replace") for text in chosen]
+        for index, rest, is_main in self._segments:
+            if index < len(segments):
+                text = "/".join(segments[index:]) if rest else segments[index]
+                found.append(_Named(unquote_to_bytes(text).decode("utf-8", "replace"), is_main, None))
+        return found
 
-    def in_query(self, query: str) -> list[str]:
-        if not query or not self.queries:
+    def in_query(self, query: str) -> list[_Named]:
+        if not query or not self.queries.folded:
             return []
-        found = [(name, value) for name, value in query_fields(query) if _names(name, self.queries)]
-        _require_once([name for name, _ in found], "query parameter")
-        return [value for _, value in found]
+        found = [(name, value) for name, value in query_fields(query) if self.queries.has(name)]
+        self.queries.require_once([name for name, _ in found], "query parameter")
+        return [_Named(value, self.queries.is_main(name), None) for name, value in found]
 
-    def in_body(self, content_type: str, body: bytes) -> list[tuple[str, Span]]:
+    def in_body(self, content_type: str, body: bytes) -> list[_Named]:
         media_type = content_type.partition(";")[0].strip().lower()
         if any(charset.lower() not in ("utf-8", "utf8", "us-ascii") for charset in _CHARSET.findall(content_type)):
             raise Refused(BAD_BODY, "Send the request body in UTF-8.")
-        if media_type == "multipart/form-data" and self.forms:
+        if media_type == "multipart/form-data" and self.forms.folded:
             return self._in_form(multipart_fields(body, boundary_of(content_type)), body, "raw")
         is_form = media_type == "application/x-www-form-urlencoded"
         if is_form and body.count(b"&") + body.count(b";") > MAX_FIELDS:
             raise Refused(BAD_BODY, "The form has too many fields to be checked.")
-        if is_form and self.forms:
+        if is_form and self.forms.folded:
             found = self._in_form(urlencoded_fields(body), body, "url")
             # Nor may a parser that splits at `;` too find another model.
-            _require_once([name for name, _ in query_fields(body.decode("ascii")) if _names(name, self.forms)], "form field")
+            self.forms.require_once([name for name, _ in query_fields(body.decode("ascii")) if self.forms.has(name)], "form field")
             return found
         if self.json is None or media_type.startswith("multipart/"):
             raise Refused(BAD_BODY, "The model cannot be checked in a request body of this Content-Type.")
         # `curl -d` labels JSON so. A hub that believes the label must not find a model of its own in it.
         if is_form and any(_names(name, self._json_leaves) for name, _ in query_fields(body.decode("utf-8", "replace"))):
             raise Refused(BAD_BODY, "Send the request body as application/json.")
-        return [(text.value, Span(text.start, text.end, "json")) for text in self.json.find(body)]
+        return [_Named(text.value, text.is_main, Span(text.start, text.end, "json")) for text in self.json.find(body)]
 
-    def _in_form(self, fields: list[Field], body: bytes, form: str) -> list[tuple[str, Span]]:
-        found = [field for field in fields if _names(field.name, self.forms)]
-        _require_once([field.name for field in found], "form field")
+    def _in_form(self, fields: list[Field], body: bytes, form: str) -> list[_Named]:
+        found = [field for field in fields if self.forms.has(field.name)]
+        self.forms.require_once([field.name for field in found], "form field")
         files = [field.start for field in fields if field.is_file]
         if any(field.is_file or (files and field.start > files[0]) for field in found):
             raise Refused(BAD_BODY, "Send the model field before the file.")
-        return [(_field_text(body, field, form), Span(field.start, field.end, form)) for field in found]
+        return [
+            _Named(_field_text(body, field, form), self.forms.is_main(field.name), Span(field.start, field.end, form)) for field in found
+        ]
+
+
+def alternatives(entry: str) -> list[str]:
+    """The places of one entry of `Route.model`, of which a request names its model at any: `json:a|json:b` has two."""
+    return entry.split("|")
+
+
+def _by_kind(places: list[str]) -> dict[str, list[str]]:
+    kinds: dict[str, list[str]] = {"json": [], "form": [], "query": [], "path": []}
+    for place in places:
+        kind, _, where = place.partition(":")
+        kinds[kind].append(where)
+    return kinds
 
 
 @lru_cache(maxsize=256)
@@ -178,11 +228,6 @@ def _stem(prefix: str) -> bytes:
 def _names(name: str, wanted: frozenset[str]) -> bool:
     """Whether a field called `name` may end up as one of `wanted`: form parsers make members out of `model[]` and `input[model]`."""
     return not wanted.isdisjoint(part.strip(" \t\r\n\0") for part in re.split(r"[\[\].]", name.casefold()))
-
-
-def _require_once(names: list[str], what: str) -> None:
-    if len(names) > 1 or any(not name.replace("-", "_").isidentifier() for name in names):
-        raise Refused(BAD_BODY, f"Send the model in one {what}, by its plain name.", param="model")
 
 
 def _field_text(body: bytes, field: Field, form: str) -> str:

@@ -41,7 +41,8 @@ class Route(Part, frozen=True):
         tuple[str, ...],
         Meta(
             description="Every place that can choose the model: json:a.b, form:name, query:name, "
-            "path:N (N-th segment from 0), path:N+ (that segment and all behind it)."
+            "path:N (N-th segment from 0), path:N+ (that segment and all behind it). The first one must name it, or one of its "
+            "alternatives (json:a|json:b); all others only add to it."
         ),
     ] = ()
     usage: Annotated[UsageDialect, Meta(description="Dialect that the answer's usage is read in; none: the hub says nothing.")] = "none"
@@ -105,6 +106,10 @@ class Profile(Part, frozen=True):
     headers: Headers = Headers()
     credential_parameters: Annotated[
         tuple[str, ...], Meta(description="Query parameters that are credentials to the hub; removed before forwarding.")
+    ] = ()
+    credential_protocols: Annotated[
+        tuple[str, ...],
+        Meta(description="How WebSocket subprotocols begin that are credentials to the hub or choose who pays; removed before forwarding."),
     ] = ()
     model_prefix: Annotated[str, Meta(description="Prefix that is cut off a model name in place, before forwarding.")] = ""
     identity_encoding: Annotated[bool, Meta(description="Ask the hub for uncompressed answers.")] = False

@@ -1,7 +1,8 @@
 """Which route of a profile a request belongs to, and which path the hub is asked for. Pure, compiled once.
 
 What is compared is the path with the percent-escapes of unreserved characters decoded (RFC 3986 6.2.2.2:
-`/api/%76%32/chat` is `/api/v2/chat`); what is forwarded is the path as sent, or the route's rewrite.
+`/api/%76%32/chat` is `/api/v2/chat`) and all others in capitals, and beside it the path with every escape decoded, as many
+hubs read it; what is forwarded is the path as sent, or the route's rewrite.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from urllib.parse import unquote
 from sidecar.hubs.profile import Profile, Route
 from sidecar.refusals import METHOD_NOT_ALLOWED, UNKNOWN_ROUTE, Refused
 
-_UNRESERVED_ESCAPE = re.compile(r"%(2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
-_HIDDEN_SLASH = re.compile(r"%(?:25)*2[fF]")
+_ESCAPE = re.compile(r"%([0-9a-fA-F]{2})")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 _NESTED_ESCAPES = 3
-"""Rounds of decoding in which a hidden dot segment is looked for: some hubs decode more than once."""
+"""Rounds of decoding in which a path's other meanings are looked for: some hubs decode more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +33,20 @@ class Router:
 
     def __init__(self, profile: Profile) -> None:
         self._exact: dict[str, dict[str, Matched]] = {}
+        self._exact_decoded: dict[str, set[str]] = {}
+        """Methods of the exact paths, by how these read when every escape is decoded."""
         self._patterns: list[tuple[re.Pattern[str], re.Pattern[str], Route, str]] = []
         for route in profile.routes:
             for path in route.paths:
                 if "*" in path:
                     compared = normalize(path)
-                    self._patterns.append((compile_path(compared), compile_path(show_slashes(compared)), route, path))
+                    self._patterns.append((compile_path(compared), compile_path(compared, of_decoded=True), route, path))
                 else:
-                    methods = self._exact.setdefault(normalize(path), {})
+                    compared = normalize(path)
+                    methods = self._exact.setdefault(compared, {})
                     for method in _methods(route):
                         methods.setdefault(method, Matched(route, route.rewrite or path))
+                    self._exact_decoded.setdefault(decode(compared), set()).update(methods)
 
     def match(self, method: str, path: str) -> Matched:
         """The route for `method` and the raw `path` (no query).
@@ -55,23 +60,23 @@ class Router:
 
     def _match_slowly(self, method: str, path: str) -> Matched:
         compared = normalize(path)
-        shown = show_slashes(compared)
+        decoded = decode(compared)
         allowed: set[str] = set()
         if (methods := self._exact.get(compared)) is not None:
             matched = methods.get(method) or methods.get("*")
             if matched is not None:
                 return matched if matched.route.rewrite else Matched(matched.route, path)
             allowed.update(methods)
-        elif not has_one_meaning(path) or (shown != compared and not {method, "*"}.isdisjoint(self._exact.get(shown, ()))):
+        elif not has_one_meaning(path) or not {method, "*"}.isdisjoint(self._exact_decoded.get(decoded, ())):
             raise Refused(UNKNOWN_ROUTE)
-        for pattern, of_shown, route, pattern_path in self._patterns:
+        for pattern, of_decoded, route, pattern_path in self._patterns:
             is_here = pattern.fullmatch(compared) is not None
-            is_here_shown = is_here if shown == compared else of_shown.fullmatch(shown) is not None
-            if not is_here and not is_here_shown:
+            is_here_decoded = of_decoded.fullmatch(decoded) is not None
+            if not is_here and not is_here_decoded:
                 continue
             methods_of = _methods(route)
             if method in methods_of or "*" in methods_of:
-                if is_here is not is_here_shown:
+                if is_here is not is_here_decoded:
                     # To hubs that decode before they look for routes it belongs to another one than to those that do not.
                     raise Refused(UNKNOWN_ROUTE)
                 return Matched(route, _rewritten(route, pattern_path, path, compared))
@@ -83,15 +88,20 @@ class Router:
 
 
 def normalize(path: str) -> str:
-    """`path` as it is compared: escapes of unreserved characters decoded, all else untouched."""
-    if "%" not in path:
-        return path
-    return _UNRESERVED_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), path)
+    """`path` as it is compared: escapes of unreserved characters decoded, the others in capitals, all else untouched."""
+    return _ESCAPE.sub(_normal, path) if "%" in path else path
 
 
-def show_slashes(compared: str) -> str:
-    """A normalized path as hubs see it that decode it first, as ASGI and WSGI servers do: an encoded slash is one to them."""
-    return _HIDDEN_SLASH.sub("/", compared) if "%" in compared else compared
+def decode(path: str) -> str:
+    """`path` as hubs see it that decode it first, as ASGI and WSGI servers do: an encoded slash or colon is one to them.
+
+    Bytes beyond ASCII come out as the characters of latin-1, so that no two are taken for the same.
+    """
+    for _ in range(_NESTED_ESCAPES):
+        if "%" not in path:
+            break
+        path = unquote(path, "latin-1")
+    return path
 
 
 def has_one_meaning(path: str) -> bool:
@@ -106,12 +116,19 @@ def has_one_meaning(path: str) -> bool:
     return "%" not in path
 
 
-def compile_path(path: str) -> re.Pattern[str]:
-    """`path` with `*` (one segment) and a last `/**` (everything below) as a pattern for normalized paths."""
+def compile_path(path: str, *, of_decoded: bool = False) -> re.Pattern[str]:
+    """`path` with `*` (one segment) and a last `/**` (everything below) as a pattern for normalized paths, or for decoded ones."""
     below = path.endswith("/**")
     stem = path.removesuffix("/**") if below else path
-    pattern = "/".join("[^/]+" if segment == "*" else re.escape(segment) for segment in stem.split("/"))
+    # Each segment by itself: one that is `*` only when it is decoded is no pattern.
+    segments = stem.split("/")
+    pattern = "/".join("[^/]+" if segment == "*" else re.escape(decode(segment) if of_decoded else segment) for segment in segments)
     return re.compile(pattern + ("/.*" if below else ""), re.DOTALL)
+
+
+def _normal(escape: re.Match[str]) -> str:
+    character = chr(int(escape[1], 16))
+    return character if _UNRESERVED.match(character) else escape[0].upper()
 
 
 def _methods(route: Route) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from sidecar.keys.record import Key
 from sidecar.redaction import without_secrets
 from sidecar.refusals import ABNORMAL_USAGE_DETECTED, IP_NOT_ALLOWED, MODEL_NOT_ALLOWED, ROUTE_NOT_ALLOWED, Refused
 
+_KINDS = {"json": "JSON member", "form": "form field", "query": "query parameter", "path": "path segment"}
 LONGEST_NAME = 128
 """Characters of a model's name that a refusal repeats."""
 
@@ -25,17 +26,23 @@ def check_use(key: Key, method: str, path: str, route: Route, client: str, now: 
         raise Refused(ROUTE_NOT_ALLOWED)
 
 
-def check_models(key: Key, models: tuple[str, ...]) -> None:
+def check_models(key: Key, models: tuple[str, ...], lacks: str = "") -> None:
     """Raise Refused when one of the `models` that a request can choose is not on the key's list.
 
-    A request that names none is refused too: the hub would choose a default that nobody checked.
+    A request that names none is refused too, and one that does not at the place `lacks` (`json:model`), where its hub looks first:
+    the hub would choose a default that nobody checked.
     """
     allowed = key.allowed_models
     if allowed is None:
         return
     if not models:
         raise Refused(MODEL_NOT_ALLOWED, "This API key may use certain models only; name one in the request.", param="model")
-    refused = next((model for model in models if not _model_allowed(allowed, model)), None)
+    if lacks:
+        kind, _, where = lacks.partition(":")
+        detail = f"This API key may use certain models only; name one in the request's {_KINDS[kind]} {where}."
+        raise Refused(MODEL_NOT_ALLOWED, detail, param="model")
+    names, beginnings = _listed(allowed)
+    refused = next((model for model in dict.fromkeys(models) if model not in names and not _begins_so(beginnings, model)), None)
     if refused is not None:
         raise Refused(MODEL_NOT_ALLOWED, f"This API key may not use the model {without_secrets(refused, LONGEST_NAME)}.", param="model")
 
@@ -56,8 +63,12 @@ def _networks(texts: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(text, strict=False) for text in texts)
 
 
-def _model_allowed(allowed: tuple[str, ...], model: str) -> bool:
-    if "," in model:
-        # LiteLLM asks every model of such a list, so a pattern must not allow them all for the sake of the first.
-        return model in allowed or "*" in allowed
-    return any(model == entry or (entry.endswith("*") and model.startswith(entry[:-1])) for entry in allowed)
+@lru_cache(maxsize=1024)
+def _listed(allowed: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The entries of a list, and how names begin that its patterns mean: what is compared with each of up to a thousand names."""
+    return frozenset(allowed), tuple({entry[:-1] for entry in allowed if entry.endswith("*")})
+
+
+def _begins_so(beginnings: tuple[str, ...], model: str) -> bool:
+    # LiteLLM asks every model of a list with commas, so a pattern must not allow them all for the sake of the first.
+    return "" in beginnings if "," in model else model.startswith(beginnings)

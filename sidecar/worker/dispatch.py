@@ -10,6 +10,7 @@ import re
 
 from sidecar.hubs.model import find_models, may_hold, peek_model, replace_prefix, strip_prefix
 from sidecar.hubs.profile import Profile, Route
+from sidecar.hubs.protected import HeaderPolicy
 from sidecar.keys.record import Key
 from sidecar.limits.reservation import estimate
 from sidecar.refusals import Refused
@@ -38,6 +39,8 @@ class BodyInspector:
     def __init__(self, profile: Profile, bounds: Bounds) -> None:
         self._prefix = profile.model_prefix
         self._longest = bounds.inspected_body
+        self._types_pass = HeaderPolicy(profile.headers).passes(b"content-type")
+        """Whether the hub learns of a body's type: without one it reads the body as it likes, and most read JSON."""
 
     def must_read(self, exchange: Exchange, route: Route, key: Key | None) -> bool:
         """Whether the body of `exchange`, which is not all here yet, must be before any of it goes on."""
@@ -62,11 +65,12 @@ class BodyInspector:
         head = exchange.head
         encoding = b",".join(head.all(b"content-encoding")).decode("latin-1")
         query = (head.target.query or b"").decode()
-        finding = find_models(route.model, head.target.path.decode(), query, _content_type(exchange), body, encoding)
+        content_type = _content_type(exchange) if self._types_pass else ""
+        finding = find_models(route.model, head.target.path.decode(), query, content_type, body, encoding)
         if self._prefix:
             body = replace_prefix(body, finding, self._prefix)
         models = finding.dispatched(self._prefix)
-        return Inspected(models[0] if models else "", body, _verdict(key, models))
+        return Inspected(models[0] if models else "", body, _verdict(key, models, finding.lacks))
 
     def estimate(self, route: Route, size: int, body: bytes | None) -> int:
         """Tokens to reserve for a request of `size` bytes; next to none where the hub tells of no use."""
@@ -94,11 +98,11 @@ def _is_multipart(exchange: Exchange) -> bool:
     return _content_type(exchange).lower().startswith("multipart/")
 
 
-def _verdict(key: Key | None, models: tuple[str, ...]) -> Refused | None:
+def _verdict(key: Key | None, models: tuple[str, ...], lacks: str = "") -> Refused | None:
     if key is None:
         return None
     try:
-        check_models(key, models)
+        check_models(key, models, lacks)
     except Refused as refused:
         return refused
     return None

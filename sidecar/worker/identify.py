@@ -27,6 +27,7 @@ from sidecar.worker.client.request_head import RequestHead
 
 LONGEST_TOKEN = 4096
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +(%b)" % SENT)
+_NESTING = re.compile(rb"[\[\].]")
 _HUB_KEY_PREFIX = HUB_KEY_PREFIX.encode()
 _STATUS_REFUSALS: dict[str, Refusal] = {"expired": API_KEY_EXPIRED, "revoked": API_KEY_REVOKED, "disabled": API_KEY_DISABLED}
 
@@ -148,13 +149,20 @@ def _has_parameter(query: bytes | None, name: bytes) -> bool:
 
 
 def parameter_names(query: bytes) -> list[bytes]:
-    """The name of each parameter of a query. `;` separates too: some servers hold it does."""
-    return [parameter_name(pair) for pair in query.replace(b";", b"&").split(b"&")]
+    """The names of all parameters of a query, each part of one by itself: `a[b]` and `a.b` name `a` and `b`.
+
+    Query parsers of hubs nest such names, and some read `[a]` as `a`. `;` separates too: some servers hold it does.
+    """
+    names = [parameter_name(pair) for pair in query.replace(b";", b"&").split(b"&")]
+    if _NESTING.search(b"".join(names)) is None:
+        return names
+    # Split all at once: a bracket between two names does what one within a name does.
+    return [part.strip() for part in _NESTING.split(b"[".join(names))]
 
 
 def parameter_name(pair: bytes) -> bytes:
-    """The decoded name of one `name=value` of a query; `a[b]` counts as `a`, as query parsers of hubs nest it."""
+    """The decoded name of one `name=value` of a query, in one piece."""
     name = pair.partition(b"=")[0]
     if b"%" in name or b"+" in name:
         name = unquote_to_bytes(name.replace(b"+", b" "))
-    return name.partition(b"[")[0].strip()
+    return name.strip()

@@ -16,7 +16,7 @@ from sidecar.hubs.profile import Profile, Route
 from sidecar.hubs.protected import HOP_BY_HOP, HeaderPolicy
 from sidecar.settings.declaration import Hub
 from sidecar.worker.client.request_head import RequestHead
-from sidecar.worker.identify import parameter_name
+from sidecar.worker.identify import parameter_names
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BEFORE_SEPARATOR = re.compile(rb"(?=[&;])")
@@ -39,6 +39,10 @@ _OF_THE_MESSAGE = frozenset(
 )
 """What every proxy answers for itself: to remove it would change the message."""
 _COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
+_OF_THE_CONTENT = b"content-"
+"""How fields begin that no Connection may nominate (RFC 9110 7.6.1): the model is judged by the body's Content-Type, so the hub
+must get the same one, or it may read another model in the same body."""
+_SUBPROTOCOLS = b"sec-websocket-protocol"
 
 
 class Caller:
@@ -81,8 +85,8 @@ class RequestRewriter:
         headers = structs.replace(profile.headers, protect=(*profile.headers.protect, *replaced))
         self._policy = HeaderPolicy(headers)
         self._dropped_parameters = frozenset(name.encode() for name in profile.credential_parameters)
-        host = hub.host or (hub.url.host if hub.url.port in (80, 443) else f"{hub.url.host}:{hub.url.port}") or "localhost"
-        self._line = f"host: {host}\r\n".encode()
+        self._dropped_protocols = tuple(beginning.lower().encode() for beginning in profile.credential_protocols)
+        self._line = f"host: {_host_of(hub)}\r\n".encode()
         access_key = hub.access_key.reveal()
         inject = {name: text for name, text in headers.inject.items() if access_key or "{access_key}" not in text}
         anonymous = {name: text for name, text in inject.items() if not any(place in text for place in _IDENTITY_PLACES)}
@@ -116,8 +120,12 @@ class RequestRewriter:
         passes = self._policy.verdicts
         nominated = head.nominated
         if nominated:
-            return [line for name, _, line, _ in head.fields if passes[name] and name not in nominated]
-        return [line for name, _, line, _ in head.fields if passes[name]]
+            lines = [
+                line for name, _, line, _ in head.fields if passes[name] and (name not in nominated or name.startswith(_OF_THE_CONTENT))
+            ]
+        else:
+            lines = [line for name, _, line, _ in head.fields if passes[name]]
+        return self._without_protocols(lines) if self._dropped_protocols and head.all(_SUBPROTOCOLS) else lines
 
     def injected(self, route: Route, caller: Caller) -> bytes:
         """The lines of our own fields."""
@@ -130,21 +138,52 @@ class RequestRewriter:
     def dropped(self, head: RequestHead, route: Route, caller: Caller) -> tuple[bytes, ...]:
         """Names of the client's fields that do not reach the hub: not ours, which replace them, nor those of the message itself."""
         ours = self._injection(route, caller).names
-        names = {field.name for field in head.fields if not self._policy.passes(field.name) or field.name in head.nominated}
+        nominated = {name for name in head.nominated if not name.startswith(_OF_THE_CONTENT)}
+        names = {field.name for field in head.fields if not self._policy.passes(field.name) or field.name in nominated}
+        if self._dropped_protocols and any(self._offered(value) is not None for value in head.all(_SUBPROTOCOLS)):
+            names.add(_SUBPROTOCOLS)
         return tuple(sorted(names - ours - _OF_THE_MESSAGE))
 
     def _injection(self, route: Route, caller: Caller) -> _Injection:
         return self._with_identity if route.identity and caller.key_id else self._anonymous
 
+    def _without_protocols(self, lines: list[bytes]) -> list[bytes]:
+        """`lines` without the subprotocols that are credentials; a field that offers no other is left out."""
+        kept: list[bytes] = []
+        for line in lines:
+            name, _, value = line.partition(b":")
+            offered = self._offered(value) if name.lower() == _SUBPROTOCOLS else None
+            if offered is None:
+                kept.append(line)
+            elif offered:
+                kept.append(b"%b: %b\r\n" % (name, b", ".join(offered)))
+        return kept
+
+    def _offered(self, value: bytes) -> list[bytes] | None:
+        """The subprotocols in `value` that the hub may see; None when that is all of them."""
+        tokens = [token.strip() for token in value.split(b",")]
+        kept = [token for token in tokens if not token.lower().startswith(self._dropped_protocols)]
+        return kept if len(kept) < len(tokens) else None
+
     def _strip(self, query: bytes) -> bytes | None:
         """Drop credential parameters; all else stays byte for byte. `;` separates too: some servers hold it does."""
         pairs = _BEFORE_SEPARATOR.split(query)
-        kept = [pair for pair in pairs if parameter_name(pair.lstrip(b"&;")) not in self._dropped_parameters]
+        kept = [pair for pair in pairs if self._dropped_parameters.isdisjoint(parameter_names(pair.lstrip(b"&;")))]
         if len(kept) == len(pairs):
             return query
         if not kept:
             return None
         return b"".join(kept) if kept[0] is pairs[0] else b"".join(kept)[1:]
+
+
+def _host_of(hub: Hub) -> str:
+    """What the hub is called in Host: as it is configured, else by its address."""
+    url = hub.url
+    if hub.host or not url.host:
+        return hub.host or "localhost"
+    # The colons of a bare IPv6 address would be taken for that of a port (RFC 3986 3.2.2).
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return host if url.port in (80, 443) else f"{host}:{url.port}"
 
 
 class AnswerRewriter:

@@ -52,6 +52,14 @@ def test_an_encoded_slash_leads_out_of_no_segment(pattern, allowed):
     assert allows((pattern,), "GET", "/api/a%252Fb/info", ACCOUNT) is (allowed and "*" in pattern and "%" not in pattern)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "allowed"),
+    [("/v1/a:b", False), ("/v1/a%3Ab", True), ("/v1/a%3ab", True), ("/v1/*", True), ("/v1/a:b/**", False), ("/v1/%2A", False)],
+)
+def test_an_encoded_reserved_character_must_be_covered_as_sent_and_decoded(pattern, allowed):
+    assert allows((pattern,), "GET", "/v1/a%3ab", ACCOUNT) is allowed
+
+
 def test_head_goes_where_get_goes():
     assert allows(("GET /api/user/info",), "HEAD", "/api/user/info", ACCOUNT)
     assert not allows(("HEAD /api/user/info",), "GET", "/api/user/info", ACCOUNT)

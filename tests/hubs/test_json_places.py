@@ -38,7 +38,7 @@ def written(draw: st.DrawFn, value: Any) -> str:
 
 
 def model_of(document: Any, places: tuple[str, ...]) -> list[str] | None:
-    """The few lines that the scanner is held against: names without case; None for what must be refused."""
+    """The few lines that the scanner is held against: names without case, but refused for it; None for what must be refused."""
     if not isinstance(document, dict):
         return None
     try:
@@ -47,7 +47,7 @@ def model_of(document: Any, places: tuple[str, ...]) -> list[str] | None:
         return None
 
 
-def walk(value: Any, paths: list[list[str]]) -> list[str]:
+def walk(value: Any, paths: list[list[str]], exact: bool = True) -> list[str]:
     if not isinstance(value, dict):
         return []
     found: list[str] = []
@@ -58,10 +58,11 @@ def walk(value: Any, paths: list[list[str]]) -> list[str]:
     for name in hits:
         below = [path[1:] for path in paths if path[0].casefold() == name.casefold()]
         members = value[name] if isinstance(value[name], list) else [value[name]]
+        spelt = exact and name in {path[0] for path in paths}
         if [] not in below:
-            found += [text for member in members for text in walk(member, below)]
+            found += [text for member in members for text in walk(member, below, spelt)]
         elif value[name] is not None:
-            if not all(isinstance(member, str) for member in members):
+            if not spelt or not all(isinstance(member, str) for member in members):
                 raise ValueError
             found += members
     return found
@@ -147,6 +148,11 @@ def test_peek_never_raises(body):
         b'{"model":"a","model":"b"}',
         b'{"model":"a","model":"a"}',
         b'{"model":"a","MODEL":"b"}',
+        b'{"Model":"a"}',
+        b'{"mod\\u0045l":"a"}',
+        b'{"model":null,"Input":{"model":"a"}}',
+        b'{"model":"b","Input":[{"model":"a"}]}',
+        '{"input":{"modelOption\u017f":{"model":"b"}}}'.encode(),
         b'{"model":"a","mod\\u0065l":"b"}',
         b'{"input":{"model":"a"},"input":{"model":"b"}}',
         b'{"input":{"model":"a"},"input":1}',
@@ -177,7 +183,8 @@ def test_what_can_be_read_two_ways_is_refused(body):
     ("body", "models"),
     [
         (b'{"model":"a"}', ["a"]),
-        (b'{"Model":"a"}', ["a"]),
+        (b'{"Model":null}', []),
+        (b'{"model":"a","Input":{"x":"b"}}', ["a"]),
         (b'{"m\\u006fdel" : "\\u0061"}', ["a"]),
         (b'{"model":null}', []),
         (b"{}", []),
@@ -198,6 +205,43 @@ def test_every_place_is_looked_at(body, models):
 
 def test_a_list_of_models_names_all_of_them():
     assert [text.value for text in LIST.find(b'{"models":["a","b"],"model":"c"}')] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("body", "main"),
+    [
+        (b'{"model":"a"}', [True]),
+        (b'{"model":"a","input":{"model":"b"},"tools":[{"model":"c"}],"models":["d"]}', [True, True, False, False]),
+        (b'{"input":{"model":"b"}}', [True]),
+        (b'{"input":{"model":"b"},"model":null}', [True]),
+        (b'{"input":[{"model":"b"}]}', [False]),
+        (b'{"model":["a","b"]}', [True, True]),
+        (b'{"models":"a"}', [False]),
+        (b'{"models":["a"],"model":null}', [False]),
+        (b'{"tools":[{"model":"c"}]}', [False]),
+        (b'{"tools":{"model":"c"}}', [False]),
+    ],
+)
+def test_only_what_stands_at_a_main_place_and_not_below_a_list_is_main(body, main):
+    places = JsonPlaces(("input.model", "model", "models", "tools.model"), ("input.model", "model"))
+    assert [text.is_main for text in places.find(body)] == main
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"tools":[' + b'{"model":"a"},' * 1000 + b'{"model":"a"}]}',
+        b'{"models":[' + b'"a",' * 999 + b'"a"],"model":"a"}',
+        b'{"model":"a","models":[' + b'"a",' * 999 + b'"a"]}',
+    ],
+)
+def test_more_names_than_are_compared_are_refused_wherever_they_stand(body):
+    with pytest.raises(Refused) as caught:
+        JsonPlaces(("model", "models", "tools.model")).find(body)
+    assert "too many models" in caught.value.detail
+    # One object, or one name, less.
+    fewer = body.replace(b'{"model":"a"},', b"", 1) if b"tools" in body else body.replace(b'["a",', b"[", 1)
+    assert len(JsonPlaces(("model", "models", "tools.model")).find(fewer)) == 1000
 
 
 def test_a_body_too_complex_to_be_checked_is_refused(monkeypatch):

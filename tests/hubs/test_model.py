@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.hubs.load import load_profile
+from sidecar.hubs.load import BUILT_IN, load_profile
 from sidecar.hubs.model import find_models, peek_model, replace_prefix, strip_prefix
 from sidecar.refusals import Refused
 
@@ -39,11 +39,87 @@ def test_query_and_body_are_both_told():
 
 @pytest.mark.parametrize(
     "query",
-    ["model=a&model=b", "model=a;model=b", "model=a&mod%65l=b", "model=a&MODEL=b", "model[]=a", "model[0]=a", "x[model]=a", "+model=a"],
+    [
+        "model=a&model=b",
+        "model=a;model=b",
+        "model=a&mod%65l=b",
+        "model=a&MODEL=b",
+        "model[]=a",
+        "model[0]=a",
+        "x[model]=a",
+        "+model=a",
+        "Model=a",
+        "MODEL=a",
+    ],
 )
 def test_a_query_that_names_the_model_in_two_ways_is_refused(query):
     with pytest.raises(Refused):
         names(CHAT, query)
+
+
+def lacks(places: tuple[str, ...], query: str = "", content_type: str = JSON, body: bytes = b"", path: str = "/") -> str:
+    return find_models(places, path, query, content_type, body).lacks
+
+
+ROUTES = {(name, route.name, route.path): route for name in BUILT_IN for route in load_profile(name).routes if route.model}
+FORM_ROUTES = [where for where, route in ROUTES.items() if "form:" in route.model[0]]
+
+
+@pytest.mark.parametrize("where", ROUTES, ids=" ".join)
+def test_every_route_says_where_its_model_must_be_named(where):
+    route = ROUTES[where]
+    places = route.model[0].split("|")
+    content_type, form = multipart(("model", "", b"a"))
+    for place in places:
+        kind, _, path = place.partition(":")
+        document: object = "a"
+        for name in reversed(path.split(".")):
+            document = {name: document}
+        body = {"json": json.dumps(document).encode(), "form": form, "query": b""}[kind]
+        query = f"{path}=a" if kind == "query" else ""
+        assert lacks(route.model, query, content_type if kind == "form" else JSON, body) == ""
+        assert names(route.model, query, content_type if kind == "form" else JSON, body) == ("a",)
+    if not places[0].startswith("query:"):
+        assert lacks(route.model, "model=a" if "query:model" in route.model else "") == places[0]
+    if places[0].startswith("json:"):
+        assert lacks(route.model, "", JSON, b'{"x":"a"}') == places[0]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"models": ["a"]},
+        {"models": "a"},
+        {"fallbacks": ["a"]},
+        {"fallbacks": "a"},
+        {"tools": [{"type": "function", "model": "a"}]},
+        {"model": None, "models": ["a"], "tools": [{"model": "a"}]},
+        {"model": [], "models": ["a"]},
+    ],
+)
+@pytest.mark.parametrize("query", ["", "model=a"])
+def test_what_a_hub_may_not_know_does_not_stand_for_the_model(body, query):
+    places = ROUTES["openai", "chat-completions", "/v1/chat/completions"].model
+    assert lacks(places, query, JSON, json.dumps(body).encode()) == "json:model"
+    assert lacks(places, query, JSON, json.dumps(body | {"model": "b"}).encode()) == ""
+
+
+@pytest.mark.parametrize("where", FORM_ROUTES, ids=" ".join)
+def test_a_form_names_its_model_in_a_field(where):
+    content_type, body = multipart(("prompt", "", b"a"))
+    assert lacks(ROUTES[where].model, "model=a", content_type, body) == ROUTES[where].model[0].split("|")[0]
+    assert lacks(ROUTES[where].model, "", FORM, b"model=a") == ""
+    with pytest.raises(Refused):
+        lacks(ROUTES[where].model, "", FORM, b"Model=a")
+
+
+def test_the_path_of_a_deployment_names_the_model():
+    places = ("path:2", "json:model", "query:model")
+    path = "/openai/deployments/a/chat/completions"
+    assert lacks(places, "", JSON, b"{}", path) == ""
+    assert names(places, "model=c", JSON, b'{"model":"b"}', path) == ("a", "c", "b")
+    assert lacks(places, "model=a", JSON, b'{"model":"b"}', "/openai") == "path:2"
 
 
 def test_segments_of_the_path():
@@ -68,6 +144,7 @@ def test_a_form_field():
         [("model", "m.txt", b"a")],
         [("model[]", "", b"a")],
         [("Model", "", b"a"), ("model", "", b"b")],
+        [("Model", "", b"a")],
         [("model", "", b"\xff")],
     ],
 )

@@ -147,6 +147,43 @@ def test_an_encoded_slash_leads_past_no_route(method, path):
     assert router.match(method, "/any%2Fthing").route.name == "rest"
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/models%3Apull", "/v1/models%3apull", "/v1/models%253Apull", "/v1/gen%2Cx/a", "/v1/x%40y/keys", "/v1/caf%25C3%25A9"],
+)
+def test_an_encoded_reserved_character_leads_past_no_route(path):
+    routes = (
+        Route(name="pull", methods=("POST",), path="/v1/models:pull", opt_in=True),
+        Route(name="cafe", methods=("POST",), path="/v1/caf%C3%A9", opt_in=True),
+        Route(name="generate", methods=("POST",), path="/v1/gen,x/**", model=("json:model",)),
+        Route(name="mail", methods=("POST",), path="/v1/x@y/**"),
+        Route(name="rest", methods=("*",), path="/v1/**"),
+    )
+    router = Router(Profile(name="p", routes=routes))
+    with pytest.raises(Refused) as caught:
+        router.match("POST", path)
+    assert caught.value.refusal.code == "unknown_route"
+    assert router.match("PUT", path).route.name == "rest"
+    assert router.match("POST", "/v1/any%3Athing%20else").route.name == "rest"
+
+
+def test_escapes_are_compared_in_either_case():
+    routes = (
+        Route(name="cafe", methods=("POST",), path="/v1/caf%C3%A9", opt_in=True),
+        Route(name="tea", methods=("POST",), path="/v1/th%c3%a9/*"),
+        Route(name="star", methods=("POST",), path="/v1/%2a/*"),
+        Route(name="rest", methods=("*",), path="/v1/**"),
+    )
+    router = Router(Profile(name="p", routes=routes))
+    for path in ("/v1/caf%C3%A9", "/v1/caf%c3%a9", "/v1/caf%C3%a9"):
+        matched = router.match("POST", path)
+        assert (matched.route.name, matched.hub_path) == ("cafe", path)
+    for path in ("/v1/th%C3%A9/x", "/v1/th%c3%A9/x"):
+        assert router.match("POST", path).route.name == "tea"
+    assert router.match("POST", "/v1/%2A/x").route.name == "star"
+    assert router.match("POST", "/v1/x/x").route.name == "rest", "an encoded asterisk is no pattern"
+
+
 def test_a_pattern_may_itself_be_written_with_escapes():
     router = Router(Profile(name="p", routes=(Route(name="group", methods=("GET",), path="/%70rojects/a%2Fb/*"),)))
     assert router.match("GET", "/projects/a%2Fb/x").route.name == "group"

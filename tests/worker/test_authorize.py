@@ -88,6 +88,8 @@ def test_addresses(networks: tuple[str, ...], client: str, allowed: bool) -> Non
         (("openai/*",), ("openai/gpt-5, openai/gpt-4",), True),
         (("openai/*", "a,b"), ("a,b",), False),
         (("*",), ("a,b,",), False),
+        (("a*", "b"), ("b", "ab", "a", "b"), False),
+        (("a*", "b"), ("b", "ab", "ba"), True),
     ],
 )
 def test_every_model_that_could_be_dispatched_must_be_listed(
@@ -115,6 +117,45 @@ def test_the_refusal_says_which_model_is_not_listed(models: tuple[str, ...], tol
     with pytest.raises(Refused) as raised:
         check_models(msgspec.structs.replace(KEY, allowed_models=("a",)), models)
     assert raised.value.detail == told
+
+
+@pytest.mark.parametrize(
+    ("lacks", "told"),
+    [
+        ("json:input.model", "name one in the request's JSON member input.model."),
+        ("form:model", "name one in the request's form field model."),
+        ("query:model", "name one in the request's query parameter model."),
+        ("path:2+", "name one in the request's path segment 2+."),
+    ],
+)
+def test_a_model_that_is_named_elsewhere_only_is_refused(lacks: str, told: str) -> None:
+    check_models(KEY, ("a",), lacks)
+    with pytest.raises(Refused) as raised:
+        check_models(msgspec.structs.replace(KEY, allowed_models=("a",)), ("a",), lacks)
+    assert raised.value.refusal.code == "model_not_allowed"
+    assert raised.value.detail == f"This API key may use certain models only; {told}"
+
+
+class Counted(str):
+    """A name that counts how often it is compared."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return str(self) == other
+
+    def __hash__(self) -> int:
+        return super().__hash__()
+
+
+@pytest.mark.parametrize("asked", [[f"model-{number}" for number in range(1000)], ["other/x"] * 1000])
+def test_many_names_are_not_each_compared_with_every_entry(asked: list[str]) -> None:
+    allowed = (*(Counted(f"model-{number}") for number in range(1000)), "other/*")
+    Counted.compared = 0
+    check_models(msgspec.structs.replace(KEY, allowed_models=allowed), tuple(asked))
+    assert Counted.compared <= 3000
 
 
 def test_a_throttle_says_how_long_it_lasts() -> None:

@@ -16,7 +16,7 @@ from sidecar.throttle import Throttle
 from sidecar.worker.client.forms import Forms
 from sidecar.worker.client.head import HeadReader
 from sidecar.worker.client.request_head import RequestHead
-from sidecar.worker.identify import Identifier, credential, judge, parameter_name
+from sidecar.worker.identify import Identifier, credential, judge, parameter_names
 from tests.worker.plane import Keys
 
 KEY = Key("key_1", "one", 0.0)
@@ -49,6 +49,8 @@ def test_one_bearer_token(value: str) -> None:
         (["Authorization: Bearer a"], "/v1?access%5ftoken=b", "invalid_request"),
         (["Authorization: Bearer a"], "/v1?+access_token+=b", "invalid_request"),
         (["Authorization: Bearer a"], "/v1?x=1;access_token=b", "invalid_request"),
+        (["Authorization: Bearer a"], "/v1?[access_token]=b", "invalid_request"),
+        (["Authorization: Bearer a"], "/v1?x=1&a%5Baccess_token%5D=b", "invalid_request"),
     ],
 )
 def test_anything_else_is_refused(fields: list[str], target: str, code: str) -> None:
@@ -85,26 +87,30 @@ def test_the_token_of_a_remembered_form_is_judged_alike(token: str, target: str,
 
 
 @pytest.mark.parametrize(
-    ("pair", "name"),
+    ("query", "names"),
     [
-        (b"a=1", b"a"),
-        (b"a", b"a"),
-        (b"=1", b""),
-        (b"a+b=1", b"a b"),
-        (b"+a%5b+=1", b"a"),
-        (b"a%2bb=1", b"a+b"),
-        (b"a[b][c]=1", b"a"),
-        (b"%41=%42", b"A"),
-        (b"a==1", b"a"),
+        (b"a=1", [b"a"]),
+        (b"a", [b"a"]),
+        (b"=1", [b""]),
+        (b"a+b=1", [b"a b"]),
+        (b"+a%5b+=1", [b"a", b""]),
+        (b"a%2bb=1", [b"a+b"]),
+        (b"a[b][c]=1", [b"a", b"b", b"", b"c", b""]),
+        (b"[a]=1", [b"", b"a", b""]),
+        (b"%5B+a=1", [b"", b"a"]),
+        (b"a.b]c=1", [b"a", b"b", b"c"]),
+        (b"%41=%42", [b"A"]),
+        (b"a==1", [b"a"]),
+        (b"a&b=x.y;c", [b"a", b"b", b"c"]),
     ],
 )
-def test_parameter_names_are_read_as_a_hub_reads_them(pair: bytes, name: bytes) -> None:
-    assert parameter_name(pair) == name
+def test_parameter_names_are_read_as_a_hub_reads_them(query: bytes, names: list[bytes]) -> None:
+    assert parameter_names(query) == names
 
 
 @given(st.binary(max_size=30))
-def test_parameter_names_never_fail(pair: bytes) -> None:
-    assert b"[" not in parameter_name(pair)
+def test_parameter_names_never_fail(query: bytes) -> None:
+    assert not any(sign in name for name in parameter_names(query) for sign in (b"[", b"]", b"."))
 
 
 @pytest.mark.parametrize(

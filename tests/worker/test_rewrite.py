@@ -13,6 +13,7 @@ from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds, Hub
 from sidecar.settings.values import HubUrl, Secret
 from sidecar.worker.client.head import HeadReader
+from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.rewrite import AnswerRewriter, Caller, Framing, RequestRewriter
 
 HUB = Hub(url=HubUrl.parse("http://hub.test:3000/ai-kit/"), access_key=Secret("blocklet-{braces}"))
@@ -21,8 +22,12 @@ CHAT = Route(name="chat", methods=("POST",), path="/api/v2/chat")
 AUDIO = Route(name="audio", methods=("POST",), path="/api/v2/audio/speech", identity=False)
 
 
+def parsed(*fields: str, target: str = "/api/v2/chat") -> RequestHead:
+    return HeadReader(Bounds()).parse("".join(f"{line}\r\n" for line in (f"POST {target} HTTP/1.1", "Host: a", *fields, "")).encode())
+
+
 def rewritten(*fields: str, profile: str = "aigne", route: Route = CHAT, target: str = "/api/v2/chat", hub: Hub = HUB) -> str:
-    head = HeadReader(Bounds()).parse("".join(f"{line}\r\n" for line in (f"POST {target} HTTP/1.1", "Host: a", *fields, "")).encode())
+    head = parsed(*fields, target=target)
     rewriter = RequestRewriter(load_profile(profile), hub, "sidecar-1")
     return rewriter.head(head, route.path.encode(), route, CALLER, Framing(5, False)).decode()
 
@@ -57,6 +62,9 @@ def test_without_an_access_key_no_authorization_is_sent() -> None:
         ("login_token=x", ""),
         ("login%5Ftoken=x&a", "?a"),
         ("token[]=x&tokens=1", "?tokens=1"),
+        ("[login_token]=x&a=%5B1%5D", "?a=%5B1%5D"),
+        ("%5Btoken%5D=x&user[token]=y&user.access_token=z&user[name]=1", "?user[name]=1"),
+        ("[[token]]=x;a[token=y;a]token=z;tokens.a=1", "?tokens.a=1"),
         ("", "?"),
         ("a=access_token", "?a=access_token"),
         ("a=1;login_token=x;b=2&c", "?a=1;b=2&c"),
@@ -67,6 +75,51 @@ def test_without_an_access_key_no_authorization_is_sent() -> None:
 )
 def test_credential_parameters_are_removed_and_the_rest_is_untouched(query: str, expected: str) -> None:
     assert rewritten(target=f"/api/v2/chat?{query}").startswith(f"POST /ai-kit/api/v2/chat{expected} HTTP/1.1\r\n")
+
+
+CONTENT_FIELDS = ("Content-Type: text/plain", "Content-Encoding: gzip", "Content-Language: en")
+
+
+@pytest.mark.parametrize("profile", BUILT_IN)
+def test_what_describes_the_content_is_no_connections_to_drop(profile: str) -> None:
+    head = parsed(
+        *CONTENT_FIELDS, "X-Mine: 1", "Accept: */*", "Connection: close, content-type, Content-Encoding, content-language, x-mine, accept"
+    )
+    rewriter = RequestRewriter(load_profile(profile), HUB, "sidecar-1")
+    assert [line.decode().rstrip() for line in rewriter.passed(head)] == list(CONTENT_FIELDS)
+    assert set(rewriter.dropped(head, CHAT, CALLER)) == {b"x-mine", b"accept"}
+
+
+@pytest.mark.parametrize(
+    ("offered", "passed"),
+    [
+        (["realtime, openai-insecure-api-key.sk-mine, openai-organization.org-other, openai-project.proj_other"], ["realtime"]),
+        (["realtime , OpenAI-Insecure-API-Key.sk-mine,openai-beta.realtime-v1"], ["realtime, openai-beta.realtime-v1"]),
+        (["openai-project.a"], []),
+        (["openai-project.a", "realtime,x"], ["realtime,x"]),
+        (["realtime ,  x"], ["realtime ,  x"]),
+        (["openai-projects, my-openai-project.a"], ["openai-projects, my-openai-project.a"]),
+    ],
+)
+def test_a_subprotocol_that_is_a_credential_is_removed_and_the_rest_is_offered(offered: list[str], passed: list[str]) -> None:
+    head = parsed(*(f"Sec-WebSocket-Protocol: {value}" for value in offered))
+    rewriter = RequestRewriter(load_profile("openai"), HUB, "sidecar-1")
+    assert rewriter.passed(head) == [f"Sec-WebSocket-Protocol: {value}\r\n".encode() for value in passed]
+    # Who can only name fields drops the whole field.
+    assert rewriter.dropped(head, CHAT, CALLER) == ((b"sec-websocket-protocol",) if offered != passed else ())
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://[2001:db8::1]:3000", "[2001:db8::1]:3000"),
+        ("http://[::1]:80", "[::1]"),
+        ("https://[::1]", "[::1]"),
+        ("http://192.0.2.1", "192.0.2.1"),
+    ],
+)
+def test_an_ipv6_address_stands_in_brackets_in_host(url: str, host: str) -> None:
+    assert rewritten(hub=Hub(url=HubUrl.parse(url))).split("\r\n")[1] == f"host: {host}"
 
 
 names = st.sampled_from(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from sidecar.events.record import NO_TOKENS
@@ -15,6 +17,7 @@ LARGEST_DOCUMENT = 256 << 10
 LARGEST_FRAME = 64 << 10
 """The same for one event or line."""
 TEXT_TAIL = 2048
+_BOM = b"\xef\xbb\xbf"
 
 
 class Document:
@@ -172,7 +175,7 @@ class Events(_Frames):
     def _frame(self, frame: bytes) -> None:
         name = b""
         data: list[bytes] = []
-        for line in frame.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        for line in frame.removeprefix(_BOM).split(b"\n"):
             field, _, value = line.partition(b":")
             if field == b"data":
                 data.append(value.removeprefix(b" "))
@@ -186,7 +189,7 @@ class Events(_Frames):
             self._tally.error = "error_event"
 
     def _begin_reducer(self) -> None:
-        head, _, document = (b"\n" + self._carry).partition(b"\ndata:")
+        head, _, document = (b"\n" + self._carry.removeprefix(_BOM)).partition(b"\ndata:")
         if b"\nevent: error" in head or b"\nevent:error" in head:
             self._tally.error = "error_event"
         self._carry[:] = document
@@ -216,6 +219,17 @@ class Text:
 def _read(dialect: Dialect, document: bytes, tally: Tally) -> None:
     try:
         dialect.read(document, tally)
+    except msgspec.ValidationError:
+        # A member that is of another type than this dialect's, which spoils no other.
+        _read_reduced(dialect, document, tally)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # `[DONE]`, server timing, a cut-off document, garbage: nothing that was said.
-        return
+        if document.startswith(_BOM):
+            _read_reduced(dialect, document, tally)
+
+
+def _read_reduced(dialect: Dialect, document: bytes, tally: Tally) -> None:
+    reducer = Reducer()
+    reducer.feed(document)
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        dialect.read(reducer.document(), tally)

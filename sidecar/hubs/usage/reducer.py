@@ -21,6 +21,8 @@ _STRING_REST = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _NESTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]"]', re.DOTALL)
 _SCALAR_REST = re.compile(rb"[^,\]}\s]*")
 _NEXT = re.compile(rb"[^\s]")
+_FIRST = re.compile(rb"[^\s\xef\xbb\xbf]")
+"""Behind a byte order mark, of whatever pieces."""
 _OPEN, _CLOSE, _QUOTE = b"{[", b"}]", b'"'
 
 
@@ -61,7 +63,7 @@ class Reducer:
         return msgspec.json.encode(self._found)
 
     def _root(self, chunk: bytes, at: int) -> int:
-        first = _NEXT.search(chunk, at)
+        first = _FIRST.search(chunk, at)
         if first is None:
             return len(chunk)
         if first[0] == b"{":

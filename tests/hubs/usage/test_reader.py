@@ -137,6 +137,45 @@ def test_a_whole_number_may_be_written_as_a_fraction():
     assert read(Answer("aigne-chat", JSON, (body,), Tokens()), [body]).tokens == Tokens(12, 7)
 
 
+BOM = b"\xef\xbb\xbf"
+LARGE = dump({"model": "m", "text": "a" * 100_000, "usage": {"prompt_tokens": 5, "completion_tokens": 9}})
+HUGE = dump({"model": "m", "text": "a" * 400_000, "usage": {"prompt_tokens": 5, "completion_tokens": 9}})
+SMALL = dump({"model": "m", "usage": {"prompt_tokens": 5, "completion_tokens": 9}})
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000, 1 << 16, 1 << 20])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (SSE, BOM + b"data:" + LARGE + b"\n\n"),
+        (SSE, BOM + b"event: message\r\ndata: " + LARGE + b"\r\n\r\n"),
+        (SSE, BOM + b"data: " + SMALL + b"\n\n"),
+        (JSON, BOM + SMALL),
+        (JSON, BOM + HUGE),
+        ("application/x-ndjson", BOM + SMALL + b"\n"),
+        ("application/x-ndjson", BOM + LARGE + b"\n"),
+    ],
+)
+def test_a_byte_order_mark_changes_nothing_in_any_pieces(content_type, body, size):
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    usage = read(Answer("openai", content_type, (body,), Tokens()), pieces)
+    assert usage == Usage(Tokens(5, 9), "m", "hub", "")
+
+
+@pytest.mark.parametrize("content_type", [JSON, SSE, "application/x-ndjson"])
+@pytest.mark.parametrize(
+    ("dialect", "member"), [("openai", "response"), ("anthropic", "message"), ("aigne-chat", "delta"), ("openai-images", "data")]
+)
+@pytest.mark.parametrize("value", ["text", 5, ["a"]])
+def test_a_member_of_another_type_spoils_no_other(content_type, dialect, member, value):
+    if isinstance(value, list) and member == "data":
+        return
+    body = dump({"model": "m", member: value, "usage": {"input_tokens": 5, "output_tokens": 9}})
+    body = b"data: " + body + b"\n\n" if content_type == SSE else body
+    usage = read(Answer(dialect, content_type, (body,), Tokens()), [body])
+    assert (usage.tokens, usage.model, usage.source) == (Tokens(5, 9), "m", "hub")
+
+
 def test_later_usage_replaces_the_earlier_whole():
     body = event({"usage": {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 3}}})
     body += event({"usage": {"prompt_tokens": 5, "completion_tokens": 9}})

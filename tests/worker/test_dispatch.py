@@ -1,0 +1,98 @@
+"""A key's list of models against a hub of its own mind: what reaches the hub names a listed model where any hub looks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.settings.declaration import Bounds
+from tests.worker.plane import Plane, running
+
+CHAT = "/v1/chat/completions"
+
+
+async def status_of(plane: Plane, body: bytes, target: str = CHAT, *, content_type: str = "", fields: str = "") -> int:
+    """The status of a POST with a key for the model `cheap`; only 200 lets anything reach the hub."""
+    plane.keys.change(plane.key, allowed_models=("cheap",))
+    seen = len(plane.hub.seen)
+    raw = plane.post(body, target, fields=fields)
+    answer = await plane.exchange(raw.replace(b"application/json", content_type.encode()) if content_type else raw)
+    status = int(answer.split(b" ", 2)[1])
+    assert len(plane.hub.seen) - seen == (status == 200)
+    return status
+
+
+@pytest.mark.parametrize(
+    ("body", "target", "status"),
+    [
+        (b'{"model":"cheap"}', CHAT, 200),
+        (b'{"model":"cheap","models":["cheap"],"tools":[{"model":"cheap"}]}', f"{CHAT}?model=cheap", 200),
+        (b'{"model":"dear"}', CHAT, 403),
+        (b'{"model":"cheap","models":["dear"]}', CHAT, 403),
+        (b"{}", CHAT, 403),
+        (b'{"Model":"cheap"}', CHAT, 400),
+        (b'{"models":["cheap"]}', CHAT, 403),
+        (b'{"fallbacks":["cheap"]}', CHAT, 403),
+        (b'{"tools":[{"type":"function","model":"cheap"}]}', CHAT, 403),
+        (b"{}", f"{CHAT}?model=cheap", 403),
+        (b"", f"{CHAT}?model=cheap", 403),
+        (b'{"model":"cheap"}', f"{CHAT}?Model=cheap", 400),
+        (b'{"name":"cheap"}', "/api/show", 200),
+    ],
+)
+async def test_a_listed_model_must_be_named_where_every_hub_looks(body: bytes, target: str, status: int) -> None:
+    async with running(profile="openai") as plane:
+        assert await status_of(plane, body, target) == status
+
+
+@pytest.mark.parametrize(
+    ("body", "target", "status"),
+    [
+        (b'{"input":{"modelOptions":{"model":"cheap"}}}', "/api/v2/chat", 200),
+        (b'{"input":{"model":"aignehub/cheap"}}', "/api/v2/embeddings", 200),
+        (b'{"modelOptions":{"model":"cheap"}}', "/api/v2/video", 200),
+        (b'{"model":"cheap","input":["text"]}', "/api/v2/embeddings", 200),
+        (b'{"input":[{"model":"cheap"}]}', "/api/v2/embeddings", 403),
+        (b'{"input":{"modelOptions":{}}}', "/api/v2/chat?model=cheap", 403),
+        (b'{"input":{"ModelOptions":{"model":"cheap"}}}', "/api/v2/chat", 400),
+        (b'{"model":"cheap"}', "/api/v1/chat/completions", 200),
+    ],
+)
+async def test_an_aigne_hub_has_several_such_places(body: bytes, target: str, status: int) -> None:
+    async with running(profile="aigne") as plane:
+        assert await status_of(plane, body, target) == status
+
+
+async def test_a_route_without_a_body_names_its_model_in_the_query() -> None:
+    async with running(profile="aigne") as plane:
+        plane.keys.change(plane.key, allowed_models=("cheap",))
+        for query, status in (("model=cheap", b"200"), ("model=dear", b"403"), ("x", b"403"), ("MODEL=cheap", b"400")):
+            assert (await plane.exchange(plane.get(f"/api/v2/status?{query}"))).split(b" ", 2)[1] == status
+
+
+@pytest.mark.parametrize("nominated", ["", "Connection: close, content-type\r\n", "Connection: close, Content-Type, content-length\r\n"])
+async def test_the_hub_gets_the_content_type_by_which_the_model_was_judged(nominated: str) -> None:
+    body = b'{"prompt":"&model=cheap&","model":"dear"}'
+    form = "application/x-www-form-urlencoded"
+    async with running(profile="openai") as plane:
+        assert await status_of(plane, body, "/v1/images/edits", fields=nominated) == 403
+        if await status_of(plane, body, "/v1/images/edits", content_type=form, fields=nominated) == 200:
+            assert plane.hub.seen[-1].field("content-type") == form
+
+
+async def test_a_content_type_that_the_profile_keeps_from_the_hub_says_nothing_of_the_model(tmp_path: Path) -> None:
+    profile = tmp_path / "mine.yaml"
+    edit = "{name: edit, methods: [POST], path: /edit, model: [json:model|form:model]}"
+    profile.write_text(f"name: mine\nroutes: [{edit}]\nheaders: {{allow: [accept]}}\n")
+    async with running(profile=str(profile)) as plane:
+        form = "application/x-www-form-urlencoded"
+        assert await status_of(plane, b'{"prompt":"&model=cheap&","model":"dear"}', "/edit", content_type=form) == 403
+        assert await status_of(plane, b'{"prompt":"&model=dear&","model":"cheap"}', "/edit", content_type=form) == 200
+
+
+async def test_one_body_with_many_models_is_refused_at_once() -> None:
+    async with running(profile="openai") as plane:
+        body = b'{"tools":[' + b'{"model":"cheap"},' * 1000 + b'{"model":"cheap"}],"model":"cheap"}'
+        assert len(body) < Bounds().inspected_body
+        assert await status_of(plane, body) == 400
