@@ -160,6 +160,9 @@ class AdminApi:
                 f"the certificate of {self._address.url} is not trusted ({error.verify_message}); "
                 "point SSL_CERT_FILE at the authority that signed it."
             )
+        if isinstance(error, RemoteDisconnected) and self._address.url.startswith("http://"):
+            # What a listener with TLS does to whoever speaks without.
+            return CommandError(f"{self._address.url} hung up without an answer; if its admin API has TLS, write https:// in --admin-url.")
         words = "no answer in time" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
         return CommandError(
             f"the admin API at {self._address.url} cannot be reached ({words or type(error).__name__}); "

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -80,6 +81,20 @@ def test_the_data_plane_s_address_is_not_taken_for_a_wrong_token(admin: FakeAdmi
 def test_a_wrong_token_says_how_to_give_another(admin: FakeAdmin) -> None:
     with api_of(admin.url, "wrong") as api, pytest.raises(ApiError, match="--admin-token-file or SIDECAR_ADMIN_TOKEN"):
         api.get("/keys")
+
+
+def test_a_listener_that_hangs_up_may_want_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            accepted, _ = listener.accept()
+            accepted.recv(100_000)
+            accepted.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with api_of(url) as api, pytest.raises(CommandError, match=r"hung up without an answer; .* https:// in --admin-url"):
+            api.send("POST", "/keys", {})
 
 
 def test_nobody_there() -> None:
