@@ -50,12 +50,14 @@ class Timeouts(Section, frozen=True):
     header: Annotated[Duration, Meta(description="From a request's first byte to the end of its headers.")] = Duration(10)
     keep_alive: Annotated[Duration, Meta(description="How long an idle client connection is kept.")] = Duration(75)
     body_idle: Annotated[Duration, Meta(description="Between two reads of a request body.")] = Duration(30)
-    write_idle: Annotated[Duration, Meta(description="How long a client may refuse to read an answer.")] = Duration(60)
+    write_idle: Annotated[Duration, Meta(description="How long a client may take nothing of an answer that waits for it.")] = Duration(60)
     hub_connect: Annotated[Duration, Meta(description="To open a connection to the hub.")] = Duration(3)
     hub_first_byte: Annotated[Duration, Meta(description="From the end of the request to the first byte of the hub's answer.")] = Duration(
         600
     )
-    hub_idle: Annotated[Duration, Meta(description="Between two reads of the hub's answer.")] = Duration(300)
+    hub_idle: Annotated[
+        Duration, Meta(description="Between two reads of the hub's answer; of a WebSocket, for how long neither side may say anything.")
+    ] = Duration(300)
 
 
 class Bounds(Section, frozen=True):

@@ -7,23 +7,56 @@ dict is the whole data structure: arming is a move to its end, a tick looks only
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item", bound=Hashable)
 
 TICK = 0.1
 """Seconds between two looks: how late a deadline may be."""
+LOOKS = 4
+"""How often a watched item is looked at within its patience: it may expire later by one such part."""
+
+
+class _Watch:
+    """An item that is to get on."""
+
+    __slots__ = ("look_at", "mark", "progress", "since")
+
+    def __init__(self, progress: Callable[[], int]) -> None:
+        self.progress = progress
+        self.look_at = 0.0
+        self.mark: int | None = None
+        """`progress()` at the last look; None before the first."""
+        self.since = 0.0
+        """When it was first seen to be no further."""
+
+    def waited(self, now: float) -> float:
+        """For how many seconds it has not got on."""
+        reached = self.progress()
+        if self.mark is None or reached > self.mark:
+            self.since = now
+        self.mark = reached
+        return now - self.since
 
 
 class DeadlineQueue(Generic[Item]):
-    """Calls `expired(item)` once an armed item has waited for `patience` seconds."""
+    """Calls `expired(item)` once an armed item has waited for `patience` seconds, or a watched one has not got on for as long."""
 
     def __init__(self, patience: float, clock: Callable[[], float], expired: Callable[[Item], None]) -> None:
         self._patience = patience
         self._clock = clock
         self._expired = expired
         self._armed: dict[Item, float] = {}
+        self._watched: dict[Item, _Watch] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many items may expire."""
+        return len(self._armed) + len(self._watched)
 
     def arm(self, item: Item) -> None:
         """Start the item's wait, or start it again."""
@@ -35,9 +68,22 @@ class DeadlineQueue(Generic[Item]):
     def disarm(self, item: Item) -> None:
         """Forget the item."""
         self._armed.pop(item, None)
+        if self._watched:
+            self._watched.pop(item, None)
+
+    def watch(self, item: Item, progress: Callable[[], int]) -> None:
+        """Expire the item, instead of at a fixed time, once `progress()`, which grows, has not grown for `patience` seconds."""
+        self._armed.pop(item, None)
+        self._look_later(item, _Watch(progress), self._clock())
+
+    def _look_later(self, item: Item, watch: _Watch, now: float) -> None:
+        # At the end: the dict stays in the order in which its items are due.
+        self._watched.pop(item, None)
+        watch.look_at = now + self._patience / LOOKS
+        self._watched[item] = watch
 
     def take_oldest(self, waited: float = 0.0) -> Item | None:
-        """Disarm and return the item that has waited for longest, if that is at least `waited` seconds."""
+        """Disarm and return the armed item that has waited for longest, if that is at least `waited` seconds."""
         for item, deadline in self._armed.items():
             if self._clock() - (deadline - self._patience) < waited:
                 break
@@ -55,7 +101,40 @@ class DeadlineQueue(Generic[Item]):
         for item in due:
             # An earlier expiry of this very tick may have disarmed it.
             if self._armed.pop(item, None) is not None:
-                self._expired(item)
+                self._expire(item)
+        if self._watched:
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        due: list[Item] = []
+        for item, watch in self._watched.items():
+            if watch.look_at > now:
+                break
+            due.append(item)
+        for item in due:
+            watched = self._watched.get(item)
+            if watched is None:
+                continue
+            if self._gets_on(watched, now):
+                self._look_later(item, watched, now)
+            else:
+                del self._watched[item]
+                self._expire(item)
+
+    def _gets_on(self, watched: _Watch, now: float) -> bool:
+        try:
+            return watched.waited(now) < self._patience
+        except Exception:
+            # As if it stood still: else it would never expire.
+            log.exception("nobody can tell whether a watched item gets on")
+            return False
+
+    def _expire(self, item: Item) -> None:
+        try:
+            self._expired(item)
+        except Exception:
+            # What goes wrong with one must not keep the others, of this queue and of the next ones, for ever.
+            log.exception("a deadline could not be kept")
 
 
 class Ticker:
@@ -92,7 +171,10 @@ class Ticker:
     def _tick(self) -> None:
         now = self._loop.time()
         self._lag = max(self._lag, now - self._expected)
-        for queue in self._queues:
-            queue.tick(now)
-        self._expected = now + TICK
-        self._handle = self._loop.call_at(self._expected, self._tick)
+        try:
+            for queue in self._queues:
+                queue.tick(now)
+        finally:
+            # Whatever was raised: without the next tick the worker would keep no deadline any more.
+            self._expected = now + TICK
+            self._handle = self._loop.call_at(self._expected, self._tick)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,3 +74,107 @@ async def test_the_lag_of_a_blocked_loop_is_told_once() -> None:
     assert ticker.take_lag() >= 0.2
     assert ticker.take_lag() == 0.0
     ticker.stop()
+
+
+def test_what_gets_on_does_not_expire_and_what_stands_still_does() -> None:
+    now, reached = 0.0, 0
+    expired: list[tuple[str, float]] = []
+    queue: DeadlineQueue[str] = DeadlineQueue(60.0, lambda: now, lambda item: expired.append((item, now)))
+    queue.watch("slow", lambda: reached)
+    queue.watch("still", lambda: -7)
+    queue.watch("gone", lambda: 0)
+    queue.disarm("gone")
+    while now < 600.0:
+        now += 1.0
+        reached += now % 50 == 0
+        queue.tick(now)
+    ((item, at),) = expired
+    assert item == "still" and 60.0 <= at <= 75.0
+    while now < 700.0:
+        now += 1.0
+        queue.tick(now)
+    assert [item for item, _ in expired] == ["still", "slow"]
+    assert queue.waiting == 0
+
+
+def test_less_is_no_progress_but_what_comes_after_it_is() -> None:
+    """What is counted may fall, when more is written to somebody who takes little."""
+    now, values = 0.0, iter([0, -100, -90, -90, -90, -90, -90])
+    expired: list[float] = []
+    queue: DeadlineQueue[str] = DeadlineQueue(4.0, lambda: now, lambda _: expired.append(now))
+    queue.watch("a", lambda: next(values))
+    while now < 20.0:
+        now += 1.0
+        queue.tick(now)
+    assert expired == [7.0]
+
+
+def test_a_watch_starts_anew_and_replaces_a_fixed_time() -> None:
+    now = 0.0
+    expired: list[float] = []
+    queue: DeadlineQueue[str] = DeadlineQueue(4.0, lambda: now, lambda _: expired.append(now))
+    queue.arm("a")
+    queue.watch("a", lambda: 0)
+    assert queue.waiting == 1
+    now = 3.0
+    queue.tick(now)
+    queue.watch("a", lambda: 0)
+    for now in (4.0, 5.0, 6.0, 7.0, 8.0):
+        queue.tick(now)
+    assert expired == [8.0]
+
+
+def test_a_look_that_fails_ends_no_other_deadline(caplog: pytest.LogCaptureFixture) -> None:
+    expired: list[str] = []
+
+    def broken() -> int:
+        raise RuntimeError("nobody can tell")
+
+    queue: DeadlineQueue[str] = DeadlineQueue(1.0, lambda: 0.0, expired.append)
+    queue.watch("a", broken)
+    queue.watch("b", lambda: 0)
+    for now in (0.5, 1.0, 2.0):
+        queue.tick(now)
+    assert expired == ["a", "b"]
+    assert "nobody can tell" in caplog.text
+
+
+def test_an_expiry_that_fails_ends_no_other_deadline(caplog: pytest.LogCaptureFixture) -> None:
+    expired: list[str] = []
+
+    def expire(item: str) -> None:
+        if item == "a":
+            raise ValueError("file descriptor cannot be a negative integer")
+        expired.append(item)
+
+    queue: DeadlineQueue[str] = DeadlineQueue(1.0, lambda: 0.0, expire)
+    for item in ("a", "b"):
+        queue.arm(item)
+    queue.tick(2.0)
+    assert expired == ["b"]
+    assert "ValueError: file descriptor" in caplog.text
+
+
+async def test_the_ticker_outlives_whatever_happens_in_a_tick() -> None:
+    loop = asyncio.get_running_loop()
+    ticker = Ticker(loop)
+    ticks = 0
+
+    class Broken(DeadlineQueue[str]):
+        def tick(self, now: float) -> None:
+            nonlocal ticks
+            ticks += 1
+            raise RuntimeError("broken")
+
+    ticker._queues.append(Broken(1.0, loop.time, lambda _: None))  # type: ignore[arg-type]
+    told: list[object] = []
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    ticker.start()
+    try:
+        async with asyncio.timeout(20):
+            while ticks < 2:
+                await asyncio.sleep(TICK / 4)
+    finally:
+        ticker.stop()
+        loop.set_exception_handler(None)
+    assert isinstance(told[0], RuntimeError)

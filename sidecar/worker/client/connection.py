@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from sidecar.refusals import OVERLOADED, REQUEST_TIMEOUT, SHUTTING_DOWN, Refused
+from sidecar.refusals import REQUEST_TIMEOUT, Refused
+from sidecar.worker.client.admission import admit
 from sidecar.worker.client.body import NO_BODY, RequestBody
 from sidecar.worker.client.exchange import Exchange
-from sidecar.worker.client.front import OVERSHOOT, Front
+from sidecar.worker.client.front import Front
 from sidecar.worker.client.head import skip_blank_lines
+from sidecar.worker.client.patience import await_reader, disarm_all
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.client.reset import reset
 from sidecar.worker.drive import Signal
@@ -51,19 +53,9 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        front = self._front
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
-        front.accepted += 1
-        front.connections.add(self)
-        if front.surplus > OVERSHOOT:
-            self.abort()
-        elif not front.has_room():
-            front.serving.reject(self, Refused(OVERLOADED))
-        elif front.draining and not front.admits_late():
-            front.serving.reject(self, Refused(SHUTTING_DOWN))
-        else:
-            front.header_deadline.arm(self)
+        admit(self._front, self)
 
     def data_received(self, data: bytes) -> None:
         if self._discarding:
@@ -91,28 +83,28 @@ class ClientConnection(asyncio.Protocol):
         # A half-closed client cannot be told from one that has left; like nginx, it counts as gone.
         if self.unsent:
             # The transport says so only when that is taken, which may be never.
-            self._front.write_deadline.arm(self)
+            await_reader(self._front, self, self._transport)
             if self._exchange is not None:
                 self._exchange.leave()
         return False
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        front = self._front
         self._lost = True
-        front.connections.discard(self)
-        for queue in (front.header_deadline, front.idle_deadline, front.body_deadline, front.write_deadline, front.linger_deadline):
-            queue.disarm(self)
+        self._front.connections.discard(self)
+        disarm_all(self._front, self)
         self._room.wake_soon()
         if self._exchange is not None:
             self._exchange.leave()
 
     def pause_writing(self) -> None:
         self._writing_paused = True
-        self._front.write_deadline.arm(self)
+        await_reader(self._front, self, self._transport)
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        self._front.write_deadline.disarm(self)
+        if not self._transport.is_closing():
+            # Else it waits for the client to take the little that is left, which may be never.
+            self._front.write_deadline.disarm(self)
         self._room.wake_soon()
         if self._unread:
             self._unread = False
@@ -177,8 +169,13 @@ class ClientConnection(asyncio.Protocol):
     def tunnel(self, receiver: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
         """Hand the transport to `receiver` after an upgrade; returns it and the bytes already read."""
         self._front.connections.discard(self)
+        # Nobody tells this object any more when its client has read.
+        disarm_all(self._front, self)
         rest, self._buffer = bytes(self._buffer), bytearray()
         self._transport.set_protocol(receiver)
+        if self._writing_paused:
+            # The transport says once that it is full, and has done so: more would be gathered without bound.
+            receiver.pause_writing()
         return self._transport, rest
 
     # Flow of the request body
@@ -297,4 +294,4 @@ class ClientConnection(asyncio.Protocol):
         """Close when what was written has gone out, for which the client has as long as for any other bytes."""
         self._transport.close()
         if self.unsent:
-            self._front.write_deadline.arm(self)
+            await_reader(self._front, self, self._transport)

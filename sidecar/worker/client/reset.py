@@ -14,6 +14,7 @@ def reset(transport: asyncio.Transport) -> None:
     """Abort `transport`, whose connection must not be lost yet: its descriptor could be another's by now."""
     endpoint = transport.get_extra_info("socket")
     if endpoint is not None:
-        with contextlib.suppress(OSError):
+        # ValueError: the socket is closed already, so that its descriptor is -1.
+        with contextlib.suppress(OSError, ValueError):
             endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()

@@ -56,9 +56,9 @@ class HubConnection(asyncio.Protocol):
 
     def start(self, method: bytes) -> None:
         """Get ready for the next exchange."""
+        # A fault stays: only a lost connection has one here, and nobody would say a second time that it is lost.
         self._answer.start(method)
         self.request_complete = False
-        self._fault = None
         self._busy = True
 
     def send(self, data: bytes) -> None:
@@ -186,14 +186,18 @@ class HubConnection(asyncio.Protocol):
                 self._idle_deadline.disarm(self)
         self._news.wake()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def eof_received(self) -> None:
+        # Over TLS this is the hub's close_notify; a mere end of the TCP connection, which anybody on the way can make, is not told here.
         answer = self._answer
-        if answer.head_complete and not answer.counted and exc is None and self._fault is None:
-            # Neither length nor chunks: the end of the connection is the end of the body (RFC 9112 6.3 item 8).
+        if answer.head_complete and not answer.counted and self._fault is None:
+            # Neither length nor chunks: the end of the connection is the end of the body (RFC 9112 6.3 item 8, 9.8).
             answer.complete = True
             self._news.wake_soon()
-        elif not answer.complete:
-            self._fail(HubFault("broke_off" if answer.head_complete else "closed"))
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        answer = self._answer
+        if not answer.complete or not self._busy:
+            self._fail(HubFault("broke_off" if answer.head_complete and self._busy else "closed"))
         self.finish()
         self._room.wake_soon()
         self._closed(self)

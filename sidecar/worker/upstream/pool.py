@@ -15,6 +15,7 @@ from sidecar.refusals import HUB_TIMEOUT, HUB_UNAVAILABLE, OVERLOADED, Refused
 from sidecar.settings.declaration import Hub, Timeouts
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
 from sidecar.worker.upstream.connection import HubConnection
+from sidecar.worker.upstream.pipe import TunnelDeadlines
 from sidecar.worker.upstream.plain import PlainReader
 
 
@@ -30,6 +31,8 @@ class HubPool:
         self._connecting = 0
         self._first_byte: DeadlineQueue[HubConnection] = ticker.queue(timeouts.hub_first_byte, HubConnection.first_byte_expired)
         self._between: DeadlineQueue[HubConnection] = ticker.queue(timeouts.hub_idle, HubConnection.first_byte_expired)
+        self.tunnels = TunnelDeadlines(timeouts, ticker)
+        """Those of connections that became WebSockets."""
         self._plain = PlainReader()
         self._tls = _tls(settings)
 
@@ -64,6 +67,10 @@ class HubPool:
             raise Refused(HUB_UNAVAILABLE) from None
         finally:
             self._connecting -= 1
+        if connection.is_closing:
+            # The hub has left already, or we have: it may have said so before it was ours to count, and then never will again.
+            connection.abort()
+            raise Refused(HUB_UNAVAILABLE)
         self._open.add(connection)
         connection.start(method)
         return connection

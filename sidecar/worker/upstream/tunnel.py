@@ -5,19 +5,18 @@ The hub agrees first; only its 101 lets the client switch. Frames are not looked
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Callable
-from typing import cast
 
 from sidecar.refusals import INVALID_REQUEST, WEBSOCKET_VERSION, Refused
 from sidecar.worker.client.body import ClientGone
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.forward import Forwarder, Job
-from sidecar.worker.meter import Meter
+from sidecar.worker.meter import Meter, Record
 from sidecar.worker.rewrite import AnswerRewriter, Framing, RequestRewriter
-from sidecar.worker.upstream.connection import HubFault
+from sidecar.worker.upstream.connection import HubConnection, HubFault
+from sidecar.worker.upstream.pipe import Cause, Tunnel
 from sidecar.worker.upstream.pool import HubPool
 
 
@@ -79,68 +78,41 @@ class Tunneler:
             answer = self._answers.head(status, hub.headers, record.request_id, job.extra, limited=job.limited)
             exchange.connection.write(answer + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
             exchange.on_gone = None
-            to_hub, to_client = _Pipe(), _Pipe()
-            client_transport, rest = exchange.connection.tunnel(to_hub)
-            hub_transport = hub.tunnel(to_client)
-            to_hub.join(client_transport, hub_transport)
-            to_client.join(hub_transport, client_transport)
-            to_hub.open()
-            # Not with the head: who has the transport must hear that it is full, and that it is so no more.
-            to_client.data_received(hub.upgraded)
-            exchange.cut = client_transport.abort
-            to_client.ended_early()
-            to_hub.ended_early()
-            to_hub.data_received(rest)
-            await asyncio.gather(to_hub.ended, to_client.ended)
-            record.bytes_in, record.bytes_out = to_hub.moved, to_client.moved
+            await self._carry(job, hub, hub.upgraded)
         except HubFault as fault:
             self._forwarder.broken(job, fault)
         finally:
+            # Who was refused may take the refusal long after this connection serves somebody else, and leave then.
+            exchange.on_gone = None
             record.hub_time = self._clock() - record.hub_started
             self._pool.give_back(hub)
 
+    async def _carry(self, job: Job, hub: HubConnection, first: bytes) -> None:
+        """Carry bytes both ways, `first` of the hub's before others, until both sides have ended."""
+        exchange, record = job.exchange, job.record
+        tunnel = Tunnel(self._pool.tunnels)
+        to_hub, to_client = tunnel.to_hub, tunnel.to_client
+        client_transport, rest = exchange.connection.tunnel(to_hub)
+        hub_transport = hub.tunnel(to_client)
+        tunnel.join(client_transport, hub_transport)
+        to_hub.open()
+        # Not with the head: who has the transport must hear that it is full, and that it is so no more.
+        to_client.data_received(first)
+        exchange.cut = client_transport.abort
+        to_client.ended_early()
+        to_hub.ended_early()
+        to_hub.data_received(rest)
+        await tunnel.ended()
+        record.bytes_in, record.bytes_out = to_hub.moved, to_client.moved
+        if record.ending == "complete":
+            _tell_cut(record, tunnel.cut_for)
 
-class _Pipe(asyncio.Protocol):
-    """One direction: receives on `source`, writes to `sink`."""
 
-    def __init__(self) -> None:
-        self._source: asyncio.Transport = cast(asyncio.Transport, None)
-        self._sink: asyncio.Transport = cast(asyncio.Transport, None)
-        self.moved = 0
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def join(self, source: asyncio.Transport, sink: asyncio.Transport) -> None:
-        self._source, self._sink = source, sink
-
-    def open(self) -> None:
-        """Read the source on: one that sent too much before it was answered was held back."""
-        if not self._source.is_closing():
-            self._source.resume_reading()
-
-    def ended_early(self) -> None:
-        """End this direction if its source was lost before it was handed over: nobody will say so any more."""
-        if self._source.is_closing():
-            self.connection_lost(None)
-
-    def data_received(self, data: bytes) -> None:
-        if data and not self._sink.is_closing():
-            self.moved += len(data)
-            self._sink.write(data)
-
-    def pause_writing(self) -> None:
-        # This protocol's own transport is full: the other direction feeds it.
-        if not self._sink.is_closing():
-            self._sink.pause_reading()
-
-    def resume_writing(self) -> None:
-        if not self._sink.is_closing():
-            self._sink.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is None:
-            self._sink.close()
-        else:
-            # A reset must stay a reset: a clean end would look like an agreed one.
-            self._sink.abort()
-        if not self.ended.done():
-            self.ended.set_result(None)
+def _tell_cut(record: Record, cause: Cause) -> None:
+    if cause == "client":
+        record.outcome, record.ending = "client_closed", "client_closed"
+    elif cause == "hub":
+        record.outcome, record.reason, record.error, record.ending = "hub_error", "hub_timeout", "timeout", "timeout"
+    elif cause == "silence":
+        # Whose fault it is nobody knows, if it is one at all.
+        record.ending = "timeout"

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from sidecar.worker.taken import taken_bytes
 from tests.worker.plane import HubSide, Plane, running, until
 
 
@@ -93,6 +94,76 @@ async def test_a_client_that_leaves_by_half_is_gone_although_it_takes_nothing(le
         (event,) = await plane.event()
         assert event.ending == "client_closed"
         await until(lambda: not plane.plane.front.connections)
+
+
+async def test_a_client_that_takes_its_answer_slowly_is_never_cut_and_one_that_stops_is() -> None:
+    async def answer(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n")
+        while True:
+            await side.send(bytes(65_536))
+
+    async with running() as plane, Deaf(plane) as client:
+        plane.hub.answer = answer
+        await until(lambda: plane.plane.front.connections)
+        (connection,) = plane.plane.front.connections
+        small_send_buffers(plane)
+        plane.plane.ticker.stop()
+        await client.send(plane.get(close=False))
+        await until(lambda: connection._writing_paused)  # type: ignore[attr-defined]
+        loop = asyncio.get_running_loop()
+        transport = connection._transport  # type: ignore[attr-defined]
+        deadline, now, taken = plane.plane.front.write_deadline, loop.time(), taken_bytes(transport)
+        for _ in range(8):
+            # The default is a minute.
+            now += 50
+            while taken_bytes(transport) == taken:
+                await loop.sock_recv(client.socket, 1000)
+                await asyncio.sleep(0)
+            taken = taken_bytes(transport)
+            deadline.tick(now)
+            assert not transport.is_closing()
+            assert connection._writing_paused, "it never took so much that this alone would count"  # type: ignore[attr-defined]
+        for _ in range(5):
+            now += 20
+            deadline.tick(now)
+        (event,) = await plane.event()
+        assert event.ending == "client_closed"
+        assert not plane.plane.front.connections
+
+
+async def test_a_client_that_stops_near_the_end_of_its_last_answer_is_given_up() -> None:
+    """So little is left that the transport calls itself free again, while it waits for just that before it closes."""
+    async with running() as plane:
+        connection, transport = plane.plane.connection(), Closing()
+        connection.connection_made(transport)
+        deadline = plane.plane.front.write_deadline
+        connection.pause_writing()
+        connection.idle_expired()
+        connection.resume_writing()
+        assert deadline.waiting == 1
+        connection.connection_lost(None)
+        assert deadline.waiting == 0
+
+
+class Closing(asyncio.Transport):
+    """A transport that is never rid of its last bytes."""
+
+    closing = False
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.closing = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return default
+
+    def get_write_buffer_size(self) -> int:
+        return 10_000
 
 
 async def test_a_drain_waits_until_answers_are_taken() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 
 import aiohttp
 import pytest
@@ -63,6 +65,35 @@ async def test_a_hub_that_refuses_the_upgrade_is_passed_on() -> None:
         reader, writer = await plane.open()
         writer.write(plane.get("/v1/realtime", fields=HANDSHAKE, close=False))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403") and await reader.readexactly(2) == b"no"
+
+
+async def test_a_client_that_was_refused_a_socket_and_leaves_later_touches_nobody_else() -> None:
+    """It has not taken its refusal yet, while the hub's connection serves somebody else already."""
+    other_asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(side: HubSide) -> None:
+        if side.field("upgrade") is not None:
+            await side.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 120000\r\n\r\n" + bytes(120_000))
+        else:
+            other_asked.set()
+            await go_on.wait()
+            await side.send(plane.hub.OK)
+
+    async with running() as plane, Deaf(plane) as client:
+        plane.hub.answer = answer
+        await until(lambda: plane.plane.front.connections)
+        (connection,) = plane.plane.front.connections
+        small_send_buffers(plane)
+        await client.send(plane.get(fields=HANDSHAKE, close=False))
+        await until(lambda: connection._unread)  # type: ignore[attr-defined]
+        other = asyncio.create_task(plane.exchange(plane.get(), timeout=20))
+        await asyncio.wait_for(other_asked.wait(), 20)
+        assert plane.hub.seen[0].writer is plane.hub.seen[1].writer, "the hub's connection is used again"
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.socket.close()
+        await until(lambda: connection not in plane.plane.front.connections)
+        go_on.set()
+        assert (await other).endswith(b'{"ok":true}')
 
 
 async def test_a_reset_of_the_hub_is_no_clean_close() -> None:
@@ -147,7 +178,7 @@ async def test_a_hub_that_says_much_at_once_makes_its_client_no_dead_one() -> No
         while not received.endswith(much):
             received += await loop.sock_recv(client.socket, 65_536)
         deadlines = plane.plane.front.write_deadline
-        assert not deadlines._armed, "it has taken all"
+        assert not deadlines.waiting, "it has taken all"
         await client.send(b"the end")
         while not received.endswith(b"the end"):
             received += await loop.sock_recv(client.socket, 65_536)
