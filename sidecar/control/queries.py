@@ -90,6 +90,14 @@ class StatusQueries(Protocol):
         """JSON-ready: `store`, `hub`, `workers`, `spool`, `versions`."""
 
 
+class Judged(dict[str, Any]):
+    """The document of an anomaly of which somebody has said something; `before` is the one until then."""
+
+    def __init__(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        super().__init__(after)
+        self.before = before
+
+
 class AnomalyQueries(Protocol):
     """What the anomaly detection found. Raises StoreUnavailable; LookupError for an id that it does not know."""
 
@@ -99,8 +107,8 @@ class AnomalyQueries(Protocol):
     async def open_of(self, key_ids: Sequence[str]) -> list[dict[str, Any]]:
         """The open anomalies of these keys, in any order."""
 
-    async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> dict[str, Any]:
+    async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> Judged:
         """Close an anomaly; the document as it is then."""
 
-    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> dict[str, Any]:
+    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> Judged:
         """Silence the signals of an anomaly for its key until a time; the document as it is then."""

@@ -59,7 +59,7 @@ class Delivery:
         now = self._clock()
         waiting: dict[str, list[Message]] = {}
         for message in sorted(await self._storage.messages(), key=lambda message: message.next_at):
-            if message.next_at <= now:
+            if message.is_due(now):
                 waiting.setdefault(message.url, []).append(message)
         done = await asyncio.gather(*(self._deliver_to_one(session, mine) for mine in waiting.values()), return_exceptions=True)
         for failure in done:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
+from sidecar.control.admin.times import to_time
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.signals import BY_NAME
 
@@ -57,8 +57,8 @@ def document(anomaly: Anomaly) -> dict[str, Any]:
 
 
 def time(seconds: float | None) -> str | None:
-    """RFC 3339 in UTC, to the second."""
-    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+    """RFC 3339 in UTC, to the second; what lies beyond the calendar, as in a record that was written by hand, becomes its end."""
+    return None if seconds is None else to_time(seconds).replace(microsecond=0).isoformat().replace("+00:00", "Z")
 
 
 def _undo(anomaly: Anomaly, action: str) -> dict[str, str] | None:

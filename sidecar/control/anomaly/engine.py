@@ -9,20 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
 
 from sidecar.control.anomaly import verdicts
-from sidecar.control.anomaly.episodes import Change
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.outbox import Message, messages
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.replicas import Replicas
-from sidecar.control.anomaly.responder import Responder
+from sidecar.control.anomaly.responder import Keys, Responder
 from sidecar.control.anomaly.signals import BY_NAME, LEVELS, TABLE, Level, level
 from sidecar.control.anomaly.storage import Storage
+from sidecar.control.anomaly.unsaved import Unsaved
 from sidecar.control.sums import Sums
-from sidecar.keys.record import Key
 from sidecar.settings import declaration
 from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 
@@ -38,14 +36,6 @@ _STOPPED = (StoreUnavailable, asyncio.CancelledError)
 _log = logging.getLogger(__name__)
 
 
-class KeyNames(Protocol):
-    """The part of the key repository that is used here."""
-
-    async def get_many(self, key_ids: list[str]) -> list[Key | None]:
-        """Each key, None for one that is not there."""
-        ...
-
-
 class Engine:
     """One control process's detection. It is an observer of the fold, and what /metrics asks for signals.
 
@@ -57,7 +47,7 @@ class Engine:
         observer: Observer,
         storage: Storage,
         responder: Responder,
-        keys: KeyNames,
+        keys: Keys,
         replicas: Replicas,
         *,
         settings: declaration.Anomaly,
@@ -70,6 +60,7 @@ class Engine:
     ) -> None:
         self.observer = observer
         self.storage = storage
+        self.unsaved = Unsaved()
         self._responder = responder
         self._keys = keys
         self._replicas = replicas
@@ -84,10 +75,6 @@ class Engine:
         self._saved_at = clock()
         self._dropped_at = 0.0
         self._saving = asyncio.Lock()
-        self._unsaved: dict[str, Anomaly] = {}
-        self._risen: list[tuple[Anomaly, Level]] = []
-        self._known_active: dict[str, frozenset[str]] = {}
-        self._raised: dict[tuple[str, str], int] = {}
 
     def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
         """Take in a stretch of events."""
@@ -105,7 +92,12 @@ class Engine:
 
     def raised(self) -> Mapping[tuple[str, str], int]:
         """How often each (key id, signal) was raised since the start."""
-        return self._raised
+        return self.unsaved.raised
+
+    @property
+    def detects(self) -> bool:
+        """Whether this process follows the episodes, as far as it knows; else another one does, or none does yet."""
+        return self._restored
 
     def weights(self) -> Mapping[str, float]:
         """What each signal counts towards a key's risk."""
@@ -131,7 +123,7 @@ class Engine:
         await self._guard()
         if await self._leads() and self._restored:
             await self._admit(now)
-            self._note(self.observer.tick(int(now), force=True))
+            self.unsaved.note(self.observer.tick(int(now), force=True))
             await self._save(now)
         else:
             await self._follow()
@@ -153,24 +145,53 @@ class Engine:
             self.observer.sums.add(second)
         if not self._restored:
             await self._restore()
+        while self._replicas.told:
+            await self._hear(self._replicas.told[0])
+            del self._replicas.told[0]
         await self._admit(now)
-        self._note(self.observer.tick(int(now)))
-        if self._unsaved or self._risen:
+        self.unsaved.note(self.observer.tick(int(now)))
+        if self.unsaved:
             await self._save_episodes(now)
         await self._respond(now)
         # A clock that was put back must not put saving off for as long.
         if abs(now - self._saved_at) >= SAVE_EVERY:
             await self._save(now)
 
-    def note(self, anomaly: Anomaly) -> None:
-        """An episode was changed, and must be saved."""
-        self._unsaved[anomaly.id] = anomaly
-        if anomaly.ended_at is not None:
-            self._known_active.pop(anomaly.id, None)
-
     async def save_now(self) -> None:
-        """Save what people changed. Raises StoreUnavailable."""
+        """Save what people changed in an episode that is followed here. Raises StoreUnavailable; then it is tried again."""
         await self._save_episodes(self._clock())
+
+    async def save_apart(self, anomaly: Anomaly, *, muted: bool) -> None:
+        """Save what people changed in an anomaly that is over, or that another process follows, which is told of it.
+
+        Raises StoreUnavailable; then it is not tried again. Later it would put an old state in place of a newer one.
+        """
+        watch = self.observer.watches.get(anomaly.key_id)
+        states = [(anomaly.key_id, watch.memory)] if watch is not None else []
+        await self.storage.save(states, [anomaly], muted=[anomaly.id] if muted else [])
+        if not self._restored:
+            await self._replicas.tell(anomaly.id)
+        elif anomaly.source:
+            await self.storage.save_sources(self.observer.sources.recent(int(self._clock())))
+
+    async def take_over(self) -> None:
+        """Learn what people said of the open episodes to other processes. Raises StoreUnavailable."""
+        # While nothing of an episode is being saved, a mute that the store lacks still waits.
+        async with self._saving:
+            for stored in await self.storage.reread(list(self.observer.episodes.open.values())):
+                verdicts.take_over(self.observer, self.unsaved, stored, self._clock())
+
+    async def _hear(self, anomaly_id: str) -> None:
+        """People said something of an anomaly to another process."""
+        await self.take_over()
+        stored = await self.storage.anomaly(anomaly_id)
+        if stored is None or stored.muted_until is None or stored.id in {one.id for one in self.observer.episodes.open.values()}:
+            return
+        # What is over is not reread by itself.
+        if stored.key_id:
+            await self.know(stored.key_id)
+        self.unsaved.note(verdicts.mute(self.observer, stored, stored.muted_until, int(self._clock())))
+        await self.save_apart(stored, muted=False)
 
     async def _leads(self) -> bool:
         """Whether this replica detects. Once another one has, what that one saved is newer than what is known here."""
@@ -179,8 +200,9 @@ class Engine:
             _log.info("another replica detected anomalies for all")
             self._restored = False
             self.observer.clear()
-            for kept in (self._unsaved, self._risen, self._known_active, self._names):
-                kept.clear()
+            self.unsaved.clear()
+            self._names.clear()
+            self._replicas.told.clear()
         return leads
 
     async def _follow(self) -> None:
@@ -194,13 +216,18 @@ class Engine:
             raise
 
     async def _restore(self) -> None:
+        # All is read before anything is taken in: what a restore took in that the store cut short would go stale while others lead.
+        now = self._clock()
         open_anomalies = await self.storage.open_anomalies()
-        self.observer.sources.by_number.update(await self.storage.sources())
+        sources = await self.storage.sources()
+        # Keys with an open episode come back at once: their signals run out even when the key is not used again.
+        await self._admit_these([anomaly.key_id for anomaly in open_anomalies if anomaly.key_id], now)
+        self.observer.sources.by_number.update(sources)
         for anomaly in open_anomalies:
             self.observer.episodes.open[anomaly.name_of_subject] = anomaly
-            self._known_active[anomaly.id] = frozenset(anomaly.active)
-        # Keys with an open episode come back at once: their signals run out even when the key is not used again.
-        await self._admit_these([anomaly.key_id for anomaly in open_anomalies if anomaly.key_id], self._clock())
+            self.unsaved.restored(anomaly)
+        for anomaly in open_anomalies:
+            self.unsaved.note(verdicts.catch_up(self.observer, anomaly, int(now)))
         self._restored = True
 
     async def _admit(self, now: float) -> None:
@@ -215,30 +242,16 @@ class Engine:
             if key_id not in self.observer.watches:
                 self.observer.admit(key_id, memory or Memory(int(key.created_at if key is not None else now)))
 
-    def _note(self, changes: Iterable[Change]) -> None:
-        for change in changes:
-            anomaly = change.anomaly
-            if change.rose_to is not None:
-                self._risen.append((anomaly, change.rose_to))
-            before = self._known_active.get(anomaly.id, frozenset())
-            if anomaly.key_id:
-                for signal in set(anomaly.active) - before:
-                    self._raised[anomaly.key_id, signal] = self._raised.get((anomaly.key_id, signal), 0) + 1
-            self._known_active[anomaly.id] = frozenset(anomaly.active)
-            self.note(anomaly)
-
     async def _save_episodes(self, now: float) -> None:
         async with self._saving:
-            saved, self._unsaved = self._unsaved, {}
-            risen, self._risen = self._risen, []
+            batch = self.unsaved.take()
             try:
-                told = [message for anomaly, rose_to in risen for message in await self._tell(anomaly, rose_to, now)]
+                told = [message for anomaly, rose_to in batch.risen for message in await self._tell(anomaly, rose_to, now)]
                 watches = self.observer.watches
-                states = [(one.key_id, watches[one.key_id].memory) for one in saved.values() if one.key_id in watches]
-                await self.storage.save(states, saved.values(), told)
+                states = [(one.key_id, watches[one.key_id].memory) for one in batch.anomalies.values() if one.key_id in watches]
+                await self.storage.save(states, batch.anomalies.values(), told, muted=batch.muted)
             except _STOPPED:
-                self._unsaved = saved | self._unsaved
-                self._risen = risen + self._risen
+                self.unsaved.put_back(batch)
                 raise
         if told:
             self._on_message()
@@ -256,7 +269,7 @@ class Engine:
                 before = anomaly.policy, anomaly.responses
                 await self._responder.respond(anomaly)
                 if (anomaly.policy, anomaly.responses) != before:
-                    self._unsaved[anomaly.id] = anomaly
+                    self.unsaved.add(anomaly)
                     await self._save_episodes(now)
 
     async def _save(self, now: float) -> None:
@@ -268,7 +281,7 @@ class Engine:
         except _STOPPED:
             observer.changed |= changed
             raise
-        await self._take_over()
+        await self.take_over()
         await self._save_episodes(now)
         idle = [key_id for key_id, watch in observer.watches.items() if self._is_idle(key_id, watch.memory, now)]
         observer.forget(idle)
@@ -278,22 +291,6 @@ class Engine:
             await self.storage.drop_closed(now - self._settings.keep)
             self._dropped_at = now
         self._saved_at = now
-
-    async def _take_over(self) -> None:
-        """What people said about an episode to another instance."""
-        for stored in await self.storage.reread(list(self.observer.episodes.open.values())):
-            subject = stored.name_of_subject
-            mine = self.observer.episodes.open.get(subject)
-            if mine is None or mine.id != stored.id:
-                continue
-            muted = mine.muted_until
-            if stored.muted_until is not None and stored.muted_until != muted:
-                verdicts.mute(self.observer, mine, stored.muted_until, int(self._clock()))
-            if stored.state == "acknowledged":
-                verdicts.acknowledge(self.observer, mine, stored.acknowledged_at or self._clock(), stored.acknowledged_by, stored.reason)
-            elif stored.muted_until == muted:
-                continue
-            self.note(mine)
 
     def _is_idle(self, key_id: str, memory: Memory, now: float) -> bool:
         in_use = key_id in self.observer.changed or memory.raised or key_id in self.observer.episodes.open

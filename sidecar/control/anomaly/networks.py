@@ -19,6 +19,9 @@ NUMBER_BYTES = 4
 
 _CACHE = 50_000
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_HASHED = re.compile(r"network ([0-9a-f]{8})")
+_PLACED = re.compile(r"[0-9a-f.:]+/(?:24|48) \((.+)\)")
+"""The two forms of a network's name in which its number does not come from the name as a whole."""
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 
 
@@ -59,6 +62,14 @@ class Networks:
                 self._known.clear()
             network = self._known[address] = self._make(address)
         return network
+
+    def named(self, name: str) -> Network:
+        """The network to which `of`, in this process or an earlier one with the same salt, gave this name."""
+        hashed = _HASHED.fullmatch(name)
+        if hashed is not None:
+            return Network(int(hashed[1], 16), name)
+        placed = _PLACED.fullmatch(name)
+        return Network(self.number(placed[1] if placed is not None else name), name)
 
     def number(self, text: str) -> int:
         """A salted number for any text."""

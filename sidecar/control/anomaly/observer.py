@@ -12,7 +12,7 @@ from sidecar.control.anomaly.episodes import Change, Episodes
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.second import NO_KEY, Second, SecondSums
-from sidecar.control.anomaly.sources import Sources
+from sidecar.control.anomaly.sources import EVERYWHERE, Sources
 from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.anomaly.watch import Detectors, Watch
 from sidecar.control.anomaly.windows import STEP
@@ -86,6 +86,10 @@ class Observer:
     def assess(self, key_id: str, now: int) -> Change | None:
         """Fit the key's signals into its episode again, after something other than traffic changed them."""
         return self.episodes.assess("key", key_id, self._name_of(key_id), self.watches[key_id].memory.raised, now)
+
+    def mute_source(self, name: str, until: int, now: int) -> None:
+        """Take down the signals of the network with this name, remembered or not, and raise none before `until`."""
+        self.sources.mute(EVERYWHERE if name == EVERYWHERE.name else self._networks.named(name), until, now)
 
     def forget(self, key_ids: Iterable[str]) -> None:
         """Let go of watches; their memories must have been saved."""

@@ -52,6 +52,11 @@ class Message(msgspec.Struct, array_like=True):
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
 
+    def is_due(self, now: float) -> bool:
+        """Whether it is time, or the clock was put back: then `next_at` is further away than this attempt is ever put off."""
+        longest = BACK_OFF[min(self.attempts, len(BACK_OFF)) - 1] if self.attempts else 0
+        return not now < self.next_at <= now + longest
+
     def postpone(self, now: float) -> bool:
         """Count a failed attempt and set the next one; False when there is none."""
         if self.attempts >= len(BACK_OFF):

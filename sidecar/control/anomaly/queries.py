@@ -11,7 +11,7 @@ from sidecar.control.anomaly.document import document
 from sidecar.control.anomaly.engine import Engine
 from sidecar.control.anomaly.index import FOR_EVER
 from sidecar.control.anomaly.record import Anomaly
-from sidecar.control.queries import Anomalies
+from sidecar.control.queries import Anomalies, Judged
 
 _CURSOR = re.compile(r"(\d+\.\d{6}):([A-Za-z0-9_]+)")
 LONGEST_STEP = 500
@@ -50,30 +50,48 @@ class AnomalyService:
         """Open anomalies of these keys; StoreUnavailable."""
         return [document(one) for one in await self._index.latest_of(key_ids) if one.state == "open"] if key_ids else []
 
-    async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> dict[str, Any]:
+    async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> Judged:
         """Close an anomaly, unless somebody has; LookupError, StoreUnavailable."""
+        await self._engine.take_over()
         mine = self._mine(anomaly_id)
         if mine is not None:
+            before = document(mine)
             verdicts.acknowledge(self._engine.observer, mine, self._clock(), actor, reason)
-            self._engine.note(mine)
+            self._engine.unsaved.add(mine)
             await self._engine.save_now()
-            return document(mine)
+            return Judged(before, document(mine))
         stored = await self._stored(anomaly_id)
+        before = document(stored)
         if stored.state != "acknowledged":
             verdicts.settle(stored, self._clock(), actor, reason)
-            await self._storage.save([], [stored])
-        return document(stored)
+            await self._engine.save_apart(stored, muted=False)
+        return Judged(before, document(stored))
 
-    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> dict[str, Any]:
+    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> Judged:
         """Silence an anomaly's signals for its subject until a time; LookupError, StoreUnavailable."""
         del reason, actor
-        anomaly = self._mine(anomaly_id) or await self._stored(anomaly_id)
-        if anomaly.key_id:
-            await self._engine.know(anomaly.key_id)
-        verdicts.mute(self._engine.observer, anomaly, until, int(self._clock()))
-        self._engine.note(anomaly)
-        await self._engine.save_now()
-        return document(anomaly)
+        await self._engine.take_over()
+        mine = self._mine(anomaly_id)
+        if mine is not None:
+            before = document(mine)
+            self._silence(mine, until)
+            self._engine.unsaved.add(mine, muted=True)
+            await self._engine.save_now()
+            return Judged(before, document(mine))
+        stored = await self._stored(anomaly_id)
+        before = document(stored)
+        if stored.key_id:
+            await self._engine.know(stored.key_id)
+        self._silence(stored, until)
+        await self._engine.save_apart(stored, muted=True)
+        return Judged(before, document(stored))
+
+    def _silence(self, anomaly: Anomaly, until: float) -> None:
+        if self._engine.detects:
+            self._engine.unsaved.note(verdicts.mute(self._engine.observer, anomaly, until, int(self._clock())))
+        else:
+            # Whoever does is told of it.
+            anomaly.muted_until = until
 
     def _mine(self, anomaly_id: str) -> Anomaly | None:
         return next((one for one in self._engine.observer.episodes.open.values() if one.id == anomaly_id), None)

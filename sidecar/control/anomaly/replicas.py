@@ -2,7 +2,8 @@
 
 The seat is held for some seconds and renewed at every look. Whoever does not hold it sends what its workers
 saw, summed by key and second, to an inbox in the store; whoever holds it takes that in as its own. What is
-on its way when a holder dies is lost to detection, as are its last seconds; nothing else rests on it.
+on its way when a holder dies is lost to detection, as are its last seconds; nothing else rests on it. What people say of an anomaly to one
+that does not hold the seat is in the store, and only word of it goes this way.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ AT_ONCE = 200
 _HOLD = load("hold_seat")
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Second])
+_told_decoder = msgspec.msgpack.Decoder(list[str])
 
 
 class Replicas:
@@ -39,6 +41,8 @@ class Replicas:
         """Whether this replica held the seat when it last asked."""
         self.was_away = False
         """Whether another one has held the seat between the last two times that this one asked, or holds it now."""
+        self.told: list[str] = []
+        """Ids of anomalies of which people said something elsewhere, as `receive` has found them; whoever looks takes them out."""
         self._turn = 0
 
     async def hold_seat(self) -> bool:
@@ -59,17 +63,31 @@ class Replicas:
 
     async def send(self, seconds: Sequence[Second]) -> None:
         """Hand traffic to whoever holds the seat; when nobody takes it for long, the oldest is dropped."""
-        commands = [("RPUSH", names.ANOMALY_INBOX, _encoder.encode(seconds[at : at + AT_ONCE])) for at in range(0, len(seconds), AT_ONCE)]
-        if commands:
-            limits = [("LTRIM", names.ANOMALY_INBOX, -INBOX_LENGTH, -1), ("EXPIRE", names.ANOMALY_INBOX, INBOX_AGE)]
-            await self._store.pipeline([*commands, *limits])
+        await self._put([_encoder.encode(seconds[at : at + AT_ONCE]) for at in range(0, len(seconds), AT_ONCE)])
+
+    async def tell(self, anomaly_id: str) -> None:
+        """Let whoever holds the seat look at what the store says of an anomaly; an older version drops this."""
+        await self._put([_encoder.encode([anomaly_id])])
 
     async def receive(self) -> list[Second]:
-        """Take what the others have handed over; what a version that this one does not know has sent is dropped."""
+        """Take what the others have handed over, traffic and `told`; what a version that this one does not know has sent is dropped."""
         seconds: list[Second] = []
         for data in await self._store.call("LPOP", names.ANOMALY_INBOX, AT_ONCE) or []:
             try:
                 seconds += _decoder.decode(data)
             except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue
+                self.told += _told(data)
         return seconds
+
+    async def _put(self, parts: list[bytes]) -> None:
+        if parts:
+            commands = [("RPUSH", names.ANOMALY_INBOX, part) for part in parts]
+            limits = [("LTRIM", names.ANOMALY_INBOX, -INBOX_LENGTH, -1), ("EXPIRE", names.ANOMALY_INBOX, INBOX_AGE)]
+            await self._store.pipeline([*commands, *limits])
+
+
+def _told(data: bytes) -> list[str]:
+    try:
+        return _told_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return []

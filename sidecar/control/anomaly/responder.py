@@ -13,22 +13,27 @@ from msgspec.structs import replace
 
 from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.record import Anomaly, Response
-from sidecar.control.audit import AuditLog, Change, Party, draft
+from sidecar.control.audit import AuditLog, Change, Party, Unchanged, draft
 from sidecar.keys.record import Key, OnAnomaly
-from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, RevisionConflict, UnknownKey
+from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, UnknownKey
 from sidecar.settings import declaration
 
 ACTOR = Party("system", "anomaly", "anomaly detection")
 _ACTS = ("throttle", "disable")
+_NOT_THERE = "the key is gone, or its record cannot be read"
 
 _log = logging.getLogger(__name__)
+
+
+class Refused(Unchanged):
+    """The key could not be changed; says why, in words for people."""
 
 
 class Keys(Protocol):
     """The part of the key repository that is used."""
 
-    async def get(self, key_id: str) -> Key | None:
-        """The key, None when it is not there."""
+    async def get_many(self, key_ids: list[str]) -> list[Key | None]:
+        """Each key, None for one that is not there or cannot be read."""
         ...
 
     async def update(self, key_id: str, change: Callable[[Key], Key], expected_revision: int | None = None) -> Key:
@@ -48,7 +53,7 @@ class Responder:
 
     async def policy(self, anomaly: Anomaly) -> tuple[OnAnomaly, str]:
         """What a page of this subject is to do, and the key's name as it is now. Raises StoreUnavailable."""
-        key = await self._keys.get(anomaly.key_id) if anomaly.key_id else None
+        key = await self._read(anomaly.key_id) if anomaly.key_id else None
         if key is None:
             return self._settings.on_anomaly, anomaly.key_name
         return key.on_anomaly or self._settings.on_anomaly, key.name
@@ -59,14 +64,14 @@ class Responder:
             return False
         if not anomaly.responses:
             return True
-        until = anomaly.responses[-1].until
-        return pages and until is not None and until <= now
+        last = anomaly.responses[-1]
+        return pages and not last.failed and last.until is not None and last.until <= now
 
     async def respond(self, anomaly: Anomaly) -> None:
         """Do what the policy says now, and note it in the anomaly; without a disk for its record it stays due. Raises StoreUnavailable."""
-        key = await self._keys.get(anomaly.key_id)
+        key = await self._read(anomaly.key_id)
         if key is None:
-            anomaly.responses = [*anomaly.responses, Response(_action(anomaly), False, self._clock(), failed="the key is gone")]
+            anomaly.responses = [*anomaly.responses, Response(_action(anomaly), False, self._clock(), failed=_NOT_THERE)]
             return
         # People may have asked for less since the page, to end a throttle for good.
         anomaly.policy = key.on_anomaly or self._settings.on_anomaly
@@ -79,14 +84,19 @@ class Responder:
         if not response.shadow:
             try:
                 await self._act(key, anomaly, until)
-            except (UnknownKey, KeyIsRevoked, KeyIsNewer, RevisionConflict) as error:
-                response = replace(response, failed=str(error) or "the key is revoked or gone")
+            except Refused as error:
+                # Without an end: nothing runs that could be over, and tried once more it would be refused again.
+                response = replace(response, until=None, failed=str(error))
             except OSError as error:
                 self._complain(anomaly, error)
                 return
         what = f"{'would ' if response.shadow else ''}{action} key {key.id} for anomaly {anomaly.id}"
         _log.warning("%s: %s", what, response.failed or anomaly.summary)
         anomaly.responses = [*anomaly.responses, response]
+
+    async def _read(self, key_id: str) -> Key | None:
+        # Not by `get`, which takes a record that cannot be read for a store that is away: no page of any key would be told.
+        return (await self._keys.get_many([key_id]))[0]
 
     def _complain(self, anomaly: Anomaly, error: OSError) -> None:
         # No act without a record; it is due again at the next look, and said once.
@@ -104,10 +114,18 @@ class Responder:
         reason = f"{anomaly.id}: {anomaly.summary}"
         event = draft(action, ACTOR, now=self._clock(), target=Party("api_key", key.id, key.name), changes=changes, reason=reason)
         async with self._audit.act(event):
-            if until is not None:
-                await self._keys.update(key.id, lambda known: replace(known, throttled_until=until))
-            else:
-                await self._keys.update(key.id, lambda known: replace(known, disabled=True))
+            # Refused inside the act: whatever else leaves it is recorded, with nobody knowing how it ended.
+            try:
+                if until is not None:
+                    await self._keys.update(key.id, lambda known: replace(known, throttled_until=until))
+                else:
+                    await self._keys.update(key.id, lambda known: replace(known, disabled=True))
+            except UnknownKey:
+                raise Refused(_NOT_THERE) from None
+            except KeyIsRevoked:
+                raise Refused("the key is revoked") from None
+            except KeyIsNewer:
+                raise Refused("a newer version of the sidecar has written the key; only such a one may change it") from None
 
 
 def _action(anomaly: Anomaly) -> OnAnomaly:

@@ -33,7 +33,7 @@ class Source(msgspec.Struct, array_like=True):
 
 
 class Sources:
-    """At most `capacity` networks, the longest silent forgotten first, rather those of which no signal is up."""
+    """At most `capacity` networks, the longest silent forgotten first, rather those of which no signal is up and that are not muted."""
 
     def __init__(self, thresholds: Thresholds, *, capacity: int = CAPACITY) -> None:
         self._thresholds = thresholds
@@ -73,13 +73,20 @@ class Sources:
             if over:
                 self.changed.add(number)
 
-    def silence(self, name: str, until: int) -> None:
-        """Take a network's signals down, and raise none before `until`."""
-        for number, source in self.by_number.items():
-            if source.name == name:
-                source.raised, source.keys, source.failures = {}, {}, {}
-                source.muted_until = until
-                self.changed.add(number)
+    def acknowledge(self, name: str, now: int) -> None:
+        """Take down the signals of the networks with this name; what they did until `now` raises none later, and a mute lasts on."""
+        for number in self._named(name):
+            self._silence(number, max(now, self.by_number[number].muted_until))
+
+    def mute(self, network: Network, until: int, now: int) -> None:
+        """Take a network's signals down, and raise none before `until`, also when it is not remembered any more."""
+        numbers = self._named(network.name)
+        if not numbers and (network.number in self.by_number or until > now):
+            # With a MaxMind file one number has the name of whichever prefix came first.
+            self._source(network, now)
+            numbers = [network.number]
+        for number in numbers:
+            self._silence(number, until)
 
     def recent(self, now: int) -> dict[int, Source]:
         """The networks that are worth remembering over a restart."""
@@ -87,6 +94,15 @@ class Sources:
         return {
             number: source for number, source in self.by_number.items() if source.raised or source.muted_until > now or source.last > since
         }
+
+    def _named(self, name: str) -> list[int]:
+        return [number for number, source in self.by_number.items() if source.name == name]
+
+    def _silence(self, number: int, until: int) -> None:
+        source = self.by_number[number]
+        source.raised, source.keys, source.failures = {}, {}, {}
+        source.muted_until = until
+        self.changed.add(number)
 
     def _fail(self, network: Network, count: int, now: int, least: int, window: int) -> None:
         source = self._source(network, now)
@@ -115,7 +131,8 @@ class Sources:
             if len(self.by_number) >= self._capacity:
                 # A few are asked: where nearly all are up, looking through them for each new one would take seconds.
                 oldest = list(islice(self.by_number.items(), _ASKED))
-                del self.by_number[next((number for number, known in oldest if not known.raised), oldest[0][0])]
+                idle = (number for number, known in oldest if not known.raised and known.muted_until <= now)
+                del self.by_number[next(idle, oldest[0][0])]
             source = Source(network.name, now)
         source.last = now
         # Put back at the end: the order of the map is the order of use.

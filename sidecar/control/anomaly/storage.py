@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -63,8 +63,18 @@ class Storage:
         """Keep the networks that matter still."""
         await self._store.call("HSET", names.anomaly_state(0, self._instance), _SOURCES, _source_encoder.encode(sources))
 
-    async def save(self, states: Iterable[tuple[str, Memory]], anomalies: Iterable[Anomaly] = (), messages: Iterable[Message] = ()) -> None:
-        """Save, shard by shard, in slices that leave the event loop room."""
+    async def save(
+        self,
+        states: Iterable[tuple[str, Memory]],
+        anomalies: Iterable[Anomaly] = (),
+        messages: Iterable[Message] = (),
+        *,
+        muted: Collection[str] = (),
+    ) -> None:
+        """Save, shard by shard, in slices that leave the event loop room.
+
+        `muted` are ids of anomalies: only of these the `muted_until` is the news, of all others the store keeps the one that it has.
+        """
         parts: dict[int, Part] = {}
         for count, (key_id, memory) in enumerate(states, 1):
             parts.setdefault(names.shard_of(key_id), Part()).states.append((key_id, memories.encode(memory)))
@@ -77,7 +87,7 @@ class Storage:
         for shard, part in parts.items():
             # Records and messages go with the first slice, which holds the states that they came from.
             states_first = sorted(part.states, key=lambda state: state[0] not in {anomaly.key_id for anomaly in part.records})
-            await self._save(shard, Part(states_first[:_SLICE], part.records, part.messages))
+            await self._save(shard, Part(states_first[:_SLICE], part.records, part.messages), muted)
             for start in range(_SLICE, len(states_first), _SLICE):
                 await self._save(shard, Part(states_first[start : start + _SLICE]))
 
@@ -127,13 +137,14 @@ class Storage:
     async def _all(self, shard: int) -> list[Anomaly]:
         return readable(await self._store.call("HVALS", names.anomalies(shard)))
 
-    async def _save(self, shard: int, part: Part) -> None:
+    async def _save(self, shard: int, part: Part, muted: Collection[str] = ()) -> None:
         args: list[Argument] = [len(part.states)]
         for key_id, data in part.states:
             args += [key_id, data]
         args.append(len(part.records))
         for anomaly in part.records:
-            args += [anomaly.id, f"{anomaly.started_at:.6f}", anomaly.state, entry_of(anomaly), record.encode(anomaly)]
+            mutes = int(anomaly.id in muted)
+            args += [anomaly.id, f"{anomaly.started_at:.6f}", anomaly.state, entry_of(anomaly), mutes, record.encode(anomaly)]
         args.append(len(part.messages))
         for message in part.messages:
             args += [message.name, message.encode()]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from sidecar.control.anomaly.episodes import Change
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.record import Anomaly
+from sidecar.control.anomaly.unsaved import Unsaved
 
 
 def acknowledge(observer: Observer, anomaly: Anomaly, now: float, actor: str, reason: str) -> None:
@@ -15,7 +17,7 @@ def acknowledge(observer: Observer, anomaly: Anomaly, now: float, actor: str, re
         watch.reset()
         observer.changed.add(anomaly.key_id)
     elif anomaly.source:
-        observer.sources.silence(anomaly.source, int(now))
+        observer.sources.acknowledge(anomaly.source, int(now))
     settle(anomaly, now, actor, reason)
     if subject in observer.episodes.open:
         observer.episodes.close(subject, now)
@@ -27,8 +29,11 @@ def settle(anomaly: Anomaly, now: float, actor: str, reason: str) -> None:
     anomaly.updated_at = now
 
 
-def mute(observer: Observer, anomaly: Anomaly, until: float, now: int) -> None:
-    """Take the episode's signals down, and raise none of them for this subject before `until`."""
+def mute(observer: Observer, anomaly: Anomaly, until: float, now: int) -> list[Change]:
+    """Take the episode's signals down, and raise none of them for this subject before `until`.
+
+    The subject may have another episode by now: what this changes in the open one comes back, to be saved.
+    """
     anomaly.muted_until = until
     watch = observer.watches.get(anomaly.key_id)
     if watch is not None:
@@ -36,6 +41,37 @@ def mute(observer: Observer, anomaly: Anomaly, until: float, now: int) -> None:
             watch.memory.muted[evidence.signal] = int(until)
             watch.memory.lower_signal(evidence.signal)
         observer.changed.add(anomaly.key_id)
-        observer.assess(anomaly.key_id, now)
-    elif anomaly.source:
-        observer.sources.silence(anomaly.source, int(until))
+        change = observer.assess(anomaly.key_id, now)
+        return [change] if change is not None else []
+    if anomaly.source:
+        observer.mute_source(anomaly.source, int(until), now)
+    return []
+
+
+def catch_up(observer: Observer, anomaly: Anomaly, now: int) -> list[Change]:
+    """Apply the mute of an episode that comes out of the store, unless it is over or the detectors know of it.
+
+    It may have been given while nobody detected, or to be taken over by one that died. Where it is known it is left alone, or
+    what came up after it, and was not meant, would be silent from the next restart on.
+    """
+    until = anomaly.muted_until
+    if until is None or until <= now:
+        return []
+    watch = observer.watches.get(anomaly.key_id)
+    if watch is not None and any(watch.memory.muted.get(evidence.signal, 0) >= int(until) for evidence in anomaly.signals):
+        return []
+    return mute(observer, anomaly, until, now)
+
+
+def take_over(observer: Observer, unsaved: Unsaved, stored: Anomaly, now: float) -> None:
+    """Apply what the store says that people said to another process of an episode that is open here; of others nothing is taken."""
+    mine = observer.episodes.open.get(stored.name_of_subject)
+    if mine is None or mine.id != stored.id:
+        return
+    until = stored.muted_until
+    if until is not None and until != mine.muted_until and not unsaved.is_muted_here(mine.id):
+        unsaved.note(mute(observer, mine, until, int(now)))
+        unsaved.add(mine)
+    if stored.state == "acknowledged":
+        acknowledge(observer, mine, stored.acknowledged_at or now, stored.acknowledged_by, stored.reason)
+        unsaved.add(mine)

@@ -1,6 +1,7 @@
 -- Saves one shard's part of the anomaly detection in one step, so that no page is queued without the state that led to it.
 -- KEYS: state, records, index, outbox, open, subjects.
--- ARGV: number of states, (key id, memory)…; number of records, (id, start, state, entry in subjects, JSON)…;
+-- ARGV: number of states, (key id, memory)…; number of records, (id, start, state, entry in subjects,
+-- 1 when its mute was given or ended by whoever saves it, JSON)…;
 -- number of messages, (name, message)…; records to keep.
 local at = 1
 local function take()
@@ -15,11 +16,17 @@ for _ = 1, tonumber(take()) do
 end
 
 for _ = 1, tonumber(take()) do
-  local id, start, state, entry, record = take(), take(), take(), take(), take()
+  local id, start, state, entry, mutes, record = take(), take(), take(), take(), take(), take()
   local known = redis.call('HGET', KEYS[2], id)
   -- What another instance acknowledged in the meantime must not be opened again by the one that still follows it.
   local settled = known and string.find(known, '"state":"acknowledged"', 1, true) and not string.find(record, '"state":"acknowledged"', 1, true)
   if not settled then
+    -- Nor must a mute that another instance took, or ended, be lost with one who has not heard of it. As text: what Lua makes of
+    -- the JSON loses digits of every time in it. In JSON this text begins nothing but the member, for quotes in values are escaped.
+    local kept = known and mutes ~= '1' and string.match(known, '"muted_until":[^,}]*')
+    if kept then
+      record = string.gsub(record, '"muted_until":[^,}]*', kept, 1)
+    end
     redis.call('HSET', KEYS[2], id, record)
     redis.call('ZADD', KEYS[3], start, id)
     redis.call('ZADD', KEYS[6], 0, entry)

@@ -16,7 +16,7 @@ from aiohttp import web
 from sidecar.control.admin.app import build
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.audit import AuditLog, Journal
-from sidecar.control.queries import Anomalies, CallPage, GroupBy, Step, UsageGroup, UsageReport, Use
+from sidecar.control.queries import Anomalies, CallPage, GroupBy, Judged, Step, UsageGroup, UsageReport, Use
 from sidecar.events.record import Request, Tokens
 from sidecar.keys.admin_tokens import AdminTokens
 from sidecar.keys.idempotency import Idempotency
@@ -75,17 +75,18 @@ class Detected:
             raise ValueError(cursor)
         return Anomalies([self.document] if state in (None, self.document["state"]) else [])
 
-    async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> dict[str, Any]:
-        if anomaly_id != self.document["id"]:
-            raise LookupError(anomaly_id)
-        self.document |= {"state": "acknowledged", "reason": reason}
-        return self.document
+    async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> Judged:
+        return self._judged(anomaly_id, state="acknowledged", reason=reason)
 
-    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> dict[str, Any]:
+    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> Judged:
+        return self._judged(anomaly_id, muted_until=until)
+
+    def _judged(self, anomaly_id: str, **said: object) -> Judged:
         if anomaly_id != self.document["id"]:
             raise LookupError(anomaly_id)
-        self.document |= {"muted_until": until}
-        return self.document
+        before = dict(self.document)
+        self.document |= said
+        return Judged(before, self.document)
 
 
 def call(number: int, key_id: str = "key_0", **members: Any) -> Request:

@@ -156,3 +156,17 @@ async def test_all_that_waits_for_a_receiver_goes_out_at_one_look(bench: Bench, 
         await _queue(bench, receiver, id_=f"msg_{number}")
     await bench.deliver()
     assert len(receiver.bodies) == 20
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 2])
+async def test_a_clock_that_is_put_back_keeps_nothing_waiting_for_as_long(bench: Bench, receiver: Receiver, attempts: int) -> None:
+    message = await _queue(bench, receiver)
+    receiver.status = 503
+    for attempt in range(attempts):
+        await bench.deliver()
+        bench.keys.clock.now += BACK_OFF[attempt]
+    receiver.status = 200
+    bench.keys.clock.now -= 7200
+    await bench.deliver()
+    assert len(receiver.bodies) == attempts + 1, message.next_at
+    assert await bench.detection.engine.storage.messages() == []

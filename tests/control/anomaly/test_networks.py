@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.control.anomaly import networks as module
-from sidecar.control.anomaly.networks import Network, Networks, agent_product, place_of, prefix_of
+from sidecar.control.anomaly.networks import NameForm, Network, Networks, agent_product, place_of, prefix_of
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,18 @@ def test_the_common_form_of_an_address_needs_no_parser(monkeypatch: pytest.Monke
     monkeypatch.setattr(module.ipaddress, "ip_address", None)
     for octet in (0, 9, 10, 99, 100, 199, 200, 249, 250, 255):
         assert prefix_of(f"{octet}.{octet}.{octet}.{octet}") == f"{octet}.{octet}.{octet}.0/24"
+
+
+@pytest.mark.parametrize("names", ["network", "hash"])
+@pytest.mark.parametrize("geo", [None, {"autonomous_system_number": 64500, "country": {"iso_code": "DE"}}])
+@pytest.mark.parametrize("address", ["203.0.113.9", "2001:db8::1", "unix", "network 0123", "a (b)", "10.0.0.0/24 (", ""])
+def test_a_network_is_found_again_by_its_name(names: NameForm, geo: object, address: str) -> None:
+    class Geo:
+        def get(self, address: str) -> object:
+            if prefix_of(address) == address or not address:
+                raise ValueError(address)
+            return geo
+
+    network = Networks(b"salt", names=names, geo=Geo() if geo else None).of(address)
+    found = Networks(b"salt", names="network").named(network.name)
+    assert (found.number, found.name) == (network.number, network.name)

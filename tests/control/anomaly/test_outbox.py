@@ -64,3 +64,10 @@ def test_attempts_come_later_and_later_until_there_are_no_more() -> None:
     assert waits == list(BACK_OFF) == sorted(BACK_OFF)
     assert Message.decode(message.encode()) == message
     assert Message.decode(b"\xc1") is None
+
+
+@pytest.mark.parametrize(("attempts", "waits"), [(0, 0), (1, 5), (2, 30), (12, 86400), (13, 86400)])
+def test_a_message_is_due_at_its_time_or_when_that_is_further_away_than_it_ever_is(attempts: int, waits: int) -> None:
+    message = Message("msg_1", "u", 0, "all", 0, 1000, b"", attempts)
+    due = [now for now in (1000 - waits - 1, 1000 - waits, 999, 1000, 1001) if message.is_due(now)]
+    assert due == ([999, 1000, 999, 1000, 1001] if not waits else [1000 - waits - 1, 1000, 1001])

@@ -55,6 +55,16 @@ async def test_what_a_newer_version_sends_is_no_obstacle(store: Store) -> None:
     assert [second.key_id for second in await replicas.receive()] == ["key_1"]
 
 
+async def test_what_people_said_is_told_beside_the_traffic(store: Store) -> None:
+    one, two = Replicas(store, "one"), Replicas(store, "two")
+    await one.send([Second("key_1", 1)])
+    await one.tell("anm_1")
+    await one.send([Second("key_2", 1)])
+    await one.tell("anm_2")
+    assert [second.key_id for second in await two.receive()] == ["key_1", "key_2"]
+    assert two.told == ["anm_1", "anm_2"]
+
+
 async def test_the_detectors_see_the_traffic_of_all_replicas(bench: Bench) -> None:
     await bench.create("notify")
     first = bench.detection

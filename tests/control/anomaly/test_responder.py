@@ -5,11 +5,13 @@ import errno
 import pytest
 from msgspec.structs import replace
 
-from sidecar.control.anomaly.record import Anomaly
+from sidecar.control.anomaly.record import Anomaly, Response
 from sidecar.control.audit import Filter
 from sidecar.keys.record import Key, OnAnomaly
+from sidecar.store import names
 from tests.control.anomaly.conftest import Bench, Receiver
 from tests.control.anomaly.life import AWAY, served
+from tests.support.keys import shape
 
 
 async def test_a_key_is_disabled_by_its_own_policy_and_the_act_is_on_record(bench: Bench, receiver: Receiver) -> None:
@@ -137,3 +139,79 @@ async def test_an_act_that_a_full_disk_keeps_off_the_record_waits_and_stops_noth
     assert document["responses"] == [] and document["level"] == "page"
     await bench.see(served(bench.now + 1, 1, key=bench.key.id))
     assert (await bench.read_key()).disabled
+
+
+@pytest.mark.parametrize("policy", ["throttle", "disable"])
+async def test_a_key_that_is_revoked_at_the_last_moment_gets_one_sentence_and_no_record(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, policy: OnAnomaly
+) -> None:
+    await bench.create(policy)
+    await bench.theft(2)
+    await bench.keys.repository.revoke(bench.key.id)
+    await bench.theft(4)
+    for _ in range(3):
+        await bench.see(served(bench.now + 3600, 4, client=AWAY, agent="curl/8", key=bench.key.id))
+    (document,) = await bench.documents()
+    (response,) = document["responses"]
+    assert (response["action"], response["failed"], response["until"]) == (policy, "the key is revoked", None)
+    await bench.audit.settle()
+    assert [sealed.event async for sealed in bench.audit.latest(10) if Filter(actor="anomaly").accepts(sealed.event)] == []
+
+
+async def test_a_throttled_key_that_is_revoked_is_let_be(bench: Bench) -> None:
+    await bench.create("throttle")
+    await bench.theft()
+    await bench.keys.repository.revoke(bench.key.id)
+    for _ in range(5):
+        await bench.see(served(bench.now + 3600, 4, client=AWAY, agent="curl/8", key=bench.key.id))
+    (document,) = await bench.documents()
+    assert [response["failed"] for response in document["responses"]] == [None, "the key is revoked"]
+    await bench.audit.settle()
+    events = [sealed.event async for sealed in bench.audit.latest(10) if Filter(actor="anomaly").accepts(sealed.event)]
+    assert [(event.action, event.outcome) for event in events] == [("api_key.throttled", "success")]
+
+
+def test_a_throttle_that_an_older_version_noted_as_failed_is_not_due_again(bench: Bench) -> None:
+    failed = Response("throttle", False, 1.0, until=2.0, failed="key_1")
+    anomaly = Anomaly(
+        id="anm_1", subject="key", key_id="key_1", key_name="", source="", level="page", score=6, started_at=0.0, updated_at=0.0,
+        paged_at=1.0, policy="throttle", responses=[failed],
+    )  # fmt: skip
+    responder = bench.detection.engine._responder
+    assert not responder.is_due(anomaly, 3.0, pages=True)
+    anomaly.responses = [replace(failed, failed="")]
+    assert responder.is_due(anomaly, 3.0, pages=True)
+
+
+async def test_a_key_that_says_it_is_throttled_for_ever_is_throttled_as_any(bench: Bench) -> None:
+    """By hand, in milliseconds: a time beyond the calendar."""
+    await bench.create("throttle")
+    await bench.keys.repository.update(bench.key.id, lambda key: replace(key, throttled_until=1.8e15))
+    await bench.theft()
+    until = (await bench.read_key()).throttled_until
+    assert until is not None and until < bench.now + 3600
+    events = [sealed.event async for sealed in bench.audit.latest(10) if Filter(actor="anomaly").accepts(sealed.event)]
+    assert events[0].changes["throttled_until"].old == "9999-12-31T23:59:59Z"
+
+
+async def test_a_key_whose_record_cannot_be_read_keeps_no_other_from_being_watched(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.create("disable")
+    await bench.theft(2)
+    (began,) = await bench.documents()
+    strange = bench.key
+    other = (await bench.keys.repository.create(shape("other"))).key
+    record = names.key(strange.id), "record"
+    await bench.store.call("HSET", *record, (await bench.store.call("HGET", *record)).replace(b'"disable"', b'"quarantine"'))
+    get_many = bench.keys.repository.get_many
+
+    async def readable(key_ids: list[str]) -> list[Key | None]:
+        return [None if key_id == strange.id else (await get_many([key_id]))[0] for key_id in key_ids]
+
+    monkeypatch.setattr(bench.keys.repository, "get_many", readable)
+    bench.start(on_anomaly="disable", shadow=False)
+    await bench.theft(6)
+    await bench.see(served(bench.now + 1, key=other.id))
+    assert other.id in bench.detection.engine.observer.watches
+    (document,) = await bench.documents()
+    assert (document["id"], document["level"], document["policy"]) == (began["id"], "page", "disable")
+    assert [response["failed"] for response in document["responses"]] == ["the key is gone, or its record cannot be read"]

@@ -75,7 +75,7 @@ def test_a_silenced_network_stays_silent_until_then() -> None:
     sources = Sources(Thresholds())
     network = Network(7, "n")
     sources.failed(network, 100, 1000)
-    sources.silence("n", 2000)
+    sources.mute(network, 2000, 1000)
     assert not sources.by_number[7].raised
     sources.failed(network, 100, 1999)
     assert not sources.by_number[7].raised
@@ -171,7 +171,7 @@ def test_what_changed_is_told_once_and_nothing_else() -> None:
         sources.failed(Network(number, f"n{number}"), 30 * (number < 3), NOW)
     assert sources.changed == {1, 2}
     sources.changed.clear()
-    sources.silence("n1", NOW + 10)
+    sources.acknowledge("n1", NOW + 10)
     assert sources.changed == {1}
     sources.changed.clear()
     sources.lower(NOW + 3600)
@@ -187,8 +187,8 @@ def test_what_is_remembered_over_a_restart_is_recent_up_or_silenced() -> None:
     sources.failed(Network(3, "recent"), 1, NOW + 1)
     sources.failed(Network(4, "silent"), 1, NOW)
     sources.failed(Network(5, "no more silent"), 1, NOW)
-    sources.silence("silent", NOW + 1801)
-    sources.silence("no more silent", NOW + 1800)
+    sources.mute(Network(4, "silent"), NOW + 1801, NOW)
+    sources.mute(Network(5, "no more silent"), NOW + 1800, NOW)
     assert set(sources.recent(NOW + 1800)) - {EVERYWHERE.number} == {1, 3, 4}
 
 
@@ -217,3 +217,44 @@ def test_a_network_that_had_to_make_room_leaves_no_episode_open_for_ever() -> No
     life.idle(2 * HOUR)
     life.idle(7 * HOUR)
     assert life.observer.episodes.open == {}
+
+
+def test_a_network_that_is_not_remembered_is_muted_and_one_that_need_not_be_is_not_begun() -> None:
+    sources = Sources(Thresholds())
+    sources.mute(Network(7, "n"), NOW, NOW)
+    sources.acknowledge("n", NOW)
+    assert sources.by_number == {}
+    sources.mute(Network(7, "n"), NOW + 1, NOW)
+    assert (sources.by_number[7].muted_until, sources.by_number[7].last, sources.changed) == (NOW + 1, NOW, {7})
+    sources.failed(Network(7, "n"), 100, NOW)
+    assert not sources.by_number[7].raised
+    sources.failed(Network(7, "n"), 100, NOW + 1)
+    assert sources.by_number[7].raised
+
+
+def test_a_network_that_is_remembered_by_another_of_its_prefixes_is_muted_and_heard_again() -> None:
+    sources = Sources(Thresholds())
+    sources.failed(Network(7, "10.0.0.0/24 (AS1)"), 100, NOW)
+    sources.mute(Network(7, "10.0.1.0/24 (AS1)"), NOW + 10, NOW)
+    assert (sources.by_number[7].name, sources.by_number[7].raised, sources.by_number[7].muted_until) == ("10.0.0.0/24 (AS1)", {}, NOW + 10)
+    sources.mute(Network(7, "10.0.1.0/24 (AS1)"), NOW, NOW)
+    assert sources.by_number[7].muted_until == NOW
+
+
+def test_an_acknowledgement_ends_no_mute_and_lets_nothing_rise_from_what_was_before() -> None:
+    sources = Sources(Thresholds())
+    for number, until in ((1, NOW + 100), (2, NOW - 100)):
+        sources.mute(Network(number, f"n{number}"), until, NOW - 200)
+        sources.acknowledge(f"n{number}", NOW)
+    assert [sources.by_number[number].muted_until for number in (1, 2)] == [NOW + 100, NOW]
+
+
+def test_a_muted_network_is_forgotten_after_those_that_are_not() -> None:
+    sources = Sources(Thresholds(), capacity=3)
+    sources.mute(Network(1, "muted"), NOW + 10, NOW)
+    for number in (2, 3, 4):
+        sources.failed(Network(number, "x"), 1, NOW + 9)
+    assert set(sources.by_number) == {EVERYWHERE.number, 1, 4}
+    for number in (5, 6):
+        sources.failed(Network(number, "x"), 1, NOW + 10)
+    assert 1 not in sources.by_number

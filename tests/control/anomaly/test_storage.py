@@ -78,3 +78,15 @@ async def test_old_anomalies_are_dropped_and_open_ones_kept(store: Store) -> Non
     places, _ = await storage.index.places((FOR_EVER, ""), 100, key_id=None, only_open=False)
     left = {one.id for one in await storage.index.records(places)}
     assert left == {one.id for one in map(_anomaly, range(20)) if one.state == "open" or one.started_at > 1005.0}
+
+
+async def test_only_who_says_a_mute_changes_the_one_that_is_stored_and_every_other_member_is_kept_to_the_digit(store: Store) -> None:
+    storage = Storage(store, "x")
+    mine = replace(_anomaly(0), started_at=1767571200.123456, reason='said: "muted_until":1,', key_name="é\\")
+    await storage.save([], [replace(mine, muted_until=1.5)])
+    assert await storage.anomaly(mine.id) == replace(mine, muted_until=1.5), "the first to save it says all of it"
+    for theirs in (1767571200.654321, 2.0e10, None):
+        await storage.save([], [replace(mine, muted_until=theirs)], muted=[mine.id])
+        assert await storage.anomaly(mine.id) == replace(mine, muted_until=theirs)
+        await storage.save([], [replace(mine, level="warn", muted_until=7.0)], muted=["anm_other"])
+        assert await storage.anomaly(mine.id) == replace(mine, level="warn", muted_until=theirs)

@@ -18,7 +18,7 @@ from sidecar.control.anomaly.document import document
 from sidecar.control.anomaly.record import Anomaly, Evidence
 from sidecar.control.calls import Calls
 from sidecar.control.console.app import build
-from sidecar.control.queries import Anomalies
+from sidecar.control.queries import Anomalies, Judged
 from sidecar.control.series import Retention
 from sidecar.control.usage import Usage
 from sidecar.control.usage_overview import Overview
@@ -99,13 +99,17 @@ class Suspicions:
     async def open_of(self, key_ids: Sequence[str]) -> list[dict[str, Any]]:
         return [document(self.anomaly)] if self.anomaly.key_id in key_ids else []
 
-    async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> dict[str, Any]:
+    async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> Judged:
         self.asked.append(("acknowledge", anomaly_id, reason))
-        return document(self._known(anomaly_id))
+        return self._judged(anomaly_id)
 
-    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> dict[str, Any]:
+    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> Judged:
         self.asked.append(("mute", anomaly_id, reason))
-        return document(self._known(anomaly_id))
+        return self._judged(anomaly_id)
+
+    def _judged(self, anomaly_id: str) -> Judged:
+        shown = document(self._known(anomaly_id))
+        return Judged(shown, shown)
 
     def _known(self, anomaly_id: str) -> Anomaly:
         if anomaly_id != self.anomaly.id:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.decoding import faulty
 from sidecar.control.admin.endpoint import Answer, Call, Nothing, Route
 from sidecar.control.admin.errors import NOT_FOUND, AdminError
 from sidecar.control.admin.messages.operations import Acknowledgement, AnomaliesQuery, AnomalyAnswer, AnomalyList, Mute
 from sidecar.control.admin.recorder import Recorder
-from sidecar.control.audit import Party
-from sidecar.control.queries import AnomalyQueries
+from sidecar.control.audit import Change, Party, Unchanged
+from sidecar.control.queries import AnomalyQueries, Judged
 from sidecar.settings.values import Duration
+
+
+class _AcknowledgedAlready(Unchanged):
+    """Somebody has: this call changed nothing."""
 
 
 class Anomalies:
@@ -42,30 +48,42 @@ class Anomalies:
         return Answer(200, AnomalyList(data=page.documents, next_cursor=page.next_cursor or None))
 
     async def acknowledge(self, call: Call[Nothing, Acknowledgement]) -> Answer:
-        """Close one."""
+        """Close one; one that was closed so already stays as it is."""
         anomalies, anomaly_id = self._running(), call.path["anomaly_id"]
-        async with self._recorder.act(call, "anomaly.acknowledged", Party("anomaly", anomaly_id), reason=call.body.reason):
-            try:
-                document = await anomalies.acknowledge(anomaly_id, call.body.reason, call.actor.id)
-            except LookupError:
-                raise _unknown() from None
+        target = Party("anomaly", anomaly_id)
+        with suppress(_AcknowledgedAlready):
+            async with self._recorder.act(call, "anomaly.acknowledged", target, reason=call.body.reason) as act:
+                try:
+                    document = await anomalies.acknowledge(anomaly_id, call.body.reason, call.actor.id)
+                except LookupError:
+                    raise _unknown() from None
+                if document.before["state"] == "acknowledged":
+                    raise _AcknowledgedAlready
+                act.on(target, _changes(document, "state"))
         return Answer(200, AnomalyAnswer(anomaly=document))
 
     async def mute(self, call: Call[Nothing, Mute]) -> Answer:
         """Silence one for a time; 0s lets it speak again."""
         anomalies, anomaly_id = self._running(), call.path["anomaly_id"]
+        target = Party("anomaly", anomaly_id)
         seconds = Duration.parse(call.body.duration)
-        async with self._recorder.act(call, "anomaly.muted", Party("anomaly", anomaly_id), reason=call.body.reason):
+        async with self._recorder.act(call, "anomaly.muted", target, reason=call.body.reason) as act:
             try:
                 document = await anomalies.mute(anomaly_id, self._recorder.now() + seconds, call.body.reason, call.actor.id)
             except LookupError:
                 raise _unknown() from None
+            act.on(target, _changes(document, "muted_until"))
         return Answer(200, AnomalyAnswer(anomaly=document))
 
     def _running(self) -> AnomalyQueries:
         if self._anomalies is None:
             raise _unknown()
         return self._anomalies
+
+
+def _changes(document: Judged, member: str) -> dict[str, Change]:
+    """The one member that the act was to change, for the audit log."""
+    return {member: Change(document.before.get(member), document.get(member))}
 
 
 def _unknown() -> AdminError:
