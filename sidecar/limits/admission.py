@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ from typing import Any, Protocol
 from sidecar.keys.record import Enforcement, Key
 from sidecar.limits.decision import UNLIMITED, Admission
 from sidecar.limits.lane import Ask, Lane
-from sidecar.limits.turn import Argument, Plan, plan
+from sidecar.limits.turn import Argument, OtherTime, Plan, plan
+from sidecar.store import names
 from sidecar.store.client import StoreUnavailable
 from sidecar.store.script import Script, load
 
@@ -29,9 +31,13 @@ SECOND_ASK = 0.02
 """Seconds until a request that found no free slot asks again, once: the end of the client's last
 request may be on its way from another worker, and clients that take turns must not be refused."""
 MOST_TRIPS = 8
-"""Trips to the store under way at once; beyond that, requests gather."""
+"""Trips to the store under way at once, but for one that goes apart; beyond that, requests gather."""
 MOST_PLANS = 10_000
 """Plans remembered."""
+WORTH_A_WARNING = 3600.0
+"""Seconds by which two clocks differ, and their difference has changed, before it is told."""
+
+_log = logging.getLogger(__name__)
 
 
 class Scripts(Protocol):
@@ -59,6 +65,10 @@ class Limiter:
         self._due: dict[str, Lane] = {}
         self._trips: set[asyncio.Task[None]] = set()
         self._flushing = False
+        self._failed: set[int] = set()
+        """Shards of which a turn has failed since one was answered."""
+        self._ahead = 0.0
+        """Seconds by which the store's clock is ahead of this one, as far as that has ever mattered."""
 
     async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
         """Ask for admission of one request that is estimated to use `tokens`; counts it if allowed.
@@ -123,7 +133,7 @@ class Limiter:
     def _ask(self, plan: Plan, request_id: str, tokens: int) -> asyncio.Future[Admission]:
         lane = self._lanes.get(plan.key_id)
         if lane is None:
-            lane = self._lanes[plan.key_id] = Lane(plan)
+            lane = self._lanes[plan.key_id] = Lane(plan, ahead=self._ahead)
         lane.plan = plan
         # The request's own id may be the client's choice; alone it would let requests share one hold.
         ask = Ask(f"{self._process}{next(self._serial):x}:{request_id}", tokens, asyncio.get_running_loop().create_future())
@@ -144,11 +154,24 @@ class Limiter:
         if not self._due or len(self._trips) >= MOST_TRIPS:
             return
         lanes, self._due = list(self._due.values()), {}
+        # A server of a Cluster that is frozen answers after a timeout only, and holds all up that share its trip.
+        apart = [lane for lane in lanes if self._has_failed(lane)] if self._failed else []
+        if apart:
+            self._send(apart)
+            lanes = [lane for lane in lanes if not self._has_failed(lane)]
+        if lanes:
+            self._send(lanes)
+
+    def _send(self, lanes: Sequence[Lane]) -> None:
         now = self._wall_clock()
         calls = [(self._script, lane.plan.names, lane.begin(now)) for lane in lanes]
         trip = asyncio.get_running_loop().create_task(self._trip(lanes, calls))
         self._trips.add(trip)
         trip.add_done_callback(self._landed)
+
+    def _has_failed(self, lane: Lane) -> bool:
+        # All keys of a shard are on one server.
+        return names.shard_of(lane.plan.key_id) in self._failed
 
     def _landed(self, trip: asyncio.Task[None]) -> None:
         self._trips.discard(trip)
@@ -169,12 +192,32 @@ class Limiter:
     def _settle(self, lane: Lane, answer: Any) -> None:
         now = time.monotonic()
         if isinstance(answer, Exception):
-            # Ends wait for the next tick, or a store that is away would be asked without pause.
-            lane.fail(answer, now)
-            if lane.asking:
-                self._schedule(lane)
+            self._failed.add(names.shard_of(lane.plan.key_id))
+            self._fail(lane, answer, now)
         else:
-            lane.finish(answer, now)
+            if self._failed:
+                self._failed.discard(names.shard_of(lane.plan.key_id))
+            try:
+                lane.finish(answer, now)
+            except OtherTime as error:
+                if lane.repeat(error.store_time):
+                    self._learn(lane.ahead)
+                else:
+                    self._fail(lane, error, now)
             self._schedule(lane)
         if lane.is_idle:
             del self._lanes[lane.plan.key_id]
+
+    def _fail(self, lane: Lane, error: Exception, now: float) -> None:
+        lane.fail(error, now)
+        # Ends wait for the next tick, or a store that is away would be asked without pause.
+        if lane.asking:
+            self._schedule(lane)
+
+    def _learn(self, ahead: float) -> None:
+        if abs(ahead) >= WORTH_A_WARNING and abs(ahead - self._ahead) >= WORTH_A_WARNING:
+            _log.warning(
+                "the clocks of this host and of the key store are %.1f hours apart; limits go by the store's, mend the wrong one",
+                abs(ahead) / 3600,
+            )
+        self._ahead = ahead

@@ -49,10 +49,15 @@ class Lane:
     running: set[str] = field(default_factory=set)
     """Holds of requests under way."""
     is_busy: bool = False
+    ahead: float = 0.0
+    """Seconds by which the store's clock is taken to be ahead of the wall clock here."""
     _plan: Plan | None = None
     """Of the turn under way: the key may change meanwhile, and with it `plan`."""
     _asked: list[Ask] = field(default_factory=list)
     _ended: list[End] = field(default_factory=list)
+    _wall_time: float = 0.0
+    _is_again: bool = False
+    """Whether the turn under way was said before, by a time that was not the store's."""
 
     @property
     def has_work(self) -> bool:
@@ -80,8 +85,9 @@ class Lane:
         self.ending += (End(hold, 0, now) for hold in admission.holds)
 
     def begin(self, wall_time: float) -> list[Argument]:
-        """ARGV of the next turn; `finish` or `fail` must follow."""
+        """ARGV of the next turn, `wall_time` in Unix seconds; `finish` or `fail` must follow, or `repeat` and another `begin`."""
         self.is_busy = True
+        self._wall_time = wall_time
         self._plan = self.plan
         self._asked, self.asking = self.asking[:MOST_PER_TURN], self.asking[MOST_PER_TURN:]
         self._ended, self.ending = self.ending[:MOST_PER_TURN], self.ending[MOST_PER_TURN:]
@@ -89,28 +95,42 @@ class Lane:
         self.renewing = self.renewing[MOST_PER_TURN:]
         return turn(
             self.plan,
-            wall_time,
+            wall_time + self.ahead,
             ended=[(end.hold, end.tokens) for end in self._ended],
             renewed=renewed,
             asking=[(ask.name, ask.tokens) for ask in self._asked],
         )
 
     def finish(self, reply: bytes, now: float) -> None:
-        """The store's answers to those who asked."""
-        asked, self._asked, self._ended, self.is_busy = self._asked, [], [], False
-        for ask, decided in zip(asked, read_answers(self._plan or self.plan, reply), strict=True):
+        """The store's answers to those who asked. Raises OtherTime, and the turn is still under way."""
+        answers = read_answers(self._plan or self.plan, reply)
+        asked, self._asked, self._ended, self.is_busy, self._is_again = self._asked, [], [], False, False
+        for ask, decided in zip(asked, answers, strict=True):
             if ask.answer.done():
                 self.abandon(decided, now)
             else:
                 self.admit(decided)
                 ask.answer.set_result(decided)
 
+    def repeat(self, store_time: float) -> bool:
+        """Say the turn under way again, by the store's own clock. False when that has been tried: then it fails.
+
+        What was to be renewed is not said again, its time comes before it lapses.
+        """
+        if self._is_again:
+            # A clock that runs wild would have the turn go round without end, and all who ask wait.
+            return False
+        self.ahead = store_time - self._wall_time
+        self.asking[:0], self.ending[:0] = self._asked, self._ended
+        self._asked, self._ended, self.is_busy, self._is_again = [], [], False, True
+        return True
+
     def fail(self, error: Exception, now: float) -> None:
         """No answer: those who asked are told; what has ended is tried again for as long as its holds can live.
 
         The store may have decided all the same, and only its answer was late.
         """
-        asked, self._asked, self.is_busy = self._asked, [], False
+        asked, self._asked, self.is_busy, self._is_again = self._asked, [], False, False
         self.ending = [end for end in (*self._ended, *self.ending) if now - end.since < LEASE]
         self._ended = []
         for ask in asked:

@@ -20,6 +20,10 @@ the names `holds` and `counts` of the key, the event's `quota_period`, which is 
 reserved and used. Without an event (its worker died) the hold lapses `GRACE` seconds later than a
 lease; a ledger that lags by more than that lets the quota overshoot by what it has yet to settle.
 A quota counts what is metered, from the moment that it is given to the key.
+
+Only a turn in which somebody asks offers quota periods. One that renews or ends goes by the key as it was
+when somebody asked here last, which may be before its quota was changed: offered, the periods of then
+would have the use of the present ones forgotten.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from sidecar.keys.record import Enforcement, Key, Quota
 from sidecar.limits.decision import Admission, Reason, Window
 from sidecar.limits.quota_period import around
 from sidecar.store import names
+from sidecar.store.errors import StoreUnavailable
 
 LEASE = 25.0
 """Seconds that a hold lives without renewal: with what a renewal may be late, under the 30 s of the promise."""
@@ -43,6 +48,17 @@ _ORDER: tuple[Reason, ...] = ("quota_requests", "quota_tokens", "max_concurrency
 """As in the script: of several limits that refuse, the client is told the one that lasts longest."""
 
 Argument = str | bytes | int | float
+
+
+class OtherTime(StoreUnavailable):
+    """The store's clock, which shows `store_time` (Unix seconds), is in none of the periods that a turn offered.
+
+    The turn has done nothing.
+    """
+
+    def __init__(self, store_time: float) -> None:
+        super().__init__("the clocks of this host and of the key store are days apart")
+        self.store_time = store_time
 
 
 class _Answer(msgspec.Struct, array_like=True, gc=False):
@@ -62,7 +78,7 @@ class _Answer(msgspec.Struct, array_like=True, gc=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[_Answer]).decode
+_decode = msgspec.msgpack.Decoder(list[_Answer] | int).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +129,14 @@ def turn(
 
     `ended`: holds of finished requests and the tokens that these used, None when that is not known and
     the estimate counts. `renewed`: holds of running ones. `asking`: the name and the estimated tokens of each
-    request that wants to be admitted. `now` only chooses the quota periods that are offered; which
+    request that wants to be admitted. `now` (Unix seconds) only chooses the quota periods that are offered; which
     one it is, the store's clock decides. `store_time` (microseconds) takes that clock's place.
     """
     arguments: list[Argument] = [
         "" if store_time is None else store_time,
         int(lease * 1_000_000),
         int(grace * 1_000_000),
-        _periods(now, plan.quota) if plan.quota else "",
+        _periods(now, plan.quota) if plan.quota and asking else "",
         *plan.arguments,
         # One argument, however many take part: as such each would cost a command's worth of time on both sides.
         _encode((tuple((hold, -1 if tokens is None else tokens) for hold, tokens in ended), renewed, asking)),
@@ -129,8 +145,11 @@ def turn(
 
 
 def read_answers(plan: Plan, reply: bytes) -> list[Admission]:
-    """What the script answered to those who asked, in their order."""
-    return [_admission(plan, answer) for answer in _decode(reply)]
+    """What the script answered to those who asked, in their order. Raises OtherTime."""
+    answers = _decode(reply)
+    if isinstance(answers, int):
+        raise OtherTime(answers / 1_000_000)
+    return [_admission(plan, answer) for answer in answers]
 
 
 def _admission(plan: Plan, answer: _Answer) -> Admission:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sidecar.keys.record import Key, Limits, Quota
+from sidecar.keys.record import Key, Limits, Period, Quota
 from sidecar.limits import admission as module
 from sidecar.limits.admission import Limiter
 from sidecar.limits.decision import UNLIMITED
@@ -238,3 +239,26 @@ async def test_limits_hold_in_a_cluster(tmp_path: Path) -> None:
         assert sum(answer.allowed for answer in answers) == 12
         await limiter.close()
         await store.close()
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize("off", [-30, -3, -2, -1, 2, 3, 30])
+@pytest.mark.parametrize("period", ["day", "week"])
+async def test_limits_hold_for_a_host_whose_clock_is_wrong_by_days(store: Store, off: int, period: Period) -> None:
+    """Such a host offers no period that the store's time is in; once it knows that time it offers the right ones."""
+    limiters = [Limiter(store, "enforce", wall_clock=lambda: time.time() + off * DAY), Limiter(store, "enforce")]
+    quota = key("q", quota=Quota(requests=5, period=period))
+    assert sum([(await limiters[number % 2].admit(quota, "r", 1)).allowed for number in range(14)]) == 5
+    open_ones = key("c", limits=Limits(max_concurrency=3), quota=Quota(requests=100, period=period))
+    assert sum([(await limiters[0].admit(open_ones, "r", 1)).allowed for _ in range(6)]) == 3
+    assert await store.call("PTTL", names.limit(open_ones.id, "counts")) > DAY * 1000
+
+
+async def test_a_clock_that_is_wrong_by_days_is_told_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    limiter = Limiter(store, "enforce", wall_clock=lambda: time.time() - 3 * DAY)
+    for name in "abc":
+        assert (await limiter.admit(key(name, quota=Quota(requests=5, period="day")), "r", 1)).allowed
+    told = [record.getMessage() for record in caplog.records if record.name == module.__name__]
+    assert [message.count("72.0 hours apart") for message in told] == [1]

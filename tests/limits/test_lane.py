@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import msgspec
+import pytest
 
-from sidecar.keys.record import Key, Limits
-from sidecar.limits.lane import Ask, Lane
-from sidecar.limits.turn import Plan, plan
+from sidecar.keys.record import Key, Limits, Quota
+from sidecar.limits.lane import Ask, End, Lane
+from sidecar.limits.turn import OtherTime, Plan, plan, turn
 
 
-def plan_of(**limits: Any) -> Plan:
-    made = plan(Key(id="key_0000000000000001", name="test", created_at=0, limits=Limits(**limits)), "enforce")
+def plan_of(quota: Quota | None = None, **limits: Any) -> Plan:
+    made = plan(Key(id="key_0000000000000001", name="test", created_at=0, limits=Limits(**limits), quota=quota), "enforce")
     assert made is not None
     return made
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def asked(lane: Lane) -> Ask:
@@ -53,3 +59,47 @@ async def test_a_lost_answer_may_have_taken_both_or_what_is_not_in_shadow_of_the
     lane.begin(0.0)
     lane.fail(TimeoutError(), 0.0)
     assert {end.hold.partition("/")[0] for end in lane.ending} == {"slots", "tpm", "slots+tpm"}
+
+
+def other_time(lane: Lane, store_time: float) -> bool:
+    with pytest.raises(OtherTime) as caught:
+        lane.finish(msgspec.msgpack.encode(int(store_time * 1_000_000)), 0.0)
+    return lane.repeat(caught.value.store_time)
+
+
+async def test_a_turn_of_a_host_with_a_wrong_clock_is_said_again_by_the_time_of_the_store() -> None:
+    lane = Lane(plan_of(quota=Quota(requests=5, period="day"), tpm=1000))
+    ask = asked(lane)
+    lane.ending.append(End("tpm/before/7", 7, 0.0))
+    first = lane.begin(at("2026-11-20T12:00:00Z"))
+    assert other_time(lane, at("2026-11-24T13:00:00Z"))
+    again = lane.begin(at("2026-11-20T12:00:01Z"))
+    assert ("2026-11-21" in str(first[3]), "2026-11-24" in str(first[3])) == (True, False)
+    assert "2026-11-24" in str(again[3])
+    assert again[-1] == first[-1]  # who ended and who asks
+    # Such a clock is wrong for the next turn too, which is told the right time at once.
+    lane.finish(msgspec.msgpack.encode([["", "", 0, ["tpm/r/100"], -1, 0, 900, 60_000_000, 4, -1, 1]]), 0.0)
+    assert ask.answer.result().allowed
+    asked(lane)
+    assert "2026-11-24" in str(lane.begin(at("2026-11-20T12:00:02Z"))[3])
+
+
+async def test_a_clock_that_runs_wild_does_not_have_a_turn_go_round_for_ever() -> None:
+    lane = Lane(plan_of(quota=Quota(requests=5, period="day"), max_concurrency=1))
+    asked(lane)
+    lane.begin(at("2026-11-20T12:00:00Z"))
+    assert other_time(lane, at("2026-11-24T13:00:00Z"))
+    lane.begin(at("2026-11-20T12:00:00Z"))
+    assert not other_time(lane, at("2027-11-24T13:00:00Z"))
+    lane.fail(OtherTime(0.0), 0.0)
+    assert [end.hold for end in lane.ending] == ["slots/r/1"]
+    # The next turn may be repeated again.
+    asked(lane)
+    lane.begin(at("2026-11-20T12:00:00Z"))
+    assert other_time(lane, at("2027-11-24T13:00:00Z"))
+
+
+def test_only_who_asks_offers_periods() -> None:
+    made = plan_of(quota=Quota(requests=5), max_concurrency=1)
+    assert turn(made, 0.0, asking=[("r", 1)])[3] != ""
+    assert turn(made, 0.0, ended=[("slots/r/1", 1)], renewed=["slots/s/1"])[3] == ""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 from bisect import bisect_right
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,66 +11,9 @@ from hypothesis import strategies as st
 
 from sidecar.keys.record import Enforcement, Key, Limits, Quota
 from sidecar.limits.decision import Admission
-from sidecar.limits.turn import GRACE, LEASE, plan, read_answers, turn
-from sidecar.store.client import Store
-from sidecar.store.script import Script, load
+from sidecar.limits.turn import LEASE, plan
+from tests.limits.bench import NOON, SECOND, Bench, ended
 from tests.limits.model import Model
-from tests.support.store import Server, open_store
-from tests.support.tools import require
-
-NOON = 1_795_521_600_000_000 + 365 * 86_400_000_000
-"""2027-11-24T12:00:00Z; ahead of the server's own clock, by which names run out."""
-SECOND = 1_000_000
-LIMITS = load("limits")
-LEDGER = Script("ledger", load("settle_quota").text + "settle_quota(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]))")
-
-
-class Bench:
-    """A store with a clock that is set by hand."""
-
-    def __init__(self, server: Server) -> None:
-        self.runner = asyncio.Runner()
-        self.store: Store = self.runner.run(open_store(server, timeout=5))
-        self.ids = (f"key_{serial:016}" for serial in itertools.count())
-
-    def key(self, **fields: Any) -> Key:
-        return Key(id=next(self.ids), name="test", created_at=0, **fields)
-
-    def run(self, key: Key, now: int, *, enforcement: Enforcement = "enforce", **what: Any) -> list[Admission]:
-        made = plan(key, enforcement)
-        assert made is not None
-        arguments = turn(made, now / SECOND, store_time=now, **what)
-        return read_answers(made, self.runner.run(self.store.run(LIMITS, made.names, arguments)))
-
-    def ask(self, key: Key, now: int, tokens: int = 1, name: str = "r", **more: Any) -> Admission:
-        return self.run(key, now, asking=[(name, tokens)], **more)[0]
-
-    def fold(self, key: Key, entry: str, tokens: int) -> None:
-        """What the ledger does with an event."""
-        made = plan(key, "enforce")
-        assert made is not None
-        self.runner.run(self.store.run(LEDGER, made.names[2:], [entry, tokens]))
-
-    def call(self, *command: str) -> Any:
-        return self.runner.run(self.store.call(*command))
-
-
-@pytest.fixture(scope="module", params=["valkey", "redis"])
-def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    if request.param == "redis":
-        require("redis-server", install="apt-get install redis-server")
-    server = Server(Path(tmp_path_factory.mktemp("limits")) / "data", flavour=request.param, append_only=False)
-    server.start()
-    bench = Bench(server)
-    yield bench
-    bench.runner.run(bench.store.close())
-    bench.runner.close()
-    server.close()
-
-
-def ended(admission: Admission, tokens: int | None) -> list[tuple[str, int | None]]:
-    return [(hold, tokens) for hold in admission.holds if hold != admission.quota_period]
-
 
 # The model --------------------------------------------------------------------------------------
 
@@ -281,73 +220,6 @@ def test_a_renewal_brings_back_what_lapsed_while_the_store_was_away(bench: Bench
     assert bench.ask(key, later).reason == "max_concurrency"
 
 
-# Quotas -----------------------------------------------------------------------------------------
-
-
-def test_a_quota_rolls_over_at_midnight_of_its_zone_by_the_clock_of_the_store(bench: Bench) -> None:
-    key = bench.key(quota=Quota(requests=1, tokens=100, period="day", timezone="Europe/Berlin"))
-    midnight = 1_806_188_400 * SECOND  # 2027-03-28T00:00:00+01:00, a day of 23 hours
-    assert bench.ask(key, midnight - 1, 100, "a").quota_period == "2027-03-27/a/100"
-    assert bench.ask(key, midnight - 1).reason == "quota_requests"
-    assert bench.ask(key, midnight, 10, "b").quota_period == "2027-03-28/b/10"
-    assert bench.ask(key, midnight + 3600 * SECOND).retry_after == 22 * 3600
-    refused = bench.ask(key, midnight + 23 * 3600 * SECOND - 1)
-    assert (refused.reason, refused.retry_after) == ("quota_requests", 1.0)
-    assert bench.ask(key, midnight + 23 * 3600 * SECOND, 10, "c").quota_period == "2027-03-29/c/10"
-
-
-def test_a_worker_with_a_wrong_clock_goes_by_the_clock_of_the_store(bench: Bench) -> None:
-    key = bench.key(quota=Quota(requests=10, tokens=100, period="day"))
-    made = plan(key, "enforce")
-    assert made is not None
-    for skew in (-20 * 3600, 0, 20 * 3600):
-        arguments = turn(made, NOON / SECOND + skew, asking=[("r", 1)], store_time=NOON)
-        answer = read_answers(made, bench.runner.run(bench.store.run(LIMITS, made.names, arguments)))[0]
-        assert answer.quota_period == "2027-11-24/r/1"
-
-
-def test_a_quota_of_tokens_has_no_gap_between_reserved_and_used(bench: Bench) -> None:
-    key = bench.key(quota=Quota(tokens=100))
-    first = bench.ask(key, NOON, 100, "a")
-    assert bench.ask(key, NOON).reason == "quota_tokens"
-    bench.run(key, NOON, ended=ended(first, 60))
-    assert bench.ask(key, NOON).reason == "quota_tokens"  # not before the ledger has it
-    bench.fold(key, first.quota_period, 60)
-    second = bench.ask(key, NOON, 40, "b")
-    assert second.allowed
-    assert second.tokens is not None
-    assert (second.tokens.limit, second.tokens.remaining) == (100, 0)
-
-
-def test_a_renewal_that_is_late_does_not_undo_a_settlement(bench: Bench) -> None:
-    key = bench.key(quota=Quota(tokens=100))
-    first = bench.ask(key, NOON, 60, "a")
-    bench.fold(key, first.quota_period, 10)
-    bench.run(key, NOON, renewed=first.holds)
-    assert bench.ask(key, NOON, 1, "b").tokens.remaining == 89  # type: ignore[union-attr]
-
-
-def test_an_event_that_is_folded_after_its_hold_lapsed_still_counts(bench: Bench) -> None:
-    key = bench.key(quota=Quota(tokens=100))
-    first = bench.ask(key, NOON, 70, "a")
-    later = NOON + int((LEASE + GRACE) * SECOND)
-    assert bench.ask(key, later, 1, "b").allowed
-    bench.fold(key, first.quota_period, 99)
-    assert bench.ask(key, later).reason == "quota_tokens"
-
-
-def test_periods_long_over_are_forgotten_and_do_not_come_back_below_zero(bench: Bench) -> None:
-    key = bench.key(quota=Quota(tokens=100, period="day"))
-    holds = [bench.ask(key, NOON, 20, name).quota_period for name in "ab"]
-    later = NOON + 3 * 86400 * SECOND
-    bench.run(key, later, renewed=holds)
-    assert bench.ask(key, later, 1, "c").tokens.remaining == 99  # type: ignore[union-attr]
-    bench.run(key, later, ended=[(holds[0], None)])
-    bench.fold(key, holds[1], 0)
-    counts = bench.call("HGETALL", plan(key, "enforce").names[3])  # type: ignore[union-attr]
-    assert {field for field in counts if field[:1] == b"2"} == {b"2027-11-27:held"}
-
-
 # Modes ------------------------------------------------------------------------------------------
 
 
@@ -391,65 +263,6 @@ def test_the_narrowest_mode_counts(own: Enforcement | None, key: Enforcement | N
     if made is not None:
         assert made.arguments[3] == {"enforce": "5", "shadow": "~5"}[mode or ""]
         assert made.enforced == (mode == "enforce")
-
-
-# Clocks and leftovers ---------------------------------------------------------------------------
-
-
-def test_time_does_not_run_backwards_and_a_step_back_of_hours_does_not_block(bench: Bench) -> None:
-    key = bench.key(limits=Limits(rpm=1, tpm=1000), quota=Quota(requests=5))
-    assert bench.ask(key, NOON, 100, "a").allowed
-    assert bench.ask(key, NOON - 9 * SECOND).retry_after == 60.0
-    again = bench.ask(key, NOON - 3 * 3600 * SECOND, 100, "b")
-    assert again.allowed
-    assert again.tokens is not None
-    assert again.tokens.remaining == 900
-    assert bench.ask(key, NOON - 3 * 3600 * SECOND + 59 * SECOND).retry_after == 1.0
-    assert bench.call("HGET", plan(key, "enforce").names[3], "2027-11:requests") == b"2"  # type: ignore[union-attr]
-
-
-def test_a_step_back_leaves_no_holds_that_nobody_has(bench: Bench) -> None:
-    """What runs on renews its holds, which must not count beside those of before the step."""
-    key = bench.key(limits=Limits(max_concurrency=4, tpm=1000), quota=Quota(tokens=5000))
-    held = [bench.ask(key, NOON, 100, f"r{n}") for n in range(2)]
-    before = NOON - 3600 * SECOND
-    bench.run(key, before, renewed=[hold for answer in held for hold in answer.holds])
-    third = bench.ask(key, before, 100, "r2")
-    assert third.tokens is not None
-    assert third.tokens.remaining == 700
-    assert bench.ask(key, before, 100, "r3").allowed
-    assert bench.ask(key, before, 100, "r4").reason == "max_concurrency"
-    # Those of before the step have lost what they reserved of the quota; what they used still counts.
-    counts = plan(key, "enforce").names[3]  # type: ignore[union-attr]
-    assert bench.call("HGET", counts, "2027-11:held") == b"200"
-    bench.fold(key, held[0].quota_period, 70)
-    assert bench.call("HMGET", counts, "2027-11:held", "2027-11:tokens") == [b"200", b"70"]
-
-
-def test_a_renewal_after_all_holds_ran_out_counts_them_once(bench: Bench) -> None:
-    key = bench.key(limits=Limits(max_concurrency=3, tpm=1000))
-    held = bench.ask(key, NOON, 100, "long")
-    # The store was away for so long that the name of the holds has run out, but not that of the counts.
-    bench.call("DEL", plan(key, "enforce").names[2])  # type: ignore[union-attr]
-    later = NOON + 90 * SECOND
-    again = bench.run(key, later, renewed=held.holds, asking=[("next", 100)])[0]
-    assert again.allowed
-    assert again.tokens is not None
-    assert again.tokens.remaining == 800
-    assert bench.ask(key, later, 100, "third").allowed
-    assert bench.ask(key, later, 100, "fourth").reason == "max_concurrency"
-
-
-def test_every_name_has_an_end(bench: Bench) -> None:
-    full = bench.key(limits=Limits(rpm=5, tpm=1000, max_concurrency=5), quota=Quota(requests=5, tokens=1000, period="day"))
-    now = int(bench.call("TIME")[0]) * SECOND
-    for key, longest in ((full, 2 * 86400), (bench.key(limits=full.limits), 180)):
-        answer = bench.ask(key, now, 10, "a")
-        bench.run(key, now + 10, ended=ended(answer, 10))
-        bench.run(key, now + 20, renewed=answer.holds)
-        ages = [bench.call("PTTL", name) / 1000 for name in plan(key, "enforce").names]  # type: ignore[union-attr]
-        assert all(0 < age <= longest for age in ages), ages
-        assert min(ages) > 59
 
 
 def test_many_in_one_turn(bench: Bench) -> None:

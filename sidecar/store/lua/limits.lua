@@ -17,7 +17,7 @@ local DAY = 86400000 -- ms
 local count = {} -- the hash `counts`, with what `add` has added
 local added = {} -- of this, what is still to be written
 local now, period, period_end
-local is_tick, has_holds
+local is_tick, has_holds, keeps_holds
 
 local function outlive(name, microseconds)
   redis.call('PEXPIRE', name, microseconds / 1000 + MARGIN)
@@ -65,11 +65,6 @@ local function give_back(book, amount)
   end
 end
 
-local function keep_holds()
-  if is_tick or not has_holds then outlive(holds, LEASE + GRACE) end
-  has_holds = true
-end
-
 local new_holds = {} -- expiry and member of each hold that is taken in this turn
 
 -- A hold that nobody has had: the names of requests are never used again.
@@ -105,15 +100,16 @@ local function renew(member)
   if member:match('^%d') then
     -- A quota's hold that is gone may have been settled already, so it is never made anew.
     redis.call('ZADD', holds, 'XX', now + LEASE + GRACE, member)
-  else
-    if redis.call('ZADD', holds, now + LEASE, member) == 1 then take_on(book_and_amount(member)) end
-    keep_holds()
+  elseif redis.call('ZADD', holds, now + LEASE, member) == 1 then
+    take_on(book_and_amount(member))
   end
 end
 
 -- Without holds nothing is held, whatever was counted.
 local function look_for_holds()
   has_holds = redis.call('ZCARD', holds) > 0
+  -- At each tick, whoever asks: those who take are rarely in the turn that is one when many others are refused.
+  keeps_holds = keeps_holds or is_tick or not has_holds
   if has_holds then return end
   for field in pairs(count) do
     if field:match(':held$') and count[field] ~= 0 then forget(field) end
@@ -291,22 +287,26 @@ local function set_clock()
 end
 
 -- The period that `now` is in, of those that the caller offers; use of periods not offered is forgotten.
+-- False when it is in none of them, as the caller's clock is wrong by days: nothing may be forgotten for such
+-- a caller, and a name that lives as long as a period that is over is gone at once, with what is held.
 local function set_period()
   local words, offered = {}, {}
   for word in PERIODS:gmatch('%S+') do words[#words + 1] = word end
   for index = 1, #words - 2, 2 do
     offered[words[index + 1]] = true
-    if index == 1 or words[index] * 1000000 <= now then
+    if words[index] * 1000000 <= now and now < words[index + 2] * 1000000 then
       period, period_end = words[index + 1], words[index + 2] * 1000000
     end
   end
-  if period and count.period ~= period then
+  if not period then return #words == 0 end
+  if count.period ~= period then
     for field in pairs(count) do
       local name = field:match('^(%d.*):')
       if name and not offered[name] then forget(field) end
     end
     redis.call('HSET', counts, 'period', period)
   end
+  return true
 end
 
 -- Ends of requests: pairs of a hold and the tokens that were used, -1 for as many as were estimated.
@@ -316,6 +316,7 @@ local function finish(ended)
     members[index] = pair[1]
     used[pair[1]] = used[pair[1]] or pair[2]
   end
+  keeps_holds = is_tick and #members > 0
   drop(members, function(member, book, estimate)
     if book == 'tpm' or book == BOTH then tokens = tokens + (used[member] < 0 and estimate or used[member]) end
   end)
@@ -324,7 +325,7 @@ end
 
 local function write()
   in_parts(new_holds, function(...) redis.call('ZADD', holds, ...) end)
-  if #new_holds > 0 then keep_holds() end
+  if keeps_holds then outlive(holds, LEASE + GRACE) end
   for field, amount in pairs(added) do
     if amount ~= 0 then redis.call('HINCRBY', counts, field, amount) end
   end
@@ -332,21 +333,27 @@ local function write()
     local times = {}
     for index = 1, taken do times[index] = now end
     in_parts(times, function(...) redis.call('RPUSH', rpm, ...) end)
-    if is_tick or used_requests == 0 then outlive(rpm, WINDOW) end
+    if used_requests == 0 then outlive(rpm, WINDOW) end
   end
   if is_tick then
+    -- Not only for those that are let in, see look_for_holds.
+    if used_requests > 0 then outlive(rpm, WINDOW) end
+    if settled_pairs > 0 then outlive(settled, WINDOW) end
     redis.call('HSET', counts, 'clock', now)
+    local shortest = WINDOW + LEASE + GRACE
     if period then
       redis.call('PEXPIREAT', counts, period_end / 1000 + DAY)
-    else
-      outlive(counts, WINDOW + LEASE + GRACE)
+    elseif redis.call('PTTL', counts) < shortest / 1000 then
+      -- Who offers no period may know less than others: a stream of before the quota must not cut its memory short.
+      outlive(counts, shortest)
     end
   end
 end
 
 read_counts()
 set_clock()
-set_period()
+-- Before anything is done: all of the turn is said again, by this time.
+if not set_period() then return cmsgpack.pack(now) end
 
 local ended, renewed, asking = unpack(cmsgpack.unpack(ARGV[LISTS]))
 finish(ended)
@@ -354,6 +361,7 @@ if #renewed > 0 then
   -- Holds may be gone by themselves, or by a step back: renewed, they must not count a second time.
   look_for_holds()
   for _, member in ipairs(renewed) do renew(member) end
+  keeps_holds = true
   has_holds = nil
 end
 
