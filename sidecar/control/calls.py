@@ -30,7 +30,8 @@ FIRST_HEADERS, HEADERS = 32, 256
 """Block headers that are read at a time: few at first, for most pages are full soon; then twice as many each time."""
 BLOCKS, MOST_BLOCKS = 16, 128
 """Blocks that are read at a time: few at first, then twice as many each time, for a filter that few calls pass reads the whole log."""
-
+CALLS = 4000
+"""Calls in these blocks, beyond which no further one is read with them: after a backlog one block holds thousands."""
 MOST_READ = 30_000
 """Calls that one page may look at; a page may be short, even empty, and still have a next one."""
 
@@ -148,7 +149,7 @@ class Calls:
         """Headers of blocks that may matter, by last call, latest first, over all shards."""
         sources = {shard: _Source(self._store, shard, wanted) for shard in _shards(wanted.key_id)}
         batch: list[Header] = []
-        size = BLOCKS
+        size, calls = BLOCKS, 0
         while sources:
             hungry = [source for source in sources.values() if not source.headers]
             await asyncio.gather(*(source.fill() for source in hungry))
@@ -161,9 +162,10 @@ class Calls:
             header = newest.headers.pop()
             if wanted.may_hold(header):
                 batch.append(header)
-            if len(batch) >= size:
+                calls += header.calls
+            if len(batch) >= size or calls >= CALLS:
                 yield batch
-                batch, size = [], min(2 * size, MOST_BLOCKS)
+                batch, size, calls = [], min(2 * size, MOST_BLOCKS), 0
         if batch:
             yield batch
 
@@ -171,13 +173,20 @@ class Calls:
         blocks = await self._store.pipeline([("HGET", names.call_blocks(header.shard), header.number) for header in headers])
         # A record has its key's id and its outcome as they are: it need not be read when it lacks them.
         key_id, outcome = (wanted.key_id or "").encode(), (wanted.outcome or "").encode()
-        records = [record for block in blocks if block is not None for record in unpack(block) if key_id in record and outcome in record]
-        entries = [(event.request if isinstance(event, Reconciled) else event, event) for event in decode_all(records)]
-        return [
-            (-call.time, _descending(call.request_id), isinstance(event, Reconciled), event)
-            for call, event in entries
-            if isinstance(call, Request) and wanted.takes(call)
-        ]
+        found: list[_Entry] = []
+        for block in blocks:
+            if block is None:
+                continue
+            records = [record for record in unpack(block) if key_id in record and outcome in record]
+            entries = [(event.request if isinstance(event, Reconciled) else event, event) for event in decode_all(records)]
+            found += [
+                (-call.time, _descending(call.request_id), isinstance(event, Reconciled), event)
+                for call, event in entries
+                if isinstance(call, Request) and wanted.takes(call)
+            ]
+            # One may hold thousands of calls, and others want to be served too.
+            await asyncio.sleep(0)
+        return found
 
 
 class _Source:

@@ -152,6 +152,8 @@ class Fold:
         """Compare with the store's own positions: one that fell back is brought up to date again. Raises StoreUnavailable."""
         # The positions of a foreign store say nothing.
         await self._guard()
+        # A key that nobody uses for a month must not lose its counts for it.
+        await self._ledger.renew()
         async with self._writing:
             positions = await self._ledger.positions()
         for spool_id, cursor in self._cursors.items():

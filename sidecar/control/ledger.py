@@ -7,7 +7,8 @@ the position in the store says what is still to be done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -21,7 +22,9 @@ from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.script import Script, load
 
 TOTALS_KEPT = 30 * 86_400
-"""Seconds that the totals of an instance outlive its last write."""
+"""Seconds that the totals of an instance outlive it."""
+RENEW_EVERY = 3600.0
+"""Seconds until the totals of shards without traffic are kept for longer, too."""
 
 _READ = load("ledger_read")
 _SCRIPT = Script("ledger", load("settle_quota").text + load("ledger").text)
@@ -51,11 +54,13 @@ class Entry:
 
 
 class Ledger:
-    """The store's side of the fold, for one instance."""
+    """The store's side of the fold, for one instance; `clock` counts seconds."""
 
-    def __init__(self, store: Store, instance: str) -> None:
+    def __init__(self, store: Store, instance: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._instance = instance
+        self._clock = clock
+        self._renew_at = float("-inf")
 
     async def positions(self) -> Positions:
         """Where every shard is; raises StoreUnavailable."""
@@ -80,6 +85,14 @@ class Ledger:
             replies = await self._store.run_many([self._call(entry) for entry in trip])
             positions += [reply if isinstance(reply, StoreUnavailable) else int(reply[1]) for reply in replies]
         return positions
+
+    async def renew(self) -> None:
+        """Keep the totals of every shard while this instance lives; sends something once an hour. Raises StoreUnavailable."""
+        now = self._clock()
+        if now < self._renew_at:
+            return
+        await self._store.pipeline([("EXPIRE", names.totals(shard, self._instance), TOTALS_KEPT) for shard in range(names.SHARDS)])
+        self._renew_at = now + RENEW_EVERY
 
     async def forget(self, spool_ids: Sequence[str]) -> None:
         """Drop the positions of spools whose files are gone; raises StoreUnavailable."""

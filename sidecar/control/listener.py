@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from sidecar.control.metrics.scrape import Scrape
-from sidecar.control.metrics.text import OPENMETRICS, TEXT, wants_openmetrics
+from sidecar.control.metrics.text import OPENMETRICS, TEXT, wants_openmetrics, weights_of
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 Readiness = Callable[[], str]
@@ -36,7 +36,7 @@ class Listener:
         openmetrics = wants_openmetrics(request.headers.get("Accept", ""))
         body = self._scrape.render(time.time(), openmetrics=openmetrics)
         response = web.Response(body=body, headers={**_HEADERS, "Content-Type": OPENMETRICS if openmetrics else TEXT})
-        if "gzip" in request.headers.get("Accept-Encoding", ""):
+        if weights_of(request.headers.get("Accept-Encoding", "")).get("gzip"):
             response.enable_compression(web.ContentCoding.gzip)
         return response
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sidecar.control.access_log import AccessLog
 from sidecar.control.addresses import Addresses, load_salt
-from sidecar.control.audit import AuditLog
+from sidecar.control.audit import ACTIONS, ATTEMPTS, AuditLog
 from sidecar.control.fold import Fold, Observer
 from sidecar.control.fold_loop import FoldLoop
 from sidecar.control.key_use import KeyUse
@@ -38,6 +38,8 @@ from sidecar.store.client import Store
 
 SPOOL_DIRECTORY = "spool"
 INSTANCE_FILE = "instance-id"
+_NO_ACTS = {(action, "success"): 0 for action in ACTIONS} | {(action, "denied"): 0 for action in ATTEMPTS}
+"""Series that exist before the first act of their kind, which `increase()` would miss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def scrape_of(
     gauges = _gauges(metering, pulse, readiness)
     workers = settings.proxy.worker_count
     gauges.one(catalogue.WORKERS_CONFIGURED, lambda: workers)
-    gauges.many(catalogue.AUDIT, lambda: sorted(audit.recorded.items()))
+    gauges.many(catalogue.AUDIT, lambda: sorted({**_NO_ACTS, **audit.recorded}.items()))
     if reconciler is not None:
         _add_reconciler(gauges, metering.keys, reconciler)
     return Scrape(

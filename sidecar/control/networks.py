@@ -59,9 +59,9 @@ class Networks:
         _note(source, key_id, second, _MAX_KEYS)
 
     def forget(self, now: float) -> None:
-        """Drop what is older than the window."""
+        """Drop what is older than the window, and what cannot be since a clock was put back."""
         for table in (self._by_key, self._by_source):
-            for name in [name for name, recent in table.items() if _expire(recent, now - WINDOW)]:
+            for name in [name for name, recent in table.items() if _expire(recent, now)]:
                 del table[name]
 
     def count(self, key_id: str) -> int:
@@ -78,7 +78,7 @@ def _note(recent: dict[str, int], name: str, second: int, limit: int) -> None:
         recent[name] = max(second, recent.get(name, 0))
 
 
-def _expire(recent: dict[str, int], before: float) -> bool:
-    for name in [name for name, second in recent.items() if second < before]:
+def _expire(recent: dict[str, int], now: float) -> bool:
+    for name in [name for name, second in recent.items() if not now - WINDOW <= second <= now + WINDOW]:
         del recent[name]
     return not recent

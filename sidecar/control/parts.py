@@ -94,7 +94,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         again=lambda: reapply(tombstones, repository, time.time()),
     )
     audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY))
-    reported = Workers(time.time, since=time.time())
+    reported = Workers(time.time, since=time.time(), count=settings.proxy.worker_count)
     detection = _detection(settings, store, repository, audit, reported, pulse, shared_salt(made.digester.pepper))
     engine = detection.engine if detection is not None else None
     calls = Calls(store)

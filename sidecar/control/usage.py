@@ -1,4 +1,7 @@
-"""Answers how much was used, by whom and for what, from the stored series and, for parts of a minute, the call log."""
+"""Answers how much was used, by whom and for what, from the stored series and, for parts of a minute, the call log.
+
+What a stream moved while it still ran is not in the call log: in a part of a minute these bytes are missing.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,15 @@ from typing import Any
 from sidecar.control.calls import Calls, Wanted
 from sidecar.control.queries import GroupBy, Step, UsageGroup, UsageReport
 from sidecar.control.readings import Reading, readings, split
-from sidecar.control.series import DAY, DIMENSIONS, HOUR, MINUTE, Retention, Values, values_of
-from sidecar.control.usage_span import STEPS, Cut, cut, down, in_days, minutes_kept_from, numbers, up
+from sidecar.control.series import ALL, DAY, DIMENSIONS, HOUR, MEASURES, MINUTE, SERIES, Retention, Values, values_of
+from sidecar.control.usage_span import STEPS, Cut, Range, cut, down, in_days, minutes_kept_from, numbers, up
 from sidecar.control.usage_tally import Tally
 from sidecar.events.record import Request
 from sidecar.store import names
 from sidecar.store.client import Store
 
 BATCH = 200
+BYTES = MEASURES.index("bytes_in")
 
 Owners = Callable[[list[str]], Awaitable[dict[str, str]]]
 """Key ids → the owner of each."""
@@ -97,6 +101,24 @@ class Usage:
         async for (_, day), members in self._in_batches(places, lambda place: ("ZRANGE", names.active(*place), 0, -1)):
             for member in members:
                 found.setdefault(member.decode(), set()).add(day)
+        if plan.hours or len(found) <= BATCH:
+            return found
+        return await self._in_minutes(plan.minutes)
+
+    async def _in_minutes(self, ranges: tuple[Range, ...]) -> dict[str, set[int]]:
+        """The same from the names of the fields there: of thousands of keys of a day, a few minutes mostly have few."""
+        layout = SERIES["m"]
+        size = layout.bucket * layout.slice
+        slices = set(numbers(ranges, size))
+        places = [(shard, hour) for hour in numbers(ranges, layout.span) for shard in range(names.SHARDS)]
+        found: dict[str, set[int]] = {}
+        # One hour at a time: a busy one has thousands of names in each shard.
+        reads = self._in_batches(places, lambda place: ("HKEYS", names.series(place[0], "m", place[1])), most=names.SHARDS)
+        async for (_, hour), fields in reads:
+            for field in fields:
+                key_id, _, place = field.decode().rpartition("|")
+                if key_id != ALL and hour * (layout.span // size) + int(place) in slices:
+                    found.setdefault(key_id, set()).add(hour * layout.span // DAY)
         return found
 
     async def _read(self, tally: Tally, wanted: Sequence[tuple[Reading, str | None]], dimension: str) -> None:
@@ -110,9 +132,11 @@ class Usage:
                     elif dimension and part.startswith(prefix):
                         tally.add(time, values, part.removeprefix(prefix))
 
-    async def _in_batches(self, items: Sequence[Any], command: Callable[[Any], tuple[Any, ...]]) -> AsyncIterator[tuple[Any, Any]]:
-        for start in range(0, len(items), BATCH):
-            part = items[start : start + BATCH]
+    async def _in_batches(
+        self, items: Sequence[Any], command: Callable[[Any], tuple[Any, ...]], most: int = BATCH
+    ) -> AsyncIterator[tuple[Any, Any]]:
+        for start in range(0, len(items), most):
+            part = items[start : start + most]
             for item, reply in zip(part, await self._store.pipeline([command(item) for item in part]), strict=True):
                 yield item, reply
             # Others want to be served too.
@@ -120,13 +144,15 @@ class Usage:
 
 
 def _add(tally: Tally, event: Request, group_by: GroupBy | None, owners: dict[str, str]) -> None:
-    values: Values = values_of(event)
-    tally.add(event.time, values)
+    """Add a call as its minute's series do: bytes that stand in earlier minutes already belong to its key there, but to no other group."""
+    whole: Values = values_of(event)
+    rest = [*whole[:BYTES], event.bytes_in - event.interim_in, event.bytes_out - event.interim_out, *whole[BYTES + 2 :]]
+    tally.add(event.time, rest)
     if group_by == "key":
-        tally.add(event.time, values, event.key_id)
+        tally.add(event.time, rest, event.key_id)
     elif group_by == "owner":
-        tally.add(event.time, values, owners.get(event.key_id, event.key_id))
+        tally.add(event.time, rest, owners.get(event.key_id, event.key_id))
     elif group_by is not None:
         value = {"model": event.model_served or event.model, "route": event.route, "outcome": event.outcome}[group_by]
         if value:
-            tally.add(event.time, values, value)
+            tally.add(event.time, whole, value)

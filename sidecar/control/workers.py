@@ -13,19 +13,31 @@ FRESH = 3.0
 
 
 class Workers:
-    """The latest state of each worker, by its spool; `clock` gives Unix seconds, `since` is when this process began."""
+    """The latest state of each worker, by its spool; `clock` gives Unix seconds, `since` is when this process began.
 
-    def __init__(self, clock: Callable[[], float], since: float) -> None:
+    There are to be `count` workers; with 0 that is not known.
+    """
+
+    def __init__(self, clock: Callable[[], float], since: float, count: int = 0) -> None:
         self._clock = clock
         self._since = since
+        self._count = count
         self._states: dict[str, WorkerState] = {}
         self._retired: dict[str, int] = {}
+        self._heard_at: float | None = None
+        self._all_heard = False
 
     def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
         """Take the latest state in."""
         del records
-        if sums.states:
-            self._states[spool_id] = sums.states[-1]
+        if not sums.states:
+            return
+        state = self._states[spool_id] = sums.states[-1]
+        if state.time < self._oldest():
+            # What was written before is still being read: of another worker, too, it may be an older report that is known.
+            self._heard_at = None
+        elif self._heard_at is None:
+            self._heard_at = self._clock()
 
     def retire(self, spool_id: str) -> None:
         """The worker is gone: keep what it counted."""
@@ -38,9 +50,17 @@ class Workers:
 
         What was reported before this process began may be the last word of workers that were stopped with the one before.
         """
-        oldest = max(self._clock() - FRESH, self._since)
+        oldest = self._oldest()
         fresh = [state for state in self._states.values() if state.time >= oldest]
         return sorted(fresh, key=lambda state: (state.worker, state.pid))
+
+    def all_heard(self) -> bool:
+        """Whether `counters` has every worker: each has reported since the first one did, or counts as gone. Once true, always true."""
+        if not self._all_heard and self._heard_at is not None:
+            is_there = 0 < self._count <= len(self.indexes())
+            # Where a clock was put back nobody knows how long ago that was.
+            self._all_heard = is_there or not 0 <= self._clock() - self._heard_at < FRESH
+        return self._all_heard
 
     def in_flight(self) -> dict[str, int]:
         """Requests under way by key, over all live workers."""
@@ -50,7 +70,10 @@ class Workers:
         return total
 
     def counters(self) -> dict[str, int]:
-        """Counters over all workers that this process has seen, living and dead; `cache:<result>`, `dropped` and those by metric name."""
+        """Counters over all workers that this process has seen, living and dead; `cache:<result>`, `dropped` and those by metric name.
+
+        Workers count on while this process is started anew: until `all_heard` the sums are too small.
+        """
         total = dict(self._retired)
         for state in self._states.values():
             _add(total, _counters(state))
@@ -64,6 +87,13 @@ class Workers:
         """One field of the live workers by worker number; of two with one number (a replacement) the later one."""
         values: dict[str, Any] = {str(state.worker): getattr(state, field) for state in sorted(self.live(), key=lambda state: state.time)}
         return [((worker,), float(value)) for worker, value in sorted(values.items())]
+
+    def _oldest(self) -> float:
+        """How old a report of a worker that is there may be."""
+        now = self._clock()
+        # A clock that is put back behind that moment would keep every worker away until it has come there again.
+        self._since = min(self._since, now)
+        return max(now - FRESH, self._since)
 
 
 def _counters(state: WorkerState) -> dict[str, int]:

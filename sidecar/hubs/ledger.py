@@ -28,11 +28,14 @@ class Entry:
 
 
 def entries_of(document: Any) -> list[Entry]:
-    """The calls of one page in the form `aigne`, newest first; raises ValueError when it is no such page."""
+    """The calls of one page in the form `aigne`, newest first; raises ValueError when it is no such page.
+
+    What is no call has its place among them: a page that is full is not the last.
+    """
     listed = document.get("list") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise ValueError("the answer has no list of calls")
-    return [_entry(call) for call in listed if isinstance(call, dict)]
+    return [_entry(call if isinstance(call, dict) else {}) for call in listed]
 
 
 def _entry(call: dict[str, Any]) -> Entry:

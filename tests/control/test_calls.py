@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 
 from sidecar.control import calls as module
 from sidecar.control.blocks import pack, unpack
-from sidecar.control.calls import CallLogBounds, Calls
-from sidecar.events.record import Request
+from sidecar.control.calls import CallLogBounds, Calls, Wanted
+from sidecar.events.record import Event, Request
+from sidecar.events.wire import decode_all
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.support.events import key_id, request
@@ -82,6 +84,43 @@ async def test_a_search_that_finds_little_goes_on_where_it_stopped(tmp_path: Pat
         assert await pages(calls, limit, outcome="denied") == newest_first([event for event in made if event.outcome == "denied"])
         assert await pages(calls, limit) == newest_first(made)
         assert await pages(calls, limit, outcome="sidecar_error") == []
+
+
+async def test_few_calls_are_read_at_a_time_however_many_a_block_holds(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a backlog a block holds thousands."""
+    monkeypatch.setattr(module, "CALLS", 50)
+    made = await filled(tmp_path / "spool", store, 600, rounds=10)
+    steps = [step.read async for step in Calls(store)._steps(Wanted())]
+    assert sum(steps) == 600 and max(steps) < 50 + await largest_block(store)
+    assert await pages(Calls(store), 1000) == newest_first(made)
+
+
+async def test_others_are_served_between_two_blocks(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await filled(tmp_path / "spool", store, 600, rounds=10)
+    turns = [0]
+
+    def counting(records: list[bytes]) -> list[Event]:
+        turns[-1] += len(records)
+        return decode_all(records)
+
+    async def others() -> None:
+        while True:
+            turns.append(0)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(module, "decode_all", counting)
+    other = asyncio.create_task(others())
+    page = await Calls(store).calls(key_id=None, outcome=None, start=None, end=None, limit=1000, cursor="")
+    other.cancel()
+    assert len(page.calls) == len(made) == sum(turns)
+    assert max(turns) <= await largest_block(store)
+
+
+async def largest_block(store: Store) -> int:
+    members = [member for shard in range(names.SHARDS) for member in await store.call("ZRANGE", names.calls(shard), 0, -1)]
+    return max(int(member.split(b":")[1]) for member in members)
 
 
 async def test_no_block_of_one_moment_is_lost(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

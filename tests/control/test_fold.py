@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.control.ledger import DETAILS, NOW
+from sidecar.control.ledger import DETAILS, NOW, TOTALS_KEPT
 from sidecar.control.readings import hours_of, requests
 from sidecar.events.record import Interim, Tokens
 from sidecar.hubs.usage.tally import LARGEST
@@ -118,6 +118,16 @@ async def test_a_store_that_fell_back_is_brought_up_to_date(tmp_path: Path, stor
     again = Folding(tmp_path / "spool", store)
     await again.run()
     assert sum(again.requests(key_id(number)) for number in range(7)) == 80
+
+
+async def test_totals_of_a_shard_without_traffic_outlive_it(tmp_path: Path, store: Store) -> None:
+    """Else a key that rests for a month counts on from less than it had after the next restart."""
+    write(writer(tmp_path / "spool"), *(request(A) for _ in range(5)))
+    folding = Folding(tmp_path / "spool", store)
+    await folding.run()
+    await store.call("EXPIRE", totals := names.totals(names.shard_of(A), "i1"), 60)
+    await folding.fold.verify()
+    assert await store.call("TTL", totals) > TOTALS_KEPT - 60
 
 
 async def test_metrics_go_on_while_the_store_is_away(tmp_path: Path, store: Store, valkey: Server) -> None:

@@ -6,7 +6,7 @@ import random
 import time
 from collections import defaultdict
 
-from sidecar.control.ledger import NOW, Entry, Ledger
+from sidecar.control.ledger import NOW, RENEW_EVERY, Entry, Ledger
 from sidecar.control.series import DAY, SeriesBuilder
 from sidecar.control.work import Planner
 from sidecar.events.record import Request
@@ -15,6 +15,7 @@ from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.support.events import key_id, request, sums_of
 from tests.control.support.folding import RETENTION
+from tests.support.keys import Clock
 
 SHARD = 5
 TODAY = int(time.time() // DAY)
@@ -71,3 +72,30 @@ async def test_the_use_of_a_key_without_a_secret(store: Store) -> None:
     await apply(store, 1, [request(KEYS[0], time=NOON + 1, secret_id="")])
     use = (await read_uses(store, KEYS[:2]))[KEYS[0]]
     assert (use.last_used_at, use.secrets) == (NOON + 1, {})
+
+
+async def test_the_latest_secrets_of_a_key_are_kept(store: Store) -> None:
+    """A key that is rotated each day for years has few that anybody asks for, and each use reads and writes all that are kept."""
+    await apply(store, 0, [request(KEYS[0], time=NOON + number, secret_id=f"sec_{number:04}") for number in range(100)])
+    # Not the ones that came last: a secret may be used beside its successors.
+    await apply(store, 1, [request(KEYS[0], time=NOON + 200, secret_id="sec_0005")])
+    expected = {"sec_0005", *(f"sec_{number:04}" for number in range(69, 100))}
+    assert (await read_uses(store, KEYS[:1]))[KEYS[0]].secrets.keys() == expected
+    for number in range(100, 140):
+        await apply(store, number - 98, [request(KEYS[0], time=NOON + number, secret_id=f"sec_{number:04}")])
+    use = (await read_uses(store, KEYS[:1]))[KEYS[0]]
+    assert use.secrets.keys() == {"sec_0005", *(f"sec_{number:04}" for number in range(109, 140))}
+    assert (use.last_used_at, use.secrets["sec_0005"].requests) == (NOON + 200, 2)
+
+
+async def test_totals_are_renewed_once_an_hour(store: Store) -> None:
+    clock, shards = Clock(), range(names.SHARDS)
+    ledger = Ledger(store, "i", clock)
+    for shard in shards:
+        await store.call("HSET", names.totals(shard, "i"), "name", "value")
+    for later, renewed in ((0, True), (RENEW_EVERY - 1, False), (1, True)):
+        clock.now += later
+        for shard in shards:
+            await store.call("EXPIRE", names.totals(shard, "i"), 60)
+        await ledger.renew()
+        assert {await store.call("TTL", names.totals(shard, "i")) > 60 for shard in shards} == {renewed}

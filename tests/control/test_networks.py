@@ -33,6 +33,16 @@ def test_networks_of_a_key_are_forgotten_after_ten_minutes() -> None:
     assert networks.count("k") == 0
 
 
+def test_networks_are_forgotten_in_time_though_a_clock_was_put_back() -> None:
+    networks = Networks()
+    for number in range(5):
+        networks.seen(f"k{number}", "10.0.0.1", 5000)
+    networks.forget(5000 - 300)
+    assert (networks.count("k0"), networks.many_keys()) == (1, 1)
+    networks.forget(5000 - 3600)
+    assert (networks.count("k0"), networks.many_keys()) == (0, 0)
+
+
 def test_a_source_of_many_keys_stands_out() -> None:
     networks = Networks()
     for number in range(4):

@@ -4,6 +4,7 @@ import itertools
 import random
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,28 @@ async def test_groups_have_the_bytes_of_long_streams_too(tmp_path: Path, store: 
         assert (report.totals.requests, report.totals.bytes_in, report.totals.bytes_out) == (1, 5, 37)
 
 
+@pytest.mark.parametrize("group_by", ["key", "owner", "model", "route", "outcome"])
+async def test_parts_of_a_minute_have_the_bytes_of_a_long_stream_as_whole_minutes_have_them(
+    tmp_path: Path, store: Store, group_by: GroupBy
+) -> None:
+    minute = NOW // 60 * 60 - 600
+    parts = [Interim(minute - 300 + 60 * number, "r", key_id(1), 100, 1000) for number in range(5)]
+    ended = request(key_id(1), time=minute + 20, bytes_in=501, bytes_out=5007, interim_in=500, interim_out=5000)
+    write(writer(tmp_path / "spool"), *parts, ended)
+    await Folding(tmp_path / "spool", store).run()
+    usage = usage_of(store, clock)
+    for key in (None, key_id(1)):
+        whole = await usage.usage(key, minute - 3600, minute + 60, "1h", group_by)
+        assert (whole.totals.bytes_in, whole.totals.bytes_out) == (501, 5007)
+        cut_off = await usage.usage(key, minute - 3600, minute + 30.5, "1h", group_by)
+        assert (cut_off.totals, cut_off.groups) == (whole.totals, whole.groups)
+        last = await usage.usage(key, minute, minute + 60, "1h", group_by)
+        assert (last.totals.bytes_in, last.totals.bytes_out) == (1, 7)
+        for start, end in ((minute + 10, minute + 60), (minute, minute + 30), (minute + 10, minute + 30)):
+            part = await usage.usage(key, start, end, "1h", group_by)
+            assert (part.totals, part.groups) == (last.totals, last.groups)
+
+
 @pytest.mark.parametrize("group_by", ["key", "owner"])
 async def test_a_stream_that_ends_another_day_adds_its_bytes_to_its_key(store: Store, tmp_path: Path, group_by: GroupBy) -> None:
     midnight = NOW // DAY * DAY
@@ -169,6 +192,32 @@ async def test_one_key_grouped_by_key_or_owner_is_one_group(store: Store, tmp_pa
     report = await usage.usage(key_id(1), None, None, "1h", group_by)
     assert report.groups == [UsageGroup(key_id(1) if group_by == "key" else f"team-{key_id(1)[-1]}", report.totals, report.series)]
     assert report.totals.requests == 1
+
+
+@pytest.mark.parametrize("group_by", ["key", "owner"])
+@pytest.mark.parametrize("ends", [True, False])
+async def test_of_many_keys_those_that_a_short_span_has_are_read(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_by: GroupBy, ends: bool
+) -> None:
+    noon = NOW // DAY * DAY - 12 * HOUR
+    early = [request(key_id(number), time=noon - 2 * HOUR) for number in range(300)]
+    late = [request(key_id(number), time=noon - 100 - 60 * number) for number in range(3)]
+    running = Interim(noon - 120, "req_1", key_id(7), 1000, 2000)
+    write(writer(tmp_path / "spool"), *early, *late, running)
+    await Folding(tmp_path / "spool", store).run()
+    asked: list[tuple[Any, ...]] = []
+    pipeline = store.pipeline
+
+    async def noted(commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        asked.extend(commands)
+        return await pipeline(commands)
+
+    monkeypatch.setattr(store, "pipeline", noted)
+    report = await usage_of(store, lambda: noon).usage(None, noon - 300, noon if ends else None, "1m", group_by)
+    assert (report.totals.requests, report.totals.bytes_out) == (3, 3 * 900 + 2000)
+    named = [key_id(number) if group_by == "key" else f"team-{number}" for number in (0, 1, 2, 7)]
+    assert [group.by for group in report.groups or []] == named
+    assert len({name.partition("|")[0] for command in asked if command[0] == "HMGET" for name in command[2:]}) == 1 + len(named)
 
 
 async def test_a_span_is_widened_where_details_are_gone(store: Store, tmp_path: Path) -> None:

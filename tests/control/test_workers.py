@@ -40,6 +40,17 @@ def test_the_last_word_of_workers_of_an_earlier_run_counts_for_nothing() -> None
     assert [one.pid for one in workers.live()] == [11]
 
 
+def test_workers_are_there_after_a_clock_was_put_back() -> None:
+    clock = Clock()
+    workers = Workers(clock, since=clock.now)
+    report(workers, "a", state(clock.now))
+    clock.now -= 3600
+    report(workers, "a", state(clock.now))
+    assert workers.indexes() == {0}
+    clock.now += FRESH + 0.1
+    assert not workers.indexes()
+
+
 def test_what_a_worker_counted_outlives_it() -> None:
     clock = Clock()
     workers = Workers(clock, since=clock.now)
@@ -47,3 +58,41 @@ def test_what_a_worker_counted_outlives_it() -> None:
     workers.retire("a")
     report(workers, "b", state(clock.now, requests=4))
     assert workers.counters() == {"cache:hit": 10, "dropped": 0, "requests": 7}
+
+
+def test_not_all_are_heard_while_what_was_written_earlier_is_still_being_read() -> None:
+    """After a time without a store there is much to read, and its older reports count less than was counted before."""
+    clock = Clock()
+    workers = Workers(clock, since=clock.now)
+    clock.now += 1000
+    report(workers, "a", state(clock.now))
+    for behind in range(9, 0, -1):
+        clock.now += 1.0
+        report(workers, "a", state(clock.now))
+        report(workers, "b", state(clock.now - behind * 100, worker=1))
+        assert not workers.all_heard()
+    report(workers, "a", state(clock.now))
+    clock.now += FRESH
+    assert workers.all_heard()
+
+
+def test_the_last_words_of_an_earlier_run_are_not_all() -> None:
+    clock = Clock()
+    workers = Workers(clock, since=clock.now)
+    report(workers, "earlier", state(clock.now - 100))
+    clock.now += 100
+    assert not workers.all_heard()
+    report(workers, "now", state(clock.now))
+    assert not workers.all_heard()
+    clock.now += FRESH
+    assert workers.all_heard()
+
+
+def test_all_are_heard_as_soon_as_as_many_have_reported_as_there_are_to_be() -> None:
+    """So that a sidecar that was just started has its counters from the first second on."""
+    clock = Clock()
+    workers = Workers(clock, since=clock.now, count=2)
+    report(workers, "a", state(clock.now))
+    assert not workers.all_heard()
+    report(workers, "b", state(clock.now, worker=1))
+    assert workers.all_heard()

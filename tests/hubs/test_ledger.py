@@ -55,3 +55,11 @@ JSON = st.recursive(
 def test_garbage_counts_as_nothing_said(garbage: dict[str, Any]) -> None:
     (entry,) = entries_of({"list": [{**CALL, **garbage}]})
     assert all(figure >= 0 for figure in (entry.started, entry.ended, *astuple(entry.tokens)))
+
+
+@pytest.mark.parametrize("odd", [None, 7, "x", [], [CALL]])
+def test_what_is_no_call_keeps_its_place(odd: Any) -> None:
+    """By the length of a page it is known whether there is another one."""
+    first, second = entries_of({"list": [odd, CALL]})
+    assert first == Entry("", 0.0, 0.0, False, Tokens())
+    assert second.request_id == CALL["requestId"]

@@ -116,7 +116,11 @@ class Scrape:
         ):
             page.samples(family, workers.gauge(name))
         page.samples(catalogue.WORKERS, [((), len(workers.indexes()))])
-        counters = workers.counters()
+        if workers.all_heard():
+            self._write_counters(page, workers.counters())
+
+    def _write_counters(self, page: Page, counters: Mapping[str, int]) -> None:
+        """Never a part of them: the rest would look like an increase, and of lost events, for which somebody is woken."""
         cache = [((name.removeprefix("cache:"),), count) for name, count in sorted(counters.items()) if name.startswith("cache:")]
         page.samples(catalogue.CACHE, cache)
         page.samples(catalogue.DROPPED, [((), counters.get("dropped", 0))])

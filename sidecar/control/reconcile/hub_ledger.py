@@ -15,6 +15,8 @@ from sidecar.settings.declaration import Hub
 PAGE = 100
 PAGES = 50
 """The most that is read for one key at a time."""
+BEHIND = 60.0
+"""Seconds by which the hub's clock may be behind ours: for so long before a moment its list is read on."""
 LARGEST = 4 << 20
 _PATIENCE = aiohttp.ClientTimeout(total=20, sock_connect=3)
 
@@ -40,15 +42,16 @@ class HubLedger:
         self._inject = profile.headers.inject
 
     async def calls(self, key_id: str, since: float) -> Listing:
-        """What the hub lists for a key, newest first, of calls that began at `since` or later. Raises LedgerUnavailable."""
+        """What the hub lists for a key, newest first, back to calls that began at `since`, and some before. Raises LedgerUnavailable."""
         # A call that is new meanwhile moves the others on by one: the last of a page comes again with the next.
         found: dict[object, Entry] = {}
         try:
             async with open_session(self._hub, _PATIENCE) as session:
                 for number in range(1, PAGES + 1):
                     page = await self._page(session, key_id, number)
-                    found |= {entry.id or (number, place): entry for place, entry in enumerate(page) if entry.started >= since}
-                    if len(page) < PAGE or page[-1].started < since:
+                    found |= {entry.id or (number, place): entry for place, entry in enumerate(page)}
+                    # One that does not say when it began is not the oldest for it.
+                    if len(page) < PAGE or 0 < page[-1].started < since - BEHIND:
                         return Listing(list(found.values()), complete=True)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
             raise LedgerUnavailable(f"the hub's ledger cannot be read ({str(error) or type(error).__name__})") from error

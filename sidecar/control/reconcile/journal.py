@@ -2,12 +2,14 @@
 
 A call is written down before the store can know it, and an addition before it is appended to the spool, with the
 place in the spool where it will stand: a process that died in between left a spool that tells whether it stands there.
+Once it stands there that is written down too: when the journal is next read, the spool may be long gone.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from sidecar.events.record import Request
 from sidecar.events.spool import frame, records, segments
 
 LARGE = 8 << 20
+
+_log = logging.getLogger(__name__)
 
 
 class Waits(msgspec.Struct, array_like=True, frozen=True, tag="w"):
@@ -54,6 +58,8 @@ class Journal:
         self._spools = spools
         self._fd = -1
         self._size = 0
+        self._owed: list[Done] = []
+        """What there was no room to write; it comes before whatever is written next."""
         self.waiting: dict[str, Request] = {}
         self.done: dict[str, float] = {}
         """Request id → when the call ended."""
@@ -62,9 +68,14 @@ class Journal:
     def open(cls, path: Path, spools: Path) -> Journal:
         """Read what an earlier process left at `path`; raises OSError."""
         journal = cls(path, spools)
+        sound = 0
         with suppress(FileNotFoundError):
-            journal._load(path.read_bytes())
-        journal.compact()
+            sound = journal._load(path.read_bytes())
+        try:
+            journal.compact()
+        except OSError as error:
+            _log.warning("the journal of reconciliation is not written anew (%s): the old one is used on", error.strerror or error)
+            journal._go_on(sound)
         return journal
 
     def wait(self, calls: Iterable[Request]) -> None:
@@ -78,10 +89,16 @@ class Journal:
         self._write([Adds(call, spool_id, position, record)])
 
     def finish(self, calls: Iterable[Request], *, noted: bool) -> None:
-        """Nothing more is to come for `calls`; `noted` when `add` has already said so."""
+        """Nothing more is to come for `calls`. Raises OSError, and then they go on waiting, unless they are `noted` by `add`."""
         calls = list(calls)
-        if not noted:
-            self._write([Done(call.request_id, call.time) for call in calls])
+        done = [Done(call.request_id, call.time) for call in calls]
+        if noted:
+            # They stand in the spool, and must not be added again. Until there is room the spool tells so as well.
+            self._owed += done
+            with suppress(OSError):
+                self._write([])
+        else:
+            self._write(done)
         for call in calls:
             self.waiting.pop(call.request_id, None)
             self.done[call.request_id] = call.time
@@ -113,9 +130,13 @@ class Journal:
             os.replace(fresh, self._path)
         except OSError:
             os.close(fd)
+            with suppress(OSError):
+                # On a full disk it would keep room from everybody.
+                fresh.unlink()
             raise
         self.close()
         self._fd, self._size = fd, len(data)
+        self._owed.clear()
 
     def close(self) -> None:
         """Let go of the file; nothing is buffered here."""
@@ -123,17 +144,27 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def _write(self, entries: list[_Entry]) -> None:
-        data = b"".join(frame(_encode(entry)) for entry in entries)
+    def _go_on(self, size: int) -> None:
+        """Append to the file as it is, behind its first `size` bytes; raises OSError."""
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        # Nobody reads on behind a torn frame.
+        os.ftruncate(self._fd, size)
+        self._size = size
+
+    def _write(self, entries: Sequence[_Entry]) -> None:
+        data = b"".join(frame(_encode(entry)) for entry in (*self._owed, *entries))
         written = os.write(self._fd, data)
         if written != len(data):
             os.ftruncate(self._fd, self._size)
             raise OSError("short write")
         self._size += written
+        self._owed.clear()
 
-    def _load(self, data: bytes) -> None:
-        spooled = _Spooled(self._spools)
-        for _, record in records(data):
+    def _load(self, data: bytes) -> int:
+        """Take in what can be read; returns the offset behind it."""
+        spooled, sound = _Spooled(self._spools), 0
+        for end, record in records(data):
+            sound = end
             try:
                 entry = _decode(record)
             except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -147,6 +178,7 @@ class Journal:
             else:
                 self.waiting.pop(entry.call.request_id, None)
                 self.done[entry.call.request_id] = entry.call.time
+        return sound
 
 
 class _Spooled:

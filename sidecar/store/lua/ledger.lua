@@ -86,6 +86,23 @@ local function recent(seen, known)
   return kept
 end
 
+-- More than a key may have at a time. With each use all that are kept are read and written.
+local SECRETS = 32
+
+-- Drops all secrets but those that were used last.
+local function bound(mine)
+  local ids = {}
+  for id in pairs(mine) do
+    ids[#ids + 1] = id
+  end
+  if #ids > SECRETS then
+    table.sort(ids, function(one, other) return mine[one][1] > mine[other][1] end)
+    for place = SECRETS + 1, #ids do
+      mine[ids[place]] = nil
+    end
+  end
+end
+
 local function add_use(mine, use)
   for id, new in pairs(use) do
     local old = mine[id]
@@ -98,6 +115,7 @@ local function add_use(mine, use)
       mine[id] = new
     end
   end
+  bound(mine)
 end
 
 -- Each takes the place of its key and of its arguments, and returns how many names are new, which says whether a

@@ -6,14 +6,16 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from sidecar.control.audit import AuditLog, Change, Event, Filter, Journal, Party, Sealed, Source, Unchanged, draft
+from sidecar.control.audit import ACTIONS, ATTEMPTS, AuditLog, Change, Event, Filter, Journal, Party, Sealed, Source, Unchanged, draft
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
+from tests.support.source import ROOT
 from tests.support.store import Server, open_store, until
 
 ALICE = Party("admin_token", "adm_alice", "Alice")
@@ -249,3 +251,13 @@ async def test_a_disk_that_fills_during_an_act_takes_nothing_from_its_maker(
     (sealed,) = await everything(log)
     assert (sealed.event.outcome, sealed.event.target) == ("success", Party("api_key", "key_new", "New"))
     assert journal.pending() == []
+
+
+def test_every_action_is_declared() -> None:
+    """/metrics has a series for each before its first event."""
+    written = {
+        name
+        for path in (ROOT / "sidecar" / "control").rglob("*.py")
+        for name in re.findall(r'"((?:api_key|admin_token|anomaly|admin)\.[a-z_]+)"', path.read_text())
+    }
+    assert written == {*ACTIONS, *ATTEMPTS}

@@ -15,11 +15,12 @@ from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.scrape import Gauges, Scrape
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import Networks
-from sidecar.control.workers import Workers
+from sidecar.control.workers import FRESH, Workers
 from sidecar.events.record import Event, Tokens
 from sidecar.keys.record import Key
 from sidecar.refusals import Outcome
 from tests.control.support.events import denied, key_id, request, state, sums_of
+from tests.support.keys import Clock
 
 NOW = 1_700_000_000.0
 NASTY = 'a "quoted" \\ back\nslash ✓'
@@ -31,7 +32,8 @@ class Page:
     def __init__(self, *, limit: int = 100, key_info: bool = True, restored: bool = True, signals: Signals | None = None) -> None:
         self.keys = LabelledKeys(limit)
         self.counts = Counts()
-        self.workers = Workers(lambda: NOW, since=NOW - 100)
+        self.clock = Clock(NOW)
+        self.workers = Workers(self.clock, since=NOW - 100)
         self.networks = Networks()
         self.counter = Counter(self.keys.label)
         self.scrape = Scrape(
@@ -224,6 +226,40 @@ def test_nothing_is_exported_before_the_counts_are_back() -> None:
     page.key(1)
     assert "sidecar_key_" not in page.text()
     assert "sidecar_http_request" not in page.text()
+
+
+def test_counters_of_workers_are_told_when_all_workers_were_heard() -> None:
+    """A worker counts on when the control process is started anew; a part of the sum would be a reset, and the rest an increase."""
+    page = Page()
+    counted = {"dropped": 500, "cache": {"hit": 7}, "counters": {"sidecar_connections_total": 40, "sidecar_drained_total:complete": 2}}
+    assert worker_counters(page) == {}
+    page.feed(state(0, time=NOW, **counted), spool="s")
+    assert worker_counters(page) == {}
+    page.clock.now += 1
+    page.feed(state(1, time=NOW + 1, **counted), spool="t")
+    page.clock.now += FRESH
+    page.feed(state(0, time=NOW + 1 + FRESH, **counted), spool="s")
+    sums = {
+        "sidecar_auth_cache_requests_total": 14,
+        "sidecar_spool_dropped_total": 1000,
+        "sidecar_connections_total": 80,
+        "sidecar_drained_total": 4,
+    }
+    assert worker_counters(page) == sums
+    page.clock.now += 2 * FRESH
+    assert worker_counters(page) == sums, "when all have fallen silent"
+
+
+def test_nothing_dropped_is_said_as_zero() -> None:
+    page = Page()
+    page.feed(state(0, time=NOW))
+    page.clock.now += FRESH
+    assert page.value("sidecar_spool_dropped_total") == 0
+
+
+def worker_counters(page: Page) -> dict[str, float]:
+    families = {catalogue.CACHE.name, catalogue.DROPPED.name, *(family.name for family in catalogue.WORKER_COUNTERS)}
+    return {name: value for (name, _), value in page.samples().items() if name in families}
 
 
 def test_a_separator_in_a_models_name_ends_no_label() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,59 @@ def test_a_record_that_found_no_room_is_tried_again(tmp_path: Path) -> None:
     again = opened(tmp_path)
     assert set(again.waiting) == {first.request_id}
     assert set(again.done) == {second.request_id}
+
+
+def test_what_was_added_stays_known_when_its_spool_is_gone(tmp_path: Path) -> None:
+    """While reconciliation is off nobody reads the journal, but the fold goes on, and the dead process's spool is swept."""
+    journal, spool = opened(tmp_path), spool_of(tmp_path / "spool")
+    call = request(A)
+    journal.wait([call])
+    append(journal, spool, call)
+    for segment in segments(tmp_path / "spool"):
+        segment.path.unlink()
+    again = opened(tmp_path)
+    assert not again.waiting
+    assert again.done == {call.request_id: call.time}
+
+
+def test_what_was_added_is_written_down_later_when_there_is_no_room_for_it_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, spool = opened(tmp_path), spool_of(tmp_path / "spool")
+    call, other = request(A), request(A)
+    journal.wait([call])
+    record = record_of(call)
+    journal.add(call, spool.spool_id, spool.position, record)
+    assert spool.append(record)
+    with monkeypatch.context() as full:
+        full.setattr(module.os, "write", no_room)
+        journal.finish([call], noted=True)
+        assert not journal.waiting and call.request_id in journal.done, "else it is added again in a moment"
+    journal.wait([other])
+    for segment in segments(tmp_path / "spool"):
+        segment.path.unlink()
+    assert set(opened(tmp_path).waiting) == {other.request_id}
+
+
+def test_on_a_full_disk_it_goes_on_with_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = opened(tmp_path)
+    calls = [request(A) for _ in range(3)]
+    journal.wait(calls[:1])
+    journal.wait(calls[1:2])
+    path = tmp_path / "reconcile"
+    path.write_bytes(path.read_bytes()[:-5])  # torn: what came behind that could not be read
+    with monkeypatch.context() as full:
+        full.setattr(module.os, "write", no_room)
+        again = opened(tmp_path)
+    assert list(again.waiting) == [calls[0].request_id]
+    assert "No space left" in caplog.text
+    assert [entry.name for entry in tmp_path.iterdir() if entry.is_file()] == ["reconcile"], "the rest of an attempt takes room"
+    again.wait(calls[2:])
+    assert list(opened(tmp_path).waiting) == [calls[0].request_id, calls[2].request_id]
+
+
+def no_room(_fd: int, _data: bytes) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_late_calls_are_forgotten(tmp_path: Path) -> None:

@@ -1,12 +1,7 @@
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
-
-import pytest
 
 from sidecar.control.calls import Calls, Wanted
 from sidecar.control.fold import Fold
@@ -18,17 +13,12 @@ from sidecar.control.reconcile.journal import Journal
 from sidecar.control.reconcile.reconciler import SETTLE, Reconciler
 from sidecar.control.series import SeriesBuilder
 from sidecar.control.work import Planner
-from sidecar.demo.access_key import ACCESS_KEY
 from sidecar.events.record import NO_TOKENS, Request, Tokens
 from sidecar.events.spool import SpoolWriter
 from sidecar.hubs.ledger import Entry
-from sidecar.hubs.load import load_profile
-from sidecar.settings import declaration
-from sidecar.settings.values import HubUrl, Secret
 from sidecar.store.client import Store
 from tests.control.support.events import key_id, request
 from tests.control.support.folding import RETENTION, Folding, usage_of, write, writer
-from tests.support.hub import DemoHub, running_hub
 
 A, B = key_id(1), key_id(2)
 ROUTES = frozenset({"chat_completions"})
@@ -150,6 +140,25 @@ async def test_a_restart_at_any_time_fills_in_nothing_twice(tmp_path: Path, stor
     assert control.counts.keys[A]["l"] == control.counts.keys[B]["l"] == 3
 
 
+async def test_nothing_is_filled_in_twice_when_reconciliation_was_off_in_between(tmp_path: Path, store: Store) -> None:
+    hub = Hub()
+    write(writer(tmp_path / "spool"), call := silent())
+    hub.bill(A, call.request_id, Tokens(1, 2))
+    control = Reconciling(tmp_path, store, hub)
+    await control.run()
+    await control.reconciler.turn()
+    await control.run()
+    control.die()
+    # Off: the fold has all of the dead reconciler's spool, and it is swept, before anybody opens the journal again.
+    for segment in (tmp_path / "spool").glob(f"{control.spool.spool_id}-*.spool"):
+        segment.unlink()
+    control = Reconciling(tmp_path, store, hub)
+    await control.run()
+    await control.reconciler.turn()
+    await control.run()
+    assert (await tokens_of(store, A))[:2] == (1, 2)
+
+
 async def test_it_waits_for_what_is_not_final_and_asks_nothing_too_early(tmp_path: Path, store: Store) -> None:
     hub = Hub()
     write(writer(tmp_path / "spool"), silent(B, age=SETTLE / 2), call := silent())
@@ -247,58 +256,3 @@ async def test_nothing_is_known_by_another_keys_entry(tmp_path: Path, store: Sto
     await control.run()
     await control.reconciler.turn()
     assert control.reconciler.waiting == 1
-
-
-@pytest.fixture
-async def demo() -> AsyncIterator[DemoHub]:
-    async with running_hub() as hub:
-        yield hub
-
-
-def ledger_of(hub: DemoHub, key: str = ACCESS_KEY) -> HubLedger:
-    return HubLedger(declaration.Hub(url=HubUrl.parse(hub.url), access_key=Secret(key)), load_profile("aigne"))
-
-
-async def test_the_demo_hubs_ledger_is_read_page_by_page(demo: DemoHub) -> None:
-    ledger = demo.aigne.ledger
-    for number in range(250):
-        ledger.add(f"{A}@sidecar", f"req_{number}", "/chat", "chatCompletion", "m", 1, 2)
-    ledger.add(f"{B}@sidecar", "other", "/chat", "chatCompletion", "m", 1, 2)
-    listing = await ledger_of(demo).calls(A, time.time() - 60)
-    assert listing.complete and {entry.request_id for entry in listing.entries} == {f"req_{number}" for number in range(250)}
-    assert (await ledger_of(demo).calls(A, time.time() + 60)).entries == []
-    with pytest.raises(LedgerUnavailable, match="status 401"):
-        await ledger_of(demo, "wrong").calls(A, 0)
-    await demo.stop()
-    with pytest.raises(LedgerUnavailable):
-        await ledger_of(demo).calls(A, 0)
-
-
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"list":[', b"[]", b"\xff", b'{"list":[{"callTime":1e999,"usageMetrics":[]}]}'])
-async def test_an_answer_that_is_no_list_ends_nothing(body: bytes) -> None:
-    async def answer(reader: asyncio.StreamReader, peer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        peer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
-        await peer.drain()
-        peer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        hub = declaration.Hub(url=HubUrl.parse(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), access_key=Secret("k"))
-        with suppress(LedgerUnavailable):
-            assert (await HubLedger(hub, load_profile("aigne")).calls(A, 1)).entries == []
-
-
-async def test_a_call_that_moves_to_the_next_page_while_it_is_read_is_listed_once(demo: DemoHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = demo.aigne.ledger
-    for number in range(150):
-        ledger.add(f"{A}@sidecar", f"req_{number}", "/chat", "chatCompletion", "m", 1, 2)
-    page = ledger.page
-
-    def busy(app: str | None, number: int, size: int) -> dict[str, object]:
-        listed = page(app, number, size)
-        ledger.add(f"{A}@sidecar", f"later_{number}", "/chat", "chatCompletion", "m", 1, 2)
-        return listed
-
-    monkeypatch.setattr(type(ledger), "page", lambda _, *query: busy(*query))
-    listing = await ledger_of(demo).calls(A, time.time() - 60)
-    assert sorted(entry.request_id for entry in listing.entries) == sorted(f"req_{number}" for number in range(150))
