@@ -39,12 +39,16 @@ class KeyReader:
         return await self.find_first([digest])
 
     async def find_first(self, digests: list[str]) -> Found | None:
-        """What `find` says for the first of `digests` that is known."""
-        identity, *key_ids = await self._store.pipeline([self._adoption.question, *(("GET", names.digest(one)) for one in digests)])
+        """What `find` says for the first of `digests` that is known: all of one token, that of the current pepper first."""
+        # Backwards: whoever moves a secret writes its entry under the first digest before the one under another goes. Asked
+        # for in their order, both could be missed, and a valid token be taken for unknown.
+        questions = [("GET", names.digest(one)) for one in reversed(digests)]
+        identity, *key_ids = await self._store.pipeline([self._adoption.question, *questions])
         self._adoption.check(identity)
-        for digest, key_id in zip(digests, key_ids, strict=True):
+        for key_id in reversed(key_ids):
             key = await self.get(key_id.decode()) if key_id is not None else None
-            secret = key.secret(digest) if key is not None else None
+            # By any of them: since the entry was read, another worker may have moved the secret.
+            secret = next((one for digest in digests if (one := key.secret(digest)) is not None), None) if key is not None else None
             # An index entry without its record is what a writer leaves that died half way.
             if key is not None and secret is not None:
                 return Found(key, secret)

@@ -287,7 +287,9 @@ class KeyRepository(KeyReader):
         """Remove what leads to `before` but not to `key`, as which it was written."""
         # The change stands already; what fails here leaves entries that lead nowhere.
         try:
-            await self._store.run_many([(FORGET_DIGEST, [names.digest(one)], [key.id]) for one in sorted(digests)])
+            for reply in await self._store.run_many([(FORGET_DIGEST, [names.digest(one)], [key.id]) for one in sorted(digests)]):
+                if isinstance(reply, StoreUnavailable):
+                    raise reply
             while await self._index.settle(key, before):
                 # A faster writer may have changed back what was removed here just now, or forth what was added.
                 current = await self.get(key.id)

@@ -40,10 +40,12 @@ class TombstoneFile:
             _write(self._path, self._revoked)
             self._lines = len(self._revoked)
             return
-        with self._path.open("ab") as file:
-            file.write(_line(key_id, now))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            _append(self._path, _line(key_id, now))
+        except OSError:
+            # Half a line may stand there now, and the next one behind it: neither could be read. So the next one writes all anew.
+            self._lines = COMPACTED_AT
+            raise
         self._lines += 1
 
     def recent(self, now: float) -> list[str]:
@@ -89,6 +91,13 @@ def _read(path: Path) -> list[tuple[str, float]]:
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue  # a line that a crash cut short
     return found
+
+
+def _append(path: Path, line: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write(path: Path, revoked: dict[str, float]) -> None:

@@ -68,11 +68,12 @@ class Address:
 
     def cluster(self, timeout: float) -> RedisCluster:
         """A cluster client; it connects when it is first used."""
-        # One more try, because that is how redis-py follows a failover; the caller's deadline bounds the whole.
         client = RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in self.hosts],
             require_full_coverage=False,
-            **{**_common(timeout), "retry": Retry(NoBackoff(), 1), "socket_timeout": timeout},
+            # What the settings name stays what is asked when nothing else answers: it may be a name that leads to new servers.
+            dynamic_startup_nodes=False,
+            **{**_common(timeout), "socket_timeout": timeout},
             **self.options,
         )
         # Replies are to be the same for every kind of store; only the client's own questions keep their parsers.

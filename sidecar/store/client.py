@@ -105,7 +105,12 @@ class Store:
             again: list[Command] = [
                 ("EVAL", calls[index][0].text, len(calls[index][1]), *calls[index][1], *calls[index][2]) for index in unknown
             ]
-            for index, reply in zip(unknown, await self._transport.exchange(again), strict=True):
+            try:
+                found = await self._transport.exchange(again)
+            except StoreUnavailable as error:
+                # The others have been run, and whoever asked for them must learn of it.
+                found = [error] * len(again)
+            for index, reply in zip(unknown, found, strict=True):
                 replies[index] = reply
         return replies
 

@@ -1,158 +1,204 @@
-"""A store on a Redis Cluster, through redis-py's cluster client: it knows the slots and follows moves and failovers.
+"""A store on a Redis Cluster: each command goes to the server that holds its key, and moves and failovers are followed.
 
-A server that fails is left alone for a moment: callers whose keys it holds fail at once, and then one
-of them tries it again.
+A server that fails is an outage of its own keys only. It is left alone for a moment: callers whose keys it holds fail
+at once, and then one of them tries it again. Nothing is sent a second time whose answer was lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.crc import key_slot
-from redis.exceptions import ClusterDownError, RedisError, ResponseError
+from redis.asyncio.cluster import ClusterNode
+from redis.exceptions import AskError, ClusterDownError, MovedError, ResponseError, TryAgainError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from sidecar.store import names
 from sidecar.store.address import Address
 from sidecar.store.endpoint import Endpoint
 from sidecar.store.errors import StoreUnavailable, translate
 from sidecar.store.link import Command
+from sidecar.store.slots import Slots, ask, distrust
 
 log = logging.getLogger(__name__)
 
 REST = 0.25
-"""Seconds for which a failed server is not asked again."""
-_FEW = 64
-"""Marks that are tried before one is looked for in the very slots of a server."""
+"""Seconds for which a failed server is not asked again, and after which it is looked for another in its place."""
+FORGOTTEN_AFTER = 5.0
+"""Seconds after its rest in which nobody needed a failed server: then nobody looks for another one either."""
+HOPS = 5
+"""How often a command follows what servers say of its key before it is given up."""
+TRY_AGAIN_AFTER = 0.02
+UNCOVERED = "the key store's cluster is down"
+NOBODY = ""
+"""In place of a server's name, where none serves a key."""
 
 
 class Cluster:
     """The transport of `redis+cluster`."""
 
     def __init__(self, address: Address, timeout: float) -> None:
-        self._client: RedisCluster = address.cluster(timeout)
+        self._slots = Slots(address, timeout)
         self._timeout = timeout
-        self._patience = address.patience
-        self._primaries: frozenset[bytes] = frozenset()
-        self._rests_until: dict[str, float] = {}
+        self._resting: dict[str, tuple[float, StoreUnavailable]] = {}
+        """Servers that failed, by name: until when they are left alone, and why."""
         self._reason: StoreUnavailable | None = StoreUnavailable("the key store has not been reached yet")
+        self._mending: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def failure(self) -> StoreUnavailable | None:
-        """Why the last call failed; None when it did not."""
+        """Why something of the last call failed; None when nothing did."""
         return self._reason
 
     async def start(self) -> None:
-        """Learn the slots, for as long as one call may take."""
-        try:
-            await self.exchange([("GET", names.mark(0))])
-        except StoreUnavailable as error:
-            log.warning("%s; requests that need it are refused until it answers", error)
+        """Learn the slots, for as long as one call may take; then go on trying in the background."""
+        await asyncio.wait([self._mend()], timeout=self._timeout)
+        if self._reason is not None:
+            log.warning("%s; requests that need it are refused until it answers", self._reason)
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Replies in order, errors in their place; raises StoreUnavailable."""
-        servers = self._servers(commands)
-        now = time.monotonic()
-        if any(self._rests_until.get(server, 0.0) > now for server in servers):
+        """Replies in order, errors in their place: a StoreUnavailable for each command whose server does not answer.
+
+        Raises StoreUnavailable when none of them answers.
+        """
+        if not self._slots.known:
             raise self._reason or StoreUnavailable("the key store cannot be reached")
-        # Whoever comes while this one finds out fails at once.
-        for server in servers & self._rests_until.keys():
-            self._rests_until[server] = now + self._timeout
-        try:
-            async with asyncio.timeout(self._timeout):
-                replies = await self._send(commands)
-        except Exception as error:
-            self._reason = translate(error)
-            self._rests_until.update(dict.fromkeys(servers, time.monotonic() + REST))
-            raise self._reason from None
-        self._reason = None
-        for server in servers & self._rests_until.keys():
-            del self._rests_until[server]
+        replies = await self._answers(commands, asyncio.get_running_loop().time() + self._timeout, HOPS)
+        failed = [reply for reply in replies if isinstance(reply, StoreUnavailable)]
+        self._reason = failed[0] if failed else None
+        if failed and len(failed) == len(replies):
+            raise failed[0]
         return replies
 
     async def endpoints(self) -> list[Endpoint]:
         """Every primary, asked afresh; raises StoreUnavailable."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._follow()
+                await self._slots.learn(self._resting)
         except Exception as error:
             raise translate(error) from None
-        marks: dict[str, tuple[ClusterNode, str]] = {}
-        for mark in map(names.mark, range(_FEW)):
-            node = self._client.get_node_from_key(mark)
-            if node is not None:
-                marks.setdefault(node.name, (node, mark))
-        if len(marks) < len(self._client.get_primaries()):
-            for slot, (node, *_) in self._client.nodes_manager.slots_cache.items():
-                if node.name not in marks:
-                    marks[node.name] = node, names.mark(_shard_in(slot))
-        return [Endpoint(name, _maker(node), mark, self._patience) for name, (node, mark) in sorted(marks.items())]
+        return self._slots.endpoints()
 
     async def close(self) -> None:
         """Let go of everything."""
-        await self._client.aclose()
+        self._closed = True
+        if self._mending is not None:
+            self._mending.cancel()
+            await asyncio.wait([self._mending])
+        await self._slots.close()
 
-    async def _follow(self) -> None:
-        """Learn of new primaries: redis-py does so only when a command fails, and by making every connection anew."""
-        await self._client.initialize()
-        slots = await self._client.get_random_node().execute_command("CLUSTER", "SLOTS")
-        primaries = frozenset(section[2][2] for section in slots)
-        if primaries != self._primaries:
-            await self._client.nodes_manager.initialize()
-            self._primaries = primaries
-
-    async def _send(self, commands: Sequence[Command]) -> list[Any]:
-        if len(commands) == 1:
+    async def _answers(self, commands: Sequence[Command], until: float, hops: int) -> list[Any]:
+        """Replies in order, from whoever holds each key; `until` is the loop's time."""
+        replies: list[Any] = [None] * len(commands)
+        groups: defaultdict[ClusterNode, list[int]] = defaultdict(list)
+        for place, command in enumerate(commands):
             try:
-                return [await self._client.execute_command(*commands[0])]
-            except RedisError as error:
-                if _is_reply(error):
-                    return [error]
-                raise
-        async with self._client.pipeline() as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception) and not _is_reply(reply):
-                raise reply
+                groups[self._slots.owner(command) or self._anyone()].append(place)
+            except LookupError:
+                replies[place] = StoreUnavailable(UNCOVERED)
+                self._failed(NOBODY, replies[place])
+        parts = [self._answers_of(node, [commands[place] for place in places], until, hops) for node, places in groups.items()]
+        # Of a server that hangs the others' keys must know nothing: all are asked at once, and each on its own.
+        found = [await parts[0]] if len(parts) == 1 else await asyncio.gather(*parts)
+        for places, answers in zip(groups.values(), found, strict=True):
+            _place(replies, places, answers)
         return replies
 
-    def _servers(self, commands: Sequence[Command]) -> set[str]:
-        if not self._client.nodes_manager.slots_cache:
-            return {""}
-        servers = set()
-        for command in commands:
-            at = 3 if command[0] in ("EVALSHA", "EVAL") else 1
-            node = self._client.get_node_from_key(str(command[at])) if len(command) > at else None
-            servers.add(node.name if node is not None else "")
-        return servers
+    async def _answers_of(self, node: ClusterNode, commands: Sequence[Command], until: float, hops: int) -> list[Any]:
+        """What `node` replies, or whoever it says should be asked."""
+        replies = await self._ask(node, commands, until)
+        elsewhere: defaultdict[ClusterNode, list[int]] = defaultdict(list)
+        again = []
+        for place, reply in enumerate(replies):
+            if isinstance(reply, MovedError):
+                await self._slots.note_move(reply, node)
+                again.append(place)
+            elif isinstance(reply, AskError):
+                elsewhere[self._slots.target(reply, node)].append(place)
+            elif isinstance(reply, TryAgainError):
+                again.append(place)
+        for target, places in elsewhere.items():
+            # ASKING is good for one command on the same connection.
+            asked = [part for place in places for part in (("ASKING",), commands[place])]
+            _place(replies, places, (await self._ask(target, asked, until))[1::2])
+        if again and hops:
+            if any(isinstance(replies[place], TryAgainError) for place in again):
+                await asyncio.sleep(TRY_AGAIN_AFTER)
+            _place(replies, again, await self._answers([commands[place] for place in again], until, hops - 1))
+        return replies
+
+    async def _ask(self, node: ClusterNode, commands: Sequence[Command], until: float) -> list[Any]:
+        """What `node` replies, with a StoreUnavailable in each place for which it does not."""
+        now = time.monotonic()
+        rest = self._resting.get(node.name)
+        if rest is not None:
+            if rest[0] > now:
+                return [rest[1]] * len(commands)
+            # Whoever comes while this one finds out fails at once.
+            self._resting[node.name] = now + self._timeout, rest[1]
+        try:
+            async with asyncio.timeout_at(until):
+                replies = await ask(node, commands)
+        except Exception as error:
+            replies = [error] * len(commands)
+        failure = next((reply for reply in replies if isinstance(reply, Exception) and not isinstance(reply, ResponseError)), None)
+        if failure is None:
+            self._resting.pop(node.name, None)
+        else:
+            distrust(node)
+            # A connection that ended may be all that is wrong: the next caller tries at once, and makes one anew.
+            ended = rest is None and not isinstance(failure, (TimeoutError, RedisTimeoutError))
+            self._failed(node.name, translate(failure), 0.0 if ended else REST)
+        return [self._judged(reply) for reply in replies]
+
+    def _judged(self, reply: Any) -> Any:
+        """`reply` as it is told: a StoreUnavailable in place of what no server said, or what says that none can serve this key."""
+        if not isinstance(reply, Exception) or (isinstance(reply, ResponseError) and not isinstance(reply, ClusterDownError)):
+            return reply
+        reason = translate(reply)
+        if isinstance(reply, ClusterDownError):
+            # Other keys of the same server may be served.
+            self._failed(NOBODY, reason)
+        return reason
+
+    def _anyone(self) -> ClusterNode:
+        """Who may answer what is about no key; raises LookupError."""
+        return sorted(self._slots.primaries(), key=lambda node: (node.name in self._resting, node.name))[0]
+
+    def _failed(self, server: str, reason: StoreUnavailable, rest: float = REST) -> None:
+        self._resting[server] = time.monotonic() + rest, reason
+        if not self._closed:
+            self._mend()
+
+    def _mend(self) -> asyncio.Task[None]:
+        if self._mending is None or self._mending.done():
+            self._mending = asyncio.create_task(self._follow())
+        return self._mending
+
+    async def _follow(self) -> None:
+        """Until the slots are known, and while servers fail: in the place of one that does, another may have come."""
+        while True:
+            known = self._slots.known
+            try:
+                await self._slots.learn(self._resting)
+                if not known:
+                    self._reason = None
+            except Exception as error:
+                if not known:
+                    self._reason = translate(error)
+            primaries = {node.name for node in self._slots.primaries()}
+            forgotten = time.monotonic() - FORGOTTEN_AFTER
+            for server in [one for one, (until, _) in self._resting.items() if one not in primaries or until < forgotten]:
+                del self._resting[server]
+            if self._slots.known and not self._resting:
+                return
+            await asyncio.sleep(REST)
 
 
-def _is_reply(error: Exception) -> bool:
-    """Whether a server said this, rather than that no server could be asked."""
-    return isinstance(error, ResponseError) and not isinstance(error, ClusterDownError)
-
-
-@functools.cache
-def _shard_in(slot: int) -> int:
-    """The first number whose mark lies in `slot`, which may be the only one that a server has."""
-    return next(shard for shard in itertools.count() if key_slot(names.mark(shard).encode()) == slot)
-
-
-def _maker(node: ClusterNode) -> Callable[[], AbstractConnection]:
-    def make() -> AbstractConnection:
-        options = {**node.connection_kwargs, "socket_timeout": None, "retry": Retry(NoBackoff(), 0)}
-        connection: AbstractConnection = node.connection_class(**options)
-        return connection
-
-    return make
+def _place(replies: list[Any], places: Sequence[int], found: Sequence[Any]) -> None:
+    for place, reply in zip(places, found, strict=True):
+        replies[place] = reply

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from sidecar.store import names
 from sidecar.store.address import Address
 from sidecar.store.endpoint import Endpoint
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailable, translate
 from sidecar.store.link import Command, Link
 
 log = logging.getLogger(__name__)
 
 MEND_PAUSE = 0.2
 PING_TIMEOUT = 1.0
+LOOK_PAUSE = 1.0
+"""Seconds between two questions to the sentinels while the primary refuses writes, and how long one may take."""
 UNTRIED = "the key store has not been reached yet"
+MOVED = "the key store's primary has changed"
+TOO_FEW_REPLICAS = "NOREPLICAS"
 
 
 class SingleServer:
@@ -41,6 +47,8 @@ class SingleServer:
         """Where the link leads, or the last one did."""
         self._reason: StoreUnavailable | None = StoreUnavailable(UNTRIED)
         self._mending: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._looked_at = -math.inf
 
     @property
     def failure(self) -> StoreUnavailable | None:
@@ -67,6 +75,8 @@ class SingleServer:
                 # The primary has become a replica: only a new connection finds the new primary.
                 await link.close()
                 self._lost(link, StoreUnavailable("the key store is read-only; it is a replica or lost its primary"))
+            elif isinstance(reply, ResponseError) and str(reply).startswith(TOO_FEW_REPLICAS):
+                self._look(link)
         return replies
 
     async def endpoints(self) -> list[Endpoint]:
@@ -80,6 +90,9 @@ class SingleServer:
         if self._mending is not None:
             self._mending.cancel()
             await asyncio.wait([self._mending])
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
         if self._link is not None:
             await self._link.close()
         if isinstance(self._pool, SentinelConnectionPool):
@@ -96,11 +109,31 @@ class SingleServer:
         link = self._link
         if link is not None and _place(connection) == self._primary:
             return
-        error = StoreUnavailable("the key store's primary has changed")
         if link is not None:
-            await link.close()
-            self._lost(link, error)
-        raise error
+            await self._leave(link)
+        raise StoreUnavailable(MOVED)
+
+    def _look(self, link: Link) -> None:
+        """See whether the primary of `link` is still that of the sentinels, unless that was seen a moment ago."""
+        # One that was cut off keeps its connections, and where there is no lease nothing else would end this one.
+        now = time.monotonic()
+        if isinstance(self._pool, SentinelConnectionPool) and now >= self._looked_at + LOOK_PAUSE:
+            self._looked_at = now
+            self._looking = asyncio.create_task(self._compare(link, self._pool))
+
+    async def _compare(self, link: Link, pool: SentinelConnectionPool) -> None:
+        try:
+            async with asyncio.timeout(LOOK_PAUSE):
+                primary = await pool.get_master_address()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            log.debug("the sentinels do not say where the key store is: %s", translate(error))
+            return
+        if tuple(primary) != self._primary:
+            await self._leave(link)
+
+    async def _leave(self, link: Link) -> None:
+        await link.close()
+        self._lost(link, StoreUnavailable(MOVED))
 
     def _lost(self, link: Link, reason: StoreUnavailable) -> None:
         if self._link is not link:

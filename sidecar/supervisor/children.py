@@ -162,4 +162,8 @@ class Children:
 
 def how(code: int) -> str:
     """An exit code in words."""
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    # Most real-time signals have no name, and whoever asks for one of theirs gets a ValueError: it would end the supervisor.
+    named = {one.value: one.name for one in signal.Signals}
+    return f"was killed by {named.get(-code, f'signal {-code}')}"

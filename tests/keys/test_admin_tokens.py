@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.keys.admin_tokens import ROLES, AdminTokens, LastAdminToken, UnknownAdminToken, may
+from sidecar.keys.admin_tokens import ROLES, USED_AGAIN_AFTER, AdminTokens, LastAdminToken, UnknownAdminToken, may
 from sidecar.keys.token import is_well_formed
 from sidecar.store import names
 from sidecar.store.client import Store, StoreNotAdopted
@@ -68,6 +68,27 @@ async def test_use_is_noted_once_a_minute(tokens: AdminTokens, keys: Keys) -> No
         keys.clock.now = begin + step
         await tokens.verify(issued.token.encode())
         assert (await tokens.list())[0].last_used_at == noted
+
+
+@pytest.mark.parametrize("previous", [True, False], ids=["of the pepper before", "of this pepper"])
+async def test_a_store_that_takes_no_writes_keeps_nobody_out(store: Store, tmp_path: Path, previous: bool) -> None:
+    """Whoever must find out why it takes none signs in first; what goes unwritten is only when, and under which pepper."""
+    old = await open_keys(store, tmp_path, pepper=OLDER_PEPPER)
+    issued = await AdminTokens(store, old.adoption, old.digester).create("a", "admin")
+    new = await open_keys(store, tmp_path, previous=OLDER_PEPPER)
+    tokens = AdminTokens(store, new.adoption, new.digester, clock=new.clock)
+    token = issued.token.encode()
+    if not previous:
+        assert await tokens.verify(token) is not None
+        new.clock.now += USED_AGAIN_AFTER
+    await store.call("CONFIG", "SET", "min-replicas-to-write", "1")
+    found = await tokens.verify(token)
+    assert found is not None
+    assert found.id == issued.record.id
+    await store.call("CONFIG", "SET", "min-replicas-to-write", "0")
+    new.clock.now += USED_AGAIN_AFTER
+    assert await tokens.verify(token) is not None
+    assert (await tokens.list())[0].last_used_at == new.clock.now
 
 
 async def test_the_first_token_is_a_private_file_with_the_bare_token(tokens: AdminTokens, tmp_path: Path) -> None:

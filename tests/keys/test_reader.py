@@ -1,16 +1,26 @@
-"""Reading keys of which one cannot be read."""
+"""Reading keys of which one cannot be read, and keys that change while they are read."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
 
+from sidecar.keys.digest import imported_digest
 from sidecar.keys.listing import Query
+from sidecar.keys.reader import Found, KeyReader
+from sidecar.keys.rehash import Rehasher
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
-from tests.support.keys import Keys, open_keys, shape
+from sidecar.store.link import Command
+from tests.support.keys import OLDER_PEPPER, Keys, open_keys, shape
+
+IMPORTED = b"sk-from-elsewhere"
+MOST_COMMANDS = 6
+"""Of a look-up: the store's identity with three digests, and again with a record."""
 
 
 @pytest.fixture
@@ -42,3 +52,49 @@ async def test_nobody_knows_what_a_key_may_do_whose_record_cannot_be_read(keys: 
         await keys.repository.get(issued.key.id)
     with pytest.raises(StoreUnavailable, match="damaged"):
         await keys.repository.find(keys.digester.primary(issued.token.encode()))
+
+
+class _Meddled:
+    """A store for which something happens just before command number `at` of those that are sent."""
+
+    def __init__(self, store: Store, at: int, act: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._left = at
+        self._act = act
+        self.happened = False
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        replies = []
+        for command in commands:
+            if not self._left:
+                self.happened = True
+                await self._act()
+            self._left -= 1
+            replies.append(await self._store.call(*command))
+        return replies
+
+
+async def _first_use(store: Store, data_dir: Path, imported: bool) -> tuple[Keys, Found, bytes]:
+    """A key whose secret its next use moves to the current pepper: as it is before that, and its token."""
+    before = await open_keys(store, data_dir, pepper=OLDER_PEPPER, accept_imported=True)
+    token = IMPORTED if imported else (await before.repository.create(shape())).token.encode()
+    if imported:
+        await before.repository.import_key(shape(), imported_digest(token), "sk-…here")
+    keys = await open_keys(store, data_dir, previous=OLDER_PEPPER, accept_imported=True)
+    found = await keys.repository.find_first(keys.digester.candidates(token))
+    assert found is not None
+    return keys, found, token
+
+
+@pytest.mark.parametrize("imported", [True, False], ids=["imported", "of the pepper before"])
+@pytest.mark.parametrize("at", range(MOST_COMMANDS))
+async def test_a_token_is_known_whenever_another_worker_moves_its_secret(store: Store, tmp_path: Path, at: int, imported: bool) -> None:
+    """The entry that was read may lead to a record that has only the new digest; or both entries may be missed, one after the other."""
+    keys, found, token = await _first_use(store, tmp_path, imported)
+    digests = keys.digester.candidates(token)
+    meddled = _Meddled(store, at, lambda: Rehasher(keys.repository, keys.digester).rehash(found, token))
+    seen = await KeyReader(cast("Store", meddled), keys.adoption).find_first(digests)
+    assert meddled.happened
+    assert seen is not None
+    assert seen.key.id == found.key.id
+    assert seen.secret.id == found.secret.id

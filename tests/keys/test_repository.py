@@ -291,3 +291,21 @@ async def test_uses(keys: Keys) -> None:
     assert set(uses) == {"key_a"}
     assert uses["key_a"].last_used_at == 12.5
     assert uses["key_a"].secrets == {"sec_1": SecretUse(12.5, 3, ("10.0.0.0/24",), ("curl",))}
+
+
+async def test_an_entry_that_could_not_be_removed_is_told(keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+    """In a cluster the part that holds it may be away while the key's own part answers."""
+    token = b"sk-from-elsewhere"
+    key = await keys.repository.import_key(shape(), hashlib.sha256(token).hexdigest(), "sk-…here")
+
+    async def away(_: object) -> list[StoreUnavailable]:
+        return [StoreUnavailable("away")]
+
+    parted = _Interposed(keys.store, keys.store.pipeline)
+    parted.run_many = away  # type: ignore[attr-defined]
+    repository = KeyRepository(parted, keys.adoption, keys.digester)  # type: ignore[arg-type]
+    found = await repository.identify(token)
+    assert found is not None
+    await Rehasher(repository, keys.digester).rehash(found, token)
+    assert f"superfluous entries of {key.id}" in caplog.text
+    assert await repository.identify(token) is not None

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from sidecar.keys.repository import KeyRepository
 from sidecar.keys.tombstones import COMPACTED_AT, REMEMBERED_FOR, TombstoneFile, reapply
@@ -33,6 +39,30 @@ def test_the_file_is_bounded(tmp_path: Path) -> None:
     tombstones.add("key_old", 0.0)
     tombstones.add("key_new", REMEMBERED_FOR)
     assert file.read_bytes() == b'["key_new",86400.0]\n'
+
+
+@contextmanager
+def _room_for(size: int) -> Iterator[None]:
+    """No file grows over `size` bytes meanwhile: a disk that is full, which takes in what still fits of a line."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    told = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, told)
+
+
+def test_what_a_full_disk_cut_short_spoils_no_later_line(tmp_path: Path) -> None:
+    file = tmp_path / "tombstones"
+    tombstones = TombstoneFile(file, 0.0)
+    for known in ("key_1", "key_2"):
+        tombstones.add(known, 0.0)
+    with _room_for(file.stat().st_size + 9), pytest.raises(OSError, match="too large"):
+        tombstones.add("key_while_full", 0.0)
+    tombstones.add("key_after", 0.0)
+    assert TombstoneFile(file, 0.0).recent(0.0) == ["key_1", "key_2", "key_while_full", "key_after"]
 
 
 async def test_a_lost_revocation_is_repeated(store: Store, tmp_path: Path) -> None:

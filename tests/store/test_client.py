@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.exceptions import NoScriptError
 
 from sidecar.store.client import Script, Store, StoreRefused, StoreUnavailable, connect
+from sidecar.store.endpoint import Endpoint
+from sidecar.store.link import Command
 from tests.support.store import Link, Server, open_store, until
 
 ECHO = Script("echo", "return {KEYS[1], ARGV[1]}")
@@ -54,6 +58,30 @@ async def test_a_forgotten_script_is_sent_again(store: Store) -> None:
     await store.run(ECHO, ["k"], ["v"])
     await store.call("SCRIPT", "FLUSH")
     assert await store.run_many([(ECHO, ["k"], [n]) for n in range(3)]) == [[b"k", str(n).encode()] for n in range(3)]
+
+
+async def test_what_was_run_is_told_when_the_store_is_away_before_a_script_is_sent_again() -> None:
+    """Or else whoever asked for it, and has it, would take it for failed."""
+
+    class Transport:
+        failure = None
+
+        def __init__(self) -> None:
+            self.trips: list[list[Any]] = [[b"run", NoScriptError("NOSCRIPT"), StoreUnavailable("this server")]]
+
+        async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+            if not self.trips:
+                raise StoreUnavailable("away")
+            return self.trips.pop()
+
+        async def endpoints(self) -> list[Endpoint]:
+            return []
+
+        async def close(self) -> None: ...
+
+    first, *rest = await Store(Transport(), fails_over=False).run_many([(ECHO, ["k"], [n]) for n in range(3)])
+    assert first == b"run"
+    assert [(type(one), str(one)) for one in rest] == [(StoreUnavailable, "away"), (StoreUnavailable, "this server")]
 
 
 async def test_replies_find_their_callers(store: Store) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Self
 
+import pytest
 from redis.crc import key_slot
 
 from sidecar.keys.listing import Query
+from sidecar.settings import declaration
+from sidecar.settings.values import StoreUrl
 from sidecar.store import names
-from sidecar.store.client import Script
+from sidecar.store.client import Script, Store, StoreUnavailable, connect
 from tests.support.cluster import SLOTS, cluster, cluster_settings, leased, opened, writes
 from tests.support.keys import open_keys, shape
+from tests.support.ports import ABOVE, free_port
 from tests.support.store import Server, until
 
 ECHO = Script("echo", "return {KEYS[1], ARGV[1]}")
@@ -55,6 +60,186 @@ async def test_a_dead_part_of_a_cluster_is_an_outage_of_its_keys_only(tmp_path: 
         assert await writes(store, homes[0])
         servers[1].thaw()
         await until(lambda: writes(store, homes[1]), within=3.0)
+
+
+async def test_a_part_that_hangs_takes_no_answers_of_the_other_parts(tmp_path: Path) -> None:
+    """In one trip, as limits are asked for: whose keys the others hold must notice nothing, then or afterwards."""
+    async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
+        homes = [next(f"k{n}" for n in range(1000) if _owner(servers, f"k{n}") == index) for index in range(3)]
+        calls = [(ECHO, [name], ["v"]) for name in (*homes, *homes)]
+        good = [[name.encode(), b"v"] for name in (*homes, *homes)]
+        await until(lambda: _answers(store, homes))
+        assert await store.run_many(calls) == good
+        servers[1].freeze()
+        for _ in range(20):
+            replies = await store.run_many(calls)
+            assert [reply for place, reply in enumerate(replies) if place % 3 != 1] == [
+                one for place, one in enumerate(good) if place % 3 != 1
+            ]
+            assert [type(reply) for reply in replies[1::3]] == [StoreUnavailable] * 2
+            assert await writes(store, homes[0])
+        # What is all or nothing stays so.
+        with pytest.raises(StoreUnavailable):
+            await store.pipeline([("GET", name) for name in homes])
+        servers[1].thaw()
+        await until(lambda: _answers(store, homes))
+
+
+async def _answers(store: Store, keys: list[str]) -> bool:
+    try:
+        return len(await store.pipeline([("GET", name) for name in keys])) == len(keys)
+    except StoreUnavailable:
+        return False
+
+
+async def test_connections_that_the_servers_have_closed_cost_nobody_an_answer(tmp_path: Path) -> None:
+    """As after a restart, or where the servers end idle connections: nothing was sent on them, so nothing is lost."""
+    async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
+        keys = [f"k{n}" for n in range(30)]
+        await until(lambda: _answers(store, keys))
+        for _ in range(3):
+            await asyncio.gather(*(_answers(store, keys) for _ in range(10)))
+            for server in servers:
+                assert server.command("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES").startswith(b":")
+            # A turn of the loop, in which it takes notice.
+            await asyncio.sleep(0)
+            assert all(await asyncio.gather(*(_answers(store, keys) for _ in range(10))))
+
+
+async def test_a_cluster_that_is_away_at_the_start_is_found_later(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as servers:
+        for server in servers:
+            server.freeze()
+        async with opened(cluster_settings(servers), tmp_path) as store:
+            assert store.failure is not None
+            async with asyncio.timeout(5):
+                for _ in range(1000):
+                    assert not await writes(store)
+            for server in servers:
+                server.thaw()
+            await until(lambda: writes(store), within=15.0)
+            assert store.failure is None
+
+
+class _Deaf:
+    """A proxy before a server that can lose one answer: it forwards the question, and ends the connection instead of the answer."""
+
+    def __init__(self, server: Server, port: int) -> None:
+        self._server = server
+        self._port = port
+        self.loses = b""
+        """What a question has in it whose answer is lost; only the next one's."""
+
+    async def __aenter__(self) -> Self:
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._server.port)
+        try:
+            while question := await reader.read(1 << 16):
+                back.write(question)
+                # A question is small, and so is its answer.
+                answer = await there.read(1 << 16)
+                if self.loses and self.loses in question:
+                    self.loses = b""
+                    break
+                writer.write(answer)
+        finally:
+            writer.transport.abort()
+            back.transport.abort()
+
+
+async def test_what_was_done_is_not_done_again_when_its_answer_is_lost(tmp_path: Path) -> None:
+    """Not every script can be repeated: a request would be counted twice, a key be made and its secret be shown to nobody."""
+    port = free_port(also=ABOVE)
+    arguments = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", str(port)]
+    server = Server(tmp_path / "node", tcp=True, port=free_port(also=ABOVE), arguments=arguments)
+    try:
+        server.start()
+        server.command("CLUSTER", "ADDSLOTSRANGE", "0", str(SLOTS - 1))
+        await until(lambda: b"cluster_state:ok" in server.command("CLUSTER", "INFO"), within=15)
+        settings = declaration.Store(url=StoreUrl.parse(f"redis+cluster://127.0.0.1:{port}"))
+        async with _Deaf(server, port) as proxy:
+            # So long that there is time for whatever is tried again.
+            store = await connect(settings, tmp_path, timeout=3.0)
+            try:
+                await until(lambda: writes(store))
+                for number, commands in enumerate(([("INCR", "once")], [("INCR", "once"), ("GET", "other")]), 1):
+                    proxy.loses = b"INCR"
+                    with pytest.raises(StoreUnavailable):
+                        await store.pipeline(commands)
+                    assert not proxy.loses
+                    # The server is well: nobody after that one is refused.
+                    assert await store.call("GET", "once") == str(number).encode()
+            finally:
+                await store.close()
+    finally:
+        server.close()
+
+
+async def test_a_key_is_found_while_its_slot_moves(tmp_path: Path) -> None:
+    """The target answers only a connection that has just said ASKING."""
+    async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
+        source, target = servers[:2]
+        moved, other = (next(f"k{n}" for n in range(1000) if _owner(servers, f"k{n}") == index) for index in range(2))
+        await until(lambda: writes(store, moved))
+        # Several connections to the target.
+        assert all(await asyncio.gather(*(writes(store, other) for _ in range(8))))
+        _move(servers, key_slot(moved.encode()), [moved])
+        assert source.command("GET", moved).startswith(b"-ASK")
+        for _ in range(20):
+            assert await store.call("GET", moved) == b"1"
+            assert await store.pipeline([("GET", other), ("GET", moved), ("SET", moved, "1")]) == [b"1", b"1", b"OK"]
+            assert await store.run_many([(ECHO, [other], [1]), (ECHO, [moved], [2])]) == [[other.encode(), b"1"], [moved.encode(), b"2"]]
+        for server in (target, source):
+            assert server.command("CLUSTER", "SETSLOT", str(key_slot(moved.encode())), "NODE", _id(target)) == b"+OK\r\n"
+        assert await store.pipeline([("GET", other), ("GET", moved)]) == [b"1", b"1"]
+
+
+def _id(server: Server) -> str:
+    return server.command("CLUSTER", "MYID").split(b"\r\n")[1].decode()
+
+
+def _move(servers: list[Server], slot: int, keys: list[str]) -> None:
+    """Begin to move `slot` from the first server to the second, and its `keys`."""
+    source, target = servers[:2]
+    assert target.command("CLUSTER", "SETSLOT", str(slot), "IMPORTING", _id(source)) == b"+OK\r\n"
+    assert source.command("CLUSTER", "SETSLOT", str(slot), "MIGRATING", _id(target)) == b"+OK\r\n"
+    for name in keys:
+        assert source.command("MIGRATE", "127.0.0.1", str(target.port), name, "0", "5000") == b"+OK\r\n"
+
+
+async def test_the_lease_outlives_the_move_of_the_slot_that_a_server_is_asked_in(tmp_path: Path) -> None:
+    """The servers stay the same, and what proves that one is a primary must be asked for in another slot."""
+    async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
+        keys = await open_keys(store, tmp_path)
+        mark = next(mark for mark in map(names.mark, range(64)) if _owner(servers, mark) == 0)
+        async with leased(store, keys) as (lease, changes):
+            del changes[:]
+            slot = key_slot(mark.encode())
+            _move(servers, slot, [mark])
+            for server in (servers[1], servers[0], servers[2]):
+                assert server.command("CLUSTER", "SETSLOT", str(slot), "NODE", _id(servers[1])) == b"+OK\r\n"
+            await until(lambda: None in changes and lease.fresh(time.monotonic()), within=10.0)
+            issued = await keys.repository.create(shape())
+            await until(lambda: issued.key.id in changes)
+
+
+async def test_replicas_that_hang_cost_nobody_the_lease(tmp_path: Path) -> None:
+    async with cluster(tmp_path, replicas=True) as servers, opened(cluster_settings(servers), tmp_path) as store:
+        await until(lambda: writes(store))
+        for replica in servers[3:]:
+            replica.freeze()
+        tracking = await store.track(names.TRACKED_PREFIXES, lambda _: None, ("GET", names.META))
+        try:
+            for _ in range(20):
+                await tracking.prove(5.0)
+        finally:
+            await tracking.close()
 
 
 def _owner(servers: list[Server], name: str) -> int:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.asyncio.sentinel import SentinelConnectionPool
 
 from sidecar.settings.declaration import Store
 from sidecar.store.client import StoreUnavailable
+from sidecar.store.server import LOOK_PAUSE
 from tests.support.cluster import leased, opened, watched, writes
 from tests.support.keys import open_keys, shape
 from tests.support.store import Server, until
@@ -64,9 +68,52 @@ async def test_calls_go_where_the_reports_come_from(tmp_path: Path) -> None:
             await until(lambda: issued.key.id in changes)
 
 
+async def test_writes_follow_the_sentinels_without_a_lease(tmp_path: Path) -> None:
+    """The fold's connection: nobody tells it of a new primary, and the old one, cut off, ends no connection."""
+    async with watched(tmp_path, sentinels=1) as (servers, settings), opened(settings, tmp_path) as store:
+        left, new = servers
+        assert await writes(store)
+        new.command("REPLICAOF", "NO", "ONE")
+        _turn_to(settings, new)
+        for word, value in (("min-replicas-to-write", "1"), ("min-replicas-max-lag", "1")):
+            left.command("CONFIG", "SET", word, value)
+        await until(lambda: writes(store), within=10.0)
+        new.command("SET", "probe", "new")
+        assert await store.call("GET", "probe") == b"new"
+
+
+async def test_a_primary_that_misses_its_replicas_is_kept_while_the_sentinels_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    ask = SentinelConnectionPool.get_master_address
+
+    async def counted(pool: SentinelConnectionPool) -> Any:
+        asked.append(time.monotonic())
+        return await ask(pool)  # type: ignore[no-untyped-call]
+
+    async with watched(tmp_path, sentinels=1) as (servers, settings), opened(settings, tmp_path) as store:
+        monkeypatch.setattr(SentinelConnectionPool, "get_master_address", counted)
+        servers[0].command("CONFIG", "SET", "min-replicas-to-write", "2")
+
+        async def is_refused(times: int) -> bool:
+            # Whoever took the answer for a new primary would end the connection, and say so.
+            with pytest.raises(StoreUnavailable, match="too few replicas"):
+                await store.call("SET", "x", "1")
+            return len(asked) >= times
+
+        # When it is asked again, it has answered before.
+        await until(lambda: is_refused(3), within=10.0)
+        assert all(later - earlier >= LOOK_PAUSE * 0.9 for earlier, later in pairwise(asked))
+
+
+def _sentinel_port(settings: Store) -> int:
+    return int(settings.url.reveal().rpartition("/")[0].rpartition(":")[2])
+
+
 def _turn_to(settings: Store, primary: Server) -> None:
     """Let the one sentinel name `primary`, as the majority of a parted network would."""
-    watcher = Server(primary.directory, port=int(settings.url.reveal().rpartition("/")[0].rpartition(":")[2]))
+    watcher = Server(primary.directory, port=_sentinel_port(settings))
     watcher.command("SENTINEL", "REMOVE", "keys")
     assert watcher.command("SENTINEL", "MONITOR", "keys", "127.0.0.1", str(primary.port), "1") == b"+OK\r\n"
     watcher.close()

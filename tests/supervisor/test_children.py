@@ -150,4 +150,6 @@ def test_hurrying_kills_workers_but_never_the_store() -> None:
 
 def test_exit_codes_are_told_in_words() -> None:
     assert how(-9) == "was killed by SIGKILL"
+    # Real-time signals between the first and the last one have no name.
+    assert how(-40) == "was killed by signal 40"
     assert how(3) == "ended with exit code 3"
