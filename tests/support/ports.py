@@ -20,6 +20,8 @@ FIRST, END = 10_000, 20_000
 ABOVE = 10_000
 """The nodes of a cluster talk to each other on the port this far above; a block holds those too."""
 BLOCK = 250
+BAD = frozenset({10_080})
+"""What browsers, and the fetch of Node.js, connect to for nobody (WHATWG Fetch, "bad port"), of those from FIRST on."""
 
 
 @functools.cache
@@ -32,7 +34,7 @@ def _mine() -> Iterator[int]:
         lock = os.open(folder / str(first), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return itertools.cycle(range(first, first + BLOCK))
+            return itertools.cycle(port for port in range(first, first + BLOCK) if port not in BAD)
         os.close(lock)
     raise RuntimeError("more test processes at once than there are blocks of ports")
 
