@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from abc import abstractmethod
 from pathlib import Path
@@ -128,7 +129,8 @@ class EnvoySidecar(Envoy):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self._socket = str(site.directory / f"{self.name}.sock") if self.by_socket else ""
-        self._authorizer = Authorizer(site, self._socket)
+        # Below its own directory: another one may run beside it.
+        self._authorizer = Authorizer(dataclasses.replace(site, directory=self.directory), self._socket)
         self._authorizer.directory.mkdir(parents=True, exist_ok=True)
         # One bill for both.
         self._authorizer.processes = self.processes
