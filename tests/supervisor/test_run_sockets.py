@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,7 +15,11 @@ from tests.support.waiting import until
 
 def sockets_of(pid: int) -> set[str]:
     """The sockets that process `pid` has, by inode."""
-    links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        # A process that has just begun opens and closes files while its descriptors are listed.
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(path))
     return {link for link in links if link.startswith("socket:")}
 
 
