@@ -26,30 +26,28 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "there", "absent"), CASES)
-def test_bash(commands: list[completion.Command], tmp_path: Path, line: str, there: set[str], absent: set[str]) -> None:
-    (tmp_path / "keys.jsonl").touch()
+def _by_bash(commands: list[completion.Command], line: str, directory: Path) -> list[str]:
+    """What bash offers behind `sidecar <line>` in `directory`."""
     words = ["sidecar", *line.split(" ")]
     script = f"""{completion.bash(commands)}
         COMP_WORDS=({" ".join(f"'{word}'" for word in words)}); COMP_CWORD={len(words) - 1}
         _sidecar_complete; printf '%s\\n' "${{COMPREPLY[@]}}" """
     shell = require("bash", install="apt-get install bash")
-    answer = subprocess.run([shell, "--norc", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    answer = subprocess.run([shell, "--norc", "-c", script], capture_output=True, text=True, check=True, cwd=directory)
     assert answer.stderr == ""
-    _judge(set(answer.stdout.split()), there, absent)
+    return answer.stdout.splitlines()
+
+
+@pytest.mark.parametrize(("line", "there", "absent"), CASES)
+def test_bash(commands: list[completion.Command], tmp_path: Path, line: str, there: set[str], absent: set[str]) -> None:
+    (tmp_path / "keys.jsonl").touch()
+    _judge(set(_by_bash(commands, line, tmp_path)), there, absent)
 
 
 @pytest.mark.parametrize("line", ["keys import ", "serve -c "])
 def test_a_file_is_one_word_in_bash_whatever_its_name(commands: list[completion.Command], tmp_path: Path, line: str) -> None:
     (tmp_path / "a b.jsonl").touch()
-    words = ["sidecar", *line.split(" ")]
-    script = f"""{completion.bash(commands)}
-        COMP_WORDS=({" ".join(f"'{word}'" for word in words)}); COMP_CWORD={len(words) - 1}
-        _sidecar_complete; printf '%s\\n' "${{COMPREPLY[@]}}" """
-    shell = require("bash", install="apt-get install bash")
-    answer = subprocess.run([shell, "--norc", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert answer.stderr == ""
-    assert "a b.jsonl" in answer.stdout.splitlines()
+    assert "a b.jsonl" in _by_bash(commands, line, tmp_path)
 
 
 @pytest.mark.parametrize(("line", "there", "absent"), CASES)

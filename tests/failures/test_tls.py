@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import time
 import warnings
 from collections.abc import Iterator
@@ -13,22 +12,16 @@ from pathlib import Path
 import pytest
 
 from tests.failures.logs import assert_clean
+from tests.support.certificates import LOCAL, self_signed
 from tests.support.raw_hub import raw_hub_process
 from tests.support.sidecar import Sidecar, wait_until
-from tests.support.tools import require
 
 PATIENCE = 30.0
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    openssl = require("openssl", install="apt-get install openssl")
-    directory = tmp_path_factory.mktemp("tls")
-    made = directory / "cert.pem", directory / "key.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
-    algorithm = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    subprocess.run([openssl, "req", *algorithm, *subject, "-out", made[0], "-keyout", made[1]], check=True, capture_output=True)
-    return made
+    return self_signed(tmp_path_factory.mktemp("tls"), *LOCAL)
 
 
 @pytest.fixture(scope="module")

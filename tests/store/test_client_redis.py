@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from sidecar.keys.lease import Lease
 from sidecar.settings import declaration
 from sidecar.settings.values import Secret, StoreUrl
 from sidecar.store.client import StoreUnavailable, connect
+from tests.support.certificates import LOCAL, self_signed
 from tests.support.keys import open_keys, shape
 from tests.support.ports import free_port
 from tests.support.store import Server, open_store, until
@@ -66,12 +66,7 @@ async def test_a_wrong_password_is_an_outage_with_advice(redis: Server, tmp_path
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A self-signed certificate for this machine and its key."""
-    openssl = require("openssl", install="apt-get install openssl")
-    made = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "2"]
-    algorithm = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    subprocess.run([openssl, "req", *algorithm, *subject, "-out", made[0], "-keyout", made[1]], check=True, capture_output=True)
-    return made
+    return self_signed(tmp_path, *LOCAL)
 
 
 def tls_options(certificate: tuple[Path, Path], port: int) -> list[str]:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +15,8 @@ from sidecar.cli.admin import address, admin_tokens, audit, keys, top, usage
 from sidecar.cli.admin.api import AdminApi
 from sidecar.cli.admin.session import Session
 from sidecar.cli.errors import CommandError
+from tests.support.certificates import self_signed
 from tests.support.fake_admin import TOKEN, FakeAdmin, serving
-from tests.support.tools import require
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
@@ -39,24 +38,7 @@ class Result:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A self-signed certificate that nobody trusts, and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    openssl = require("openssl", install="apt-get install openssl")
-    command = [
-        openssl,
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-    ]
-    subprocess.run([*command, "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"], check=True, capture_output=True)
-    return folder / "certificate.pem", folder / "key.pem"
+    return self_signed(tmp_path_factory.mktemp("certificate"))
 
 
 Cli = Callable[..., Result]

@@ -7,25 +7,18 @@ import contextlib
 import os
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.tools import require
+from tests.support.certificates import LOCAL, self_signed
 from tests.worker.plane import HubSide, Plane, RawHub, running
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    openssl = require("openssl", install="apt-get install openssl")
-    directory = tmp_path_factory.mktemp("tls")
-    made = directory / "cert.pem", directory / "key.pem"
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-    algorithm = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    subprocess.run([openssl, "req", *algorithm, *subject, "-out", made[0], "-keyout", made[1]], check=True, capture_output=True)
-    return made
+    return self_signed(tmp_path_factory.mktemp("tls"), *LOCAL)
 
 
 @contextlib.asynccontextmanager
