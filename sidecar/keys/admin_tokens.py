@@ -25,6 +25,7 @@ from sidecar.keys.token import generate, hint
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.script import load
+from sidecar.store.stored import UNREADABLE, members_of
 
 PREFIX: Final = "sat"
 FIRST_NAME: Final = "first"
@@ -32,7 +33,6 @@ USED_AGAIN_AFTER: Final = 60.0
 """Seconds for which a further use of a token is not written down."""
 
 _CHANGE = load("change_admin_token")
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class AdminTokens:
         cannot be read comes back what can be, with the least role.
         """
         while True:
-            known = ((digest, raw, _members(raw)) for digest, raw in (await self._all()).items())
+            known = ((digest, raw, members_of(raw)) for digest, raw in (await self._all()).items())
             found = next((one for one in known if one[2].get("id") == token_id and one[2].get("revoked_at") is None), None)
             if found is None:
                 raise UnknownAdminToken(token_id)
@@ -177,10 +177,10 @@ class AdminTokens:
         """A record as it is stored; None, told once, when it cannot be read: one such record must not hide the others."""
         try:
             return msgspec.json.decode(raw, type=AdminToken)
-        except _UNREADABLE:
+        except UNREADABLE:
             if digest not in self._told:
                 self._told.add(digest)
-                log.warning("the record of admin token %s cannot be read; it opens nothing", _members(raw).get("id", "(without an id)"))
+                log.warning("the record of admin token %s cannot be read; it opens nothing", members_of(raw).get("id", "(without an id)"))
             return None
 
     async def _change(self, digest: str, seen: bytes, new_digest: str, record: bytes, keep_an_admin: bool = False) -> int:
@@ -206,15 +206,6 @@ class AdminTokens:
 def may(role: Role, needed: Role) -> bool:
     """Whether `role` includes what `needed` may do."""
     return ROLES.index(role) >= ROLES.index(needed)
-
-
-def _members(raw: bytes) -> dict[str, Any]:
-    """What a record holds, of whichever version; nothing when it is none."""
-    try:
-        tree = msgspec.json.decode(raw)
-    except _UNREADABLE:
-        return {}
-    return tree if isinstance(tree, dict) else {}
 
 
 def _readable(members: dict[str, Any]) -> AdminToken:

@@ -10,9 +10,10 @@ import msgspec
 
 from sidecar.control.audit.event import GENESIS, Event, Filter, digest
 from sidecar.control.audit.targets import Targets
-from sidecar.control.audit.unreadable import UNREADABLE, stand_in
+from sidecar.control.audit.unreadable import stand_in
 from sidecar.store import names
 from sidecar.store.client import Store
+from sidecar.store.stored import UNREADABLE
 
 READ = 500
 SCAN_BOUND = 20_000

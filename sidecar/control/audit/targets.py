@@ -10,10 +10,10 @@ from __future__ import annotations
 import msgspec
 
 from sidecar.control.audit.event import Event
-from sidecar.control.audit.unreadable import UNREADABLE
 from sidecar.store import names
 from sidecar.store.client import Store
 from sidecar.store.script import load
+from sidecar.store.stored import UNREADABLE
 
 BATCH = 500
 

@@ -14,9 +14,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from sidecar.control.audit.event import Event, Party
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises over bytes that are not what was asked for."""
+from sidecar.store.stored import members_of
 
 ACTION = "unreadable"
 """Of an event of which not even the action can be told."""
@@ -37,7 +35,7 @@ def stand_in(data: bytes, sequence: int) -> Event:
 
     Without a readable time it is of the year 1970, without a readable outcome of outcome `unknown`.
     """
-    members = _members(data)
+    members = members_of(data)
     readable: dict[str, Any] = {}
     for name, kind in _MEMBERS.items():
         if name in members:
@@ -46,11 +44,3 @@ def stand_in(data: bytes, sequence: int) -> Event:
     reason = readable.get("reason")
     readable |= {"sequence": sequence, "reason": f"{_SAID}: {reason}" if reason else _SAID}
     return Event(**(_MISSING | readable))
-
-
-def _members(data: bytes) -> dict[str, Any]:
-    try:
-        tree = msgspec.json.decode(data)
-    except UNREADABLE:
-        return {}
-    return tree if isinstance(tree, dict) else {}

@@ -12,6 +12,8 @@ from importlib.resources import files
 
 from aiohttp import web
 
+from sidecar.control.metrics.text import weights_of
+
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HEADERS = {
     "Cache-Control": "public, max-age=31536000, immutable",
@@ -46,7 +48,7 @@ class Assets:
         if found is None:
             raise web.HTTPNotFound
         data, compressed, media = found
-        packed = "gzip" in request.headers.get("Accept-Encoding", "")
+        packed = bool(weights_of(request.headers.get("Accept-Encoding", "")).get("gzip"))
         headers = {**_HEADERS, "Content-Encoding": "gzip"} if packed else _HEADERS
         charset = None if media == "image/svg+xml" else "utf-8"
         return web.Response(body=compressed if packed else data, content_type=media, charset=charset, headers=headers)

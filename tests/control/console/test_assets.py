@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+import pytest
+
 from sidecar.control.console.assets import Assets
 from tests.control.console.conftest import Console
 
@@ -20,6 +22,15 @@ async def test_files_may_be_kept_for_ever(console: Console) -> None:
         assert "immutable" in page.headers["Cache-Control"] and page.headers["X-Content-Type-Options"] == "nosniff"
     for wrong in ("/static/console.css", "/static/chart.000000000000.js", "/static/..%2fapp.py", "/static/"):
         assert (await browser.get(wrong)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [("", None), ("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("GZIP", "gzip"), ("gzip;q=0", None), ("br, gzip; q=0.0", None)],
+)
+async def test_files_are_packed_only_for_whom_takes_them_so(console: Console, accepted: str, coding: str | None) -> None:
+    page = await console.browser().get(Assets().url("console.css"), **{"Accept-Encoding": accepted})
+    assert page.status == 200 and page.headers.get("Content-Encoding") == coding
 
 
 def test_scripts_are_small() -> None:
