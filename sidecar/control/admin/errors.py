@@ -104,6 +104,9 @@ TOO_MANY_FAILURES = Problem(
 )
 INTERNAL_ERROR = Problem("internal_error", 500, "service_unavailable_error", "The sidecar failed; the operator's log has the reason.")
 KEY_STORE_UNAVAILABLE = _unavailable("key_store_unavailable", "The key store cannot be reached at the moment; try again.")
+AUDIT_JOURNAL_UNAVAILABLE = _unavailable(
+    "audit_journal_unavailable", "Nothing was done, for no record of it can be written to data_dir; see to its disk, then try again."
+)
 STORE_NOT_ADOPTED = _unavailable(
     "key_store_unavailable",
     "The key store is not the one that this sidecar knows; look into it, then run `sidecar store adopt` to accept it.",

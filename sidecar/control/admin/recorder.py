@@ -6,20 +6,23 @@ source and a bounded number in all; how many were left out is said in the next r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
 from sidecar.control.admin.authentication import NOBODY, Actor
 from sidecar.control.admin.endpoint import Call
-from sidecar.control.admin.errors import AdminError
+from sidecar.control.admin.errors import AUDIT_JOURNAL_UNAVAILABLE, AdminError
 from sidecar.control.admin.origin import address, agent, request_id
-from sidecar.control.audit import Act, AuditLog, Change, Party, Source, draft
+from sidecar.control.audit import Act, AuditLog, Change, Party, Source, Unrecordable, draft
 from sidecar.throttle import Throttle, source_of
 
 _ALL = ""
+
+log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -37,23 +40,31 @@ class Recorder:
         """Unix seconds."""
         return self._clock()
 
-    def act(
+    @asynccontextmanager
+    async def act(
         self, call: Call[Any, Any], action: str, target: Party | None, changes: dict[str, Change] | None = None, reason: str = ""
-    ) -> AbstractAsyncContextManager[Act]:
-        """Surround an act of `call` with its record; see `AuditLog.act`. Blanks and line ends around `reason` are left out."""
-        return self._audit.act(
-            draft(
-                action,
-                party(call.actor),
-                now=self._clock(),
-                target=target,
-                changes=changes,
-                # A client that pipes its reason in sends a line feed behind it, which no pattern that ends in `$` refuses.
-                reason=reason.strip(),
-                source=Source(call.address, call.agent),
-                request_id=call.request_id,
-            )
+    ) -> AsyncIterator[Act]:
+        """Surround an act of `call` with its record; see `AuditLog.act`. Blanks and line ends around `reason` are left out.
+
+        Raises AdminError before the act when no record can be written.
+        """
+        event = draft(
+            action,
+            party(call.actor),
+            now=self._clock(),
+            target=target,
+            changes=changes,
+            # A client that pipes its reason in sends a line feed behind it, which no pattern that ends in `$` refuses.
+            reason=reason.strip(),
+            source=Source(call.address, call.agent),
+            request_id=call.request_id,
         )
+        try:
+            async with self._audit.act(event) as act:
+                yield act
+        except Unrecordable as error:
+            log.error("%s was not done: the audit journal in data_dir cannot be written (%s)", action, error.strerror)
+            raise AdminError(AUDIT_JOURNAL_UNAVAILABLE) from error
 
     async def failed_authentication(self, error: AdminError, source: str) -> None:
         """Record that somebody tried to get in from `source`, an address."""

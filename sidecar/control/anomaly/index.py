@@ -69,12 +69,12 @@ class AnomalyIndex:
         }
         return readable(found[place.shard, place.id] for place in places)
 
-    async def latest_of(self, key_ids: Sequence[str]) -> list[Anomaly]:
-        """The latest few of each key."""
-        shards = sorted({names.shard_of(key_id) for key_id in key_ids})
-        replies = await self._checked(shards, [_by_subject(key_id, FOR_EVER, LATEST_OF_KEY) for key_id in key_ids])
+    async def latest_of(self, subjects: Sequence[str]) -> list[Anomaly]:
+        """The latest few of each key or network, newest first."""
+        shards = sorted({names.shard_of(subject) for subject in subjects})
+        replies = await self._checked(shards, [_by_subject(subject, FOR_EVER, LATEST_OF_KEY) for subject in subjects])
         return await self.records(
-            [_place(names.shard_of(key_id), entry) for key_id, reply in zip(key_ids, replies, strict=True) for entry in reply]
+            [_place(names.shard_of(subject), entry) for subject, reply in zip(subjects, replies, strict=True) for entry in reply]
         )
 
     async def _read(self, until: float, count: int, key_id: str | None, only_open: bool) -> tuple[list[Place], list[list[Place]]]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.record import Anomaly, Response
-from sidecar.control.audit import AuditLog, Change, Party, Unchanged, draft
+from sidecar.control.audit import AuditLog, Change, Party, Unchanged, Unrecordable, draft
 from sidecar.keys.record import Key, OnAnomaly
 from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, UnknownKey
 from sidecar.settings import declaration
@@ -49,7 +49,8 @@ class Responder:
         self._audit = audit
         self._settings = settings
         self._clock = clock
-        self._waiting = ""
+        self._waiting: set[str] = set()
+        """Anomalies of which the log says already that nothing can be done about them."""
 
     async def policy(self, anomaly: Anomaly) -> tuple[OnAnomaly, str]:
         """What a page of this subject is to do, and the key's name as it is now. Raises StoreUnavailable."""
@@ -87,9 +88,10 @@ class Responder:
             except Refused as error:
                 # Without an end: nothing runs that could be over, and tried once more it would be refused again.
                 response = replace(response, until=None, failed=str(error))
-            except OSError as error:
+            except Unrecordable as error:
                 self._complain(anomaly, error)
                 return
+            self._waiting.discard(anomaly.id)
         what = f"{'would ' if response.shadow else ''}{action} key {key.id} for anomaly {anomaly.id}"
         _log.warning("%s: %s", what, response.failed or anomaly.summary)
         anomaly.responses = [*anomaly.responses, response]
@@ -98,13 +100,13 @@ class Responder:
         # Not by `get`, which takes a record that cannot be read for a store that is away: no page of any key would be told.
         return (await self._keys.get_many([key_id]))[0]
 
-    def _complain(self, anomaly: Anomaly, error: OSError) -> None:
+    def _complain(self, anomaly: Anomaly, error: Unrecordable) -> None:
         # No act without a record; it is due again at the next look, and said once.
-        if anomaly.id != self._waiting:
+        if anomaly.id not in self._waiting:
             _log.error(
                 "%s key %s waits: the audit journal in data_dir cannot be written (%s)", anomaly.policy, anomaly.key_id, error.strerror
             )
-        self._waiting = anomaly.id
+        self._waiting.add(anomaly.id)
 
     async def _act(self, key: Key, anomaly: Anomaly, until: float | None) -> None:
         if until is not None:

@@ -31,6 +31,15 @@ class Source(msgspec.Struct, array_like=True):
     raised: dict[str, Raised] = {}
     muted_until: int = 0
 
+    def silence(self, until: int) -> None:
+        """Take its signals down; what it did so far raises none later, and nothing does before `until`."""
+        self.raised, self.keys, self.failures = {}, {}, {}
+        self.muted_until = until
+
+    def acknowledge(self, now: int) -> None:
+        """People say that all of this is nothing; a mute lasts on."""
+        self.silence(max(now, self.muted_until))
+
 
 class Sources:
     """At most `capacity` networks, the longest silent forgotten first, rather those of which no signal is up and that are not muted."""
@@ -76,7 +85,8 @@ class Sources:
     def acknowledge(self, name: str, now: int) -> None:
         """Take down the signals of the networks with this name; what they did until `now` raises none later, and a mute lasts on."""
         for number in self._named(name):
-            self._silence(number, max(now, self.by_number[number].muted_until))
+            self.by_number[number].acknowledge(now)
+            self.changed.add(number)
 
     def mute(self, network: Network, until: int, now: int) -> None:
         """Take a network's signals down, and raise none before `until`, also when it is not remembered any more."""
@@ -86,7 +96,8 @@ class Sources:
             self._source(network, now)
             numbers = [network.number]
         for number in numbers:
-            self._silence(number, until)
+            self.by_number[number].silence(until)
+            self.changed.add(number)
 
     def recent(self, now: int) -> dict[int, Source]:
         """The networks that are worth remembering over a restart."""
@@ -97,12 +108,6 @@ class Sources:
 
     def _named(self, name: str) -> list[int]:
         return [number for number, source in self.by_number.items() if source.name == name]
-
-    def _silence(self, number: int, until: int) -> None:
-        source = self.by_number[number]
-        source.raised, source.keys, source.failures = {}, {}, {}
-        source.muted_until = until
-        self.changed.add(number)
 
     def _fail(self, network: Network, count: int, now: int, least: int, window: int) -> None:
         source = self._source(network, now)

@@ -47,17 +47,29 @@ class Storage:
         self.index = AnomalyIndex(store)
 
     async def memories(self, key_ids: Sequence[str]) -> list[Memory | None]:
-        """What is remembered of each key; None for one that is new, or whose memory cannot be read any more."""
+        """What is remembered of each key; None for one that is new, or whose memory cannot be read any more.
+
+        What was acknowledged while nobody detected is known to be nothing.
+        """
         commands = [("HGET", names.anomaly_state(names.shard_of(key_id), self._instance), key_id) for key_id in key_ids]
-        return [_memory(data) for data in await self._store.pipeline(commands)]
+        found = [_memory(data) for data in await self._store.pipeline(commands)]
+        remembered = {key_id: memory for key_id, memory in zip(key_ids, found, strict=True) if memory is not None and memory.raised}
+        for key_id, when in await self._acknowledged(remembered):
+            remembered[key_id].acknowledge(when)
+        return found
 
     async def sources(self) -> dict[int, Source]:
-        """The networks of the last save."""
+        """The networks of the last save; what was acknowledged while nobody detected is known to be nothing."""
         data = await self._store.call("HGET", names.anomaly_state(0, self._instance), _SOURCES)
         try:
-            return _source_decoder.decode(data) if data else {}
+            sources = _source_decoder.decode(data) if data else {}
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return {}
+        for name, when in await self._acknowledged({source.name for source in sources.values() if source.raised}):
+            for source in sources.values():
+                if source.name == name:
+                    source.acknowledge(when)
+        return sources
 
     async def save_sources(self, sources: dict[int, Source]) -> None:
         """Keep the networks that matter still."""
@@ -133,6 +145,13 @@ class Storage:
     async def drop_message(self, message: Message) -> None:
         """Delivered, or given up."""
         await self._store.call("HDEL", names.outbox(message.shard), message.name)
+
+    async def _acknowledged(self, subjects: Collection[str]) -> list[tuple[str, int]]:
+        """Which of these have signals up of which people have said that they are nothing, and when: with an episode open they had not."""
+        newest: dict[str, Anomaly] = {}
+        for one in await self.index.latest_of(list(subjects)) if subjects else []:
+            newest.setdefault(one.name_of_subject, one)
+        return [(subject, int(one.acknowledged_at or one.updated_at)) for subject, one in newest.items() if one.state == "acknowledged"]
 
     async def _all(self, shard: int) -> list[Anomaly]:
         return readable(await self._store.call("HVALS", names.anomalies(shard)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sidecar.control.anomaly.episodes import Change
+from sidecar.control.anomaly.index import FOR_EVER
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.unsaved import Unsaved
@@ -34,7 +35,7 @@ def mute(observer: Observer, anomaly: Anomaly, until: float, now: int) -> list[C
 
     The subject may have another episode by now: what this changes in the open one comes back, to be saved.
     """
-    anomaly.muted_until = until
+    anomaly.muted_until = until = min(until, FOR_EVER)
     watch = observer.watches.get(anomaly.key_id)
     if watch is not None:
         for evidence in anomaly.signals:
@@ -54,9 +55,9 @@ def catch_up(observer: Observer, anomaly: Anomaly, now: int) -> list[Change]:
     It may have been given while nobody detected, or to be taken over by one that died. Where it is known it is left alone, or
     what came up after it, and was not meant, would be silent from the next restart on.
     """
-    until = anomaly.muted_until
-    if until is None or until <= now:
+    if anomaly.muted_until is None or anomaly.muted_until <= now:
         return []
+    until = min(anomaly.muted_until, FOR_EVER)
     watch = observer.watches.get(anomaly.key_id)
     if watch is not None and any(watch.memory.muted.get(evidence.signal, 0) >= int(until) for evidence in anomaly.signals):
         return []

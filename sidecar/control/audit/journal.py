@@ -18,6 +18,10 @@ _SUFFIX = ".event"
 _HEAD = "head"
 
 
+class Unrecordable(OSError):
+    """The journal cannot be written, so that the act was not begun; `strerror` says why."""
+
+
 class Journal:
     """The files in `directory`; private, created when absent."""
 

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from msgspec.structs import replace
 
 from sidecar.control.audit.event import GENESIS, Change, Event, Party, seal
-from sidecar.control.audit.journal import Journal
+from sidecar.control.audit.journal import Journal, Unrecordable
 from sidecar.control.audit.reading import SCAN_BOUND, AuditReader, Verdict, parts
 from sidecar.control.audit.targets import entry_of
 from sidecar.store import names
@@ -74,10 +74,13 @@ class AuditLog(AuditReader):
     async def act(self, event: Event) -> AsyncIterator[Act]:
         """Surround an act with its record, unless the act raises Unchanged.
 
-        Raises StoreUnavailable before the act when no record could be written.
+        Raises StoreUnavailable or Unrecordable before the act when no record could be written.
         """
         self._head = await self.head()
-        self._journal.write(replace(event, outcome="unknown", reason="interrupted before its result was known"))
+        try:
+            self._journal.write(replace(event, outcome="unknown", reason="interrupted before its result was known"))
+        except OSError as error:
+            raise Unrecordable(error.errno, error.strerror) from error
         self._under_way.add(event.id)
         act = Act(event)
         try:

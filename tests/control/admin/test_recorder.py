@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from sidecar.control.audit import AuditLog, Event, Filter, Journal
 from sidecar.store.client import Store
 
 DAY = 86400.0
+CALL = Call(
+    operation="keys.revoke", actor=NOBODY, request_id="r", address="", agent="", path={}, query=Nothing(), body=Nothing(), raw=b"",
+    idempotency_key="", if_match=None, media=None,
+)  # fmt: skip
 
 
 class Wall:
@@ -64,10 +69,23 @@ async def test_a_clock_that_is_put_on_lets_nobody_fill_the_log(recorder: Recorde
 
 
 async def test_a_reason_is_recorded_without_blanks_around_it(recorder: Recorder, audit: AuditLog) -> None:
-    call = Call(
-        operation="keys.revoke", actor=NOBODY, request_id="r", address="", agent="", path={}, query=Nothing(), body=Nothing(), raw=b"",
-        idempotency_key="", if_match=None, media=None,
-    )  # fmt: skip
-    async with recorder.act(call, "api_key.revoked", None, reason=" because\n"):
+    async with recorder.act(CALL, "api_key.revoked", None, reason=" because\n"):
         pass
     assert [event.reason for event in await everything(audit)] == ["because"]
+
+
+async def test_what_cannot_be_recorded_is_not_begun(
+    recorder: Recorder, audit: AuditLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(self: Journal, event: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Journal, "write", full)
+    begun = False
+    with pytest.raises(AdminError) as raised:
+        async with recorder.act(CALL, "api_key.revoked", None):
+            begun = True
+    problem = raised.value.problem
+    assert not begun and (problem.code, problem.status, problem.retry_after) == ("audit_journal_unavailable", 503, 1)
+    assert "data_dir" in raised.value.detail and "No space left on device" in caplog.text
+    assert await everything(audit) == []

@@ -141,6 +141,32 @@ async def test_an_act_that_a_full_disk_keeps_off_the_record_waits_and_stops_noth
     assert (await bench.read_key()).disabled
 
 
+async def test_acts_that_wait_for_a_disk_are_told_once_each(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.create("disable")
+    await bench.theft()
+    (anomaly,) = bench.detection.engine.observer.episodes.open.values()
+    await bench.keys.repository.update(bench.key.id, lambda key: replace(key, disabled=False))
+    other = (await bench.keys.repository.create(shape("other", on_anomaly="disable"))).key
+    waiting = [replace(anomaly, responses=[]), replace(anomaly, id="anm_other", key_id=other.id, responses=[])]
+    responder = bench.detection.engine._responder
+
+    def full(event: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.audit._journal, "write", full)
+        for _ in range(5):
+            for one in waiting:
+                await responder.respond(one)
+    assert [record.message.split()[2] for record in caplog.records if "waits" in record.message] == [bench.key.id, other.id]
+    assert not any(one.responses for one in waiting)
+    for one in waiting:
+        await responder.respond(one)
+    assert all(one.responses for one in waiting)
+
+
 @pytest.mark.parametrize("policy", ["throttle", "disable"])
 async def test_a_key_that_is_revoked_at_the_last_moment_gets_one_sentence_and_no_record(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, policy: OnAnomaly

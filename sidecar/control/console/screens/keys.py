@@ -99,18 +99,19 @@ class KeyTable:
         chosen = list(dict.fromkeys(visit.chosen))[:PAGE]
         if not chosen:
             return see(HOME)
+        # Read before anything is revoked: when the store goes away meanwhile, what was done is told all the same.
+        found = [key for key in await self._keys.get_many(chosen) if key is not None]
+        uses = await self._keys.uses([key.id for key in found])
+        rows = await self._rows([key_object(key, uses.get(key.id), visit.now) for key in found], visit.now)
         refused: dict[str, str] = {}
         if visit.form.get("confirmed") == "yes":
             refused = await self._revoke(visit, chosen)
             if not refused:
                 return see(HOME, "bulk-revoked")
-        found = [key for key in await self._keys.get_many(list(refused) or chosen) if key is not None]
-        uses = await self._keys.uses([key.id for key in found])
-        keys = [key_object(key, uses.get(key.id), visit.now) for key in found]
         return visit.page(
             "bulk_revoke.html",
             status=409 if refused else 200,
-            rows=await self._rows(keys, visit.now),
+            rows=[row for row in rows if not refused or row.key.id in refused],
             back=HOME,
             refused=refused,
             done=len(chosen) - len(refused),

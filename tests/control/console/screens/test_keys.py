@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import re
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -12,10 +14,12 @@ import pytest
 from msgspec.structs import replace
 
 from sidecar.control.anomaly.document import document
+from sidecar.control.audit import Journal
 from sidecar.control.console.screens import keys as screen
 from sidecar.control.queries import Anomalies
 from sidecar.keys.record import Key
 from sidecar.store import names as store_names
+from sidecar.store.client import StoreUnavailable
 from tests.control.console.conftest import Console
 
 HOME = "/settings/api-keys"
@@ -139,6 +143,44 @@ async def test_one_key_that_cannot_be_revoked_keeps_no_other_alive(console: Cons
     assert [key_id for key_id, _ in told] == made[1:3] and all(len(why) > 10 for _, why in told)
     found = await console.services.keys.get_many(made)
     assert [key.id for key in found if key is not None and key.revoked_at is not None] == [made[0], made[3]]
+
+
+async def test_a_store_that_goes_away_between_two_revocations_leaves_a_report(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await fill(console, 3)
+    keys = console.services.keys
+    revoke = keys.revoke
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("the key store cannot be reached")
+
+    async def once(key_id: str, *more: Any) -> Any:
+        if key_id == made[0]:
+            return await revoke(key_id, *more)
+        for name in ("get", "get_many", "uses", "revoke"):
+            patched.setattr(keys, name, away)
+        return await away()
+
+    browser = await console.signed_in("operator")
+    with monkeypatch.context() as patched:
+        patched.setattr(keys, "revoke", once)
+        page = await browser.post(f"{HOME}/revoke", {"key": made, "confirmed": "yes", "reason": "leak"})
+    assert page.status == 409 and "1 key revoked. Not revoked:" in page.text
+    assert re.findall(r"<li><code>(key_\w+)</code>", page.text) == made[1:]
+    assert [key.revoked_at is not None for key in await keys.get_many(made) if key] == [True, False, False]
+
+
+async def test_a_full_disk_is_named_to_whom_revokes(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await fill(console, 2)
+    browser = await console.signed_in("operator")
+
+    def full(self: Journal, event: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "write", full)
+        page = await browser.post(f"{HOME}/revoke", {"key": made, "confirmed": "yes"})
+    assert page.status == 409 and "0 keys revoked. Not revoked:" in page.text and page.text.count("data_dir") == 2
+    assert not any(key.revoked_at for key in await console.services.keys.get_many(made) if key)
 
 
 async def test_names_owners_and_searches_are_text(console: Console) -> None:
