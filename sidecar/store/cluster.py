@@ -66,6 +66,8 @@ class Cluster:
         Raises StoreUnavailable when none of them answers.
         """
         if not self._slots.known:
+            if not self._closed:
+                self._mend()
             raise self._reason or StoreUnavailable("the key store cannot be reached")
         replies = await self._answers(commands, asyncio.get_running_loop().time() + self._timeout, HOPS)
         failed = [reply for reply in replies if isinstance(reply, StoreUnavailable)]
@@ -124,7 +126,9 @@ class Cluster:
         for target, places in elsewhere.items():
             # ASKING is good for one command on the same connection.
             asked = [part for place in places for part in (("ASKING",), commands[place])]
-            _place(replies, places, (await self._ask(target, asked, until))[1::2])
+            found = (await self._ask(target, asked, until))[1::2]
+            _place(replies, places, found)
+            again += [place for place, reply in zip(places, found, strict=True) if isinstance(reply, (MovedError, TryAgainError))]
         if again and hops:
             if any(isinstance(replies[place], TryAgainError) for place in again):
                 await asyncio.sleep(TRY_AGAIN_AFTER)

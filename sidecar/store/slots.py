@@ -24,10 +24,13 @@ from redis.exceptions import AskError
 from sidecar.store import names
 from sidecar.store.address import Address
 from sidecar.store.endpoint import Endpoint
+from sidecar.store.errors import StoreUnavailable
 from sidecar.store.link import Command
 
 _FEW = 64
 """Marks that are tried before one is looked for in the very slots of a server."""
+ASTRAY = 3.0
+"""Seconds after which a server that holds no slot, and was not asked again, does not matter any more: longer than a lease."""
 _OF_NO_KEY = {"PING", "INFO", "TIME"}
 _SCRIPTS = {"EVALSHA", "EVAL"}
 
@@ -40,9 +43,13 @@ class Slots:
         self._client = address.cluster(timeout)
         self._manager = self._client.nodes_manager
         self._patience = address.patience
-        self._layout: frozenset[tuple[int, int, bytes]] = frozenset()
-        """First and last slot of each part, and the id of the primary that holds it."""
+        self._layout: frozenset[tuple[Any, ...]] = frozenset()
+        """First and last slot of each part, and the address and id of the primary that holds it."""
         self._learning = asyncio.Lock()
+        self._listed: frozenset[str] = frozenset()
+        """The servers of the last `endpoints`, by name."""
+        self._astray_at = float("-inf")
+        """When somebody was last asked who is not among them; by the loop's clock."""
 
     @property
     def known(self) -> bool:
@@ -54,18 +61,16 @@ class Slots:
         async with self._learning:
             if not self.known:
                 await self._manager.initialize()
-            primaries = self.primaries()
-            # Never a replica: one that hangs holds no key, and would cost everybody the lease.
-            node = random.choice([one for one in primaries if one.name not in shunned] or primaries)
             try:
-                sections = await node.execute_command("CLUSTER", "SLOTS")
+                node, sections = await self._told(shunned)
             except Exception:
                 # All that is known may be gone. What the settings name may lead to others by now, or to one that knows less.
                 self._layout = frozenset()
                 await self._manager.initialize()
                 raise
-            # Not the primaries alone: a slot that moved may be the one in which a server's mark lies.
-            layout = frozenset((section[0], section[1], section[2][2]) for section in sections)
+            # Not the primaries alone: a slot that moved may be the one in which a server's mark lies. And not the ids alone: a
+            # server may come back at another address.
+            layout = frozenset((first, last, *holder[:3]) for first, last, holder, *_ in sections)
             if layout != self._layout:
                 await self._take(node)
                 self._layout = layout
@@ -92,16 +97,24 @@ class Slots:
         await self._manager.move_slot(error)
 
     def target(self, error: AskError, asked: ClusterNode) -> ClusterNode:
-        """Whom to ask instead, just this once."""
+        """Whom to ask instead, just this once. One that holds no slot yet reports no changes either: see `endpoints`."""
         host = error.host or asked.host
         node = self._manager.get_node(host=host, port=error.port)
         if node is None:
             node = ClusterNode(host, error.port, "primary", **self._manager.connection_kwargs)
             self._manager.set_nodes(self._manager.nodes_cache, {node.name: node})
+        if node.name not in self._listed:
+            self._astray_at = asyncio.get_running_loop().time()
         return node
 
     def endpoints(self) -> list[Endpoint]:
-        """Every primary that holds a slot."""
+        """Every primary that holds a slot. Raises StoreUnavailable while keys are read from one that holds none.
+
+        Such a one is about to be given its first slot, and has their records already. It reports no change of them, and
+        nothing can be written to it that proves that it has: what is remembered of keys must not be trusted meanwhile.
+        """
+        if asyncio.get_running_loop().time() - self._astray_at < ASTRAY:
+            raise StoreUnavailable("the key store's cluster moves keys to a server that does not report changes yet")
         marks: dict[str, tuple[ClusterNode, str]] = {}
         slots = self._manager.slots_cache
         for mark in map(names.mark, range(_FEW)):
@@ -111,12 +124,30 @@ class Slots:
             for slot, (node, *_) in slots.items():
                 if node.name not in marks:
                     marks[node.name] = node, names.mark(_shard_in(slot))
+        self._listed = frozenset(marks)
         return [Endpoint(name, _maker(node), mark, self._patience) for name, (node, mark) in sorted(marks.items())]
 
     async def close(self) -> None:
         """Let go of every connection."""
         await self._manager.aclose()
         await self._manager.aclose("startup_nodes")
+
+    async def _told(self, shunned: Container[str]) -> tuple[ClusterNode, list[Any]]:
+        """A primary, and what it says of the slots."""
+        primaries = self.primaries()
+        # Never a replica: one that hangs holds no key, and would cost everybody the lease.
+        asked = [one for one in primaries if one.name not in shunned] or primaries
+        failure: Exception = StoreUnavailable("no server of the key store's cluster knows who holds what")
+        for node in random.sample(asked, len(asked)):
+            try:
+                sections = await node.execute_command("CLUSTER", "SLOTS")
+            except Exception as error:
+                failure = error
+                continue
+            # One that was emptied knows of none, and of no other server: taken at its word, it would take the whole store away.
+            if sections:
+                return node, sections
+        raise failure
 
     async def _take(self, node: ClusterNode) -> None:
         """Learn the slots from `node` itself: another may not know yet what it has just said, or may hang."""

@@ -15,7 +15,7 @@ from sidecar.settings import declaration
 from sidecar.settings.values import StoreUrl
 from sidecar.store import names
 from sidecar.store.client import Script, Store, StoreUnavailable, connect
-from tests.support.cluster import SLOTS, cluster, cluster_settings, leased, opened, writes
+from tests.support.cluster import SLOTS, cluster, cluster_settings, leased, move_slot, node_id, opened, owner, writes
 from tests.support.keys import open_keys, shape
 from tests.support.ports import ABOVE, free_port
 from tests.support.store import Server, until
@@ -48,7 +48,7 @@ async def test_a_dead_part_of_a_cluster_is_an_outage_of_its_keys_only(tmp_path: 
     async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
         for server in servers:
             server.command("CONFIG", "SET", "cluster-require-full-coverage", "no")
-        homes = {index: next(f"k{n}" for n in range(1000) if _owner(servers, f"k{n}") == index) for index in range(3)}
+        homes = {index: next(f"k{n}" for n in range(1000) if owner(servers, f"k{n}") == index) for index in range(3)}
         for name in homes.values():
             assert await writes(store, name)
         servers[1].freeze()
@@ -65,7 +65,7 @@ async def test_a_dead_part_of_a_cluster_is_an_outage_of_its_keys_only(tmp_path: 
 async def test_a_part_that_hangs_takes_no_answers_of_the_other_parts(tmp_path: Path) -> None:
     """In one trip, as limits are asked for: whose keys the others hold must notice nothing, then or afterwards."""
     async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
-        homes = [next(f"k{n}" for n in range(1000) if _owner(servers, f"k{n}") == index) for index in range(3)]
+        homes = [next(f"k{n}" for n in range(1000) if owner(servers, f"k{n}") == index) for index in range(3)]
         calls = [(ECHO, [name], ["v"]) for name in (*homes, *homes)]
         good = [[name.encode(), b"v"] for name in (*homes, *homes)]
         await until(lambda: _answers(store, homes))
@@ -185,45 +185,32 @@ async def test_a_key_is_found_while_its_slot_moves(tmp_path: Path) -> None:
     """The target answers only a connection that has just said ASKING."""
     async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
         source, target = servers[:2]
-        moved, other = (next(f"k{n}" for n in range(1000) if _owner(servers, f"k{n}") == index) for index in range(2))
+        moved, other = (next(f"k{n}" for n in range(1000) if owner(servers, f"k{n}") == index) for index in range(2))
         await until(lambda: writes(store, moved))
         # Several connections to the target.
         assert all(await asyncio.gather(*(writes(store, other) for _ in range(8))))
-        _move(servers, key_slot(moved.encode()), [moved])
+        move_slot(source, target, key_slot(moved.encode()), [moved])
         assert source.command("GET", moved).startswith(b"-ASK")
         for _ in range(20):
             assert await store.call("GET", moved) == b"1"
             assert await store.pipeline([("GET", other), ("GET", moved), ("SET", moved, "1")]) == [b"1", b"1", b"OK"]
             assert await store.run_many([(ECHO, [other], [1]), (ECHO, [moved], [2])]) == [[other.encode(), b"1"], [moved.encode(), b"2"]]
         for server in (target, source):
-            assert server.command("CLUSTER", "SETSLOT", str(key_slot(moved.encode())), "NODE", _id(target)) == b"+OK\r\n"
+            assert server.command("CLUSTER", "SETSLOT", str(key_slot(moved.encode())), "NODE", node_id(target)) == b"+OK\r\n"
         assert await store.pipeline([("GET", other), ("GET", moved)]) == [b"1", b"1"]
-
-
-def _id(server: Server) -> str:
-    return server.command("CLUSTER", "MYID").split(b"\r\n")[1].decode()
-
-
-def _move(servers: list[Server], slot: int, keys: list[str]) -> None:
-    """Begin to move `slot` from the first server to the second, and its `keys`."""
-    source, target = servers[:2]
-    assert target.command("CLUSTER", "SETSLOT", str(slot), "IMPORTING", _id(source)) == b"+OK\r\n"
-    assert source.command("CLUSTER", "SETSLOT", str(slot), "MIGRATING", _id(target)) == b"+OK\r\n"
-    for name in keys:
-        assert source.command("MIGRATE", "127.0.0.1", str(target.port), name, "0", "5000") == b"+OK\r\n"
 
 
 async def test_the_lease_outlives_the_move_of_the_slot_that_a_server_is_asked_in(tmp_path: Path) -> None:
     """The servers stay the same, and what proves that one is a primary must be asked for in another slot."""
     async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
         keys = await open_keys(store, tmp_path)
-        mark = next(mark for mark in map(names.mark, range(64)) if _owner(servers, mark) == 0)
+        mark = next(mark for mark in map(names.mark, range(64)) if owner(servers, mark) == 0)
         async with leased(store, keys) as (lease, changes):
             del changes[:]
             slot = key_slot(mark.encode())
-            _move(servers, slot, [mark])
+            move_slot(*servers[:2], slot, [mark])
             for server in (servers[1], servers[0], servers[2]):
-                assert server.command("CLUSTER", "SETSLOT", str(slot), "NODE", _id(servers[1])) == b"+OK\r\n"
+                assert server.command("CLUSTER", "SETSLOT", str(slot), "NODE", node_id(servers[1])) == b"+OK\r\n"
             await until(lambda: None in changes and lease.fresh(time.monotonic()), within=10.0)
             issued = await keys.repository.create(shape())
             await until(lambda: issued.key.id in changes)
@@ -242,18 +229,12 @@ async def test_replicas_that_hang_cost_nobody_the_lease(tmp_path: Path) -> None:
             await tracking.close()
 
 
-def _owner(servers: list[Server], name: str) -> int:
-    slot = int(servers[0].command("CLUSTER", "KEYSLOT", name)[1:-2])
-    return slot * len(servers) // 16384
-
-
 async def test_a_cluster_fails_over_and_the_lease_follows(tmp_path: Path) -> None:
     async with cluster(tmp_path, replicas=True) as servers, opened(cluster_settings(servers), tmp_path) as store:
         keys = await open_keys(store, tmp_path)
         issued = await keys.repository.create(shape())
         async with leased(store, keys) as (lease, changes):
-            owner = _owner(servers[:3], names.key(issued.key.id))
-            servers[owner].kill()
+            servers[owner(servers[:3], names.key(issued.key.id))].kill()
             await until(lambda: writes(store, names.key(issued.key.id) + ":probe"), within=15.0)
             await until(lambda: changes.count(None) >= 2 and lease.fresh(time.monotonic()), within=10.0)
             del changes[:]

@@ -33,7 +33,7 @@ async def cluster(directory: Path, size: int = 3, replicas: bool = False) -> Asy
     try:
         for server in servers:
             server.start()
-        ids = [_text(server.command("CLUSTER", "MYID")) for server in servers]
+        ids = [node_id(server) for server in servers]
         for number, server in enumerate(servers[:size]):
             server.command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
             server.command("CLUSTER", "ADDSLOTSRANGE", str(SLOTS * number // size), str(SLOTS * (number + 1) // size - 1))
@@ -93,6 +93,25 @@ def _replicates(server: Server, primary: str) -> bool:
 
 def _text(reply: bytes) -> str:
     return reply.split(b"\r\n")[1].decode()
+
+
+def node_id(server: Server) -> str:
+    """Under which name the others know it."""
+    return _text(server.command("CLUSTER", "MYID"))
+
+
+def owner(servers: list[Server], name: str) -> int:
+    """Which of the servers of `cluster` holds `name`."""
+    slot = int(servers[0].command("CLUSTER", "KEYSLOT", name)[1:-2])
+    return slot * len(servers) // SLOTS
+
+
+def move_slot(source: Server, target: Server, slot: int, keys: list[str]) -> None:
+    """Begin to move `slot`, and its `keys`."""
+    assert target.command("CLUSTER", "SETSLOT", str(slot), "IMPORTING", node_id(source)) == b"+OK\r\n"
+    assert source.command("CLUSTER", "SETSLOT", str(slot), "MIGRATING", node_id(target)) == b"+OK\r\n"
+    for name in keys:
+        assert source.command("MIGRATE", "127.0.0.1", str(target.port), name, "0", "5000") == b"+OK\r\n"
 
 
 @contextlib.asynccontextmanager
