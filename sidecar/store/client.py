@@ -50,6 +50,11 @@ class Store:
         """Why the store does not answer at the moment; None while it does."""
         return self._transport.failure
 
+    @property
+    def answers_in_order(self) -> bool:
+        """Whether the commands of a pipeline are executed one after the other; on a Cluster each server has its own."""
+        return not isinstance(self._transport, Cluster)
+
     async def call(self, *command: Argument) -> Any:
         """The reply to one command."""
         return _reply((await self._transport.exchange([command]))[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,22 +56,24 @@ async def test_nobody_knows_what_a_key_may_do_whose_record_cannot_be_read(keys: 
 
 
 class _Meddled:
-    """A store for which something happens just before command number `at` of those that are sent."""
+    """A store for which something happens just before command number `at` of those that are sent; its servers may answer in any order."""
 
-    def __init__(self, store: Store, at: int, act: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, store: Store, at: int, act: Callable[[], Awaitable[None]], order: tuple[int, ...] = ()) -> None:
         self._store = store
+        self._order = order
+        self.answers_in_order = not order
         self._left = at
         self._act = act
         self.happened = False
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
-        replies = []
-        for command in commands:
+        replies: list[Any] = [None] * len(commands)
+        for place in sorted(range(len(commands)), key=lambda place: self._order[place] if self._order else place):
             if not self._left:
                 self.happened = True
                 await self._act()
             self._left -= 1
-            replies.append(await self._store.call(*command))
+            replies[place] = await self._store.call(*commands[place])
         return replies
 
 
@@ -88,11 +91,14 @@ async def _first_use(store: Store, data_dir: Path, imported: bool) -> tuple[Keys
 
 @pytest.mark.parametrize("imported", [True, False], ids=["imported", "of the pepper before"])
 @pytest.mark.parametrize("at", range(MOST_COMMANDS))
-async def test_a_token_is_known_whenever_another_worker_moves_its_secret(store: Store, tmp_path: Path, at: int, imported: bool) -> None:
+@pytest.mark.parametrize("order", [(), *((0, *order) for order in permutations((1, 2, 3)))], ids=str)
+async def test_a_token_is_known_whenever_another_worker_moves_its_secret(
+    store: Store, tmp_path: Path, at: int, imported: bool, order: tuple[int, ...]
+) -> None:
     """The entry that was read may lead to a record that has only the new digest; or both entries may be missed, one after the other."""
     keys, found, token = await _first_use(store, tmp_path, imported)
     digests = keys.digester.candidates(token)
-    meddled = _Meddled(store, at, lambda: Rehasher(keys.repository, keys.digester).rehash(found, token))
+    meddled = _Meddled(store, at, lambda: Rehasher(keys.repository, keys.digester).rehash(found, token), order)
     seen = await KeyReader(cast("Store", meddled), keys.adoption).find_first(digests)
     assert meddled.happened
     assert seen is not None
