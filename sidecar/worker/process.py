@@ -38,6 +38,7 @@ from sidecar.worker import queued
 from sidecar.worker.descriptors import fit
 from sidecar.worker.plane import DataPlane
 from sidecar.worker.propagation import Propagation
+from sidecar.worker.tls import GOODBYE
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +139,16 @@ class Worker:
     async def _listen(self, listener: socket.socket, context: ssl.SSLContext | None) -> asyncio.AbstractServer:
         # A connection counts only once its handshake is done, so a dripping one must not last longer than a dripping head.
         patience = self._settings.proxy.timeouts.header if context is not None else None
+        goodbye = GOODBYE if context is not None else None
         create = self._loop.create_unix_server if listener.family == socket.AF_UNIX else self._loop.create_server
-        return await create(self._plane.connection, sock=listener, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=patience)
+        return await create(
+            self._plane.connection,
+            sock=listener,
+            ssl=context,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=patience,
+            ssl_shutdown_timeout=goodbye,
+        )
 
     def _key_changed(self, key_id: str | None) -> None:
         self._plane.open.key_changed(key_id)

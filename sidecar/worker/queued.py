@@ -7,6 +7,8 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from sidecar.worker.tls import GOODBYE
+
 PATIENCE = 1.0
 """Seconds that a TLS client among them has for its handshake."""
 
@@ -45,8 +47,11 @@ def take(listener: socket.socket, most: int) -> list[socket.socket]:
 async def serve(taken: list[socket.socket], protocol: Callable[[], asyncio.Protocol], context: ssl.SSLContext | None) -> None:
     """Serve the connections `taken`, as if they had been accepted by a server of the running loop."""
     loop = asyncio.get_running_loop()
-    patience = PATIENCE if context is not None else None
+    patience, goodbye = (PATIENCE, GOODBYE) if context is not None else (None, None)
     await asyncio.gather(
-        *(loop.connect_accepted_socket(protocol, one, ssl=context, ssl_handshake_timeout=patience) for one in taken),
+        *(
+            loop.connect_accepted_socket(protocol, one, ssl=context, ssl_handshake_timeout=patience, ssl_shutdown_timeout=goodbye)
+            for one in taken
+        ),
         return_exceptions=True,  # who has left, or speaks no TLS, is nobody's loss
     )

@@ -98,6 +98,10 @@ class RequestRewriter:
         passed = head.notes.passed
         if passed is None:
             passed = head.notes.passed = b"".join(self.passed(head))
+        token = head.token or _bearer(head)
+        if token and token in passed:
+            # Some client sends its key in a field of its own devising too. What is the hub's business is never the key.
+            passed = b"".join(line for line in self.passed(head) if token not in line)
         parts = [b"%b %b HTTP/1.1\r\n" % (head.method, self.target(head, hub_path)), self._line, passed, self.injected(route, caller)]
         if framing.chunked:
             parts.append(b"transfer-encoding: chunked\r\n")
@@ -111,8 +115,8 @@ class RequestRewriter:
     def target(self, head: RequestHead, hub_path: bytes) -> bytes:
         """What the hub is asked for: mount, path, and the query without credentials."""
         query = head.target.query
-        if query is not None and self._dropped_parameters:
-            query = self._strip(query)
+        if query is not None:
+            query = self._strip(query, head.token or _bearer(head))
         return self._mount + hub_path if query is None else b"%b%b?%b" % (self._mount, hub_path, query)
 
     def passed(self, head: RequestHead) -> list[bytes]:
@@ -165,15 +169,23 @@ class RequestRewriter:
         kept = [token for token in tokens if not token.lower().startswith(self._dropped_protocols)]
         return kept if len(kept) < len(tokens) else None
 
-    def _strip(self, query: bytes) -> bytes | None:
-        """Drop credential parameters; all else stays byte for byte. `;` separates too: some servers hold it does."""
+    def _strip(self, query: bytes, token: bytes) -> bytes | None:
+        """Drop credential parameters, and others that hold `token`; all else stays byte for byte. Some servers separate by `;` too."""
         pairs = _BEFORE_SEPARATOR.split(query)
         kept = [pair for pair in pairs if self._dropped_parameters.isdisjoint(parameter_names(pair.lstrip(b"&;")))]
+        if token and token in query:
+            kept = [pair for pair in kept if token not in pair]
         if len(kept) == len(pairs):
             return query
         if not kept:
             return None
         return b"".join(kept) if kept[0] is pairs[0] else b"".join(kept)[1:]
+
+
+def _bearer(head: RequestHead) -> bytes:
+    """The credential of a head that is not written as usual."""
+    values = head.all(b"authorization")
+    return values[0].partition(b" ")[2].strip() if values else b""
 
 
 def _host_of(hub: Hub) -> str:

@@ -77,6 +77,26 @@ def test_credential_parameters_are_removed_and_the_rest_is_untouched(query: str,
     assert rewritten(target=f"/api/v2/chat?{query}").startswith(f"POST /ai-kit/api/v2/chat{expected} HTTP/1.1\r\n")
 
 
+@pytest.mark.parametrize("written", ["Bearer {}", "bearer  {}", "BEARER {}"])
+@pytest.mark.parametrize("profile", ["aigne", "generic"])
+def test_a_key_that_is_sent_twice_reaches_the_hub_in_neither_place(written: str, profile: str) -> None:
+    token = "ahk_" + "a1" * 24
+    fields = (f"Authorization: {written.format(token)}", f"X-App-Key: {token}", f"X-Note: it is {token}!", "Accept-Language: ahk_a1")
+    head = rewritten(*fields, profile=profile, target=f"/api/v2/chat?a=1&mine={token}&b=2")
+    assert token not in head and "Accept-Language: ahk_a1\r\n" in head and "?a=1&b=2 HTTP/1.1" in head
+
+
+def test_what_a_form_was_found_to_hold_is_not_taken_for_the_next_key() -> None:
+    """Heads of one form share what passes; the credential is the one thing in which they differ."""
+    first, second = ("ahk_" + letter * 48 for letter in "ab")
+    rewriter = RequestRewriter(load_profile("generic"), HUB, "sidecar-1")
+    heads = [parsed(f"Authorization: Bearer {token}", f"X-App-Key: {second}") for token in (first, second, first)]
+    for head in heads[1:]:
+        head.notes = heads[0].notes
+    sent = [rewriter.head(head, b"/x", CHAT, CALLER, Framing(None, False)) for head in heads]
+    assert [second.encode() in one for one in sent] == [True, False, True]
+
+
 CONTENT_FIELDS = ("Content-Type: text/plain", "Content-Encoding: gzip", "Content-Language: en")
 
 

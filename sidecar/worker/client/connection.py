@@ -19,6 +19,7 @@ from sidecar.worker.client.patience import await_reader, disarm_all
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.client.reset import reset
 from sidecar.worker.drive import Signal
+from sidecar.worker.tls import hold_back_at_once
 
 PIPELINED = 64 << 10
 """Bytes of further requests that wait while one is served; beyond it the client is held back."""
@@ -53,6 +54,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        hold_back_at_once(self._transport)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         admit(self._front, self)
@@ -291,7 +293,7 @@ class ClientConnection(asyncio.Protocol):
         front.linger_deadline.arm(self)
 
     def _close(self) -> None:
-        """Close when what was written has gone out, for which the client has as long as for any other bytes."""
+        """Close when what was written has gone out, for which the client has as long as for any other bytes; over TLS its farewell too."""
         self._transport.close()
-        if self.unsent:
+        if self.unsent or (self.scheme == "https" and not self._lost):
             await_reader(self._front, self, self._transport)

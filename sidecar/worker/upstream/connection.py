@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from sidecar.worker.deadlines import DeadlineQueue
 from sidecar.worker.drive import Signal
+from sidecar.worker.taken import taken_bytes
+from sidecar.worker.tls import hold_back_at_once
 from sidecar.worker.upstream.parser import AnswerParser, InvalidAnswer
 from sidecar.worker.upstream.plain import PlainReader
 
@@ -131,12 +134,19 @@ class HubConnection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether another exchange may follow: request and answer are complete, both sides keep the connection."""
-        return self._answer.clean and self.request_complete and self._fault is None and not self._transport.is_closing()
+        kept = self._answer.clean and self.request_complete and self._fault is None and not self._transport.is_closing()
+        # One that has answered without reading all would not read the next request either, and nobody would wait for that.
+        return kept and not self._writing_paused
 
     @property
     def is_closing(self) -> bool:
         """Whether the hub or we have ended it."""
         return self._transport.is_closing()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the hub has not taken yet."""
+        return self._transport.get_write_buffer_size()
 
     def finish(self) -> None:
         """End the exchange."""
@@ -162,6 +172,7 @@ class HubConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        hold_back_at_once(self._transport)
 
     def data_received(self, data: bytes) -> None:
         if not self._busy:
@@ -179,6 +190,9 @@ class HubConnection(asyncio.Protocol):
             self._idle_deadline.disarm(self)
         elif answer.head_complete:
             self._first_byte_deadline.disarm(self)
+            if self._writing_paused:
+                # From now on it is the answer that is to get on.
+                self._idle_deadline.disarm(self)
             self._idle_deadline.arm(self)
             if answer.buffered > HIGH_WATER and not self._held:
                 self._held = True
@@ -206,7 +220,7 @@ class HubConnection(asyncio.Protocol):
         self._writing_paused = True
         if not self._answer.head_complete:
             # A hub that neither reads nor answers: no other deadline runs while an upload is under way.
-            self._idle_deadline.arm(self)
+            self._idle_deadline.watch(self, partial(taken_bytes, self._transport))
 
     def resume_writing(self) -> None:
         self._writing_paused = False

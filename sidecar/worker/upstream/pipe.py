@@ -6,6 +6,7 @@ A peer may vanish without a word, so a socket lasts only while bytes come from e
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, cast
 
@@ -29,8 +30,10 @@ class TunnelDeadlines:
 class Tunnel:
     """One WebSocket, from the hub's 101 on."""
 
-    def __init__(self, deadlines: TunnelDeadlines) -> None:
+    def __init__(self, deadlines: TunnelDeadlines, progress: Callable[[], None]) -> None:
+        """`progress` is called whenever bytes have come."""
         self._silence = deadlines.silence
+        self._progress = progress
         self.to_hub = Pipe(self, deadlines.client, "client")
         self.to_client = Pipe(self, deadlines.hub, "hub")
         self.cut_for: Cause = ""
@@ -44,10 +47,15 @@ class Tunnel:
     def moved(self) -> None:
         """Bytes have come from either side."""
         self._silence.arm(self)
+        self._progress()
 
     def fell_silent(self) -> None:
         """Nothing comes from either side."""
-        self.cut("silence")
+        if self.to_hub.is_full or self.to_client.is_full:
+            # We do not listen to the other one meanwhile. Who does not take what was said is given up for that.
+            self._silence.arm(self)
+        else:
+            self.cut("silence")
 
     def cut(self, cause: Cause) -> None:
         """Break both sides off."""
@@ -76,7 +84,8 @@ class Pipe(asyncio.Protocol):
         self._source: asyncio.Transport = cast(asyncio.Transport, None)
         self._sink: asyncio.Transport = cast(asyncio.Transport, None)
         self._joined = False
-        self._full = False
+        self.is_full = False
+        """Whether the source takes no more of what is written to it."""
         self.moved = 0
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -84,7 +93,7 @@ class Pipe(asyncio.Protocol):
         """Tell both ends; the source may be full from what was written to it before."""
         self._source, self._sink = source, sink
         self._joined = True
-        if self._full:
+        if self.is_full:
             self.pause_writing()
 
     def open(self) -> None:
@@ -120,7 +129,7 @@ class Pipe(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The source takes no more: hold the other side back, and do not wait for ever."""
-        self._full = True
+        self.is_full = True
         if not self._joined:
             return
         self._deadline.watch(self, partial(taken_bytes, self._source))
@@ -130,7 +139,7 @@ class Pipe(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """It does again."""
-        self._full = False
+        self.is_full = False
         if not self._joined:
             return
         if not self._source.is_closing():

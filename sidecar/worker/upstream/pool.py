@@ -92,7 +92,7 @@ class HubPool:
         if connection.reusable:
             connection.idle_since = self._loop.time()
             self._idle.append(connection)
-        elif connection.request_complete:
+        elif connection.request_complete and not connection.unsent:
             connection.close()
         else:
             connection.abort()

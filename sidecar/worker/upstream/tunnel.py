@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
+from functools import partial
 
 from sidecar.refusals import INVALID_REQUEST, WEBSOCKET_VERSION, Refused
 from sidecar.worker.client.body import ClientGone
@@ -90,7 +91,12 @@ class Tunneler:
     async def _carry(self, job: Job, hub: HubConnection, first: bytes) -> None:
         """Carry bytes both ways, `first` of the hub's before others, until both sides have ended."""
         exchange, record = job.exchange, job.record
-        tunnel = Tunnel(self._pool.tunnels)
+
+        def count() -> None:
+            record.bytes_in, record.bytes_out = to_hub.moved, to_client.moved
+            self._meter.progress(record)
+
+        tunnel = Tunnel(self._pool.tunnels, count)
         to_hub, to_client = tunnel.to_hub, tunnel.to_client
         client_transport, rest = exchange.connection.tunnel(to_hub)
         hub_transport = hub.tunnel(to_client)
@@ -98,7 +104,7 @@ class Tunneler:
         to_hub.open()
         # Not with the head: who has the transport must hear that it is full, and that it is so no more.
         to_client.data_received(first)
-        exchange.cut = client_transport.abort
+        exchange.cut = partial(tunnel.cut, "")
         to_client.ended_early()
         to_hub.ended_early()
         to_hub.data_received(rest)

@@ -68,8 +68,12 @@ class VirtualTicker(Ticker):
 class Case:
     def __init__(self) -> None:
         self.ticker = VirtualTicker()
-        self.tunnel = Tunnel(TunnelDeadlines(TIMEOUTS, self.ticker))
+        self.counted = 0
+        self.tunnel = Tunnel(TunnelDeadlines(TIMEOUTS, self.ticker), self._count)
         self.client, self.hub = Wire(), Wire()
+
+    def _count(self) -> None:
+        self.counted += 1
 
     def begin(self) -> None:
         self.tunnel.join(self.client, self.hub)
@@ -115,6 +119,29 @@ async def test_who_takes_nothing_is_cut_and_who_takes_little_is_not(deaf: str, p
     wait()
     wait()
     assert case.cut == deaf
+
+
+@pytest.mark.parametrize("slow", ["client", "hub"])
+async def test_who_takes_little_is_not_cut_for_the_silence_of_whom_that_holds_back(slow: str) -> None:
+    case = Case()
+    case.begin()
+    (case.tunnel.to_hub if slow == "client" else case.tunnel.to_client).pause_writing()
+    for _ in range(int(3 * TIMEOUTS.hub_idle)):
+        getattr(case, slow).taken += 1
+        case.ticker.wait(1)
+    assert not case.cut
+    (case.tunnel.to_hub if slow == "client" else case.tunnel.to_client).resume_writing()
+    case.ticker.wait(2 * TIMEOUTS.hub_idle + 1)
+    assert case.cut == "silence"
+
+
+async def test_whatever_comes_is_counted_at_once() -> None:
+    case = Case()
+    case.begin()
+    before = case.counted
+    case.tunnel.to_hub.data_received(b"ab")
+    case.tunnel.to_client.data_received(b"c")
+    assert (case.counted - before, case.tunnel.to_hub.moved, case.tunnel.to_client.moved) == (2, 2, 1)
 
 
 async def test_who_takes_all_again_is_not_waited_for_any_more() -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
+import pytest
+
+from sidecar.events.record import Interim
+from sidecar.worker import meter
 from tests.worker.client.test_connection_overload import Deaf, small_send_buffers
 from tests.worker.plane import HubSide, running, until
 from tests.worker.upstream.test_tunnel import HANDSHAKE, switch
@@ -127,3 +132,58 @@ async def test_a_hub_is_held_back_by_a_client_that_was_full_before_its_socket_be
         await until(lambda: all(not hub._transport.is_reading() for hub in plane.plane.pool._open if hub.upgraded is not None), 10)
         assert connection.unsent < 1_000_000
         await receive(client, b"the end")
+
+
+async def test_a_revoked_key_gets_nothing_more_through_to_a_hub_that_is_slow() -> None:
+    """What waits for the hub is the dead key's, and its place is free at once."""
+
+    async def deaf(side: HubSide) -> None:
+        side.writer.transport.pause_reading()
+        await side.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await asyncio.Event().wait()
+
+    async with running() as plane:
+        plane.hub.answer = deaf
+        reader, writer = await plane.open()
+        writer.write(plane.get(fields=HANDSHAKE, close=False))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(bytes(30_000_000))
+        (hub,) = plane.plane.pool._open
+        await until(lambda: hub.unsent)
+        key = plane.keys.change(plane.key, revoked_at=time.time())
+        plane.plane.open.key_changed(key.id)
+        await until(lambda: plane.events.requests, 10)
+        (event,) = plane.events.requests
+        assert (event.outcome, event.reason, event.ending) == ("denied", "api_key_revoked", "revoked")
+        assert not len(plane.plane.open) and not plane.plane.pool.size
+
+
+async def test_a_long_socket_tells_of_its_bytes_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meter, "INTERIM_SECONDS", 0.05)
+
+    async def echo(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while data := await side.reader.read(65_536):
+            await side.send(data)
+
+    async with running() as plane:
+        plane.hub.answer = echo
+        reader, writer = await plane.open()
+        writer.write(plane.get(fields=HANDSHAKE, close=False))
+        await reader.readuntil(b"\r\n\r\n")
+        said = 0
+
+        def told() -> list[Interim]:
+            return [event for event in plane.events.all if isinstance(event, Interim)]
+
+        async with asyncio.timeout(20):
+            while len(told()) < 3:
+                writer.write(b"ping")
+                said += 4
+                assert await reader.readexactly(4) == b"ping"
+        assert not plane.events.requests
+        writer.close()
+        (event,) = await plane.event()
+        assert (event.bytes_in, event.bytes_out) == (said, said)
+        assert (event.interim_in, event.interim_out) == (sum(one.bytes_in for one in told()), sum(one.bytes_out for one in told()))
+        assert 0 < event.interim_in <= said

@@ -1,0 +1,94 @@
+"""Hubs that read slowly, or not at all: who gets on is not given up, and who does not read serves nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from tests.worker.plane import Plane, running, until
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+BODY = b'{"model":"m","input":"' + b"a" * (4 << 20) + b'"}'
+Serve = Callable[[socket.socket], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def behind(serve: Serve, **timeouts: str) -> AsyncIterator[Plane]:
+    """A data plane whose hub is `serve`, for each connection, with the smallest buffer for what it is sent."""
+    loop = asyncio.get_running_loop()
+    tasks: list[asyncio.Future[None]] = []
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+
+        async def accept() -> None:
+            while True:
+                connection, _ = await loop.sock_accept(listener)
+                connection.setblocking(False)
+                tasks.append(asyncio.ensure_future(one(connection)))
+
+        async def one(connection: socket.socket) -> None:
+            with connection:
+                await serve(connection)
+
+        tasks.append(asyncio.ensure_future(accept()))
+        settings = {f"SIDECAR_PROXY__TIMEOUTS__{name}": value for name, value in timeouts.items()}
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        try:
+            async with running(profile="openai", environment={"SIDECAR_HUB__URL": url, **settings}) as plane:
+                yield plane
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize("inspected", [True, False], ids=["at once", "piece by piece"])
+async def test_a_hub_that_reads_slowly_but_steadily_is_waited_for(inspected: bool) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def slow(connection: socket.socket) -> None:
+        got, hurries_at = 0, loop.time() + 1.5
+        while got < len(BODY):
+            got += len(await loop.sock_recv(connection, 65_536))
+            await asyncio.sleep(0.02 if loop.time() < hurries_at else 0)
+        await loop.sock_sendall(connection, OK)
+
+    async with behind(slow, HUB_IDLE="500ms") as plane:
+        key = plane.keys.issue(allowed_models=("m",)) if inspected else plane.key
+        assert (await plane.exchange(plane.post(BODY, key=key), timeout=60)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_hub_that_stops_reading_is_given_up() -> None:
+    async def deaf(_: socket.socket) -> None:
+        await asyncio.Event().wait()
+
+    async with behind(deaf, HUB_IDLE="500ms") as plane:
+        key = plane.keys.issue(allowed_models=("m",))
+        assert b"hub_timeout" in await plane.exchange(plane.post(BODY, key=key), timeout=20)
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["kept", "closed"])
+async def test_a_hub_that_answers_without_reading_all_is_not_asked_again_on_that_connection(more: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    seen: list[socket.socket] = []
+
+    async def early(connection: socket.socket) -> None:
+        seen.append(connection)
+        await loop.sock_recv(connection, 1000)
+        await until(lambda: all(one.unsent for one in plane.plane.pool._open))
+        await loop.sock_sendall(connection, OK.replace(b"\r\n", b"\r\n" + more, 1))
+        await asyncio.Event().wait()
+
+    async with behind(early) as plane:
+        key = plane.keys.issue(allowed_models=("m",))
+        for _ in range(2):
+            assert (await plane.exchange(plane.post(BODY, key=key), timeout=20)).startswith(b"HTTP/1.1 200 ")
+            await until(lambda: not plane.plane.pool.size)
+        assert len(seen) == 2
