@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from sidecar.hubs.model import alternatives
 from sidecar.hubs.profile import Ledger, Profile, Route
+from sidecar.hubs.protected import HOP_BY_HOP
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "*"})
 """OPTIONS is answered by the sidecar itself, CONNECT and TRACE are never served."""
@@ -17,6 +18,8 @@ PLACEHOLDERS = frozenset({"key_id", "request_id", "access_key", "client", "schem
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()+,;=:@/-]|%[0-9A-Fa-f]{2}|(?<=/)\*(?=/|$))*")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e]*")
+_OF_THE_MESSAGE = frozenset({*HOP_BY_HOP, "content-length", "expect", "via", "traceparent"})
+"""What the sidecar itself says to the hub, once: two of one of them and a hub may take one request for two (RFC 9112 6.3)."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -87,6 +90,10 @@ def _headers(profile: Profile) -> Iterator[str]:
         for name in names:
             if not _FIELD_NAME.fullmatch(name) or (where == "inject" and "*" in name):
                 yield f"headers.{where}: {name!r} is not a header name"
+            elif where == "inject" and name.lower() == "host":
+                yield "headers.inject.host: the sidecar sets it; say what the hub is called in hub.host of the configuration"
+            elif where == "inject" and name.lower() in _OF_THE_MESSAGE:
+                yield f"headers.inject.{name}: the sidecar itself sets this one; leave it out"
     for name, template in headers.inject.items():
         for placeholder in _BRACES.findall(template):
             if placeholder not in PLACEHOLDERS:

@@ -45,6 +45,14 @@ def test_what_is_no_path(path):
         (Profile(name="p", routes=(route(),), headers=Headers(inject={"x": "{secret}"})), "headers.inject.x: {secret} is unknown"),
         (Profile(name="p", routes=(route(),), headers=Headers(inject={"x": "{key_id"})), "headers.inject.x: is not a header value"),
         (Profile(name="p", routes=(route(),), headers=Headers(inject={"x": "a\nb"})), "headers.inject.x: is not a header value"),
+        (
+            Profile(name="p", routes=(route(),), headers=Headers(inject={"Host": "a"})),
+            "headers.inject.host: the sidecar sets it; say what the hub is called in hub.host",
+        ),
+        *(
+            (Profile(name="p", routes=(route(),), headers=Headers(inject={name: "1"})), f"headers.inject.{name}: the sidecar itself sets")
+            for name in ("Content-Length", "transfer-encoding", "Connection", "te", "expect", "Via", "traceparent", "upgrade")
+        ),
         (Profile(name="p", routes=(route(),), credential_parameters=(" ",)), "credential_parameters: ' '"),
     ],
 )

@@ -29,7 +29,8 @@ Served on `admin.listen`. `GET /admin/v1/openapi.json` is the same as an OpenAPI
 - **Names**: only `localhost`, addresses, the host of `admin.listen` and `admin.allowed_hosts` are answered (against DNS rebinding).
 - Every act is an **audit event**. It is journalled in `<data_dir>/audit-journal` before the act and appended to the log after it, so no act
   goes unrecorded; one that was cut off in between is recorded with outcome `unknown`. While the log cannot be written, acts are refused.
-- Unknown members and parameters are refused. All faults of a request are reported in one error, `param` naming the first.
+- Unknown members and parameters are refused. Whatever of a request has the wrong form is reported in one error, `param`
+  naming the first; what is well-formed and makes no sense (an address, a route, a time zone) in another one, once all has the right form.
 
 ```sh
 curl -sS http://127.0.0.1:8081/admin/v1/keys -H "Authorization: Bearer $(cat data/admin-token)" -d '{"name": "app"}'

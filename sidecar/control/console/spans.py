@@ -19,6 +19,8 @@ class Span:
     end: float
     step: int
     """Seconds of one bucket of a chart."""
+    fault: str = ""
+    """Why it is not the span that was asked for."""
 
     @property
     def times(self) -> list[float]:
@@ -56,8 +58,9 @@ _FINEST = ((3 * HOUR, MINUTE), (3 * DAY, HOUR), (14 * DAY, 6 * HOUR), (400 * DAY
 
 
 def chosen(query: Mapping[str, str], now: float) -> Span:
-    """The span that `range`, or `from` and `to`, ask for; what cannot be read is the default."""
+    """The span that `range`, or `from` and `to`, ask for; what cannot be read is the default, and says so."""
     end = _up(now, MINUTE)
+    fault = ""
     if "from" in query or "to" in query:
         first, last = _moment(query.get("from", "")), _moment(query.get("to", ""))
         last = min(last or end, end)
@@ -66,10 +69,11 @@ def chosen(query: Mapping[str, str], now: float) -> Span:
             if now - first > MINUTES_KEPT:
                 step = max(step, HOUR)
             return Span("custom", "Chosen span", _down(first, step), _up(last, min(step, HOUR)), step)
+        fault = "This is not a span of time: From must be before To, and not in the future."
     code = query.get("range", DEFAULT)
     name, length, step = _RANGES.get(code, _RANGES[DEFAULT])
     # The bucket that has just begun is the last; before it the others are whole.
-    return Span(code if code in _RANGES else DEFAULT, name, _down(end - 1, step) - length + step, end, step)
+    return Span(code if code in _RANGES else DEFAULT, name, _down(end - 1, step) - length + step, end, step, fault)
 
 
 def _moment(text: str) -> float | None:

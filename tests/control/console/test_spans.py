@@ -26,6 +26,27 @@ def test_any_span(now: float, first: float, last: float) -> None:
     _well_formed(span, now)
 
 
+@pytest.mark.parametrize(
+    ("query", "wrong"),
+    [
+        ({"from": "2026-09-21T10:00", "to": "2026-09-21T09:00"}, True),
+        ({"from": "2026-09-21T10:00", "to": "2026-09-21T10:00"}, True),
+        ({"from": "soon"}, True),
+        ({"to": "2026-09-21T09:00"}, True),
+        ({"from": "2099-01-01T00:00"}, True),
+        ({"from": "2026-09-21T08:00", "to": "2026-09-21T09:00"}, False),
+        ({"from": "2026-09-21T08:00"}, False),
+        ({"range": "7d"}, False),
+        ({"range": "soon"}, False),
+        ({}, False),
+    ],
+)
+def test_what_is_no_span_says_so(query: dict[str, str], wrong: bool) -> None:
+    span = chosen(query, NOW)
+    assert bool(span.fault) == wrong
+    assert not wrong or span.code == DEFAULT
+
+
 def _text(time: float) -> str:
     return Span("", "", time, time, 1).form_start
 

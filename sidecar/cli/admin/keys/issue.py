@@ -16,6 +16,7 @@ from sidecar.cli.demo_text import call as demo_call
 from sidecar.cli.demo_text import web_address
 from sidecar.cli.errors import WRONG_USE, CommandError
 from sidecar.settings.values import Listen
+from sidecar.supervisor.listeners import fault_of
 
 PROXY_VARIABLE = "SIDECAR_PROXY_URL"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -62,9 +63,9 @@ def rotate(args: argparse.Namespace, session: Session) -> int:
     retiring = [secret for secret in answer["key"]["secrets"] if secret["state"] == "retiring"]
     for secret in retiring:
         session.say(f"The old secret {secret['id']} is valid until {moment(secret['expires_at'], session.now())}.")
+        session.say(f"To end it now:     sidecar keys revoke {key['id']} --secret {secret['id']}")
     if retiring:
         session.say(f"Who still uses it: sidecar keys show {key['id']}")
-        session.say(f"To end it now:     sidecar keys revoke {key['id']} --secret {retiring[-1]['id']}")
     return 0
 
 
@@ -113,8 +114,10 @@ def _call(secret: str, session: Session) -> str | None:
     """
     settings = configured(session.environment)
     base = session.environment.get(PROXY_VARIABLE)
-    if base is None and not settings.proxy.listen.path and _is_of(settings.admin.listen, session.api.address):
-        base = web_address(settings.proxy.listen, "http" if settings.proxy.tls is None else "https")
+    listen = settings.proxy.listen
+    # `sidecar authz` serves another address, and the configuration does not tell which of the two runs.
+    if base is None and not listen.path and _is_of(settings.admin.listen, session.api.address) and fault_of(listen) is not None:
+        base = web_address(listen, "http" if settings.proxy.tls is None else "https")
     return None if not base else demo_call(base.rstrip("/"), settings.hub.profile, secret)
 
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 
 import pytest
 
 from tests.cli.admin.conftest import Cli, make_key
 from tests.support.fake_admin import FakeAdmin
+from tests.support.ports import free_port
 
 SECRET = "ahk_" + "A" * 43 + "000000"
 
@@ -42,10 +44,36 @@ def test_the_secret_is_shown_once_with_a_warning_and_a_curl_that_works(cli: Cli)
 
 
 def test_the_call_goes_where_the_configuration_of_this_sidecar_says(cli: Cli, admin: FakeAdmin) -> None:
-    listen = {"SIDECAR_ADMIN__LISTEN": admin.url.removeprefix("http://"), "SIDECAR_PROXY__LISTEN": "0.0.0.0:9000"}
-    assert "curl -sS http://127.0.0.1:9000/api/v1/" in cli("keys", "create", "--name", "shop", environment=listen).out
-    listen["SIDECAR_HUB__PROFILE"] = "openai"
-    assert "curl -sS http://127.0.0.1:9000/v1/chat/" in cli("keys", "create", "--name", "shop", environment=listen).out
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        port = proxy.getsockname()[1]
+        listen = {"SIDECAR_ADMIN__LISTEN": admin.url.removeprefix("http://"), "SIDECAR_PROXY__LISTEN": f"0.0.0.0:{port}"}
+        assert f"curl -sS http://127.0.0.1:{port}/api/v1/" in cli("keys", "create", "--name", "shop", environment=listen).out
+        listen["SIDECAR_HUB__PROFILE"] = "openai"
+        assert f"curl -sS http://127.0.0.1:{port}/v1/chat/" in cli("keys", "create", "--name", "shop", environment=listen).out
+
+
+def test_a_new_secret_is_not_aimed_at_an_address_where_nobody_listens(cli: Cli, admin: FakeAdmin) -> None:
+    """As with `sidecar authz`, which leaves that of the data plane alone."""
+    listen = {"SIDECAR_ADMIN__LISTEN": admin.url.removeprefix("http://"), "SIDECAR_PROXY__LISTEN": f"127.0.0.1:{free_port()}"}
+    result = cli("keys", "create", "--name", "shop", environment=listen)
+    assert "curl" not in result.out and "SIDECAR_PROXY_URL" in result.out
+
+
+def test_each_secret_that_is_still_valid_can_be_ended_by_its_own_command(cli: Cli, admin: FakeAdmin) -> None:
+    old = [
+        {
+            "id": f"sec_{number}",
+            "state": "retiring",
+            "created_at": "2026-11-01T00:00:00Z",
+            "expires_at": "2026-11-25T12:00:00Z",
+            "last_used_at": None,
+        }
+        for number in (3, 2, 1)
+    ]
+    admin.on("POST", "/keys/key_0123456789abcdef/rotate", {"key": make_key(secrets=old), "secret": SECRET})
+    said = cli("keys", "rotate", "key_0123456789abcdef").out.splitlines()
+    ends = [line.split()[-1] for line in said if line.startswith("To end it now:")]
+    assert ends == [line.split()[3] for line in said if line.startswith("The old secret ")] == ["sec_3", "sec_2", "sec_1"]
 
 
 def test_a_new_secret_is_not_aimed_at_an_address_that_is_only_guessed(cli: Cli) -> None:
