@@ -43,6 +43,8 @@ _OF_THE_CONTENT = b"content-"
 """How fields begin that no Connection may nominate (RFC 9110 7.6.1): the model is judged by the body's Content-Type, so the hub
 must get the same one, or it may read another model in the same body."""
 _SUBPROTOCOLS = b"sec-websocket-protocol"
+_TELLING = 16
+"""Bytes of the shortest credential that is looked for elsewhere: a shorter one, imported from somewhere, may be any word."""
 
 
 class Caller:
@@ -99,7 +101,7 @@ class RequestRewriter:
         if passed is None:
             passed = head.notes.passed = b"".join(self.passed(head))
         token = head.token or _bearer(head)
-        if token and token in passed:
+        if len(token) >= _TELLING and token in passed:
             # Some client sends its key in a field of its own devising too. What is the hub's business is never the key.
             passed = b"".join(line for line in self.passed(head) if token not in line)
         parts = [b"%b %b HTTP/1.1\r\n" % (head.method, self.target(head, hub_path)), self._line, passed, self.injected(route, caller)]
@@ -173,7 +175,7 @@ class RequestRewriter:
         """Drop credential parameters, and others that hold `token`; all else stays byte for byte. Some servers separate by `;` too."""
         pairs = _BEFORE_SEPARATOR.split(query)
         kept = [pair for pair in pairs if self._dropped_parameters.isdisjoint(parameter_names(pair.lstrip(b"&;")))]
-        if token and token in query:
+        if len(token) >= _TELLING and token in query:
             kept = [pair for pair in kept if token not in pair]
         if len(kept) == len(pairs):
             return query

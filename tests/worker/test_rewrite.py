@@ -86,6 +86,12 @@ def test_a_key_that_is_sent_twice_reaches_the_hub_in_neither_place(written: str,
     assert token not in head and "Accept-Language: ahk_a1\r\n" in head and "?a=1&b=2 HTTP/1.1" in head
 
 
+def test_a_key_that_is_but_a_word_takes_no_field_away() -> None:
+    """One that was imported may be anything."""
+    head = rewritten("Authorization: Bearer json", "Content-Type: application/json", profile="generic", target="/api/v2/chat?format=json")
+    assert "Content-Type: application/json\r\n" in head and "?format=json HTTP/1.1" in head
+
+
 def test_what_a_form_was_found_to_hold_is_not_taken_for_the_next_key() -> None:
     """Heads of one form share what passes; the credential is the one thing in which they differ."""
     first, second = ("ahk_" + letter * 48 for letter in "ab")
