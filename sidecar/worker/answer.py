@@ -16,6 +16,10 @@ from sidecar.worker.error_document import ErrorBody, ErrorDocument
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CORS = "access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
 _HEADER_LIST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z, \t-]{1,1024}")
+_ID = "\0"
+"""In place of a request's id, where an answer is made for all requests; in nothing else that is answered."""
+_SOON = 60
+"""Seconds of the longest Retry-After with which a refusal is still a usual one."""
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
@@ -32,16 +36,30 @@ class Answers:
 
     def __init__(self, realm: str) -> None:
         self._realm = realm
+        self._usual: dict[tuple[int, int, bool, bool], tuple[bytes, bytes]] = {}
+        """Refusals in their usual words, before and behind the request's id: whoever is refused is to cost little."""
 
     def refusal(self, refused: Refused, request_id: str, *, keep_alive: bool, head_only: bool = False) -> bytes:
         """The answer to a refused request: status, fields and JSON body in one piece."""
+        retry_after = refused.retry_after if refused.retry_after is not None else RETRY_AFTER.get(refused.refusal.code)
+        seconds = 0 if retry_after is None else max(1, math.ceil(retry_after))
+        if refused.headers or refused.param is not None or refused.detail != refused.refusal.message or seconds > _SOON:
+            return self._refusal(refused, seconds, request_id, keep_alive, head_only)
+        # Rows of the table live for ever, and some share a code.
+        usual = (id(refused.refusal), seconds, keep_alive, head_only)
+        parts = self._usual.get(usual)
+        if parts is None:
+            before, _, behind = self._refusal(refused, seconds, _ID, keep_alive, head_only).partition(_ID.encode())
+            parts = self._usual[usual] = before, behind
+        return b"%b%b%b" % (parts[0], request_id.encode("latin-1", "replace"), parts[1])
+
+    def _refusal(self, refused: Refused, seconds: int, request_id: str, keep_alive: bool, head_only: bool) -> bytes:
         refusal = refused.refusal
         error = ErrorBody(message=refused.detail, type=refusal.type, param=refused.param, code=refusal.code)
         body = msgspec.json.encode(ErrorDocument(error))
         fields = "".join(f"{name}: {value}\r\n" for name, value in refused.headers)
-        retry_after = refused.retry_after if refused.retry_after is not None else RETRY_AFTER.get(refusal.code)
-        if retry_after is not None:
-            fields += f"retry-after: {max(1, math.ceil(retry_after))}\r\n"
+        if seconds:
+            fields += f"retry-after: {seconds}\r\n"
         if refusal.status == 401:
             fields += f"www-authenticate: {self._challenge(refused)}\r\n"
         elif refusal is BAD_CREDENTIAL:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.refusals import TABLE, Refusal, Refused
 from sidecar.worker.answer import Answers
@@ -27,6 +31,34 @@ def test_every_refusal_is_whole(refusal: Refusal) -> None:
         assert int(fields["retry-after"]) >= 1
     if refusal.status == 405:
         assert "allow" in fields
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(TABLE),
+            st.sampled_from(["", "Say it otherwise."]),
+            st.sampled_from([None, "model"]),
+            st.sampled_from([None, 0.2, 7, 61.5]),
+            st.sampled_from([(), (("x-more", "1"),)]),
+            st.booleans(),
+            st.booleans(),
+            st.sampled_from(["req_1", "req_2"]),
+        ),
+        max_size=30,
+    )
+)
+def test_no_answer_depends_on_those_before_it(
+    asked: list[tuple[Refusal, str, str | None, float | None, tuple[tuple[str, str], ...], bool, bool, str]],
+) -> None:
+    one = Answers("aigne-hub")
+    for refusal, detail, param, retry_after, headers, keep_alive, head_only, request_id in asked:
+        refused = Refused(refusal, detail, param=param, retry_after=retry_after, headers=headers)
+        told = one.refusal(refused, request_id, keep_alive=keep_alive, head_only=head_only)
+        assert told == Answers("aigne-hub").refusal(refused, request_id, keep_alive=keep_alive, head_only=head_only)
+        assert told.count(request_id.encode()) == 1 and b"\0" not in told
+        assert (b"connection: close" in told) != keep_alive and told.endswith(b"\r\n\r\n") == head_only
+        assert retry_after is None or f"retry-after: {math.ceil(retry_after)}\r\n".encode() in told
 
 
 def test_the_challenge_names_an_error_only_when_a_credential_was_sent() -> None:
