@@ -16,7 +16,7 @@ from sidecar.throttle import Throttle
 from sidecar.worker.client.forms import Forms
 from sidecar.worker.client.head import HeadReader
 from sidecar.worker.client.request_head import RequestHead
-from sidecar.worker.identify import Identifier, credential, judge, parameter_names
+from sidecar.worker.identify import Identifier, credential, end_of, judge, parameter_names
 from tests.worker.plane import Keys
 
 KEY = Key("key_1", "one", 0.0)
@@ -227,3 +227,14 @@ def test_only_unknown_keys_of_a_known_address_are_charged(
     answer = Identifier(_Verifier(None), attempts, lambda found, token: None).failure(refused, source)
     assert (answer.refusal, answer.retry_after, attempts.charged) == (answered, wait if answered is TOO_MANY_FAILURES else None, charged)
     assert answer is refused or answered is not refusal
+
+
+@pytest.mark.parametrize(
+    ("key_ends", "secret_ends", "end"),
+    [(None, None, None), (7.0, None, 7.0), (None, 5.0, 5.0), (7.0, 5.0, 5.0), (3.0, 5.0, 3.0), (5.0, 5.0, 5.0)],
+)
+def test_a_request_ends_with_its_key_or_its_secret_whichever_is_first(
+    key_ends: float | None, secret_ends: float | None, end: float | None
+) -> None:
+    secret = msgspec.structs.replace(SECRET, expires_at=secret_ends)
+    assert end_of(Key("key_1", "app", 0.0, secrets=(secret,), expires_at=key_ends), secret) == end

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from sidecar.control.anomaly.amounts import PLACES, SERVED
 from sidecar.control.anomaly.second import NO_KEY, Second, SecondSums
+from sidecar.control.anomaly.signals import MINUTE
+from sidecar.control.anomaly.windows import STEP
 from sidecar.events.record import Request, Tokens
 from tests.control.anomaly.life import amounts, served
 from tests.control.support.events import sums_of
@@ -81,6 +83,33 @@ def test_what_waited_long_is_not_taken_for_one_step() -> None:
     assert sum(second.amounts[SERVED] for second in taken) == 240
     assert max(second.amounts[SERVED] for second in taken) <= 2 * 24, "no more than a minute's"
     assert len(seconds) == 0
+
+
+def test_a_key_has_one_sum_within_a_minute_and_one_for_each_minute_around_it() -> None:
+    sums = SecondSums()
+    waiting = []
+    for time in (600, 600 + MINUTE - 1, 600 + MINUTE, 600 + MINUTE + 5, 600 + 2 * MINUTE, 600 - MINUTE, 600 - MINUTE + 1):
+        sums.add(served(time, key="key_0"))
+        waiting.append(len(sums))
+    assert waiting == [1, 1, 2, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("begun", "is_taken"), [(100, True), (101, False), (100 + 2 * STEP, False), (100 + 2 * STEP + 1, True), (100 + 9 * STEP, True)]
+)
+def test_what_began_a_moment_ago_waits_and_what_begins_much_later_does_not(begun: int, is_taken: bool) -> None:
+    sums = SecondSums()
+    sums.add(served(begun, key="key_0"))
+    assert bool(sums.take(100, 5)) == is_taken
+
+
+def test_of_too_many_a_tenth_is_forgotten_at_once() -> None:
+    sums = SecondSums(capacity=100)
+    for minute in range(100):
+        sums.add(served(60 * minute, key="key_0"))
+    assert len(sums) == 100
+    sums.add(served(6000, key="key_0"))
+    assert len(sums) == 91
 
 
 def test_what_nobody_takes_for_hours_does_not_fill_the_memory() -> None:
