@@ -259,5 +259,6 @@ class Fold:
             records = chunk.after(after)
             sums = Sums()
             sums.add(records, self._redact(records))
+            sums.close()
             stretch = self._stretches[place] = _Stretch(records, sums, self._counter.delta(sums), self._planner)
         return stretch

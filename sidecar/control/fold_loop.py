@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.control.fold import Fold
 from sidecar.control.ledger import DETAILS, NOW
+from sidecar.control.spools import READ_BYTES
 from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 
 IDLE_PAUSE = 0.1
@@ -19,6 +20,9 @@ CHEAP_ROWS = 500
 """Of a turn with more rows than this the details are brought into the store later, many turns at once."""
 SPREAD_PAUSE = 0.65
 """After such a turn: a finished request must show within a second, and the turn itself takes up to a third of one."""
+A_BACKLOG = READ_BYTES
+"""Bytes of spool; more than these are read on at once. Under load there is always something that came in during the
+turn itself, and if that began the next one, turns would be short, and each request would have a row to itself."""
 DETAILS_EVERY = 5.0
 RETRY_FIRST, RETRY_MOST = 0.2, 2.0
 VERIFY_EVERY = 5.0
@@ -53,11 +57,11 @@ class FoldLoop:
         if not self._fold.restored.is_set() and not await self._try(self._fold.restore):
             return IDLE_PAUSE
         events = self._fold.count()
-        more = self._fold.uncounted() > 0
+        more = self._fold.uncounted() > A_BACKLOG
         if self._clock() >= self._verify_at and await self._try(self._fold.verify):
             self._verify_at = self._clock() + VERIFY_EVERY
         if await self._try(lambda: self._fold.apply(NOW)):
-            more = more or self._fold.lag(NOW) > 0
+            more = more or self._fold.lag(NOW) > A_BACKLOG
         spread = self._fold.rows() > CHEAP_ROWS
         if not spread or self._clock() >= self._details_at:
             await self._bring_details()

@@ -17,13 +17,17 @@ class KeyUse:
     def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
         """Take the rows in."""
         del spool_id, records
+        labelled = self._keys.records
         for row in sums.rows:
             key_id = row.traits.key_id
             if key_id:
-                self._keys.used(key_id, row.last)
-                counted, second = key_id in self._keys.records, int(row.last)
-                for client, _ in row.callers:
-                    self._networks.seen(key_id, client, second, counted=counted)
+                counted, second = key_id in labelled, int(row.last)
+                if counted:
+                    self._keys.used(key_id, row.last)
+                caller = row.callers
+                while caller is not None:
+                    self._networks.seen(key_id, caller.client, second, counted=counted)
+                    caller = caller.after
 
     def retire(self, spool_id: str) -> None:
         """Nothing is kept for a spool."""

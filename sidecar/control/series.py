@@ -19,8 +19,9 @@ from operator import add as plus
 from sidecar.control.metrics.bounded import Bounded
 from sidecar.control.metrics.counts import GLOBAL_SHARD
 from sidecar.control.nested import packed
-from sidecar.control.sums import Row, Sums
-from sidecar.events.record import NO_TOKENS, Request, Traits
+from sidecar.control.rows import Figures, Kind, Row
+from sidecar.control.sums import Sums
+from sidecar.events.record import NO_TOKENS, Request
 from sidecar.store import names
 
 ALL = "_all"
@@ -126,7 +127,11 @@ class _Series:
         """By number since 1970."""
 
     def bucket(self, number: int) -> _Bucket:
-        """The bucket with that number, which is not in `buckets` yet."""
+        """The bucket with that number."""
+        bucket = self.buckets.get(number)
+        return self._begin(number) if bucket is None else bucket
+
+    def _begin(self, number: int) -> _Bucket:
         layout = self._layout
         in_span = layout.span // layout.bucket
         span, place = divmod(number, in_span)
@@ -163,45 +168,50 @@ class SeriesBuilder:
         days = _Series("d", self._retention.hours)
         for hour, bucket in hours.buckets.items():
             number = hour * HOUR // DAY
-            day = days.buckets.get(number) or days.bucket(number)
-            day.add_all(bucket.together)
+            days.bucket(number).add_all(bucket.together)
         return [*hours.sums(), *days.sums()]
 
     def _build(self, step: str, keep: float, sums: Sums) -> _Series:
         series = _Series(step, keep)
-        size = SERIES[step].bucket
-        buckets = series.buckets
-        for shard, key_id, time, parts, values in self._found(sums):
-            number = time // size
-            bucket = buckets.get(number) or series.bucket(number)
-            bucket.add(shard, key_id, parts, values)
-            add_to(bucket.together, parts, values)
-        for bucket in buckets.values():
+        minutes = SERIES[step].bucket // MINUTE
+        for row in sums.rows:
+            if row.traits.key_id:
+                self._add(series.bucket(row.kind.minute // minutes), row)
+        for kind in sums.kinds:
+            if kind.traits.key_id:
+                self._add_together(series.bucket(kind.minute // minutes).together, kind)
+        for interim in sums.interim:
+            if interim.key_id:
+                bucket, values = series.bucket(int(interim.time) // MINUTE // minutes), [0, 0.0, interim.bytes_in, interim.bytes_out]
+                bucket.add(names.shard_of(interim.key_id), interim.key_id, _TOTAL, values)
+                add_to(bucket.together, _TOTAL, values)
+        for bucket in series.buckets.values():
             bucket.add_all(bucket.together)
         return series
 
-    def _found(self, sums: Sums) -> Iterator[tuple[int, str, int, str, Values]]:
-        """Shard, key, time, parts, and what is to be added there."""
-        for row in sums.rows:
-            traits = row.traits
-            if traits.key_id:
-                # Asked for twice, by minutes and by hours.
-                cell = row.cell
-                if cell is None:
-                    cell = row.cell = (self._parts(traits), _values(row))
-                yield row.shard, traits.key_id, int(row.first), cell[0], cell[1]
-                if row.told_in or row.told_out:
-                    # In the total already. What they belong to was not known before the request had ended.
-                    yield row.shard, traits.key_id, int(row.first), cell[0][1:], [0, 0.0, row.told_in, row.told_out]
-        for interim in sums.interim:
-            if interim.key_id:
-                values: Values = [0, 0.0, interim.bytes_in, interim.bytes_out]
-                yield names.shard_of(interim.key_id), interim.key_id, int(interim.time), _TOTAL, values
+    def _add(self, bucket: _Bucket, row: Row) -> None:
+        key_id, parts, values = row.traits.key_id, self._parts(row.kind), row.values
+        if values is None:
+            # Asked for twice, by minutes and by hours.
+            values = row.values = _values(row, row.traits.outcome)
+        bucket.add(row.shard, key_id, parts, values)
+        if row.told_in or row.told_out:
+            bucket.add(row.shard, key_id, parts[1:], _told(row))
 
-    def _parts(self, traits: Traits) -> str:
-        model = traits.model_served or traits.model
-        name = self._models.name(model, proven=traits.outcome == "ok") if model else ""
-        return _joined(name, traits.route, traits.outcome, traits.reason)
+    def _add_together(self, together: dict[str, Values], kind: Kind) -> None:
+        figures, parts = kind.figures, self._parts(kind)
+        add_to(together, parts, _values(figures, kind.traits.outcome))
+        if figures.told_in or figures.told_out:
+            add_to(together, parts[1:], _told(figures))
+
+    def _parts(self, kind: Kind) -> str:
+        parts = kind.parts
+        if parts is None:
+            traits = kind.traits
+            model = traits.model_served or traits.model
+            name = self._models.name(model, proven=traits.outcome == "ok") if model else ""
+            parts = kind.parts = _joined(name, traits.route, traits.outcome, traits.reason)
+        return parts
 
 
 @lru_cache(maxsize=10_000)
@@ -229,20 +239,24 @@ def add_to(cells: dict[str, Values], name: str, values: Values) -> None:
     cells[name] = values if known is None else added(known, values)
 
 
-def _values(row: Row) -> Values:
-    outcome = row.traits.outcome
-    if row.output and outcome == "ok" and not (row.credits or row.images or row.cached_input or row.cache_creation):
+def _values(figures: Figures, outcome: str) -> Values:
+    if figures.output and outcome == "ok" and not (figures.credits or figures.images or figures.cached_input or figures.cache_creation):
         # Most requests have none of what comes after the tokens.
-        return [row.requests, row.duration, row.bytes_in, row.bytes_out, row.input, row.output]
+        return [figures.requests, figures.duration, figures.bytes_in, figures.bytes_out, figures.input, figures.output]
     values: Values = [
-        row.requests, row.duration, row.bytes_in, row.bytes_out, row.input, row.output,
-        row.requests if outcome in _ERRORS else 0, row.requests if outcome in _DENIED else 0,
-        row.credits, row.images, row.cached_input, row.cache_creation,
+        figures.requests, figures.duration, figures.bytes_in, figures.bytes_out, figures.input, figures.output,
+        figures.requests if outcome in _ERRORS else 0, figures.requests if outcome in _DENIED else 0,
+        figures.credits, figures.images, figures.cached_input, figures.cache_creation,
     ]  # fmt: skip
     end = len(values)
     while end > 1 and not values[end - 1]:
         end -= 1
     return values[:end]
+
+
+def _told(figures: Figures) -> Values:
+    """What interim records told of before: it is in the total already. What it belongs to was not known before the request had ended."""
+    return [0, 0.0, figures.told_in, figures.told_out]
 
 
 def values_of(event: Request) -> Values:

@@ -1,7 +1,7 @@
 """Adds finished requests up, before anything else looks at them: one row for all that are alike in a minute.
 
 The loop here runs for every request and its price is on the request's bill; whatever can be done once
-for a row, or once for all requests with the same traits, is done there.
+for a row, once for a kind of request over all keys, or once for all requests with the same traits, is done there.
 """
 
 from __future__ import annotations
@@ -13,125 +13,23 @@ from typing import cast
 
 import msgspec
 
-from sidecar.control.metrics.buckets import DURATION, FIRST_BYTE, OVERHEAD, TOKENS
+from sidecar.control.metrics.buckets import DURATION, OVERHEAD
+from sidecar.control.rows import Block, Figures, Kind, Latency, Row
 from sidecar.events.record import Interim, Reconciled, Request, Traits, WorkerState, traits_of
 from sidecar.events.wire import HEAD_SIZE, MARK, Head, decode, decode_traits, encode, unpack_head
 from sidecar.store.names import shard_of
 
 
-class Latency:
-    """Histogram counts, not cumulative, last place for what lies beyond all bounds; sums in seconds and tokens."""
-
-    __slots__ = (
-        "auth", "auth_sum", "first_byte", "first_byte_sum", "input", "input_sum",
-        "output", "output_sum", "proxy", "proxy_sum", "total", "total_sum",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.total = [0] * (len(DURATION) + 1)
-        self.auth = [0] * (len(OVERHEAD) + 1)
-        self.proxy = [0] * (len(OVERHEAD) + 1)
-        self.first_byte = [0] * (len(FIRST_BYTE) + 1)
-        self.input = [0] * (len(TOKENS) + 1)
-        self.output = [0] * (len(TOKENS) + 1)
-        self.total_sum = self.auth_sum = self.proxy_sum = self.first_byte_sum = 0.0
-        self.input_sum = self.output_sum = 0
-
-    def add_hub(self, proxy: float, first_byte: float) -> None:
-        """Count what a request has that the hub answered."""
-        if proxy < 0.0:
-            proxy = 0.0
-        self.proxy[bisect_left(OVERHEAD, proxy)] += 1
-        self.proxy_sum += proxy
-        self.first_byte[bisect_left(FIRST_BYTE, first_byte)] += 1
-        self.first_byte_sum += first_byte
-
-    def add_tokens(self, read: int, written: int) -> None:
-        """Count the tokens of a request whose use is known."""
-        self.input[bisect_left(TOKENS, read)] += 1
-        self.input_sum += read
-        self.output[bisect_left(TOKENS, written)] += 1
-        self.output_sum += written
-
-
-class Block:
-    """Records of one shard and hour, as the spool has them, for the call log."""
-
-    __slots__ = ("first", "last", "mask", "records")
-
-    def __init__(self) -> None:
-        self.records: list[bytes] = []
-        self.first = 0.0
-        self.last = 0.0
-        self.mask = 0
-
-
-class Row:
-    """Requests of one minute that share key, secret, route, model and result; `traits` are those of the first of them.
-
-    What the hub's ledger adds to them later makes a row of its own, which has `reconciled` calls and no requests.
-    Bytes are those that no interim record has told of before, `told_*` the others. `priced` are the requests of which
-    the hub said the credits.
-    """
-
-    __slots__ = (
-        "block",
-        "bytes_in",
-        "bytes_out",
-        "cache_creation",
-        "cached_input",
-        "callers",
-        "cell",
-        "credits",
-        "duration",
-        "example",
-        "first",
-        "images",
-        "input",
-        "last",
-        "latency",
-        "output",
-        "priced",
-        "quota",
-        "reconciled",
-        "requests",
-        "shard",
-        "told_in",
-        "told_out",
-        "traits",
-    )  # fmt: skip
-
-    def __init__(self, traits: Traits, time: float, shard: int, latency: Latency, block: Block) -> None:
-        self.traits = traits
-        self.shard = shard
-        self.latency = latency
-        self.block = block
-        self.first = time
-        self.last = 0.0
-        self.duration = 0.0
-        self.credits = 0.0
-        self.requests = self.bytes_in = self.bytes_out = self.images = self.reconciled = self.priced = 0
-        self.told_in = self.told_out = 0
-        self.input = self.output = self.cached_input = self.cache_creation = 0
-        self.callers: dict[tuple[str, str], int] = {}
-        """Requests by client address and User-Agent."""
-        self.cell: tuple[str, list[float]] | None = None
-        """What the series make of it; theirs."""
-        self.quota: list[tuple[str, int]] = []
-        """Period and tokens of those that must be settled one by one, because their key has a token quota."""
-        self.example: tuple[bytes, float, float, float] = (b"", 0.0, 0.0, 0.0)
-        """Packed ids, time, total and first_byte of one of the requests."""
-
-
 class Alike:
     """Requests of one minute with the same traits; several may share a row."""
 
-    __slots__ = ("caller", "is_answered", "is_metered", "minute", "quota_period", "row")
+    __slots__ = ("caller", "is_answered", "is_metered", "latency", "minute", "quota_period", "row")
 
     def __init__(self, row: Row, minute: float, traits: Traits) -> None:
         self.row = row
+        self.caller = row.meet(traits.client, traits.agent)
+        self.latency = row.kind.latency
         self.minute = minute
-        self.caller = (traits.client, traits.agent)
         self.is_answered = traits.hub_status != 0
         self.is_metered = self.is_answered and traits.usage_source != "none"
         self.quota_period = traits.quota_period
@@ -141,11 +39,14 @@ class Sums:
     """What a stretch of events adds up to."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[object, ...], Row] = {}
+        self._rows: list[Row] = []
+        self._by_like: dict[tuple[object, ...], Row] = {}
         self._alike: dict[bytes, Alike] = {}
         """By traits, those of the latest minute."""
+        self._kinds: dict[tuple[object, ...], Kind] = {}
         self._latencies: dict[tuple[object, ...], Latency] = {}
         self._joined: list[Sums] = []
+        self._is_summed = True
         self.blocks: dict[tuple[int, int], Block] = {}
         """By shard and hour."""
         self.interim: list[Interim] = []
@@ -159,21 +60,34 @@ class Sums:
     @property
     def rows(self) -> Iterable[Row]:
         """All rows."""
-        return chain(self._rows.values(), *(each.rows for each in self._joined)) if self._joined else self._rows.values()
+        return chain(self._rows, *(each.rows for each in self._joined)) if self._joined else self._rows
+
+    @property
+    def kinds(self) -> Iterable[Kind]:
+        """All kinds of requests."""
+        if not self._is_summed:
+            self._sum_kinds()
+        return chain(self._kinds.values(), *(each.kinds for each in self._joined)) if self._joined else self._kinds.values()
 
     @property
     def latencies(self) -> Iterable[tuple[tuple[object, ...], Latency]]:
         """Histograms by (route, method, status class, streaming, model)."""
         return self._latencies.items()
 
+    def close(self) -> None:
+        """Let go of what only adding needs, which is more than what is kept. What is added later has rows of its own."""
+        self._by_like.clear()
+        self._alike.clear()
+
     def join(self, later: Sums) -> None:
-        """Have the rows of `later` here too; what is alike in both keeps a row in each."""
+        """Have the rows and kinds of `later` here too; what is alike in both keeps one in each."""
         self._joined.append(later)
         self.interim += later.interim
 
     def add(self, records: list[bytes], kept: list[bytes] | None = None) -> None:
         """Add what `records` tell; `kept` has each as the call log is to keep it. What cannot be read is passed over."""
         known = self._alike
+        self._is_summed = False
         for record, keep in zip(records, records if kept is None else kept, strict=True):
             if len(record) < HEAD_SIZE or record[0] != MARK:
                 self._add_other(record, keep)
@@ -188,8 +102,8 @@ class Sums:
                 alike = self._meet(traits, time)
                 if alike is None:
                     continue
-                alike.row.example = (record[size + length :], time, total, first_byte)
-            row, caller, latency = alike.row, alike.caller, alike.row.latency
+                alike.row.kind.show(record[size + length :], time, total, first_byte, is_answered=alike.is_answered)
+            row, latency = alike.row, alike.latency
             row.block.records.append(keep)
             row.requests += 1
             row.bytes_in += bytes_in - interim_in
@@ -201,13 +115,13 @@ class Sums:
                 row.last = time
             elif time < row.first:
                 row.first = time
-            row.callers[caller] = row.callers.get(caller, 0) + 1
+            alike.caller.requests += 1
             latency.total[bisect_left(DURATION, total)] += 1
             latency.total_sum += total
             latency.auth[bisect_left(OVERHEAD, auth)] += 1
             latency.auth_sum += auth
             if alike.quota_period:
-                row.quota.append((alike.quota_period, read + written))
+                row.settle(alike.quota_period, read + written)
             if alike.is_answered:
                 latency.add_hub(total - hub_time - auth - queue, first_byte)
             if alike.is_metered:
@@ -227,13 +141,11 @@ class Sums:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         minute = time // 60.0
-        like = (
-            minute, traits.key_id, traits.secret_id, traits.outcome, traits.reason, traits.route, traits.model, traits.status,
-            traits.method, traits.model_served, traits.streaming, traits.usage_source, traits.secret_state, traits.shadow,
-        )  # fmt: skip
-        row = self._rows.get(like)
+        kind = self._kind(traits, minute)
+        like = (kind, traits.key_id, traits.secret_id, traits.secret_state, traits.usage_source, traits.shadow)
+        row = self._by_like.get(like)
         if row is None:
-            row = self._rows[like] = self._row(traits, time)
+            row = self._by_like[like] = self._row(traits, time, kind)
         alike = self._alike[packed] = Alike(row, minute, traits)
         return alike
 
@@ -254,11 +166,12 @@ class Sums:
     def _add_reconciled(self, event: Reconciled, kept: bytes) -> None:
         """Count it where its call was counted: in the minute in which that ended."""
         call = event.request
-        like = ("ledger", call.time // 60.0, call.key_id, call.outcome, call.reason, call.route, call.model, call.model_served, call.status,
-                call.method, call.streaming, call.usage_source)  # fmt: skip
-        row = self._rows.get(like)
+        traits = traits_of(call)
+        kind = self._kind(traits, call.time // 60.0)
+        like = ("ledger", kind, call.key_id, call.usage_source)
+        row = self._by_like.get(like)
         if row is None:
-            row = self._rows[like] = self._row(traits_of(call), call.time)
+            row = self._by_like[like] = self._row(traits, call.time, kind)
         row.block.records.append(kept)
         row.reconciled += 1
         row.first, row.last = min(row.first, call.time), max(row.last, call.time)
@@ -271,18 +184,40 @@ class Sums:
         row.cache_creation += tokens.cache_creation_input
         # When the call ended, its times were counted, and its tokens too if it had any.
         if call.usage_source == "none":
-            row.latency.add_tokens(tokens.input, tokens.output)
+            kind.latency.add_tokens(tokens.input, tokens.output)
         if call.quota_period:
-            row.quota.append((call.quota_period, tokens.input + tokens.output))
+            row.settle(call.quota_period, tokens.input + tokens.output)
 
-    def _row(self, traits: Traits, time: float) -> Row:
-        shard = shard_of(traits.key_id)
+    def _kind(self, traits: Traits, minute: float) -> Kind:
+        like = (
+            minute, not traits.key_id, traits.outcome, traits.reason, traits.route, traits.model, traits.model_served, traits.status,
+            traits.method, traits.streaming,
+        )  # fmt: skip
+        kind = self._kinds.get(like)
+        if kind is None:
+            kind = self._kinds[like] = Kind(int(minute), traits, self._latency(traits))
+        return kind
+
+    def _latency(self, traits: Traits) -> Latency:
         like = (traits.route, traits.method, traits.status // 100, traits.streaming, traits.model_served or traits.model)
         latency = self._latencies.get(like)
         if latency is None:
             latency = self._latencies[like] = Latency()
+        return latency
+
+    def _row(self, traits: Traits, time: float, kind: Kind) -> Row:
+        shard = shard_of(traits.key_id)
         place = (shard, int(time) // 3600)
         block = self.blocks.get(place)
         if block is None:
             block = self.blocks[place] = Block()
-        return Row(traits, time, shard, latency, block)
+        row = Row(traits, time, shard, kind, block)
+        self._rows.append(row)
+        return row
+
+    def _sum_kinds(self) -> None:
+        for kind in self._kinds.values():
+            kind.figures = Figures()
+        for row in self._rows:
+            row.kind.figures.add(row)
+        self._is_summed = True

@@ -10,8 +10,9 @@ from typing import Any
 from sidecar.control.blocks import key_mask
 from sidecar.control.metrics.counts import Delta, Fields
 from sidecar.control.nested import packed
+from sidecar.control.rows import Block, Row
 from sidecar.control.series import DAY, SeriesBuilder, Sum
-from sidecar.control.sums import Block, Row, Sums
+from sidecar.control.sums import Sums
 from sidecar.store import names
 from sidecar.store.client import Argument
 
@@ -53,8 +54,8 @@ class Planner:
             _work(works, shard).totals = fields
         _add_sums(works, self._series.minutes(sums))
         for row in sums.rows:
-            if row.quota:
-                _settle(_work(works, row.shard), row)
+            if row.quota is not None:
+                _settle(_work(works, row.shard), row.traits.key_id, row.quota)
             block = row.block
             block.mask |= key_mask(row.traits.key_id)
             block.first = min(block.first or row.first, row.first)
@@ -67,48 +68,50 @@ class Planner:
         """What may wait while there is much to do: hours, which keys were used and how."""
         works: dict[int, Work] = {}
         _add_sums(works, self._series.hours(sums))
-        uses: dict[int, dict[str, dict[str, list[Any]]]] = {}
-        active: dict[tuple[int, int], dict[str, int]] = {}
+        rows_of: list[dict[str, list[Row]]] = [{} for _ in range(names.SHARDS)]
+        active: dict[int, dict[int, dict[str, int]]] = {}
         for row in sums.rows:
             key_id = row.traits.key_id
             if not key_id or not row.requests:
                 continue
-            shard = row.shard
-            of_keys = uses.get(shard)
-            if of_keys is None:
-                of_keys = uses[shard] = {}
-            use = of_keys.get(key_id)
-            if use is None:
-                use = of_keys[key_id] = {}
-            self._use(use, row)
-            place = (shard, int(row.last) // DAY)
-            used = active.get(place)
-            if used is None:
-                used = active[place] = {}
+            of_keys = rows_of[row.shard]
+            rows = of_keys.get(key_id)
+            if rows is None:
+                of_keys[key_id] = [row]
+            else:
+                rows.append(row)
+            used = _of_day(active, int(row.last) // DAY, row.shard)
             used[key_id] = used.get(key_id, 0) + row.requests
         for interim in sums.interim:
             # Bytes of a day are a key's use of it, though the request may end on another.
             if interim.key_id:
-                active.setdefault((names.shard_of(interim.key_id), int(interim.time) // DAY), {}).setdefault(interim.key_id, 0)
-        for shard, of_keys in uses.items():
-            work = _work(works, shard)
-            work.step("use", [(key_id, packed(use)) for key_id, use in of_keys.items()], names.use(shard))
-            work.step("latest", [(round(_latest(use), 3), key_id) for key_id, use in of_keys.items()], names.recent(shard))
-        for (shard, day), used in active.items():
-            _work(works, shard).step("counts", used.items(), names.active(shard, day), expires_at=(day + 1) * DAY + self._active_for)
+                _of_day(active, int(interim.time) // DAY, names.shard_of(interim.key_id)).setdefault(interim.key_id, 0)
+        for shard, of_keys in enumerate(rows_of):
+            if of_keys:
+                work = _work(works, shard)
+                work.step("use", [(key_id, packed(self._use(rows))) for key_id, rows in of_keys.items()], names.use(shard))
+                work.step("latest", [(round(_latest(rows), 3), key_id) for key_id, rows in of_keys.items()], names.recent(shard))
+        for day, shards in active.items():
+            for shard, used in shards.items():
+                _work(works, shard).step("counts", used.items(), names.active(shard, day), expires_at=(day + 1) * DAY + self._active_for)
         return works
 
-    def _use(self, use: dict[str, list[Any]], row: Row) -> None:
-        last = row.last
-        secret = use.get(row.traits.secret_id)
-        if secret is None:
-            secret = use[row.traits.secret_id] = [last, 0, [], []]
-        elif last > secret[0]:
-            secret[0] = last
-        secret[1] += row.requests
-        for client, agent in row.callers:
-            _put_first(secret[2], self._network(client))
-            _put_first(secret[3], agent[:_MAX_AGENT])
+    def _use(self, rows: list[Row]) -> dict[str, list[Any]]:
+        """By secret of one key: latest time, requests, networks and programs, those that were met last first."""
+        use: dict[str, list[Any]] = {}
+        for row in rows:
+            secret = use.get(row.traits.secret_id)
+            if secret is None:
+                secret = use[row.traits.secret_id] = [row.last, 0, [], []]
+            elif row.last > secret[0]:
+                secret[0] = row.last
+            secret[1] += row.requests
+            caller = row.callers
+            while caller is not None:
+                _put_first(secret[2], self._network(caller.client))
+                _put_first(secret[3], caller.agent[:_MAX_AGENT])
+                caller = caller.after
+        return use
 
 
 def _work(works: dict[int, Work], shard: int) -> Work:
@@ -118,19 +121,31 @@ def _work(works: dict[int, Work], shard: int) -> Work:
     return work
 
 
+def _of_day(active: dict[int, dict[int, dict[str, int]]], day: int, shard: int) -> dict[str, int]:
+    shards = active.get(day)
+    if shards is None:
+        shards = active[day] = {}
+    used = shards.get(shard)
+    if used is None:
+        used = shards[shard] = {}
+    return used
+
+
 def _add_sums(works: dict[int, Work], series: list[tuple[int, Sum]]) -> None:
     for shard, each in series:
         _work(works, shard).step("sums", each.fields.items(), each.name, expires_at=each.expires_at)
 
 
-def _settle(work: Work, row: Row) -> None:
-    key_id = row.traits.key_id
-    work.step("quota", row.quota, names.limit(key_id, "holds"), names.limit(key_id, "counts"))
+def _settle(work: Work, key_id: str, quota: list[tuple[str, int]]) -> None:
+    work.step("quota", quota, names.limit(key_id, "holds"), names.limit(key_id, "counts"))
 
 
-def _latest(use: dict[str, list[Any]]) -> float:
-    times: list[float] = [secret[0] for secret in use.values()]
-    return times[0] if len(times) == 1 else max(times)
+def _latest(rows: list[Row]) -> float:
+    latest = rows[0].last
+    for row in rows:
+        if row.last > latest:
+            latest = row.last
+    return latest
 
 
 def _put_first(seen: list[str], name: str) -> None:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from msgspec.structs import astuple
 
 from sidecar.control.metrics.buckets import DURATION, FIRST_BYTE, OVERHEAD, TOKENS
-from sidecar.control.sums import Block, Latency, Sums
-from sidecar.events.record import Event, Interim, Reconciled, Request, Tokens, Traits, traits_of
+from sidecar.control.rows import Block, Figures, Latency
+from sidecar.control.sums import Sums
+from sidecar.events.record import Event, Interim, Reconciled, Request, Tokens, Traits
 from sidecar.events.wire import decode_ids, encode
 from sidecar.store.names import shard_of
-from tests.control.support.events import key_id, request, state, sums_of
+from tests.control.support.events import callers_of, key_id, request, state, sums_of
 
 _counts = st.integers(0, 1 << 40)
 _seconds = st.one_of(st.sampled_from([0.0, 0.0005, 0.005, 1.0, 300.0]), st.floats(0, 400))
@@ -141,12 +142,12 @@ def test_sums_are_those_of_the_events_one_by_one(events: list[Event]) -> None:
     assert rows.keys() == expected.keys() and len(rows) == sums.size
     for like, row in rows.items():
         mine = expected[like]
-        assert (row.requests, row.reconciled, row.callers) == (mine.requests, mine.reconciled, mine.callers)
+        assert (row.requests, row.reconciled, callers_of(row)) == (mine.requests, mine.reconciled, mine.callers)
         assert (row.first, row.last, row.shard) == (min(mine.times), max(mine.times), shard_of(row.traits.key_id))
-        assert Counter(row.quota) == mine.quota
+        assert Counter(row.quota or ()) == mine.quota
         used = [row.input, row.output, row.cached_input, row.cache_creation, row.credits, row.images]
         assert [row.duration, row.bytes_in, row.bytes_out, row.told_in, row.told_out, *used] == pytest.approx(mine.figures)
-        assert row.cell is None
+        assert row.values is None
     assert dict(sums.latencies).keys() == latencies.keys()
     for place, latency in sums.latencies:
         latencies[place].agree(latency)
@@ -163,17 +164,48 @@ def test_the_call_log_gets_every_record_once_by_shard_and_hour(events: list[Requ
     assert {place: sorted(block.records) for place, block in blocks.items()} == {place: sorted(each) for place, each in places.items()}
 
 
+_KIND = ("outcome", "reason", "route", "model", "model_served", "status", "method", "streaming")
+
+
+def _kind(traits: Request | Traits, minute: float) -> tuple[object, ...]:
+    return (minute, bool(traits.key_id), *(getattr(traits, name) for name in _KIND))
+
+
+def _figures(figures: Figures) -> dict[str, float]:
+    return {name: getattr(figures, name) for name in Figures.__slots__}
+
+
+@given(st.lists(st.one_of(_requests, _reconciled), max_size=20), st.lists(_requests, max_size=5))
+def test_kinds_add_up_what_rows_have_over_all_keys(events: list[Event], later: list[Event]) -> None:
+    sums = sums_of(*events)
+    for more in ([], later):
+        sums.add([encode(event) for event in more])
+        expected: defaultdict[tuple[object, ...], Figures] = defaultdict(Figures)
+        for row in sums.rows:
+            expected[_kind(row.traits, row.first // 60)].add(row)
+            assert row.kind in list(sums.kinds)
+        kinds = {_kind(kind.traits, kind.minute): kind for kind in sums.kinds}
+        assert len(kinds) == len(list(sums.kinds))
+        assert {like: _figures(kind.figures) for like, kind in kinds.items()} == {like: _figures(each) for like, each in expected.items()}
+
+
 @given(st.lists(st.one_of(_requests, _reconciled), max_size=20))
-def test_an_example_is_one_of_the_requests(events: list[Request | Reconciled]) -> None:
+def test_examples_are_requests_of_their_kind_in_their_buckets(events: list[Request | Reconciled]) -> None:
     calls = {event.request_id: event for event in events if isinstance(event, Request)}
-    for row in sums_of(*events).rows:
-        ids, *figures = row.example
-        if row.reconciled:
-            assert row.example == (b"", 0.0, 0.0, 0.0)
-            continue
-        call = calls[decode_ids(ids).request_id]
-        assert traits_of(call).route == row.traits.route and row.first <= call.time <= row.last
-        assert figures == [call.time, call.total, call.first_byte]
+    shown = set()
+    for kind in sums_of(*events).kinds:
+        assert not kind.figures.requests or kind.durations
+        measured = [(DURATION, "total", kind.durations), (FIRST_BYTE, "first_byte", kind.first_bytes)]
+        for bounds, name, examples in measured:
+            for bucket, (ids, value, time) in examples.items():
+                call = calls[decode_ids(ids).request_id]
+                assert _kind(call, call.time // 60) == _kind(kind.traits, kind.minute)
+                assert (value, time, bucket) == (getattr(call, name), call.time, bisect_left(bounds, value))
+                assert call.hub_status or name == "total", "what the sidecar answered itself has no first byte"
+                shown.add((call.request_id, name))
+    if len(events) == 1 and calls:
+        (call,) = calls.values()
+        assert shown == {(call.request_id, name) for name in ("total", "first_byte") if call.hub_status or name == "total"}
 
 
 @given(st.lists(_requests, max_size=15), st.lists(st.one_of(_requests, _interims), max_size=15))
@@ -183,6 +215,7 @@ def test_a_joined_stretch_has_the_rows_of_both(first: list[Event], second: list[
     joined.join(one)
     joined.join(other)
     assert list(joined.rows) == [*one.rows, *other.rows]
+    assert list(joined.kinds) == [*one.kinds, *other.kinds]
     assert joined.size == one.size + other.size == len(list(joined.rows))
     assert joined.interim == [*one.interim, *other.interim]
 
@@ -198,7 +231,8 @@ def test_a_minute_ends_with_its_last_second() -> None:
     calls = [request(key_id(1), time=time, total=time) for time in (59.5, 60.0, 60.5, 119.5, 120.0)]
     rows = list(sums_of(*calls).rows)
     assert [(row.first, row.last, row.requests) for row in rows] == [(59.5, 59.5, 1), (60.0, 119.5, 3), (120.0, 120.0, 1)]
-    assert [row.example[1] for row in rows] == [59.5, 60.0, 120.0], "what is alike is met once"
+    examples = [sorted(time for _, _, time in row.kind.durations.values()) for row in rows]
+    assert examples == [[59.5], [60.0], [120.0]], "what is alike is met once"
     added = sums_of(*(Reconciled(500.0, call, Tokens(1)) for call in calls))
     assert [(row.first, row.last, row.reconciled) for row in added.rows] == [(59.5, 59.5, 1), (60.0, 119.5, 3), (120.0, 120.0, 1)]
 

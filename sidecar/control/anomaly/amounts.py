@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sidecar.control.anomaly.signals import NEW_NETWORK_SPIKE, REQUEST_SPIKE, TOKEN_BURN, Signal
 from sidecar.control.anomaly.thresholds import Thresholds
-from sidecar.control.sums import Row
+from sidecar.control.rows import Row
 from sidecar.refusals import ABNORMAL_USAGE_DETECTED
 
 SERVED, REFUSED, TOKENS, STRANGE, STEP_NUMBER = 0, 1, 2, 3, 4

@@ -14,7 +14,7 @@ import msgspec
 from sidecar.control.anomaly.amounts import PLACES, REFUSED_OUTCOMES, SERVED_OUTCOMES, SUMMED
 from sidecar.control.anomaly.signals import MINUTE
 from sidecar.control.anomaly.windows import STEP
-from sidecar.control.sums import Row
+from sidecar.control.rows import Row
 
 Caller = tuple[str, str, str, str]
 """Client address, User-Agent, model, route; each as the event has it, empty when unknown."""
@@ -93,13 +93,17 @@ class SecondSums:
             amounts[place] += read(row)
         if traits.outcome in SERVED_OUTCOMES:
             callers = sums.callers
-            for (client, agent), requests in row.callers.items():
-                caller = (client, agent, traits.model, traits.route)
-                callers[caller] = callers.get(caller, 0) + requests
+            each = row.callers
+            while each is not None:
+                caller = (each.client, each.agent, traits.model, traits.route)
+                callers[caller] = callers.get(caller, 0) + each.requests
+                each = each.after
         elif traits.outcome in REFUSED_OUTCOMES:
-            for (client, _), requests in row.callers.items():
-                refusal = (client, traits.reason, traits.model)
-                sums.refusals[refusal] = sums.refusals.get(refusal, 0) + requests
+            each = row.callers
+            while each is not None:
+                refusal = (each.client, traits.reason, traits.model)
+                sums.refusals[refusal] = sums.refusals.get(refusal, 0) + each.requests
+                each = each.after
 
     def add(self, second: Second) -> None:
         """Take in sums that somebody else made, a replica of another version perhaps; its giver must not change them any more."""

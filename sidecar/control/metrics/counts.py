@@ -13,8 +13,9 @@ from typing import Any
 
 from sidecar.control.metrics.bounded import OTHER, Bounded
 from sidecar.control.nested import Nested, add_list
-from sidecar.control.sums import Latency, Row, Sums
-from sidecar.events.record import Interim
+from sidecar.control.rows import Figures, Kind, Latency, Row
+from sidecar.control.sums import Sums
+from sidecar.events.record import Interim, Traits
 from sidecar.store.names import shard_of
 
 GLOBAL_SHARD = 0
@@ -22,6 +23,7 @@ KEY_FIELD = "k:"
 OVERFLOW = "_overflow"
 SEPARATOR = "\x1f"
 """Between label values that form one name."""
+_OVERFLOW_FIELD = KEY_FIELD + OVERFLOW
 
 Fields = dict[str, Nested]
 Delta = dict[int, Fields]
@@ -50,13 +52,25 @@ class Counter:
         """Everything that `sums` adds to the counts."""
         delta: Delta = {}
         self._learn(sums)
+        overflow: dict[int, dict[Kind, Figures]] = {}
         for row in sums.rows:
             key_id = row.traits.key_id
-            if key_id:
-                _count_key(_field(delta, row.shard, KEY_FIELD + self.label(key_id)), row)
-            else:
+            if not key_id:
                 _count_unkeyed(delta, row)
-            self._count_model(delta, row)
+                continue
+            label = self.label(key_id)
+            field = _field(delta, row.shard, _OVERFLOW_FIELD if label == OVERFLOW else KEY_FIELD + label)
+            if label == OVERFLOW and not row.reconciled:
+                # Of a hundred thousand keys most are here, and need not be added up one by one.
+                _overflow(overflow, row)
+            else:
+                _count_figures(field, row, row.traits, row.reconciled)
+            _count_states(field, row)
+        for shard, kinds in overflow.items():
+            for kind, figures in kinds.items():
+                _count_figures(_field(delta, shard, _OVERFLOW_FIELD), figures, kind.traits)
+        for kind in sums.kinds:
+            self._count_model(delta, kind)
         for like, latency in sums.latencies:
             self._count_latency(delta, like, latency)
         for interim in sums.interim:
@@ -65,16 +79,16 @@ class Counter:
 
     def _learn(self, sums: Sums) -> None:
         """Models get their names first, so that the order within a stretch does not matter."""
-        for row in sums.rows:
-            if row.traits.outcome == "ok":
-                self._models.name(row.traits.model_served or row.traits.model)
+        for kind in sums.kinds:
+            if kind.traits.outcome == "ok":
+                self._models.name(kind.traits.model_served or kind.traits.model)
 
-    def _count_model(self, delta: Delta, row: Row) -> None:
-        traits = row.traits
+    def _count_model(self, delta: Delta, kind: Kind) -> None:
+        traits, requests = kind.traits, kind.figures.requests
         model = traits.model_served or traits.model
-        if model and row.requests:
+        if model and requests:
             name = _joined(self._models.name(model, proven=traits.outcome == "ok"), traits.outcome)
-            _increase(_field(delta, GLOBAL_SHARD, "models"), name, row.requests)
+            _increase(_field(delta, GLOBAL_SHARD, "models"), name, requests)
 
     def _count_latency(self, delta: Delta, like: tuple[Any, ...], latency: Latency) -> None:
         route, method, status_class, streaming, model = like
@@ -102,17 +116,31 @@ def method_label(method: str) -> str:
     return method if method in _METHODS else OTHER
 
 
-def _count_key(field: Nested, row: Row) -> None:
-    traits = row.traits
-    if row.input or row.output or row.cached_input or row.cache_creation:
-        _add_list(field, "t", [row.input, row.output, row.cached_input, row.cache_creation])
-    requests = row.requests
-    if row.reconciled:
-        _increase(field, "l", row.reconciled)
+def _overflow(overflow: dict[int, dict[Kind, Figures]], row: Row) -> None:
+    kinds = overflow.get(row.shard)
+    if kinds is None:
+        kinds = overflow[row.shard] = {}
+    figures = kinds.get(row.kind)
+    if figures is None:
+        figures = kinds[row.kind] = Figures()
+    figures.add(row)
+
+
+def _count_figures(field: Nested, figures: Figures, traits: Traits, reconciled: int = 0) -> None:
+    if figures.input or figures.output or figures.cached_input or figures.cache_creation:
+        _add_list(field, "t", [figures.input, figures.output, figures.cached_input, figures.cache_creation])
+    if reconciled:
+        _increase(field, "l", reconciled)
         return
-    _add_list(field, "b", [row.bytes_in, row.bytes_out])
-    _add_list(field, "d", [row.duration, requests])
-    _increase_in(field, "r", _joined(traits.outcome, traits.reason), requests)
+    _add_list(field, "b", [figures.bytes_in, figures.bytes_out])
+    _add_list(field, "d", [figures.duration, figures.requests])
+    _increase_in(field, "r", _joined(traits.outcome, traits.reason), figures.requests)
+
+
+def _count_states(field: Nested, row: Row) -> None:
+    traits, requests = row.traits, row.requests
+    if not requests:
+        return
     if traits.usage_source == "none" and traits.model and traits.outcome == "ok":
         _increase(field, "u", requests)
     if traits.secret_state:

@@ -7,18 +7,17 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from sidecar.control.metrics.buckets import DURATION, FIRST_BYTE, PROPAGATION
+from sidecar.control.metrics.buckets import PROPAGATION
 from sidecar.control.metrics.counts import KEY_FIELD, SEPARATOR, Delta, method_label
 from sidecar.control.metrics.text import Exemplar
 from sidecar.control.nested import Nested, add
+from sidecar.control.rows import Example
 from sidecar.control.sums import Sums
 from sidecar.events.wire import decode_ids
 
 _Place = tuple[tuple[str, ...], int]
 """Label values, and a bucket's index."""
 Exemplars = dict[_Place, Exemplar]
-_Examples = dict[_Place, tuple[bytes, float, float]]
-"""Packed ids, value and time of the latest request in each place."""
 
 
 class Counts:
@@ -55,20 +54,10 @@ class Counts:
 
     def observe(self, sums: Sums) -> None:
         """Keep what is not a sum: exemplars, and the lags that workers report."""
-        durations: _Examples = {}
-        first_bytes: _Examples = {}
-        for row in sums.rows:
-            ids, time, total, first_byte = row.example
-            if not ids:
-                continue
-            traits = row.traits
-            labels: tuple[str, ...] = (traits.route, method_label(traits.method), f"{traits.status // 100}xx")
-            durations[labels, bisect_left(DURATION, total)] = (ids, total, time)
-            if traits.hub_status:
-                labels = (traits.route, "true" if traits.streaming else "false")
-                first_bytes[labels, bisect_left(FIRST_BYTE, first_byte)] = (ids, first_byte, time)
-        _keep(durations, self.duration_exemplars)
-        _keep(first_bytes, self.first_byte_exemplars)
+        for kind in sums.kinds:
+            traits = kind.traits
+            _keep(kind.durations, (traits.route, method_label(traits.method), f"{traits.status // 100}xx"), self.duration_exemplars)
+            _keep(kind.first_bytes, (traits.route, "true" if traits.streaming else "false"), self.first_byte_exemplars)
         for state in sums.states:
             for lag in state.revocation_lags:
                 self.revocation[bisect_left(PROPAGATION, lag)] += 1
@@ -83,11 +72,11 @@ class Counts:
         return [(tuple(labels.split(SEPARATOR)), counts) for labels, counts in self.families.get(name, {}).items()]
 
 
-def _keep(examples: _Examples, exemplars: Exemplars) -> None:
-    for place, (ids, value, time) in examples.items():
+def _keep(examples: dict[int, Example], labels: tuple[str, ...], exemplars: Exemplars) -> None:
+    for bucket, (ids, value, time) in examples.items():
         try:
             trace_id = decode_ids(ids).trace_id
         except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
         if trace_id:
-            exemplars[place] = Exemplar(trace_id, value, time)
+            exemplars[labels, bucket] = Exemplar(trace_id, value, time)

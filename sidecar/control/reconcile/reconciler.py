@@ -13,7 +13,8 @@ from sidecar.control.calls import Wanted
 from sidecar.control.reconcile.hub_ledger import LedgerUnavailable, Listing
 from sidecar.control.reconcile.journal import Journal
 from sidecar.control.reconcile.match import SLACK, by_request, drift, is_untold, missing, total
-from sidecar.control.sums import Row, Sums
+from sidecar.control.rows import Row
+from sidecar.control.sums import Sums
 from sidecar.events.record import NO_TOKENS, Reconciled, Request
 from sidecar.events.wire import decode_all, encode
 from sidecar.store.client import StoreUnavailable

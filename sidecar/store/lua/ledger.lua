@@ -129,9 +129,18 @@ local KINDS = {
   end,
   counts = function(key, first, last)
     local created = 1 - redis.call('EXISTS', KEYS[key])
-    for i = first, last, 2 do
-      redis.call('ZINCRBY', KEYS[key], ARGV[i + 1], ARGV[i])
-    end
+    in_parts(first, last, function(from, to)
+      local members, scores = {}, {}
+      for i = from, to, 2 do
+        members[#members + 1] = ARGV[i]
+      end
+      -- ZINCRBY takes one member at a time, which is a call for each.
+      for i, score in ipairs(redis.call('ZMSCORE', KEYS[key], unpack(members))) do
+        scores[2 * i - 1] = (score or 0) + ARGV[from + 2 * i - 1]
+        scores[2 * i] = members[i]
+      end
+      redis.call('ZADD', KEYS[key], unpack(scores))
+    end)
     return created, 1
   end,
   quota = function(key, first, last)

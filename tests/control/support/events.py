@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from typing import Any
 
+from sidecar.control.rows import Row
 from sidecar.control.sums import Sums
 from sidecar.events.record import Event, Request, Tokens, WorkerState
 from sidecar.events.wire import encode
@@ -79,3 +81,13 @@ def sums_of(*events: Event) -> Sums:
     sums = Sums()
     sums.add([encode(event) for event in events])
     return sums
+
+
+def callers_of(row: Row) -> Counter[tuple[str, str]]:
+    """Requests of a row by client address and User-Agent."""
+    found: Counter[tuple[str, str]] = Counter()
+    caller = row.callers
+    while caller is not None:
+        found[caller.client, caller.agent] += caller.requests
+        caller = caller.after
+    return found
