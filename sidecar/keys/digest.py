@@ -103,11 +103,14 @@ class Digester:
         """The digest that new secrets are stored under."""
         return digest(token, self.pepper)
 
+    def is_possible(self, token: bytes) -> bool:
+        """Whether `token` may be a key, by its form alone."""
+        # As may_be_key says, with one call less for whoever tries tokens.
+        return may_be_key(token, self.prefix, accept_imported=True) if self.accept_imported else is_well_formed(token, self.prefix)
+
     def candidates(self, token: bytes) -> list[str]:
         """Every digest to look up, in order; none when `token` cannot be a key, without asking the store."""
-        # As may_be_key says, with one call less for whoever tries tokens.
-        known = may_be_key(token, self.prefix, accept_imported=True) if self.accept_imported else is_well_formed(token, self.prefix)
-        if not known:
+        if not self.is_possible(token):
             return []
         found = [self.primary(token)]
         if self.previous is not None:

@@ -77,7 +77,9 @@ class Lookup:
             return None
         if not self._lease.fresh(self._clock()):
             return MISS
-        return self._cache.lookup(self._digester.primary(token))
+        answer = self._cache.lookup(self._digester.primary(token))
+        # What cannot be a key is nobody's, whatever the store says: whoever tries tokens is not worth a coroutine.
+        return None if answer is MISS and not self._digester.is_possible(token) else answer
 
     async def resolve(self, token: bytes) -> Found | None:
         """The key of `token`, asked from the store; None when it is nobody's.

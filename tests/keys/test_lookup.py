@@ -23,6 +23,7 @@ from sidecar.keys.lease import RETRY_AFTER, Lease
 from sidecar.keys.lookup import Graves, Lookup
 from sidecar.keys.reader import Found, KeyReader
 from sidecar.keys.record import status
+from sidecar.keys.token import generate
 from sidecar.settings import declaration
 from sidecar.settings.values import StoreUrl
 from sidecar.store import names
@@ -100,6 +101,8 @@ async def test_a_cached_key_costs_no_question(valkey: Server, keys: Keys, tmp_pa
         assert one.lookup.cached(issued.token.encode()) == found
         assert await one.ask("ahk_nonsense") is None
         assert one.lookup.cached(b"x" * 100_000) is None
+        assert one.lookup.cached(issued.token[:-1].encode()) is None, "what cannot be a key is nobody's, and nobody has to wait"
+        assert one.lookup.cached(generate("ahk").encode()) is MISS
         assert one.changes == [None]
 
 

@@ -27,10 +27,10 @@ _NEEDS_MEASURING = "if five[place] >= least and (five[place] > usual[peaks + 1] 
 _TOO_MUCH = "if len(head) > self._bounds.headers or (length is not None and length > self._bounds.body):"
 _IS_LINE = "def __init__(self, status: int, field: tuple[bytes, bytes], length: int = -1, patience: float = -1.0) -> None:"
 _SUMMED = "return list(map(sum, zip_longest(*lists, fillvalue=0))) if len(lists) > 1 else lists[0]"
-_MOST_REQUESTS = 'if row.output and outcome == "ok" and not (row.credits or row.images or row.cached_input or row.cache_creation):'
-_OF_THE_LEDGER = (
-    'like = ("ledger", call.time // 60.0, call.key_id, call.outcome, call.reason, call.route, call.model, call.model_served, call.status,'
+_MOST_REQUESTS = (
+    'if figures.output and outcome == "ok" and not (figures.credits or figures.images or figures.cached_input or figures.cache_creation):'
 )
+_OF_THE_LEDGER = 'like = ("ledger", kind, call.key_id, call.usage_source)'
 
 EQUIVALENTS: tuple[Equivalent, ...] = (
     *_each(
@@ -63,7 +63,7 @@ EQUIVALENTS: tuple[Equivalent, ...] = (
         ("elif time < row.first:", "time <= row.first"),
     ),
     *_each(
-        "control/sums",
+        "control/rows",
         "no time is none",
         ("if proxy < 0.0:", "proxy <= 0.0"),
     ),

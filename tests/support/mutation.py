@@ -51,6 +51,7 @@ DECIDERS = {
     "limits/quota_period": (),
     "limits/ratelimit_headers": (),
     "limits/reservation": (),
+    "control/rows": ("tests/control/test_sums_model.py",),
     "control/series": (),
     "control/sums": ("tests/control/test_sums_model.py",),
     "control/usage_span": (),
