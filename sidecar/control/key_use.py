@@ -19,7 +19,7 @@ class KeyUse:
         del spool_id, records
         labelled = self._keys.records
         for row in sums.rows:
-            key_id = row.traits.key_id
+            key_id = row.key_id
             if key_id:
                 counted, second = key_id in labelled, int(row.last)
                 if counted:

@@ -112,11 +112,12 @@ class Kind:
     What is looked at over all keys is looked at here, so that it costs nothing by key. Requests without a key are of other kinds.
     """
 
-    __slots__ = ("_shown", "durations", "figures", "first_bytes", "latency", "minute", "parts", "traits")
+    __slots__ = ("_shown", "durations", "figures", "first_bytes", "latency", "minute", "outcome", "parts", "traits")
 
     def __init__(self, minute: int, traits: Traits, latency: Latency) -> None:
         self.minute = minute
         self.traits = traits
+        self.outcome = traits.outcome
         self.latency = latency
         self.figures = Figures()
         self.durations: dict[int, Example] = {}
@@ -147,11 +148,26 @@ class Row(Figures):
     `priced` are the requests of which the hub said the credits.
     """
 
-    __slots__ = ("block", "callers", "first", "kind", "last", "last_caller", "priced", "quota", "reconciled", "shard", "traits", "values")
+    __slots__ = (
+        "block",
+        "callers",
+        "first",
+        "key_id",
+        "kind",
+        "last",
+        "last_caller",
+        "priced",
+        "quota",
+        "reconciled",
+        "shard",
+        "traits",
+        "values",
+    )
 
-    def __init__(self, traits: Traits, time: float, shard: int, kind: Kind, block: Block) -> None:
+    def __init__(self, traits: Traits, key_id: str, time: float, shard: int, kind: Kind, block: Block) -> None:
         super().__init__()
         self.traits = traits
+        self.key_id = key_id
         self.shard = shard
         self.kind = kind
         self.block = block

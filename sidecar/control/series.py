@@ -175,7 +175,7 @@ class SeriesBuilder:
         series = _Series(step, keep)
         minutes = SERIES[step].bucket // MINUTE
         for row in sums.rows:
-            if row.traits.key_id:
+            if row.key_id:
                 self._add(series.bucket(row.kind.minute // minutes), row)
         for kind in sums.kinds:
             if kind.traits.key_id:
@@ -190,10 +190,10 @@ class SeriesBuilder:
         return series
 
     def _add(self, bucket: _Bucket, row: Row) -> None:
-        key_id, parts, values = row.traits.key_id, self._parts(row.kind), row.values
+        key_id, parts, values = row.key_id, self._parts(row.kind), row.values
         if values is None:
             # Asked for twice, by minutes and by hours.
-            values = row.values = _values(row, row.traits.outcome)
+            values = row.values = _values(row, row.kind.outcome)
         bucket.add(row.shard, key_id, parts, values)
         if row.told_in or row.told_out:
             bucket.add(row.shard, key_id, parts[1:], _told(row))

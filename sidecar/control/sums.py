@@ -12,9 +12,10 @@ from itertools import chain
 from typing import cast
 
 import msgspec
+from msgspec.structs import astuple
 
 from sidecar.control.metrics.buckets import DURATION, OVERHEAD
-from sidecar.control.rows import Block, Figures, Kind, Latency, Row
+from sidecar.control.rows import Block, Caller, Figures, Kind, Latency, Row
 from sidecar.events.record import Interim, Reconciled, Request, Traits, WorkerState, traits_of
 from sidecar.events.wire import HEAD_SIZE, MARK, Head, decode, decode_traits, encode, unpack_head
 from sidecar.store.names import shard_of
@@ -25,14 +26,14 @@ class Alike:
 
     __slots__ = ("caller", "is_answered", "is_metered", "latency", "minute", "quota_period", "row")
 
-    def __init__(self, row: Row, minute: float, traits: Traits) -> None:
+    def __init__(self, row: Row, minute: float, caller: Caller, quota_period: str, *, is_answered: bool, is_metered: bool) -> None:
         self.row = row
-        self.caller = row.meet(traits.client, traits.agent)
+        self.caller = caller
         self.latency = row.kind.latency
         self.minute = minute
-        self.is_answered = traits.hub_status != 0
-        self.is_metered = self.is_answered and traits.usage_source != "none"
-        self.quota_period = traits.quota_period
+        self.is_answered = is_answered
+        self.is_metered = is_metered
+        self.quota_period = quota_period
 
 
 class Sums:
@@ -141,12 +142,19 @@ class Sums:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         minute = time // 60.0
-        kind = self._kind(traits, minute)
-        like = (kind, traits.key_id, traits.secret_id, traits.secret_state, traits.usage_source, traits.shadow)
+        # All of it in one step, in the order of their declaration: compiled code reaches a msgspec struct's fields slowly.
+        (
+            key_id, secret_id, outcome, reason, status, hub_status, method, route, _, model, model_served, client, agent, streaming, _,
+            usage_source, shadow, secret_state, quota_period, _, _,
+        ) = astuple(traits)  # fmt: skip
+        kind = self._kind(traits, (minute, not key_id, outcome, reason, route, model, model_served, status, method, streaming))
+        like = (kind, key_id, secret_id, secret_state, usage_source, shadow)
         row = self._by_like.get(like)
         if row is None:
-            row = self._by_like[like] = self._row(traits, time, kind)
-        alike = self._alike[packed] = Alike(row, minute, traits)
+            row = self._by_like[like] = self._row(traits, key_id, time, kind)
+        is_metered = hub_status != 0 and usage_source != "none"
+        alike = Alike(row, minute, row.meet(client, agent), quota_period, is_answered=hub_status != 0, is_metered=is_metered)
+        self._alike[packed] = alike
         return alike
 
     def _add_other(self, record: bytes, kept: bytes) -> None:
@@ -167,11 +175,17 @@ class Sums:
         """Count it where its call was counted: in the minute in which that ended."""
         call = event.request
         traits = traits_of(call)
-        kind = self._kind(traits, call.time // 60.0)
+        kind = self._kind(
+            traits,
+            (
+                call.time // 60.0, not call.key_id, call.outcome, call.reason, call.route, call.model, call.model_served, call.status,
+                call.method, call.streaming,
+            ),
+        )  # fmt: skip
         like = ("ledger", kind, call.key_id, call.usage_source)
         row = self._by_like.get(like)
         if row is None:
-            row = self._by_like[like] = self._row(traits, call.time, kind)
+            row = self._by_like[like] = self._row(traits, call.key_id, call.time, kind)
         row.block.records.append(kept)
         row.reconciled += 1
         row.first, row.last = min(row.first, call.time), max(row.last, call.time)
@@ -188,14 +202,11 @@ class Sums:
         if call.quota_period:
             row.settle(call.quota_period, tokens.input + tokens.output)
 
-    def _kind(self, traits: Traits, minute: float) -> Kind:
-        like = (
-            minute, not traits.key_id, traits.outcome, traits.reason, traits.route, traits.model, traits.model_served, traits.status,
-            traits.method, traits.streaming,
-        )  # fmt: skip
+    def _kind(self, traits: Traits, like: tuple[float, bool, str, str, str, str, str, int, str, bool]) -> Kind:
+        """The kind of requests that are like this: minute, without a key or not, and the traits that tell kinds apart."""
         kind = self._kinds.get(like)
         if kind is None:
-            kind = self._kinds[like] = Kind(int(minute), traits, self._latency(traits))
+            kind = self._kinds[like] = Kind(int(like[0]), traits, self._latency(traits))
         return kind
 
     def _latency(self, traits: Traits) -> Latency:
@@ -205,13 +216,13 @@ class Sums:
             latency = self._latencies[like] = Latency()
         return latency
 
-    def _row(self, traits: Traits, time: float, kind: Kind) -> Row:
-        shard = shard_of(traits.key_id)
+    def _row(self, traits: Traits, key_id: str, time: float, kind: Kind) -> Row:
+        shard = shard_of(key_id)
         place = (shard, int(time) // 3600)
         block = self.blocks.get(place)
         if block is None:
             block = self.blocks[place] = Block()
-        row = Row(traits, time, shard, kind, block)
+        row = Row(traits, key_id, time, shard, kind, block)
         self._rows.append(row)
         return row
 

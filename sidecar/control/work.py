@@ -55,9 +55,9 @@ class Planner:
         _add_sums(works, self._series.minutes(sums))
         for row in sums.rows:
             if row.quota is not None:
-                _settle(_work(works, row.shard), row.traits.key_id, row.quota)
+                _settle(_work(works, row.shard), row.key_id, row.quota)
             block = row.block
-            block.mask |= key_mask(row.traits.key_id)
+            block.mask |= key_mask(row.key_id)
             block.first = min(block.first or row.first, row.first)
             block.last = max(block.last, row.last)
         for (shard, _), block in sums.blocks.items():
@@ -71,7 +71,7 @@ class Planner:
         rows_of: list[dict[str, list[Row]]] = [{} for _ in range(names.SHARDS)]
         active: dict[int, dict[int, dict[str, int]]] = {}
         for row in sums.rows:
-            key_id = row.traits.key_id
+            key_id = row.key_id
             if not key_id or not row.requests:
                 continue
             of_keys = rows_of[row.shard]

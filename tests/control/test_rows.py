@@ -19,7 +19,7 @@ def kind() -> Kind:
 
 
 def row() -> Row:
-    return Row(TRAITS, 60.5, 3, kind(), Block())
+    return Row(TRAITS, TRAITS.key_id, 60.5, 3, kind(), Block())
 
 
 def filled(values: dict[str, int]) -> Figures:

@@ -79,10 +79,10 @@ class SecondSums:
             return
         traits = row.traits
         time = int(row.last)
-        slot = self._slot(traits.key_id, time)
+        slot = self._slot(row.key_id, time)
         known = self._sums.get(slot)
         if known is None:
-            sums = Second(traits.key_id, time, callers={}, refusals={})
+            sums = Second(row.key_id, time, callers={}, refusals={})
             self._begin(slot, sums)
         else:
             sums = known[1]

@@ -54,7 +54,7 @@ class Counter:
         self._learn(sums)
         overflow: dict[int, dict[Kind, Figures]] = {}
         for row in sums.rows:
-            key_id = row.traits.key_id
+            key_id = row.key_id
             if not key_id:
                 _count_unkeyed(delta, row)
                 continue
