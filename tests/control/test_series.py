@@ -54,6 +54,19 @@ def test_one_field_holds_all_that_a_key_did_in_its_minutes() -> None:
 def test_bytes_of_a_stream_that_still_runs_belong_to_no_group() -> None:
     made = SeriesBuilder(RETENTION).hours(sums_of(Interim(time=NOON, request_id="r", key_id=key_id(2), bytes_in=3, bytes_out=5)))
     assert cells(made, names.shard_of(key_id(2)), f"{key_id(2)}|12") == {"12\x1f": [0, 0.0, 3, 5]}
+    assert cells(made, GLOBAL_SHARD, f"{ALL}|12") == {"12\x1f": [0, 0.0, 3, 5]}, "and to all keys together"
+
+
+def test_an_hour_and_a_day_hold_what_their_minutes_do() -> None:
+    like = {"bytes_in": 10, "bytes_out": 20, "total": 0.5, "model": "m", "route": "chat", "tokens": Tokens(1, 2)}
+    made = SeriesBuilder(RETENTION).hours(sums_of(*(request(key_id(1), time=NOON + later, **like) for later in (0, 60, 3599, 3600))))
+    shard, parts = names.shard_of(key_id(1)), "\x1f\x1fm|m\x1fr|chat\x1fo|ok"
+    assert cells(made, shard, f"{key_id(1)}|12") == {f"12{parts}": [3, 1.5, 30, 60, 3, 6]}
+    assert cells(made, shard, f"{key_id(1)}|13") == {f"13{parts}": [1, 0.5, 10, 20, 1, 2]}
+    groups = ("", "m|m", "r|chat", "o|ok")
+    assert cells(made, GLOBAL_SHARD, f"{ALL}|12") == {f"12\x1f{group}": [3, 1.5, 30, 60, 3, 6] for group in groups}
+    day = 20_000 % 32
+    assert cells(made, GLOBAL_SHARD, f"{ALL}|{day}") == {f"{day}\x1f{group}": [4, 2.0, 40, 80, 4, 8] for group in groups}
 
 
 @pytest.mark.parametrize(("told_in", "told_out"), [(3, 5), (0, 5), (3, 0)])

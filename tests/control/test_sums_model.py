@@ -227,6 +227,18 @@ def test_a_stretch_that_others_joined_keeps_its_own_rows() -> None:
     assert list(mine.rows) == [*own, *others.rows] and mine.size == 3
 
 
+def test_what_is_added_to_a_closed_stretch_has_rows_of_its_own() -> None:
+    call = request(key_id(1), time=5.0)
+    sums = sums_of(call, call)
+    sums.close()
+    sums.add([encode(call)])
+    assert [row.requests for row in sums.rows] == [2, 1]
+    assert [kind.figures.requests for kind in sums.kinds] == [3]
+    sums.close()
+    sums.add([encode(Reconciled(9.0, call, Tokens(1)))])
+    assert [(row.requests, row.reconciled) for row in sums.rows] == [(2, 0), (1, 0), (0, 1)]
+
+
 def test_a_minute_ends_with_its_last_second() -> None:
     calls = [request(key_id(1), time=time, total=time) for time in (59.5, 60.0, 60.5, 119.5, 120.0)]
     rows = list(sums_of(*calls).rows)
