@@ -96,6 +96,27 @@ def test_the_lock_has_what_the_project_asks_for() -> None:
         assert re.split(r"[^\w-]", wanted, maxsplit=1)[0].lower() in locked, "run `make lock`"
 
 
+# --- The version
+
+
+@pytest.mark.parametrize(
+    ("place", "pattern"),
+    [
+        ("docker-compose.yml", r"image: hub-auth-sidecar:(.*)"),
+        ("deploy/kubernetes/overlays/gateway/deployment.yaml", r"image: hub-auth-sidecar:(.*)"),
+        ("deploy/kubernetes/overlays/sidecar/deployment.yaml", r"image: hub-auth-sidecar:(.*)"),
+        ("docs/operations.md", r"ln -sfn /opt/hub-auth-sidecar-(\S+) /opt/hub-auth-sidecar\n\ninstall"),
+    ],
+)
+def test_the_version_is_the_same_wherever_it_is_repeated(place: str, pattern: str) -> None:
+    assert set(re.findall(pattern, (ROOT / place).read_text())) == {__version__}
+
+
+def test_the_changelog_has_this_version_as_its_newest() -> None:
+    released = re.findall(r"^## \[([0-9.]+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[:1] == [__version__]
+
+
 # --- The image
 
 
@@ -243,10 +264,6 @@ def test_secrets_come_from_files(compose: dict[str, Any]) -> None:
     environment = compose["services"]["sidecar"]["environment"]
     assert not any(re.search(r"(KEY|PASSWORD|SECRET)$", name) for name in environment)
     assert Path(compose["secrets"]["hub_access_key"]["file"]).read_text() == f"{ACCESS_KEY}\n"
-
-
-def test_the_image_of_the_stack_is_this_version(compose: dict[str, Any]) -> None:
-    assert {compose["services"][name]["image"] for name in ("sidecar", "hub")} == {f"hub-auth-sidecar:{__version__}"}
 
 
 def test_the_stack_s_prometheus_understands_its_configuration() -> None:

@@ -67,8 +67,9 @@ def test_an_older_replicas_key_is_filled_up() -> None:
     assert document.decode(older) == Key("key_1", "app", 1.0)
 
 
+NEXT_VERSION = "99.0.0"
 NEXT = {
-    "__init__.py": ('__version__ = "0.1.0"', '__version__ = "0.2.0"'),
+    "__init__.py": (f'__version__ = "{sidecar.__version__}"', f'__version__ = "{NEXT_VERSION}"'),
     "events/wire.py": (
         "    return head + shared + _encode(ids)",
         """    shared = _encode((*traits[:-1], 3, "new"))
@@ -115,7 +116,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sidecar, S
 
 def test_two_versions_are_one_system(fleet: tuple[Sidecar, Sidecar, Server]) -> None:
     this, after, store = fleet
-    assert [one.admin("GET", "/whoami").json["version"] for one in fleet[:2]] == [sidecar.__version__, "0.2.0"]
+    assert [one.admin("GET", "/whoami").json["version"] for one in fleet[:2]] == [sidecar.__version__, NEXT_VERSION]
     for maker, other in ((this, after), (after, this)):
         key_id, secret = maker.create_key(name="made", limits={"rpm": 8})
         statuses = [one.ask(secret).status for one in (maker, other) * 6]
