@@ -12,16 +12,15 @@ from sidecar.events.record import Traits
 
 Example = tuple[bytes, float, float]
 """Packed ids of a request, what was measured of it, and its time."""
-
-SHOWN = 200
-"""Requests of a kind that are looked at for examples; there are some fifteen buckets."""
+Labels = tuple[str, str, int, bool, str]
+"""Route, method, status class, streaming, model."""
 
 
 class Latency:
     """Histogram counts, not cumulative, last place for what lies beyond all bounds; sums in seconds and tokens."""
 
     __slots__ = (
-        "auth", "auth_sum", "first_byte", "first_byte_sum", "input", "input_sum",
+        "auth", "auth_sum", "durations", "first_byte", "first_byte_sum", "first_bytes", "input", "input_sum",
         "output", "output_sum", "proxy", "proxy_sum", "total", "total_sum",
     )  # fmt: skip
 
@@ -34,14 +33,30 @@ class Latency:
         self.output = [0] * (len(TOKENS) + 1)
         self.total_sum = self.auth_sum = self.proxy_sum = self.first_byte_sum = 0.0
         self.input_sum = self.output_sum = 0
+        self.durations: dict[int, Example] = {}
+        self.first_bytes: dict[int, Example] = {}
+        """By bucket the first request in it: of the seconds that it took, and of those until its first byte."""
 
-    def add_hub(self, proxy: float, first_byte: float) -> None:
+    def add(self, total: float, auth: float, record: bytes, ids: int, time: float) -> None:
+        """Count what every request has; `record` has its packed ids from `ids` on."""
+        bucket = bisect_left(DURATION, total)
+        if not self.total[bucket]:
+            self.durations[bucket] = (record[ids:], total, time)
+        self.total[bucket] += 1
+        self.total_sum += total
+        self.auth[bisect_left(OVERHEAD, auth)] += 1
+        self.auth_sum += auth
+
+    def add_hub(self, proxy: float, first_byte: float, record: bytes, ids: int, time: float) -> None:
         """Count what a request has that the hub answered."""
         if proxy < 0.0:
             proxy = 0.0
         self.proxy[bisect_left(OVERHEAD, proxy)] += 1
         self.proxy_sum += proxy
-        self.first_byte[bisect_left(FIRST_BYTE, first_byte)] += 1
+        bucket = bisect_left(FIRST_BYTE, first_byte)
+        if not self.first_byte[bucket]:
+            self.first_bytes[bucket] = (record[ids:], first_byte, time)
+        self.first_byte[bucket] += 1
         self.first_byte_sum += first_byte
 
     def add_tokens(self, read: int, written: int) -> None:
@@ -110,9 +125,10 @@ class Kind:
     """Requests of one minute, since 1970, that are alike but for their keys; `traits` are those of the first of them.
 
     What is looked at over all keys is looked at here, so that it costs nothing by key. Requests without a key are of other kinds.
+    Kinds whose histograms have the same labels share their `latency`.
     """
 
-    __slots__ = ("_shown", "durations", "figures", "first_bytes", "latency", "minute", "outcome", "parts", "traits")
+    __slots__ = ("figures", "latency", "minute", "outcome", "parts", "traits")
 
     def __init__(self, minute: int, traits: Traits, latency: Latency) -> None:
         self.minute = minute
@@ -120,30 +136,14 @@ class Kind:
         self.outcome = traits.outcome
         self.latency = latency
         self.figures = Figures()
-        self.durations: dict[int, Example] = {}
-        self.first_bytes: dict[int, Example] = {}
-        """Examples by bucket: of the seconds that a request took, and of those until its first byte."""
-        self._shown = 0
         self.parts: str | None = None
         """Under which names the series count it; theirs."""
 
-    def show(self, ids: bytes, time: float, total: float, first_byte: float, *, is_answered: bool) -> None:
-        """Keep a request as an example where there is none yet."""
-        if self._shown >= SHOWN:
-            return
-        self._shown += 1
-        bucket = bisect_left(DURATION, total)
-        if bucket not in self.durations:
-            self.durations[bucket] = (ids, total, time)
-        if is_answered:
-            bucket = bisect_left(FIRST_BYTE, first_byte)
-            if bucket not in self.first_bytes:
-                self.first_bytes[bucket] = (ids, first_byte, time)
-
 
 class Row(Figures):
-    """Requests of a kind that share key, secret and result; `traits` are those of the first of them.
+    """Requests of a kind that share key, secret and its state, where their use was read, and what shadow mode would have refused.
 
+    `traits` are those of the first of them.
     What the hub's ledger adds to them later makes a row of its own, which has `reconciled` calls and no requests.
     `priced` are the requests of which the hub said the credits.
     """

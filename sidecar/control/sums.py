@@ -6,7 +6,6 @@ for a row, once for a kind of request over all keys, or once for all requests wi
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import chain
 from typing import cast
@@ -14,8 +13,7 @@ from typing import cast
 import msgspec
 from msgspec.structs import astuple
 
-from sidecar.control.metrics.buckets import DURATION, OVERHEAD
-from sidecar.control.rows import Block, Caller, Figures, Kind, Latency, Row
+from sidecar.control.rows import Block, Caller, Figures, Kind, Labels, Latency, Row
 from sidecar.events.record import Interim, Reconciled, Request, Traits, WorkerState, traits_of
 from sidecar.events.wire import HEAD_SIZE, MARK, Head, decode, decode_traits, encode, unpack_head
 from sidecar.store.names import shard_of
@@ -45,7 +43,7 @@ class Sums:
         self._alike: dict[bytes, Alike] = {}
         """By traits, those of the latest minute."""
         self._kinds: dict[tuple[object, ...], Kind] = {}
-        self._latencies: dict[tuple[object, ...], Latency] = {}
+        self._latencies: dict[Labels, Latency] = {}
         self._joined: list[Sums] = []
         self._is_summed = True
         self.blocks: dict[tuple[int, int], Block] = {}
@@ -71,8 +69,8 @@ class Sums:
         return chain(self._kinds.values(), *(each.kinds for each in self._joined)) if self._joined else self._kinds.values()
 
     @property
-    def latencies(self) -> Iterable[tuple[tuple[object, ...], Latency]]:
-        """Histograms by (route, method, status class, streaming, model)."""
+    def latencies(self) -> Iterable[tuple[Labels, Latency]]:
+        """Histograms by what they are labelled with."""
         return self._latencies.items()
 
     def close(self) -> None:
@@ -103,7 +101,6 @@ class Sums:
                 alike = self._meet(traits, time)
                 if alike is None:
                     continue
-                alike.row.kind.show(record[size + length :], time, total, first_byte, is_answered=alike.is_answered)
             row, latency = alike.row, alike.latency
             row.block.records.append(keep)
             row.requests += 1
@@ -117,14 +114,11 @@ class Sums:
             elif time < row.first:
                 row.first = time
             alike.caller.requests += 1
-            latency.total[bisect_left(DURATION, total)] += 1
-            latency.total_sum += total
-            latency.auth[bisect_left(OVERHEAD, auth)] += 1
-            latency.auth_sum += auth
+            latency.add(total, auth, record, size + length, time)
             if alike.quota_period:
                 row.settle(alike.quota_period, read + written)
             if alike.is_answered:
-                latency.add_hub(total - hub_time - auth - queue, first_byte)
+                latency.add_hub(total - hub_time - auth - queue, first_byte, record, size + length, time)
             if alike.is_metered:
                 latency.add_tokens(read, written)
                 row.input += read

@@ -7,7 +7,7 @@ import msgspec
 from sidecar.control.metrics.buckets import DURATION
 from sidecar.control.sums import Sums
 from sidecar.events.record import NO_TOKENS, Reconciled, Request, Tokens, Traits
-from sidecar.events.wire import HEAD_SIZE, encode
+from sidecar.events.wire import HEAD_SIZE, decode_ids, encode
 from tests.control.support.events import callers_of, key_id, request, state, sums_of
 
 
@@ -112,3 +112,9 @@ def test_what_the_ledger_adds_makes_a_row_of_its_own_in_the_calls_minute() -> No
     assert sum(latency.input) == sum(latency.output) == 2, "two metered calls: one by its answer, one by the ledger"
     assert latency.output_sum == 8
     assert sum(len(block.records) for block in sums.blocks.values()) == 4
+
+
+def test_the_one_slow_request_among_many_alike_has_an_example() -> None:
+    calls = [request(key_id(1), time=5.0, total=9.0 if number == 57 else 0.01, request_id=f"r{number}") for number in range(100)]
+    ((_, latency),) = sums_of(*calls).latencies
+    assert sorted(decode_ids(ids).request_id for ids, _, _ in latency.durations.values()) == ["r0", "r57"]

@@ -100,6 +100,10 @@ def _like(traits: Request | Traits, time: float, *, ledger: bool) -> tuple[objec
     return (ledger, time // 60, *(getattr(traits, name) for name in names))
 
 
+def _labels(call: Request) -> tuple[object, ...]:
+    return (call.route, call.method, call.status // 100, call.streaming, call.model_served or call.model)
+
+
 def _model(events: Sequence[Event]) -> tuple[dict[tuple[object, ...], Expected], dict[tuple[object, ...], Histograms]]:
     rows: defaultdict[tuple[object, ...], Expected] = defaultdict(Expected)
     latencies: defaultdict[tuple[object, ...], Histograms] = defaultdict(Histograms)
@@ -108,7 +112,7 @@ def _model(events: Sequence[Event]) -> tuple[dict[tuple[object, ...], Expected],
         if not isinstance(call, Request):
             continue
         row = rows[_like(call, call.time, ledger=isinstance(event, Reconciled))]
-        seen = latencies[call.route, call.method, call.status // 100, call.streaming, call.model_served or call.model]
+        seen = latencies[_labels(call)]
         if isinstance(event, Reconciled):
             row.reconciled += 1
             row.add(call, [0.0, 0.0, 0.0, 0.0, 0.0, *astuple(event.tokens)], event.tokens)
@@ -190,22 +194,22 @@ def test_kinds_add_up_what_rows_have_over_all_keys(events: list[Event], later: l
 
 
 @given(st.lists(st.one_of(_requests, _reconciled), max_size=20))
-def test_examples_are_requests_of_their_kind_in_their_buckets(events: list[Request | Reconciled]) -> None:
-    calls = {event.request_id: event for event in events if isinstance(event, Request)}
-    shown = set()
-    for kind in sums_of(*events).kinds:
-        assert not kind.figures.requests or kind.durations
-        measured = [(DURATION, "total", kind.durations), (FIRST_BYTE, "first_byte", kind.first_bytes)]
-        for bounds, name, examples in measured:
-            for bucket, (ids, value, time) in examples.items():
-                call = calls[decode_ids(ids).request_id]
-                assert _kind(call, call.time // 60) == _kind(kind.traits, kind.minute)
-                assert (value, time, bucket) == (getattr(call, name), call.time, bisect_left(bounds, value))
-                assert call.hub_status or name == "total", "what the sidecar answered itself has no first byte"
-                shown.add((call.request_id, name))
-    if len(events) == 1 and calls:
-        (call,) = calls.values()
-        assert shown == {(call.request_id, name) for name in ("total", "first_byte") if call.hub_status or name == "total"}
+def test_every_bucket_has_its_first_request_as_an_example(events: list[Request | Reconciled]) -> None:
+    expected: defaultdict[tuple[object, ...], dict[tuple[str, int], tuple[str, float, float]]] = defaultdict(dict)
+    for call in (event for event in events if isinstance(event, Request)):
+        examples = expected[_labels(call)]
+        examples.setdefault(("total", bisect_left(DURATION, call.total)), (call.request_id, call.total, call.time))
+        if call.hub_status:
+            examples.setdefault(("first_byte", bisect_left(FIRST_BYTE, call.first_byte)), (call.request_id, call.first_byte, call.time))
+    found = {
+        labels: {
+            (name, bucket): (decode_ids(ids).request_id, value, time)
+            for name, examples in (("total", latency.durations), ("first_byte", latency.first_bytes))
+            for bucket, (ids, value, time) in examples.items()
+        }
+        for labels, latency in sums_of(*events).latencies
+    }
+    assert {labels: examples for labels, examples in found.items() if examples} == expected
 
 
 @given(st.lists(_requests, max_size=15), st.lists(st.one_of(_requests, _interims), max_size=15))
@@ -243,8 +247,6 @@ def test_a_minute_ends_with_its_last_second() -> None:
     calls = [request(key_id(1), time=time, total=time) for time in (59.5, 60.0, 60.5, 119.5, 120.0)]
     rows = list(sums_of(*calls).rows)
     assert [(row.first, row.last, row.requests) for row in rows] == [(59.5, 59.5, 1), (60.0, 119.5, 3), (120.0, 120.0, 1)]
-    examples = [sorted(time for _, _, time in row.kind.durations.values()) for row in rows]
-    assert examples == [[59.5], [60.0], [120.0]], "what is alike is met once"
     added = sums_of(*(Reconciled(500.0, call, Tokens(1)) for call in calls))
     assert [(row.first, row.last, row.reconciled) for row in added.rows] == [(59.5, 59.5, 1), (60.0, 119.5, 3), (120.0, 120.0, 1)]
 

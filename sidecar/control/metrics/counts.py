@@ -13,7 +13,7 @@ from typing import Any
 
 from sidecar.control.metrics.bounded import OTHER, Bounded
 from sidecar.control.nested import Nested, add_list
-from sidecar.control.rows import Figures, Kind, Latency, Row
+from sidecar.control.rows import Figures, Kind, Labels, Latency, Row
 from sidecar.control.sums import Sums
 from sidecar.events.record import Interim, Traits
 from sidecar.store.names import shard_of
@@ -71,8 +71,8 @@ class Counter:
                 _count_figures(_field(delta, shard, _OVERFLOW_FIELD), figures, kind.traits)
         for kind in sums.kinds:
             self._count_model(delta, kind)
-        for like, latency in sums.latencies:
-            self._count_latency(delta, like, latency)
+        for labels, latency in sums.latencies:
+            self._count_latency(delta, labels, latency)
         for interim in sums.interim:
             self._count_interim(delta, interim)
         return delta
@@ -90,8 +90,8 @@ class Counter:
             name = _joined(self._models.name(model, proven=traits.outcome == "ok"), traits.outcome)
             _increase(_field(delta, GLOBAL_SHARD, "models"), name, requests)
 
-    def _count_latency(self, delta: Delta, like: tuple[Any, ...], latency: Latency) -> None:
-        route, method, status_class, streaming, model = like
+    def _count_latency(self, delta: Delta, labels: Labels, latency: Latency) -> None:
+        route, method, status_class, streaming, model = labels
         route = self._routes.name(route)
         name = SEPARATOR.join((route, method_label(method), f"{status_class}xx"))
         _histogram(delta, "duration", name, latency.total, latency.total_sum)

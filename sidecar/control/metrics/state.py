@@ -54,10 +54,9 @@ class Counts:
 
     def observe(self, sums: Sums) -> None:
         """Keep what is not a sum: exemplars, and the lags that workers report."""
-        for kind in sums.kinds:
-            traits = kind.traits
-            _keep(kind.durations, (traits.route, method_label(traits.method), f"{traits.status // 100}xx"), self.duration_exemplars)
-            _keep(kind.first_bytes, (traits.route, "true" if traits.streaming else "false"), self.first_byte_exemplars)
+        for (route, method, status_class, streaming, _), latency in sums.latencies:
+            _keep(latency.durations, (route, method_label(method), f"{status_class}xx"), self.duration_exemplars)
+            _keep(latency.first_bytes, (route, "true" if streaming else "false"), self.first_byte_exemplars)
         for state in sums.states:
             for lag in state.revocation_lags:
                 self.revocation[bisect_left(PROPAGATION, lag)] += 1
