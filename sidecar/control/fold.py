@@ -1,8 +1,8 @@
 """The fold: reads what the workers write, counts it for /metrics, and brings it into the store exactly once.
 
-Two readers walk over each spool. One counts, and never waits for the store; one applies, shard by shard,
-and follows what the store says of itself. While all is well both look at the same stretch, which is
-then decoded and summed once.
+Three readers walk over each spool. One counts, and never waits for the store; two apply, shard by shard, what must
+show at once and the details, and follow what the store says of itself. While all is well a stretch is decoded and
+summed once for all three.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sidecar.store.client import StoreUnavailable
 from sidecar.store.names import SHARDS
 
 DETAIL_CHUNKS = 8
+"""Readings of a spool, of a few MiB each, that are added up together when the details have fallen behind."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ class Fold:
         self._kept = Kept()
         self._gone: list[str] = []
         self._writing = asyncio.Lock()
+        self.has_more = False
+        """Whether the last count ended before the end of what was there when it began."""
         self.restored = asyncio.Event()
         """Set when the counts of earlier runs are back; until then there is nothing to export."""
 
@@ -112,13 +115,15 @@ class Fold:
         self._chunks.clear()
         self._stretches.clear()
         events = 0
+        self.has_more = False
         for spool_id in self._scan():
             cursor = self._cursors.setdefault(spool_id, Cursor())
-            start = min(cursor.counted)
+            start, there = min(cursor.counted), self._spools.end(spool_id)
             chunk = self._chunks[spool_id] = self._spools.read(spool_id, start)
             if chunk.end > start:
                 self._count(chunk, cursor)
                 events += len(chunk.records)
+                self.has_more = self.has_more or chunk.end < there
         return events
 
     async def apply(self, lane: str) -> None:
@@ -161,6 +166,10 @@ class Fold:
             corrected = [cursor.lane(lane).correct(shard, positions[shard].get(spool_id + lane, 0)) for shard, lane in places]
             if any(corrected):
                 _log.warning("the store has other positions of spool %s than before: reading on from there", spool_id)
+
+    def trails(self, lane: str) -> bool:
+        """Whether a lane has not brought everything that is counted into the store."""
+        return any(min(cursor.lane(lane).applied) < min(cursor.counted) for cursor in self._cursors.values())
 
     def rows(self) -> int:
         """How many rows the stretches of this turn have: what it costs to bring them into the store."""
@@ -227,15 +236,17 @@ class Fold:
         alike = lane == DETAILS and max(place.applied) <= start
         if alike and (kept := self._kept.following(spool_id, start)) is not None:
             return Chunk(spool_id, start, kept.end, [], []), _Stretch([], kept.sums, {}, self._planner)
-        chunk = self._spools.read(spool_id, start)
+        # Not beyond what is counted: from there it goes on with the same stretches, else it would add up its own for good.
+        counted = min(self._cursors[spool_id].counted)
+        chunk = self._spools.read(spool_id, start).until(counted)
         if not alike:
             return chunk, None
         sums = Sums()
         sums.add(chunk.records, self._redact(chunk.records))
         for _ in range(DETAIL_CHUNKS - 1):
             await asyncio.sleep(0)
-            more = self._spools.read(spool_id, chunk.end)
-            if not more.records:
+            more = self._spools.read(spool_id, chunk.end).until(counted)
+            if not more.records or chunk.end == counted:
                 break
             sums.add(more.records, self._redact(more.records))
             chunk = Chunk(spool_id, chunk.start, more.end, [], [])

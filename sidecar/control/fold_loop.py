@@ -9,20 +9,17 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.control.fold import Fold
 from sidecar.control.ledger import DETAILS, NOW
-from sidecar.control.spools import READ_BYTES
 from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 
-IDLE_PAUSE = 0.1
-BUSY_PAUSE = 0.5
-"""Under load fewer, longer stretches: the more requests share a row, the less each of them costs."""
+IDLE_EVERY = 0.1
+BUSY_EVERY = 0.5
+"""Seconds from the beginning of a turn to that of the next. Under load fewer, longer stretches: the more requests share a
+row, the less each of them costs."""
 BUSY_EVENTS = 200
 CHEAP_ROWS = 500
 """Of a turn with more rows than this the details are brought into the store later, many turns at once."""
-SPREAD_PAUSE = 0.65
-"""After such a turn: a finished request must show within a second, and the turn itself takes up to a third of one."""
-A_BACKLOG = READ_BYTES
-"""Bytes of spool; more than these are read on at once. Under load there is always something that came in during the
-turn itself, and if that began the next one, turns would be short, and each request would have a row to itself."""
+SPREAD_EVERY = 0.65
+"""From the beginning of such a turn: a finished request must show within a second, and the turn takes up to a third of one."""
 DETAILS_EVERY = 5.0
 RETRY_FIRST, RETRY_MOST = 0.2, 2.0
 VERIFY_EVERY = 5.0
@@ -48,28 +45,30 @@ class FoldLoop:
         """Fold until cancelled."""
         while True:
             began = time.monotonic()
-            pause = await self.turn()
+            every = await self.turn()
             # At least one turn of the event loop for everybody else, however much there is to read.
-            await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
+            await asyncio.sleep(max(0.0, began + every - time.monotonic()))
 
     async def turn(self) -> float:
         """One round; returns the seconds from its beginning to the next one's."""
         if not self._fold.restored.is_set() and not await self._try(self._fold.restore):
-            return IDLE_PAUSE
+            return IDLE_EVERY
         events = self._fold.count()
-        more = self._fold.uncounted() > A_BACKLOG
+        # Only what was there when the turn began. Under load something always comes in meanwhile, and if that began the
+        # next one, turns would be short, and each request would have a row to itself.
+        more = self._fold.has_more
         if self._clock() >= self._verify_at and await self._try(self._fold.verify):
             self._verify_at = self._clock() + VERIFY_EVERY
         if await self._try(lambda: self._fold.apply(NOW)):
-            more = more or self._fold.lag(NOW) > A_BACKLOG
+            more = more or self._fold.trails(NOW)
         spread = self._fold.rows() > CHEAP_ROWS
         if not spread or self._clock() >= self._details_at:
             await self._bring_details()
         if more:
             return 0.0
         if spread:
-            return SPREAD_PAUSE
-        return BUSY_PAUSE if events >= BUSY_EVENTS else IDLE_PAUSE
+            return SPREAD_EVERY
+        return BUSY_EVERY if events >= BUSY_EVENTS else IDLE_EVERY
 
     async def finish(self, within: float) -> bool:
         """Read to the end and bring it into the store; False when that took longer than `within` seconds."""

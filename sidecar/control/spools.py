@@ -12,6 +12,7 @@ import logging
 import os
 import time
 import zlib
+from bisect import bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,13 @@ class Chunk:
         if position <= self.start:
             return self.records
         return [record for record, end in zip(self.records, self.ends, strict=True) if end > position]
+
+    def until(self, position: int) -> Chunk:
+        """Its part up to `position`, where a record ends."""
+        if not self.start < position < self.end:
+            return self
+        count = bisect_right(self.ends, position)
+        return Chunk(self.spool_id, self.start, position, self.records[:count], self.ends[:count])
 
 
 @dataclass(slots=True)

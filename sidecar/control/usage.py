@@ -86,8 +86,7 @@ class Usage:
             first,
             last,
             minutes_from=minutes_kept_from(now, self._retention.minutes),
-            # Under load hours come into the store a little later than minutes.
-            hours_until=down(now - HOUR, HOUR),
+            hours_until=_details_until(now),
             calls_from=calls_from,
             fine=fine,
         )
@@ -101,9 +100,13 @@ class Usage:
         async for (_, day), members in self._in_batches(places, lambda place: ("ZRANGE", names.active(*place), 0, -1)):
             for member in members:
                 found.setdefault(member.decode(), set()).add(day)
-        if plan.hours or len(found) <= BATCH:
-            return found
-        return await self._in_minutes(plan.minutes)
+        if len(found) > BATCH and not plan.hours:
+            return await self._in_minutes(plan.minutes)
+        since = _details_until(self._clock())
+        late = await self._in_minutes(tuple((max(first, since), last) for first, last in plan.minutes if last > since))
+        for key_id, its_days in late.items():
+            found.setdefault(key_id, set()).update(its_days)
+        return found
 
     async def _in_minutes(self, ranges: tuple[Range, ...]) -> dict[str, set[int]]:
         """The same from the names of the fields there: of thousands of keys of a day, a few minutes mostly have few."""
@@ -141,6 +144,11 @@ class Usage:
                 yield item, reply
             # Others want to be served too.
             await asyncio.sleep(0)
+
+
+def _details_until(now: float) -> int:
+    """Until when hours and the lists of used keys are complete; under load they come into the store a little later than minutes."""
+    return down(now - HOUR, HOUR)
 
 
 def _add(tally: Tally, event: Request, group_by: GroupBy | None, owners: dict[str, str]) -> None:

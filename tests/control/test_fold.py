@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.control.ledger import DETAILS, NOW, TOTALS_KEPT
+from sidecar.control.fold_loop import FoldLoop
+from sidecar.control.ledger import DETAILS, LANES, NOW, TOTALS_KEPT
 from sidecar.control.readings import hours_of, requests
+from sidecar.control.sums import Sums
 from sidecar.events.record import Interim, Tokens
 from sidecar.hubs.usage.tally import LARGEST
 from sidecar.keys.use import read_uses
@@ -226,3 +228,37 @@ async def test_details_that_fell_behind_come_in_large_stretches(tmp_path: Path, 
     uses = await read_uses(store, keys)
     assert sum(secret.requests for use in uses.values() for secret in use.secrets.values()) == 240
     assert sum(map(requests, await store.call(*hours_of(keys[0], int(request().time // 86400), range(24))))) == 48
+
+
+async def test_what_lies_behind_the_end_of_a_segment_is_read_at_once(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool", segment_bytes=2000)
+    write(spool, *(request(A) for _ in range(40)))
+    folding = Folding(tmp_path / "spool", store)
+    loop = FoldLoop(folding.fold)
+    waits = [await loop.turn()]
+    while folding.fold.uncounted():
+        waits.append(await loop.turn())
+    assert len(waits) > 2 and not any(waits[:-1])
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_lane_that_fell_behind_goes_on_with_what_is_summed_already(
+    tmp_path: Path, store: Store, lane: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much comes in between counting and applying."""
+    spool = writer(tmp_path / "spool")
+    folding = Folding(tmp_path / "spool", store)
+    await folding.fold.restore()
+    summed: list[int] = []
+    add = Sums.add
+    monkeypatch.setattr(Sums, "add", lambda sums, records, kept=None: summed.append(len(records)) or add(sums, records, kept))
+    for turn in range(8):
+        write(spool, *(request(A) for _ in range(3)))
+        folding.fold.count()
+        write(spool, *(request(A) for _ in range(2)))
+        for each in LANES:
+            if each != lane or turn:
+                await folding.fold.apply(each)
+    assert folding.fold.lag(lane) == folding.fold.uncounted() > 0
+    counted, missed_and_next = 3 + 7 * 5, 3 + 5
+    assert sum(summed) <= counted + missed_and_next, "what it missed was added up once more, and nothing after that"

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from sidecar.control.fold import Fold
-from sidecar.control.fold_loop import A_BACKLOG, BUSY_EVENTS, BUSY_PAUSE, CHEAP_ROWS, DETAILS_EVERY, IDLE_PAUSE, SPREAD_PAUSE, FoldLoop
+from sidecar.control.fold_loop import BUSY_EVENTS, BUSY_EVERY, CHEAP_ROWS, DETAILS_EVERY, IDLE_EVERY, SPREAD_EVERY, FoldLoop
 from sidecar.control.ledger import DETAILS, NOW
 from sidecar.store.client import StoreUnavailable
 
@@ -23,11 +23,11 @@ class Restored:
 
 @dataclass
 class Turn:
-    """What one turn of the fold finds: events read, bytes not read, bytes not in the store, rows."""
+    """What one turn of the fold finds: events read, whether more was there, whether the store lacks some of it, rows."""
 
     events: int = 0
-    unread: int = 0
-    unapplied: int = 0
+    has_more: bool = False
+    unapplied: bool = False
     rows_: int = 0
     later: int = 0
     applied: list[str] = field(default_factory=list)
@@ -37,14 +37,14 @@ class Turn:
     def count(self) -> int:
         return self.events
 
-    def uncounted(self) -> int:
-        return self.unread
+    def trails(self, lane: str) -> bool:
+        return self.unapplied and lane == NOW
 
     def rows(self) -> int:
         return self.rows_
 
     def lag(self, lane: str) -> int:
-        return self.unapplied if lane == NOW else self.unapplied + self.later
+        return 0 if lane == NOW else self.later
 
     async def verify(self) -> None:
         if self.is_away:
@@ -57,22 +57,21 @@ class Turn:
 
 
 @pytest.mark.parametrize(
-    ("turn", "pause"),
+    ("turn", "every"),
     [
-        (Turn(), IDLE_PAUSE),
-        (Turn(BUSY_EVENTS - 1), IDLE_PAUSE),
-        (Turn(BUSY_EVENTS), BUSY_PAUSE),
-        (Turn(5000, rows_=CHEAP_ROWS + 1), SPREAD_PAUSE),
-        (Turn(5000, unread=1, unapplied=1), BUSY_PAUSE),
-        (Turn(5000, unread=A_BACKLOG, unapplied=A_BACKLOG, rows_=CHEAP_ROWS + 1), SPREAD_PAUSE),
-        (Turn(5000, unread=A_BACKLOG + 1), 0.0),
-        (Turn(unapplied=A_BACKLOG + 1), 0.0),
-        (Turn(5000, unapplied=A_BACKLOG + 1, rows_=CHEAP_ROWS + 1), 0.0),
-        (Turn(unapplied=A_BACKLOG + 1, is_away=True), IDLE_PAUSE),
+        (Turn(), IDLE_EVERY),
+        (Turn(BUSY_EVENTS - 1), IDLE_EVERY),
+        (Turn(BUSY_EVENTS), BUSY_EVERY),
+        (Turn(5000, rows_=CHEAP_ROWS + 1), SPREAD_EVERY),
+        (Turn(5000, has_more=True), 0.0),
+        (Turn(5000, has_more=True, rows_=CHEAP_ROWS + 1), 0.0),
+        (Turn(unapplied=True), 0.0),
+        (Turn(5000, unapplied=True, rows_=CHEAP_ROWS + 1), 0.0),
+        (Turn(unapplied=True, is_away=True), IDLE_EVERY),
     ],
 )
-async def test_what_came_in_during_a_turn_does_not_begin_the_next_one_early(turn: Turn, pause: float) -> None:
-    assert await FoldLoop(cast(Fold, turn)).turn() == pause
+async def test_the_next_turn_begins_at_once_only_for_what_this_one_left(turn: Turn, every: float) -> None:
+    assert await FoldLoop(cast(Fold, turn)).turn() == every
 
 
 async def test_details_wait_while_few_requests_share_a_row() -> None:

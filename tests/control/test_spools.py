@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.control.spools import Spools, split
+from sidecar.control.spools import Chunk, Spools, split
 from sidecar.events.spool import SpoolWriter, frame, records
 
 
@@ -159,3 +159,9 @@ def test_a_position_before_the_first_segment_goes_on_with_it(tmp_path: Path) -> 
     chunk = spools.read(writer.spool_id, 0)
     assert chunk.start == spools.base(writer.spool_id) > 0
     assert chunk.records
+
+
+def test_a_chunk_ends_where_it_is_told_to() -> None:
+    chunk = Chunk("s", 10, 40, [b"a", b"b", b"c"], [20, 30, 40])
+    assert chunk.until(30) == Chunk("s", 10, 30, [b"a", b"b"], [20, 30])
+    assert all(chunk.until(position) is chunk for position in (5, 10, 40, 50))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.control.ledger import NOW as LANE_NOW
 from sidecar.control.queries import GroupBy, UsageGroup, Use
 from sidecar.control.usage_overview import Overview
 from sidecar.events.record import Interim, Request, Tokens
@@ -192,6 +193,24 @@ async def test_one_key_grouped_by_key_or_owner_is_one_group(store: Store, tmp_pa
     report = await usage.usage(key_id(1), None, None, "1h", group_by)
     assert report.groups == [UsageGroup(key_id(1) if group_by == "key" else f"team-{key_id(1)[-1]}", report.totals, report.series)]
     assert report.totals.requests == 1
+
+
+@pytest.mark.parametrize("group_by", ["key", "owner"])
+@pytest.mark.parametrize("span", [None, DAY, HOUR, 120])
+async def test_keys_whose_details_are_still_to_come_have_their_groups(
+    store: Store, tmp_path: Path, group_by: GroupBy, span: float | None
+) -> None:
+    folding = Folding(tmp_path / "spool", store)
+    await folding.fold.restore()
+    spool = writer(tmp_path / "spool")
+    write(spool, *(request(key_id(number), time=NOW - 30) for number in range(3)))
+    folding.fold.count()
+    await folding.apply()
+    write(spool, *(request(key_id(number), time=NOW - 20) for number in range(3, 6)))
+    folding.fold.count()
+    await folding.fold.apply(LANE_NOW)
+    report = await usage_of(store, clock).usage(None, None if span is None else NOW - span, None, "1h", group_by)
+    assert report.totals.requests == sum(group.totals.requests for group in report.groups or []) == 6
 
 
 @pytest.mark.parametrize("group_by", ["key", "owner"])
