@@ -112,7 +112,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         audit=audit,
         usage=usage,
         calls=calls,
-        status=Status(settings, store, pulse=pulse, readiness=readiness, metering=events, clock=time.time),
+        status=Status(settings, store, pulse=pulse, metering=events, clock=time.time),
         anomalies=detection.queries if detection is not None else None,
         clock=time.time,
     )

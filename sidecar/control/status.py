@@ -1,45 +1,35 @@
-"""What `GET /admin/v1/status` says: the state of every part, also of those that are down."""
+"""What `GET /admin/v1/status` says: the state of every part. Nobody is let in without the store, so `/readyz` speaks while that is down."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from sidecar import __version__
 from sidecar.control.metering import Metering
 from sidecar.control.pulse import Pulse
-from sidecar.control.readiness import Readiness
 from sidecar.events.record import WorkerState
 from sidecar.settings import Settings
 from sidecar.store.client import Store, StoreUnavailable
-
-SUPERVISOR_FILE = "supervisor.json"
 
 
 class Status:
     """Answers from what the control process holds; only the store's version is asked for."""
 
-    def __init__(
-        self, settings: Settings, store: Store, *, pulse: Pulse, readiness: Readiness, metering: Metering, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, *, pulse: Pulse, metering: Metering, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._store = store
         self._pulse = pulse
-        self._readiness = readiness
         self._metering = metering
         self._clock = clock
 
     async def snapshot(self) -> dict[str, Any]:
         """JSON-ready: `store`, `hub`, `workers`, `spool`, `versions`."""
-        reason = self._readiness()
         metering = self._metering
         return {
             "store": await self._store_part(),
-            "hub": {"url": str(self._settings.hub.url), "profile": self._settings.hub.profile, "configured": True},
+            "hub": {"url": str(self._settings.hub.url), "profile": self._settings.hub.profile},
             "workers": [self._worker(state) for state in metering.workers.live()],
             "spool": {
                 "spools": len(metering.spools.ids),
@@ -50,14 +40,6 @@ class Status:
                 "complaint": metering.loop.complaint,
             },
             "versions": {"sidecar": __version__, "python": platform.python_version()},
-            "ready": not reason,
-            "not_ready_because": reason,
-            "metrics": {
-                "tracked_keys": len(metering.keys.records),
-                "key_limit": metering.keys.limit,
-                "overflow_keys": metering.keys.overflowing,
-            },
-            "reload": self._reload(),
         }
 
     async def _store_part(self) -> dict[str, Any]:
@@ -90,15 +72,6 @@ class Status:
             "dropped_events": state.dropped,
             "cache": state.cache,
         }
-
-    def _reload(self) -> dict[str, Any] | None:
-        """What came of the last SIGHUP, as the supervisor has written it."""
-        try:
-            found = msgspec.json.decode((Path(self._settings.data_dir) / SUPERVISOR_FILE).read_bytes())
-        except (OSError, msgspec.MsgspecError):
-            return None
-        last = found.get("last_reload") if isinstance(found, dict) else None
-        return last if isinstance(last, dict) else None
 
 
 def _server_version(info: Any) -> str:

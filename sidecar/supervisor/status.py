@@ -1,4 +1,4 @@
-"""`<data_dir>/supervisor.json`: what the supervisor knows, for the control process, `sidecar doctor` and people."""
+"""`<data_dir>/supervisor.json`: what the supervisor knows, for `sidecar doctor` and people."""
 
 from __future__ import annotations
 

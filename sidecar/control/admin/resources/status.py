@@ -29,7 +29,7 @@ class Status:
         return [endpoints.STATUS.bind(self.status), endpoints.WHOAMI.bind(self.whoami), endpoints.OPENAPI.bind(self.openapi)]
 
     async def status(self, call: Call[Nothing, Nothing]) -> Answer:
-        """What is up and what is not; answers while the store is down."""
+        """What is up and what is not."""
         del call
         parts = await self._status.snapshot()
         return Answer(
