@@ -53,9 +53,9 @@ class Traffic:
                 async with asyncio.timeout(PATIENCE):
                     await kind()
             except TimeoutError:
-                self.faults.append(f"a client of kind {kind.__name__.strip('_')} was forgotten for {PATIENCE:g} s")
+                self.faults.append(f"a client of kind {_named(kind)} was forgotten for {PATIENCE:g} s")
             except (OSError, asyncio.IncompleteReadError):
-                self.done[f"{kind.__name__.strip('_')} broken off"] += 1
+                self.done[f"{_named(kind)} broken off"] += 1
                 await asyncio.sleep(0.05)
             await asyncio.sleep(self._chance.expovariate(10))
 
@@ -193,3 +193,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
     else:
         await reader.readexactly(int(head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0] or 0))
     return int(head[9:12]), b"\r\nconnection: close" not in head
+
+
+def _named(kind: Callable[[], Awaitable[None]]) -> str:
+    return kind.__name__.strip("_").replace("_", " ")

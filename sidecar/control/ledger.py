@@ -18,7 +18,7 @@ from sidecar.control.metrics.counts import KEY_FIELD
 from sidecar.control.nested import packed
 from sidecar.control.work import Work
 from sidecar.store import names
-from sidecar.store.client import Store, StoreUnavailable
+from sidecar.store.client import Argument, Store, StoreUnavailable
 from sidecar.store.script import Script, load
 
 TOTALS_KEPT = 30 * 86_400
@@ -105,12 +105,12 @@ class Ledger:
             [("HDEL", names.totals(names.shard_of(key_id), self._instance), KEY_FIELD + key_id) for key_id in key_ids]
         )
 
-    def _call(self, entry: Entry) -> tuple[Script, list[str], list[str | bytes | int | float]]:
+    def _call(self, entry: Entry) -> tuple[Script, list[str], list[Argument]]:
         work = entry.work
         shard = entry.shard
         keys = [names.positions(shard), names.totals(shard, self._instance), names.calls(shard), names.call_blocks(shard), *work.keys]
         totals = [each for name, sums in work.totals.items() for each in (name, packed(sums))]
-        args: list[str | bytes | int | float] = [entry.spool_id + entry.lane, entry.expected, entry.end, TOTALS_KEPT]
+        args: list[Argument] = [entry.spool_id + entry.lane, entry.expected, entry.end, TOTALS_KEPT]
         args += [len(totals), _encode(work.plan), *totals, *work.arguments]
         for block in work.blocks:
             args += [len(block.records), repr(block.first), repr(block.last), block.mask, pack(block.records)]

@@ -1,4 +1,7 @@
-"""What a stretch of events changes in the store, shard by shard, ready for the ledger's script. Pure."""
+"""What a stretch of events changes in the store, shard by shard, ready for the ledger's script.
+
+Pure, but for what it notes on rows, kinds and blocks so as not to work it out again.
+"""
 
 from __future__ import annotations
 

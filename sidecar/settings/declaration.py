@@ -78,7 +78,9 @@ class Bounds(Section, frozen=True):
     ] = 20000
     requests: Annotated[
         int,
-        Meta(ge=1, description="Requests under way for each worker; a key may hold twice as many as are free, beyond it 503."),
+        Meta(
+            ge=1, description="Requests under way for each worker; a key may hold at most twice as many as are still free; beyond that 503."
+        ),
     ] = 4096
 
 
@@ -88,7 +90,7 @@ class Proxy(Section, frozen=True):
     listen: Annotated[Listen, Meta(description="host:port or unix:///path.")] = Listen.parse("0.0.0.0:8080")
     workers: Annotated[int | Literal["auto"], Meta(description="Number of worker processes; auto: one for each core.")] = 1
     trusted_proxies: Annotated[tuple[str, ...], Meta(description="Networks (CIDR) whose X-Forwarded-For is believed.")] = ()
-    drain_timeout: Annotated[Duration, Meta(description="For open requests after SIGTERM.")] = Duration(25)
+    drain_timeout: Annotated[Duration, Meta(description="How long open requests may take after SIGTERM.")] = Duration(25)
     realm: Annotated[str, Meta(pattern=r"^[ !#-\[\]-~]+$", description="realm of WWW-Authenticate.")] = "aigne-hub"
     timeouts: Timeouts = Timeouts()
     bounds: Bounds = Bounds()
@@ -187,7 +189,7 @@ class Reconcile(Section, frozen=True):
 class Log(Section, frozen=True):
     """What is written to standard output and error."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least level of log lines.")] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Lowest level of log lines.")] = "info"
     access: Annotated[bool, Meta(description="One JSON line for each request on standard output.")] = False
     access_sample: Annotated[float, Meta(ge=0, le=1, description="Share of successful requests that are logged.")] = 1.0
     client_address: Annotated[
@@ -226,7 +228,7 @@ class Notifications(Section, frozen=True):
     webhook_secret: Annotated[
         Secret, Meta(description="Signing secret, whsec_ and base64. Left out: `webhook-secret` in data_dir, made at the first start.")
     ] = Secret("")
-    level: Annotated[Literal["warn", "page"], Meta(description="Least level that is told.")] = "page"
+    level: Annotated[Literal["warn", "page"], Meta(description="Lowest level that is reported.")] = "page"
 
 
 class Settings(Section, frozen=True):

@@ -111,7 +111,7 @@ def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
 def _plain(sentence: str, hint: Any) -> str:
     """msgspec's sentence; where it would show a regular expression, what that stands for."""
     if "matching regex" in sentence:
-        return f"has not the right form: {_description(hint)}"
+        return f"does not have the right form: {_description(hint)}"
     return sentence[:1].lower() + sentence[1:]
 
 

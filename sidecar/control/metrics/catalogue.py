@@ -91,12 +91,12 @@ HUB_CONNECTIONS = _gauge("sidecar_worker_hub_connections", ("worker",), "Open co
 WORKER_STORE_UP = _gauge("sidecar_worker_store_up", ("worker",), "1 when the store answers a worker.")
 DRAINS = _gauge("sidecar_worker_drains", ("worker",), "Hub answers that are read on for their use after the client has gone.")
 WORKERS = _gauge("sidecar_workers", (), "Workers that reported within 3 seconds.")
-WORKERS_CONFIGURED = _gauge("sidecar_workers_configured", (), "Workers that there are to be: proxy.workers.")
+WORKERS_CONFIGURED = _gauge("sidecar_workers_configured", (), "Workers that should run: proxy.workers.")
 DROPPED = _counter("sidecar_spool_dropped_total", (), "Events lost because the disk or spool.max_bytes did not allow them.")
 SPOOL_BYTES = _gauge("sidecar_spool_bytes", (), "Disk that the spools take.")
 BACKLOG = _gauge("sidecar_metering_pending_bytes", (), "Spooled bytes that the store does not have yet.")
 CORRUPT = _counter("sidecar_spool_corrupt_total", (), "Damaged stretches of spools that were put aside.")
-RECONCILE_WAITING = _gauge("sidecar_metering_unreconciled_calls", (), "Calls that wait for what the hub's ledger says of them.")
+RECONCILE_WAITING = _gauge("sidecar_metering_unreconciled_calls", (), "Calls still waiting for the hub's ledger.")
 RECONCILE_GIVEN_UP = _counter(
     "sidecar_metering_given_up_total", (), "Calls that the hub's ledger did not show in time, or that were too many to remember."
 )
