@@ -18,22 +18,22 @@ from sidecar.store.script import load
 from tests.support.store import Server
 
 
-async def measure(event: float) -> Costs:
-    """The unit costs on this machine; an event's is what `python -m benchmarks.fold` says."""
+async def measure() -> Costs:
+    """The unit costs on this machine, but for an event's, which is not the same for each fleet."""
     with tempfile.TemporaryDirectory() as directory:
         server = Server(Path(directory) / "store")
         server.start()
         try:
             store = await connect(server.settings(), Path(directory), timeout=30.0)
             try:
-                return await _measure(server, store, event)
+                return await _measure(server, store)
             finally:
                 await store.close()
         finally:
             server.close()
 
 
-async def _measure(server: Server, store: Store, event: float) -> Costs:
+async def _measure(server: Server, store: Store) -> Costs:
     assert server.process is not None
     pid = server.process.pid
 
@@ -83,7 +83,7 @@ async def _measure(server: Server, store: Store, event: float) -> Costs:
             ]
         )
     memory = (_used_memory(await store.call("INFO", "memory")) - before) / 20_000
-    return Costs(heartbeat, admission, max(0.0, reported - alone) / len(listeners), lookup, event, memory)
+    return Costs(heartbeat, admission, max(0.0, reported - alone) / len(listeners), lookup, memory)
 
 
 def _used_memory(info: bytes) -> int:

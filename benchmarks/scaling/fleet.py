@@ -34,10 +34,10 @@ class Costs:
     """Of a changed key to one worker."""
     lookup: float
     """Of a key that a worker does not remember."""
-    event: float
-    """Of a finished request, folded with others."""
     memory: float
     """Bytes of one key with its index entries."""
+    event: float = 0.0
+    """Of a finished request, folded with what else its replica has in a turn."""
 
 
 @dataclass(frozen=True)

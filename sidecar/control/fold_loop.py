@@ -13,9 +13,8 @@ from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 
 IDLE_EVERY = 0.1
 BUSY_EVERY = 0.5
-"""Seconds from the beginning of a turn to that of the next. Under load fewer, longer stretches: the more requests share a
-row, the less each of them costs."""
-BUSY_EVENTS = 200
+"""Seconds from the beginning of a turn that found nothing, or something, to that of the next. Fewer, longer stretches: a turn
+costs the store the same few calls for one request as for hundreds, and it may be the store of a hundred replicas."""
 CHEAP_ROWS = 500
 """Of a turn with more rows than this the details are brought into the store later, many turns at once."""
 SPREAD_EVERY = 0.65
@@ -68,7 +67,7 @@ class FoldLoop:
             return 0.0
         if spread:
             return SPREAD_EVERY
-        return BUSY_EVERY if events >= BUSY_EVENTS else IDLE_EVERY
+        return BUSY_EVERY if events else IDLE_EVERY
 
     async def finish(self, within: float) -> bool:
         """Read to the end and bring it into the store; False when that took longer than `within` seconds."""

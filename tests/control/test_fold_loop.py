@@ -8,9 +8,12 @@ from typing import cast
 import pytest
 
 from sidecar.control.fold import Fold
-from sidecar.control.fold_loop import BUSY_EVENTS, BUSY_EVERY, CHEAP_ROWS, DETAILS_EVERY, IDLE_EVERY, SPREAD_EVERY, FoldLoop
+from sidecar.control.fold_loop import BUSY_EVERY, CHEAP_ROWS, DETAILS_EVERY, IDLE_EVERY, SPREAD_EVERY, FoldLoop
 from sidecar.control.ledger import DETAILS, NOW
 from sidecar.store.client import StoreUnavailable
+
+AT_ONCE = 100
+"""Bytes of details that the stub brings in a turn."""
 
 
 @dataclass
@@ -29,7 +32,8 @@ class Turn:
     has_more: bool = False
     unapplied: bool = False
     rows_: int = 0
-    later: int = 0
+    waiting: int = 0
+    """Bytes whose details the store lacks."""
     applied: list[str] = field(default_factory=list)
     is_away: bool = False
     restored: Restored = field(default_factory=Restored)
@@ -44,7 +48,7 @@ class Turn:
         return self.rows_
 
     def lag(self, lane: str) -> int:
-        return 0 if lane == NOW else self.later
+        return 0 if lane == NOW else self.waiting
 
     async def verify(self) -> None:
         if self.is_away:
@@ -54,14 +58,15 @@ class Turn:
         if self.is_away:
             raise StoreUnavailable("away")
         self.applied.append(lane)
+        if lane == DETAILS:
+            self.waiting = max(0, self.waiting - AT_ONCE)
 
 
 @pytest.mark.parametrize(
     ("turn", "every"),
     [
         (Turn(), IDLE_EVERY),
-        (Turn(BUSY_EVENTS - 1), IDLE_EVERY),
-        (Turn(BUSY_EVENTS), BUSY_EVERY),
+        (Turn(1), BUSY_EVERY),
         (Turn(5000, rows_=CHEAP_ROWS + 1), SPREAD_EVERY),
         (Turn(5000, has_more=True), 0.0),
         (Turn(5000, has_more=True, rows_=CHEAP_ROWS + 1), 0.0),
@@ -78,15 +83,19 @@ async def test_details_wait_while_few_requests_share_a_row() -> None:
     now = 1000.0
     turn = Turn(5000, rows_=CHEAP_ROWS + 1)
     loop = FoldLoop(cast(Fold, turn), clock=lambda: now)
-    await loop.turn()
-    await loop.turn()
-    assert turn.applied == [NOW, DETAILS, NOW]
+
+    async def applied(waiting: int) -> list[str]:
+        turn.waiting = waiting
+        turn.applied.clear()
+        await loop.turn()
+        return list(turn.applied)
+
+    assert await applied(1) == [NOW, DETAILS]
+    assert await applied(1) == [NOW]
     now += DETAILS_EVERY
-    turn.later = 1
-    await loop.turn()
-    await loop.turn()
-    assert turn.applied[3:] == [NOW, DETAILS, NOW, DETAILS], "what is left of them follows at once"
-    turn.rows_ = turn.later = 0
-    await loop.turn()
-    await loop.turn()
-    assert turn.applied[7:] == [NOW, DETAILS, NOW, DETAILS]
+    assert await applied(AT_ONCE + 1) == [NOW, DETAILS]
+    assert await applied(AT_ONCE + 1) == [NOW, DETAILS], "what is left of them follows in the next turn"
+    assert await applied(1) == [NOW, DETAILS]
+    assert await applied(1) == [NOW]
+    turn.rows_ = CHEAP_ROWS
+    assert await applied(1) == await applied(1) == [NOW, DETAILS]
