@@ -15,6 +15,7 @@ from sidecar.worker.client.body import NO_BODY, RequestBody
 from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.client.front import Front
 from sidecar.worker.client.head import skip_blank_lines
+from sidecar.worker.client.linger import Linger
 from sidecar.worker.client.patience import await_reader, disarm_all
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.client.reset import reset
@@ -23,7 +24,6 @@ from sidecar.worker.tls import hold_back_at_once
 
 PIPELINED = 64 << 10
 """Bytes of further requests that wait while one is served; beyond it the client is held back."""
-LINGER_BYTES = 256 << 10
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -45,8 +45,7 @@ class ClientConnection(asyncio.Protocol):
         self._unread = False
         self._lost = False
         self.is_fresh = True
-        self._discarding = False
-        self._discarded = 0
+        self._lingers: Linger | None = None
         self.peer = ""
         """Address of the other end; empty on a unix socket."""
 
@@ -60,9 +59,10 @@ class ClientConnection(asyncio.Protocol):
         admit(self._front, self)
 
     def data_received(self, data: bytes) -> None:
-        if self._discarding:
-            self._discarded += len(data)
-            if self._discarded > LINGER_BYTES:
+        if self._lingers is not None:
+            if self._lingers.takes(len(data), self._front.loop.time()):
+                self._front.linger_deadline.arm(self)
+            else:
                 self.abort()
             return
         exchange = self._exchange
@@ -126,7 +126,7 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes of an answer; nothing when the client has left, or was told all that it will be."""
-        if not (self._discarding or self._transport.is_closing()):
+        if self._lingers is None and not self._transport.is_closing():
             self._transport.write(data)
 
     async def writable(self) -> None:
@@ -136,7 +136,7 @@ class ClientConnection(asyncio.Protocol):
 
     def finish(self, data: bytes, keep_alive: bool) -> None:
         """Send the last bytes of an answer; serve the next request or close."""
-        if self._discarding or self._transport.is_closing():
+        if self._lingers is not None or self._transport.is_closing():
             return
         self._transport.write(data)
         if self._writing_paused and keep_alive:
@@ -235,7 +235,7 @@ class ClientConnection(asyncio.Protocol):
             front.idle_deadline.arm(self)
 
     def _advance(self) -> None:
-        if self._exchange is not None or self._discarding or self._transport.is_closing():
+        if self._exchange is not None or self._lingers is not None or self._transport.is_closing():
             return
         front, buffer = self._front, self._buffer
         try:
@@ -275,16 +275,16 @@ class ClientConnection(asyncio.Protocol):
         front.drive(self._exchange)
 
     def _close_after_answer(self) -> None:
-        """Close so that the client can still read the answer: RFC 9112 9.6, but for a bounded time and size."""
-        front = self._front
-        self._discarding = True
+        """Close so that the client can still read the answer."""
+        front, exchange = self._front, self._exchange
         front.header_deadline.disarm(self)
         front.body_deadline.disarm(self)
-        complete = self._exchange is not None and self._exchange.body.complete
         self._exchange = None
-        if complete and not self._buffer and not self._held:
+        if exchange is not None and exchange.body.complete and not self._buffer and not self._held:
             self._close()
             return
+        body = exchange.body if exchange is not None else NO_BODY
+        self._lingers = Linger(body.length, body.received, front.bounds.body, front.loop.time())
         self._buffer.clear()
         while self._held:
             self.release()

@@ -11,11 +11,11 @@ from sidecar.settings.declaration import Proxy
 from sidecar.worker.client.exchange import Connection, Exchange
 from sidecar.worker.client.forms import Forms
 from sidecar.worker.client.head import HeadReader
+from sidecar.worker.client.linger import PAUSE
 from sidecar.worker.client.room import Room
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
 from sidecar.worker.drive import Drive
 
-LINGER_SECONDS = 1.0
 OVERSHOOT = 512
 """Connections beyond the bound that are told so; further ones are closed without a word."""
 LATE_SECONDS = 5.0
@@ -82,7 +82,7 @@ class Front:
         self.idle_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.keep_alive, lambda connection: connection.idle_expired())
         self.body_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.body_idle, lambda connection: connection.body_expired())
         self.write_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.write_idle, lambda connection: connection.abort())
-        self.linger_deadline: DeadlineQueue[Timed] = ticker.queue(LINGER_SECONDS, lambda connection: connection.idle_expired())
+        self.linger_deadline: DeadlineQueue[Timed] = ticker.queue(PAUSE, lambda connection: connection.idle_expired())
         self.requests: set[Drive] = set()
         """The requests that wait for something."""
 

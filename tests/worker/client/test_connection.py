@@ -109,6 +109,30 @@ async def test_a_refused_upload_can_still_read_its_answer() -> None:
         assert received.startswith(b"HTTP/1.1 401") and not plane.hub.seen
 
 
+async def test_who_reads_only_when_all_is_sent_has_its_answer_too() -> None:
+    async with running() as plane:
+        reader, writer = await plane.open()
+        writer.write(b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n")
+        for _ in range(80):
+            writer.write(bytes(100_000))
+            await writer.drain()
+        assert (await asyncio.wait_for(reader.read(-1), 5)).startswith(b"HTTP/1.1 401") and not plane.hub.seen
+
+
+async def test_an_upload_without_end_is_not_swallowed() -> None:
+    async with running() as plane:
+        _, writer = await plane.open()
+        writer.write(b"POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+        async def send_on() -> None:
+            for _ in range(200):
+                writer.write(b"186a0\r\n%b\r\n" % bytes(100_000))
+                await writer.drain()
+
+        with pytest.raises(ConnectionError):
+            await send_on()
+
+
 async def test_connections_beyond_the_bound_are_told_so() -> None:
     async with running(environment={"SIDECAR_PROXY__BOUNDS__CONNECTIONS": "2"}) as plane:
         first, second = await plane.open(), await plane.open()

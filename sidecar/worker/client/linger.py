@@ -1,0 +1,29 @@
+"""How much of a request that was answered early is still read (RFC 9112 9.6).
+
+Most clients read only when they have sent everything, and a reset before would take the answer from them. So a body
+of a size that could be meant is read to its end; of one that is larger, or tells no size, no more than a little.
+"""
+
+from __future__ import annotations
+
+SLACK = 256 << 10
+"""Bytes that are read in any case."""
+PAUSE, MOST = 2.0, 30.0
+"""Seconds that a client may pause in what it still sends, and that it may go on with it."""
+
+
+class Linger:
+    """What one connection may still send. `declared` and `received` are bytes of its body, `largest` those of one that is allowed."""
+
+    __slots__ = ("_bytes", "_until")
+
+    def __init__(self, declared: int | None, received: int, largest: int, now: float) -> None:
+        self._bytes = SLACK
+        if declared is not None and declared <= 2 * largest:
+            self._bytes += max(0, declared - received)
+        self._until = now + MOST
+
+    def takes(self, size: int, now: float) -> bool:
+        """Whether `size` more bytes are waited for."""
+        self._bytes -= size
+        return self._bytes >= 0 and now < self._until
