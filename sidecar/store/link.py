@@ -17,6 +17,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
+from sidecar.store.cancelled import heeding
 from sidecar.store.errors import StoreUnavailable, translate
 
 Command = tuple[str | bytes | int | float, ...]
@@ -67,7 +68,7 @@ class Link(asyncio.Protocol):
         """
         try:
             async with asyncio.timeout(timeout):
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await heeding(connection.connect())  # type: ignore[no-untyped-call]
             return cls(connection, on_push)
         except Exception as error:
             raise translate(error) from None

@@ -23,6 +23,7 @@ from redis.exceptions import AskError
 
 from sidecar.store import names
 from sidecar.store.address import Address
+from sidecar.store.cancelled import heeding
 from sidecar.store.endpoint import Endpoint
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.link import Command
@@ -60,13 +61,13 @@ class Slots:
         """Ask a primary, if possible none of those with the names `shunned`; raises whatever redis-py raises."""
         async with self._learning:
             if not self.known:
-                await self._manager.initialize()
+                await heeding(self._manager.initialize())
             try:
                 node, sections = await self._told(shunned)
             except Exception:
                 # All that is known may be gone. What the settings name may lead to others by now, or to one that knows less.
                 self._layout = frozenset()
-                await self._manager.initialize()
+                await heeding(self._manager.initialize())
                 raise
             # Not the primaries alone: a slot that moved may be the one in which a server's mark lies. And not the ids alone: a
             # server may come back at another address.
@@ -140,7 +141,7 @@ class Slots:
         failure: Exception = StoreUnavailable("no server of the key store's cluster knows who holds what")
         for node in random.sample(asked, len(asked)):
             try:
-                sections = await node.execute_command("CLUSTER", "SLOTS")
+                sections = await heeding(node.execute_command("CLUSTER", "SLOTS"))
             except Exception as error:
                 failure = error
                 continue
@@ -154,7 +155,7 @@ class Slots:
         configured = self._manager.startup_nodes
         self._manager.startup_nodes = {node.name: node}
         try:
-            await self._manager.initialize()
+            await heeding(self._manager.initialize())
         finally:
             self._manager.startup_nodes = configured
 
@@ -167,7 +168,7 @@ async def ask(node: ClusterNode, commands: Sequence[Command]) -> list[Any]:
         reader: Any = connection._reader
         if reader is not None and (reader.at_eof() or reader.exception() is not None):
             connection.mark_for_reconnect()  # type: ignore[no-untyped-call]
-    await node.execute_pipeline(told)
+    await heeding(node.execute_pipeline(told))
     return [one.result for one in told]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
+from redis.asyncio.cluster import ClusterNode
 from redis.crc import key_slot
 
 from sidecar.keys.listing import Query
@@ -214,6 +216,23 @@ async def test_the_lease_outlives_the_move_of_the_slot_that_a_server_is_asked_in
             await until(lambda: None in changes and lease.fresh(time.monotonic()), within=10.0)
             issued = await keys.repository.create(shape())
             await until(lambda: issued.key.id in changes)
+
+
+async def test_a_cancellation_that_redis_py_swallows_ends_the_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
+        keys = await open_keys(store, tmp_path)
+        asked = asyncio.Event()
+        execute = ClusterNode.execute_command
+
+        async def swallowing(node: ClusterNode, *command: Any, **options: Any) -> Any:
+            asked.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.2)
+            return await execute(node, *command, **options)
+
+        async with leased(store, keys):
+            monkeypatch.setattr(ClusterNode, "execute_command", swallowing)
+            await asked.wait()
 
 
 async def test_replicas_that_hang_cost_nobody_the_lease(tmp_path: Path) -> None:

@@ -135,7 +135,8 @@ async def leased(store: Store, keys: Keys) -> AsyncIterator[tuple[Lease, list[st
         yield lease, changes
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        await asyncio.wait([task], timeout=10.0)
+        assert task.done(), "a lease that is cancelled ends"
 
 
 async def writes(store: Store, name: str = "probe") -> bool:
