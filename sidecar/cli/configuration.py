@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sidecar.cli.config_file import find
 from sidecar.control.anomaly.geo import open_geo
+from sidecar.control.anomaly.outbox import secret_bytes
 from sidecar.hubs.load import load_profile
 from sidecar.settings import Settings, SettingsError, load
 from sidecar.settings.declaration import Tls
@@ -41,6 +42,10 @@ def _faults(settings: Settings) -> Iterator[str]:
         open_geo(settings.anomaly.geo_file)
     except (OSError, ValueError) as error:
         yield f"anomaly.geo_file: {settings.anomaly.geo_file} cannot be used ({_reason(error).removeprefix('anomaly.geo_file: ')})"
+    try:
+        secret_bytes(settings.notifications.webhook_secret.reveal())
+    except ValueError as error:
+        yield str(error)
 
 
 def _tls_faults(name: str, tls: Tls) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def fault_of(listen: Listen) -> OSError | None:
     try:
         if listen.path:
             _refuse_live_socket(listen.path)
+            _refuse_closed_directory(Path(listen.path).parent)
             return None
         for family, kind, protocol, _, address in socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -92,6 +94,14 @@ def _refuse_live_socket(path: str) -> None:
                 return
             raise FileExistsError(errno.EEXIST, "a file of that name exists") from None
     raise OSError(errno.EADDRINUSE, "in use")
+
+
+def _refuse_closed_directory(directory: Path) -> None:
+    """A socket is made anew at each start: so its directory is there, and takes in and gives away files."""
+    if not stat.S_ISDIR(directory.stat().st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def sentence(name: str, listen: Listen, error: OSError) -> str:

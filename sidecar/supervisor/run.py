@@ -6,6 +6,7 @@ killed all the same, the kernel ends its children (see `sidecar.child`).
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -195,16 +196,14 @@ def needs_restart(old: Settings, new: Settings, listening: str = "proxy.listen")
 
 def taken(old: Settings, new: Settings) -> list[str]:
     """Where the next control process could not listen, a sentence each: it would end again and again, and the last one be gone."""
-    before = (old.admin.listen, old.metrics.listen)
     # The last control process lets go of these, whatever host they are on.
-    ours = {(listen.path, listen.port) for listen in before}
-    names = ("admin.listen", "metrics.listen")
-    foreign = [
-        (name, listen)
-        for name, listen in zip(names, (new.admin.listen, new.metrics.listen), strict=True)
-        if (listen.path, listen.port) not in ours
-    ]
-    return [listeners.sentence(name, listen, fault) for name, listen in foreign if (fault := listeners.fault_of(listen))]
+    ours = {(listen.path, listen.port) for listen in (old.admin.listen, old.metrics.listen)}
+    faults = []
+    for name, listen in {"admin.listen": new.admin.listen, "metrics.listen": new.metrics.listen}.items():
+        fault = listeners.fault_of(listen)
+        if fault and not (fault.errno == errno.EADDRINUSE and (listen.path, listen.port) in ours):
+            faults.append(listeners.sentence(name, listen, fault))
+    return faults
 
 
 def catch_signals() -> int:

@@ -40,6 +40,13 @@ def test_what_the_control_process_could_not_begin_with() -> None:
     assert "anomaly.geo_file" in faults("anomaly: {geo_file: c.yaml}")[0]
 
 
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_canary***"])
+def test_a_signing_secret_that_signs_nothing(secret: str) -> None:
+    (fault,) = faults(f"notifications: {{webhook_secret: '{secret}'}}")
+    assert fault.startswith("notifications.webhook_secret: ")
+    assert "canary" not in fault
+
+
 def test_a_path_that_is_none_is_a_fault_like_others() -> None:
     found = faults('hub: {ca_file: "a\\0b"}\nproxy: {tls: {certificate_file: "a\\0b", key_file: k}}')
     assert [fault.split(":")[0] for fault in found] == ["proxy.tls.certificate_file", "hub.ca_file"]

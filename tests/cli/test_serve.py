@@ -132,6 +132,28 @@ def test_a_reload_is_not_noticed_by_clients(sidecar: Sidecar) -> None:
     assert set(answers) == {200}
 
 
+def test_a_reload_that_control_could_not_begin_with_leaves_the_last_one(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(sidecar.ready, within=30)
+    assert sidecar.process is not None
+    before, good = sidecar.pids("control"), sidecar.file.read_text()
+    for old, new, name in (
+        ("hub:", "notifications: {webhook_secret: 'whsec_***'}\nhub:", "notifications.webhook_secret"),
+        (f"127.0.0.1:{sidecar.metrics}", f"192.0.2.1:{sidecar.metrics}", "metrics.listen"),
+        (f"127.0.0.1:{sidecar.admin}", "unix:///nowhere/admin.sock", "admin.listen"),
+    ):
+        sidecar.file.write_text(good.replace(old, new))
+        sidecar.process.send_signal(signal.SIGHUP)
+        until(lambda name=name: any(fault.startswith(f"{name}: ") for fault in refused(sidecar)), within=20)
+        assert sidecar.pids("control") == before
+        assert sidecar.ready()
+
+
+def refused(sidecar: Sidecar) -> list[str]:
+    found = status.read(sidecar.data_dir)
+    return found.last_reload.faults if found and found.last_reload else []
+
+
 def test_a_kill_of_the_supervisor_leaves_nothing_behind(sidecar: Sidecar) -> None:
     sidecar.start()
     until(sidecar.ready, within=30)
@@ -150,6 +172,7 @@ def test_a_kill_of_the_supervisor_leaves_nothing_behind(sidecar: Sidecar) -> Non
     ("more", "proxy", "code", "sentence"),
     [
         ("nonsense: 1\n", "", 2, "nonsense: unknown setting"),
+        ("notifications: {webhook_secret: whsec_}\n", "", 2, "notifications.webhook_secret: nothing follows whsec_"),
         ("", ", tls: {certificate_file: /nowhere, key_file: /nowhere}", 2, "proxy.tls.certificate_file: /nowhere cannot be read"),
     ],
 )
@@ -188,6 +211,14 @@ def test_a_taken_port_starts_nothing(sidecar: Sidecar) -> None:
     assert sidecar.error.read_text() == (
         f"sidecar: admin.listen: 127.0.0.1:{sidecar.admin} is in use by another program; stop it or choose another address\n"
     )
+
+
+def test_a_socket_in_a_directory_that_is_not_there_starts_nothing(sidecar: Sidecar) -> None:
+    sidecar.file.write_text(sidecar.file.read_text().replace(f"127.0.0.1:{sidecar.admin}", "unix:///nowhere/admin.sock"))
+    sidecar.start()
+    assert sidecar.process is not None
+    assert sidecar.process.wait(30) == 1
+    assert sidecar.error.read_text().startswith("sidecar: admin.listen: unix:///nowhere/admin.sock cannot be listened on (No such file")
 
 
 @contextmanager

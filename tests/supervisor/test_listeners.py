@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -51,6 +52,18 @@ def test_a_file_is_never_replaced_by_a_socket(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="a file of that name exists"):
         listeners.unix_socket(Listen.parse(f"unix://{tmp_path}/s"))
     assert (tmp_path / "s").read_text() == "precious"
+
+
+def test_a_socket_goes_only_where_files_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found before the start: the process that binds it would end again and again."""
+    (tmp_path / "file").write_text("")
+    for directory, complaint in (("absent", "No such file or directory"), ("file", "Not a directory")):
+        with pytest.raises(ListenError, match=f"admin.listen: .* cannot be listened on .{complaint}.; choose another address"):
+            listeners.check("admin.listen", Listen.parse(f"unix://{tmp_path}/{directory}/s"))
+    listeners.unix_socket(listen := Listen.parse(f"unix://{tmp_path}/s")).close()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ListenError, match=r"may not be used by this user; choose .* a directory that it may write"):
+        listeners.check("admin.listen", listen)
 
 
 def test_a_socket_in_a_directory_that_does_not_exist_says_so(tmp_path: Path) -> None:

@@ -232,6 +232,19 @@ def test_a_reload_to_an_address_that_another_program_has_changes_nothing(sidecar
     assert sidecar.pids("worker") + sidecar.pids("control") == before
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_a_port_of_the_last_control_process_on_a_host_of_another_machine_is_told(host: str) -> None:
+    with socket.socket() as metrics:
+        metrics.bind(("127.0.0.1", 0))
+        metrics.listen()
+        port = metrics.getsockname()[1]
+        unix = {"SIDECAR_ADMIN__LISTEN": "unix:///nowhere/admin.sock"}
+        old, new = (load(None, {**unix, "SIDECAR_METRICS__LISTEN": f"{at}:{port}"}) for at in ("127.0.0.1", host))
+        told = taken(old, new)
+    assert [fault.split(" ")[0] for fault in told] == ["admin.listen:", "metrics.listen:"]
+    assert f"{host}:{port} cannot be listened on" in told[1]
+
+
 def test_the_next_control_process_may_have_what_the_last_one_had() -> None:
     with socket.socket() as admin, socket.socket() as metrics:
         for listening in (admin, metrics):

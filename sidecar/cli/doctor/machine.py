@@ -102,17 +102,22 @@ def _hub_key(settings: Settings) -> Check:
 
 def _for_requests(settings: Settings, running: bool) -> tuple[str, Listen]:
     """Where requests arrive: `sidecar authz` serves another address than `sidecar serve`, and the file does not tell which one runs."""
-    if running and fault_of(settings.proxy.listen) is None and fault_of(settings.authz.listen) is not None:
+    if running and not _is_served(settings.proxy.listen) and _is_served(settings.authz.listen):
         return "authz.listen", settings.authz.listen
     return "proxy.listen", settings.proxy.listen
 
 
-def _port(name: str, listen: Listen, is_running: bool) -> Check:
+def _is_served(listen: Listen) -> bool:
     fault = fault_of(listen)
+    return fault is not None and fault.errno == errno.EADDRINUSE
+
+
+def _port(name: str, listen: Listen, is_running: bool) -> Check:
     if is_running:
-        if fault is not None and fault.errno == errno.EADDRINUSE:
+        if _is_served(listen):
             return ok(name, f"{listen} is served by the running sidecar")
         return fail(name, f"{listen} is not served although a sidecar runs", "look at the sidecar's log")
+    fault = fault_of(listen)
     if fault is None:
         return ok(name, f"{listen} is free")
     if fault.errno == errno.EADDRINUSE:

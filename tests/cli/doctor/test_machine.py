@@ -90,6 +90,11 @@ def test_a_running_authorizer_is_looked_for_where_it_listens(environment: dict[s
     assert "proxy.listen" in resting and "authz.listen" not in resting
 
 
+def test_an_authorizer_that_cannot_listen_is_not_what_runs(environment: dict[str, str]) -> None:
+    environment["SIDECAR_AUTHZ__LISTEN"] = "unix:///nowhere/authz.sock"
+    assert "proxy.listen" in examine(environment, running=True)
+
+
 def test_another_user_is_told_who_could_look(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """As one meets it who runs the doctor with his own account on the data of the service."""
 
