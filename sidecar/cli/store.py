@@ -10,6 +10,7 @@ from typing import Any
 
 from sidecar.cli import config_file, configuration
 from sidecar.cli.errors import CommandError
+from sidecar.control.audit.journal import JOURNAL_DIRECTORY, Journal
 from sidecar.keys import digest
 from sidecar.keys.adoption import Adoption
 from sidecar.settings import Settings
@@ -55,10 +56,19 @@ async def _adopt(settings: Settings) -> None:
         advice = "set keys.pepper_file to its place, or start the sidecar first, which makes one"
         raise CommandError(f"the pepper cannot be read ({error}); {advice}") from None
     store = await connect(settings.store, directory, timeout=_PATIENCE)
+    epoch = directory / EPOCH_FILE
     try:
-        await Adoption(directory / EPOCH_FILE, pepper, previous).adopt(store)
+        before = _content(epoch)
+        await Adoption(epoch, pepper, previous).adopt(store)
+        if _content(epoch) != before:
+            # Another store has another audit log, which need not hold what was in the last one.
+            Journal(directory / JOURNAL_DIRECTORY).forget_head()
     except StoreUnavailable as error:
         advice = "start the sidecar first" if settings.store.url == "embedded" else "check store.url"
         raise CommandError(f"the store cannot be asked ({error}); {advice}") from None
     finally:
         await store.close()
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes() if file.exists() else b""

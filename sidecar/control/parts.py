@@ -16,7 +16,7 @@ from sidecar.control import metering
 from sidecar.control.addresses import shared_salt
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.anomaly import compose as anomaly
-from sidecar.control.audit import AuditLog, Journal
+from sidecar.control.audit import JOURNAL_DIRECTORY, AuditLog, Journal
 from sidecar.control.calls import CallLogBounds, Calls
 from sidecar.control.console.app import build
 from sidecar.control.key_watch import KeyWatch
@@ -42,7 +42,6 @@ from sidecar.store.client import Store, connect
 QUICK, PATIENT = 1.0, 2.0
 """Seconds that an answer of the store may take: to a person or a probe, and to the fold with its long scripts."""
 ADMIN_FILE = "admin-token"
-JOURNAL_DIRECTORY = "audit-journal"
 TOMBSTONE_FILE = "revoked"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli.main import main
+from sidecar.control.audit import Journal
 from sidecar.keys import digest
 from sidecar.store import names
 from sidecar.store.client import Store
@@ -29,6 +30,24 @@ async def test_adopt_takes_over_a_store_that_was_emptied(
     assert second
     assert (tmp_path / "data" / "store-epoch").read_bytes().strip() == second
     assert "adopted" in capsys.readouterr().out
+
+
+async def test_adopt_expects_the_audit_log_of_the_last_store_only_in_that_one(
+    valkey: Server, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIDECAR_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SIDECAR_STORE__URL", valkey.url)
+    digest.load_or_create(tmp_path / "data" / "pepper")
+    adopt = lambda: asyncio.to_thread(main, ["store", "adopt"])  # noqa: E731
+    assert await adopt() == 0
+    journal = Journal(tmp_path / "data" / "audit-journal")
+    journal.remember(7, "hash")
+    assert await adopt() == 0
+    assert journal.remembered() == (7, "hash")
+    await store.call("FLUSHALL")
+    assert await adopt() == 0
+    assert journal.remembered() == (0, "")
 
 
 def test_a_store_that_is_away_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,9 @@ import msgspec
 
 from sidecar.control.audit.event import Event, canonical
 
+JOURNAL_DIRECTORY = "audit-journal"
+"""Its name in data_dir."""
+
 _SUFFIX = ".event"
 _HEAD = "head"
 
@@ -57,6 +60,10 @@ class Journal:
             return msgspec.json.decode((self._directory / _HEAD).read_bytes(), type=tuple[int, str])
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return 0, ""
+
+    def forget_head(self) -> None:
+        """Expect nothing of the log any more: it is another one now. Raises OSError."""
+        (self._directory / _HEAD).unlink(missing_ok=True)
 
     def _put(self, path: Path, data: bytes) -> None:
         fresh = path.with_suffix(".new")

@@ -65,6 +65,7 @@ class AuditLog(AuditReader):
         self._places: dict[str, Place] = {}
         """Where the events of the journal are in the log, as far as this process knows."""
         self._complained = False
+        self._told_cut = False
         self.waiting = 0
         """Events of the journal that are not safely in the log yet, when last looked at."""
         self.recorded: dict[tuple[str, str], int] = {}
@@ -139,18 +140,11 @@ class AuditLog(AuditReader):
             await self._place(waiting)
             durable = await self._store.durable()
             safe = await self._still_there(waiting)
+            known = await self._known_head() if durable and safe else None
         except StoreUnavailable:
             return
-        if durable and safe:
-            try:
-                self._journal.remember(*max(self._places[event.id] for event in safe))
-            except OSError as error:
-                # The events stay in the journal, so nothing is lost by trying again.
-                if not self._complained:
-                    log.error("data_dir cannot be written (%s); the audit journal is kept until it can be", error.strerror)
-                self._complained = True
-                return
-            self._complained = False
+        if known is not None and not self._remember(max(known, *(self._places[event.id] for event in safe))):
+            return
         for event in safe:
             if durable or self._clock() - event.time.timestamp() > _TRUST_AFTER:
                 self._journal.drop(event.id)
@@ -179,6 +173,31 @@ class AuditLog(AuditReader):
             else:
                 del self._places[event.id]
         return safe
+
+    async def _known_head(self) -> Place | None:
+        """The head last remembered, or None when the log has lost it: to remember a later one would hide that from `verify`."""
+        known = self._journal.remembered()
+        number = f"{known[0]}-0"
+        entries = await self._store.call("XRANGE", names.AUDIT, number, number) if known[0] else []
+        if not known[0] or (entries and parts(entries[0])[1] == known[1]):
+            self._told_cut = False
+            return known
+        if not self._told_cut:
+            log.error("the audit log no longer holds event %d as it was stored; `sidecar audit verify` says so from now on", known[0])
+        self._told_cut = True
+        return None
+
+    def _remember(self, head: Place) -> bool:
+        """Whether the disk takes it. If not, the events stay in the journal, so nothing is lost by trying again."""
+        try:
+            self._journal.remember(*head)
+        except OSError as error:
+            if not self._complained:
+                log.error("data_dir cannot be written (%s); the audit journal is kept until it can be", error.strerror)
+            self._complained = True
+            return False
+        self._complained = False
+        return True
 
     def _keep(self, event: Event) -> None:
         """Put `event` into the journal. A disk that is full, or broken, takes from it only its second chance."""

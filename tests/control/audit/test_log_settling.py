@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.control.audit import AuditLog, Event, Filter, Journal
+from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.audit.test_log import event
 from tests.support.store import until
@@ -71,6 +72,72 @@ async def test_an_event_is_appended_once_whoever_waits_to_append_it(log: AuditLo
     opened.set()
     await asyncio.gather(first, second)
     assert len(await ids(log)) == 1
+
+
+async def cut(store: Store, kept: int) -> None:
+    """Leave the log with its first `kept` events, as a store that was restored, or a hand, has it: whole in itself."""
+    entries = await store.call("XRANGE", names.AUDIT, "-", "+", "COUNT", kept)
+    await store.call("DEL", names.AUDIT)
+    for number, fields in entries:
+        await store.call("XADD", names.AUDIT, number, *fields)
+    await store.call("HSET", names.AUDIT_HEAD, "sequence", kept, "hash", entries[-1][1][3])
+
+
+async def test_that_the_log_was_cut_is_not_forgotten_with_the_next_acts(
+    log: AuditLog, journal: Journal, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        await log.append(event())
+    await until(lambda: settled(log))
+    await cut(store, 3)
+    later = log
+    for length in (4, 5, 6):  # the places of what is gone, and beyond them
+        later = AuditLog(store, journal)
+        await later.append(event())
+        await until(lambda later=later: settled(later))
+        verdict = await later.verify()
+        assert (verdict.ok, len(await ids(later))) == (False, length)
+    assert journal.remembered()[0] == 5
+    # Told once by each process, with what to ask.
+    assert caplog.text.count("no longer holds event 5") == 3
+    await later.append(event())
+    await until(lambda: settled(later))
+    assert caplog.text.count("no longer holds event 5") == 3
+    assert "sidecar audit verify" in caplog.text
+
+    # As docs/operations.md ends it, while the sidecar runs.
+    journal.forget_head()
+    assert (await later.verify()).ok
+    await later.append(event())
+    await until(lambda: settled(later))
+    assert journal.remembered()[0] == 8
+    assert (await later.verify()).ok
+
+
+async def test_a_log_that_began_anew_is_told_too(log: AuditLog, journal: Journal, store: Store) -> None:
+    for _ in range(2):
+        await log.append(event())
+    await until(lambda: settled(log))
+    await store.call("DEL", names.AUDIT, names.AUDIT_HEAD)
+    for _ in range(3):
+        await log.append(event())
+    await until(lambda: settled(log))
+    assert not (await log.verify()).ok
+
+
+async def test_what_a_copy_of_data_dir_brings_back_takes_nothing_of_what_is_remembered(
+    log: AuditLog, journal: Journal, store: Store
+) -> None:
+    first = event()
+    await log.append(first)
+    await log.append(event())
+    await until(lambda: settled(log))
+    newest = journal.remembered()
+    journal.write(first)
+    again = AuditLog(store, journal)
+    await until(lambda: settled(again))
+    assert not journal.pending()
+    assert journal.remembered() == newest
 
 
 async def test_a_fault_in_one_round_does_not_end_the_settling(
