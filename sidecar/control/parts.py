@@ -85,12 +85,12 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
     )
     tombstones = TombstoneFile(data_dir / TOMBSTONE_FILE, time.time())
     repository = KeyRepository(store, made.adoption, made.digester, tombstones=tombstones)
-    admin_tokens = AdminTokens(store, made.adoption, made.digester)
+    admin_tokens = AdminTokens(store, made.adoption, made.digester, tombstones=tombstones)
     pulse = Pulse(
         store,
         made.adoption,
         first=lambda: admin_tokens.ensure_first(data_dir / ADMIN_FILE),
-        again=lambda: reapply(tombstones, repository, time.time()),
+        again=lambda: reapply(tombstones, repository, admin_tokens, time.time()),
     )
     audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY))
     reported = Workers(time.time, since=time.time(), count=settings.proxy.worker_count)

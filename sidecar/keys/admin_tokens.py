@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
+from sidecar.keys import grave
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.digest import Digester
 from sidecar.keys.issue import new_id
@@ -76,10 +77,19 @@ class AdminTokens:
     no list; it can be revoked by its id.
     """
 
-    def __init__(self, store: Store, adoption: Adoption, digester: Digester, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        adoption: Adoption,
+        digester: Digester,
+        *,
+        tombstones: grave.Tombstones | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._adoption = adoption
         self._digester = Digester(PREFIX, digester.pepper, digester.previous)
+        self._tombstones = tombstones
         self._clock = clock
         self._used: dict[str, float] = {}
         self._told: set[str] = set()
@@ -141,7 +151,14 @@ class AdminTokens:
             if verdict == -1:
                 raise LastAdminToken(token_id)
             if verdict == 1:
+                grave.note(self._tombstones, token_id, members["revoked_at"])
                 return _readable(members)
+
+    async def living(self, token_ids: Collection[str]) -> tuple[str, ...]:
+        """Those of the ids whose token the store has as not revoked, be its record readable or not."""
+        found = map(members_of, (await self._all()).values())
+        living = [members.get("id") for members in found if members.get("revoked_at") is None]
+        return tuple(one for one in living if isinstance(one, str) and one in token_ids)
 
     async def ensure_first(self, file: Path) -> None:
         """See to it that `file` (mode 0600) holds a token, and that the store knows it as an `admin`.

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from msgspec.structs import replace
 
-from sidecar.keys import document, issue
+from sidecar.keys import document, grave, issue
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.claim import FORGET_DIGEST, Claims
 from sidecar.keys.digest import Digester, digest, imported_digest
@@ -86,13 +85,6 @@ class Revoked:
     durable: bool
 
 
-class Tombstones(Protocol):
-    """Remembers revocations outside the store."""
-
-    def add(self, key_id: str, now: float) -> None:
-        """Remember that `key_id` is revoked."""
-
-
 class KeyRepository(KeyReader):
     """Creates and changes keys. All methods raise StoreUnavailable when the store cannot be asked."""
 
@@ -102,7 +94,7 @@ class KeyRepository(KeyReader):
         adoption: Adoption,
         digester: Digester,
         *,
-        tombstones: Tombstones | None = None,
+        tombstones: grave.Tombstones | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(store, adoption)
@@ -201,7 +193,7 @@ class KeyRepository(KeyReader):
             if found is None:
                 raise UnknownKey(key_id) from None
             key = found
-        self._note_grave(key_id, now)
+        grave.note(self._tombstones, key_id, now)
         return Revoked(key, await self._store.durable())
 
     async def disable(self, key_id: str, expected_revision: int | None = None) -> Key:
@@ -230,13 +222,6 @@ class KeyRepository(KeyReader):
     async def uses(self, key_ids: Sequence[str]) -> dict[str, Use]:
         """When, how often and from where the keys and their secrets were used; keys never used are absent."""
         return await read_uses(self._store, key_ids)
-
-    def _note_grave(self, key_id: str, now: float) -> None:
-        try:
-            if self._tombstones is not None:
-                self._tombstones.add(key_id, now)
-        except OSError as error:
-            log.error("%s is revoked, but that cannot be noted beside the store: %s", key_id, error)
 
     async def _current(self, key_id: str, expected_revision: int | None) -> tuple[Key, bytes]:
         identity, record = await self._store.pipeline([self._adoption.question, ("HGET", names.key(key_id), "record")])

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from sidecar.keys.admin_tokens import PREFIX, AdminTokens, UnknownAdminToken
 from sidecar.keys.record import Key
 from sidecar.keys.repository import KeyIsNewer, KeyRepository, UnknownKey
 
@@ -22,9 +24,11 @@ REMEMBERED_FOR = 86_400.0
 COMPACTED_AT = 10_000
 BATCH = 100
 
+_REVOKED_AGAIN = "the store had lost the revocation of %s; it is revoked again"
+
 
 class TombstoneFile:
-    """One line of JSON for each revocation. Give it to the KeyRepository that revokes."""
+    """One line of JSON for each revocation. Give it to the KeyRepository and the AdminTokens that revoke."""
 
     def __init__(self, path: Path, now: float) -> None:
         """Read `path`, dropping what is older than a day; raises OSError when it can be neither read nor made."""
@@ -49,18 +53,19 @@ class TombstoneFile:
         self._lines += 1
 
     def recent(self, now: float) -> list[str]:
-        """The keys revoked in the last day."""
+        """The keys and admin tokens revoked in the last day."""
         return [key_id for key_id, at in self._revoked.items() if now - at < REMEMBERED_FOR]
 
 
-async def reapply(tombstones: TombstoneFile, repository: KeyRepository, now: float) -> list[str]:
-    """Revoke again what the store has lost; the ids of the keys that this was true for.
+async def reapply(tombstones: TombstoneFile, repository: KeyRepository, admin_tokens: AdminTokens, now: float) -> list[str]:
+    """Revoke again what the store has lost; the ids of the keys and admin tokens that this was true for.
 
     To be called whenever the store may be another server than before: when a connection to it was
     lost and made anew. Raises StoreUnavailable (then call it again).
     """
-    lost = []
-    recent = tombstones.recent(now)
+    noted = tombstones.recent(now)
+    lost = await _reapply_to_admin_tokens({one for one in noted if one.startswith(f"{PREFIX}_")}, admin_tokens)
+    recent = [one for one in noted if not one.startswith(f"{PREFIX}_")]
     for start in range(0, len(recent), BATCH):
         batch = recent[start : start + BATCH]
         for key_id, key in zip(batch, await repository.get_many(batch), strict=True):
@@ -70,8 +75,18 @@ async def reapply(tombstones: TombstoneFile, repository: KeyRepository, now: flo
                 except (UnknownKey, KeyIsNewer) as error:
                     log.error("%s was revoked, the store has lost that, and it cannot be revoked again: %s", key_id, error)
                     continue
-                log.warning("the store had lost the revocation of %s; it is revoked again", key_id)
+                log.warning(_REVOKED_AGAIN, key_id)
                 lost.append(key_id)
+    return lost
+
+
+async def _reapply_to_admin_tokens(recent: set[str], admin_tokens: AdminTokens) -> list[str]:
+    lost = []
+    for token_id in await admin_tokens.living(recent) if recent else ():
+        with suppress(UnknownAdminToken):  # somebody else was faster
+            await admin_tokens.revoke(token_id)
+            log.warning(_REVOKED_AGAIN, token_id)
+            lost.append(token_id)
     return lost
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from sidecar.demo.access_key import ACCESS_KEY
 from tests.support.documents import blocks
@@ -42,11 +43,16 @@ def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Pa
     with sidecar:
         kept_id, kept = sidecar.create_key(name="kept")
         lost_id, lost = sidecar.create_key(name="revoked later")
+        left, leaver = (sidecar.admin("POST", "/admin-tokens", {"name": name, "role": "admin"}).json for name in ("stays", "leaves"))
         assert sidecar.ask(kept).status == 200
         wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=kept_id, outcome="ok") == 1, within=SOON)
     archive(sidecar, tmp_path / "data-dir.tar.gz")
     with sidecar:
         assert sidecar.admin("POST", f"/keys/{lost_id}/revoke").status == 200
+        # By the one that stays: who acted is in the record too, and must not be taken for who was revoked.
+        by = {"Authorization": f"Bearer {left['token']}"}
+        address = f"{sidecar.admin_url}/admin/v1/admin-tokens/{leaver['admin_token']['id']}"
+        assert call("DELETE", address, headers=by).status in (200, 204)
         exported = command(sidecar, "audit", "export").stdout
     shutil.rmtree(sidecar.data_dir)
     assert subprocess.run(["tar", "-C", str(tmp_path), "-xzf", str(tmp_path / "data-dir.tar.gz")], check=False, timeout=60).returncode == 0
@@ -56,6 +62,7 @@ def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Pa
         assert command(sidecar, "audit", "verify").returncode == 0
         # As the page warns: what was revoked since is forgotten, and the audit log of the day before says what that was.
         assert sidecar.ask(lost).status == 200
+        assert is_admin(sidecar, leaver)
         (tmp_path / "audit-2026-01-31.jsonl").write_text(exported)
         (pasted,) = [block.text for block in blocks(ROOT / "docs" / "operations.md") if "> forgotten" in block.text]
         program = f'sidecar() {{ "{sys.executable}" -m sidecar "$@"; }}\n{pasted}'
@@ -66,6 +73,13 @@ def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Pa
         assert (done.returncode, (tmp_path / "forgotten").read_text()) == (0, f"{lost_id}\n"), done.stderr
         wait_until(lambda: sidecar.ask(lost).status == 401, within=SOON)
         assert sidecar.ask(kept).status == 200
+        assert not is_admin(sidecar, leaver)
+        assert is_admin(sidecar, left)
+
+
+def is_admin(sidecar: Sidecar, made: dict[str, Any]) -> bool:
+    """Whether the token that the admin API made opens it."""
+    return call("GET", f"{sidecar.admin_url}/admin/v1/keys", headers={"Authorization": f"Bearer {made['token']}"}).status == 200
 
 
 def test_a_lost_store_is_a_503_until_it_is_adopted(hub: HubProcess, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from sidecar.keys.admin_tokens import AdminTokens
 from sidecar.keys.repository import KeyRepository
 from sidecar.keys.tombstones import COMPACTED_AT, REMEMBERED_FOR, TombstoneFile, reapply
 from sidecar.store import names
@@ -74,8 +76,33 @@ async def test_a_lost_revocation_is_repeated(store: Store, tmp_path: Path) -> No
     await repository.revoke(lost.id)
     await repository.revoke(kept.id)
     await store.call("HSET", names.key(lost.id), *(part for pair in before.items() for part in pair))
-    assert await reapply(tombstones, repository, keys.clock.now) == [lost.id]
+    admin_tokens = AdminTokens(store, keys.adoption, keys.digester, tombstones=tombstones)
+    assert await reapply(tombstones, repository, admin_tokens, keys.clock.now) == [lost.id]
     after = await repository.get(lost.id)
     assert after is not None
     assert after.revoked_at is not None
-    assert await reapply(tombstones, repository, keys.clock.now) == []
+    assert await reapply(tombstones, repository, admin_tokens, keys.clock.now) == []
+
+
+async def test_a_lost_revocation_of_an_admin_token_is_repeated(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a record of a newer version too, and after a restart of whoever revoked."""
+    keys = await open_keys(store, tmp_path)
+    file = tmp_path / "tombstones"
+    tombstones = TombstoneFile(file, keys.clock.now)
+    tokens = AdminTokens(store, keys.adoption, keys.digester, tombstones=tombstones, clock=keys.clock)
+    await tokens.create("stays", "admin")
+    lost, kept = (await tokens.create("lost", "admin"), await tokens.create("kept", "viewer"))
+    for number, record in enumerate(({"id": "sat_newer", "role": "auditor"}, {"id": ["no id"]})):
+        await store.call("HSET", names.ADMIN_TOKENS, f"digest-{number}", msgspec.json.encode(record))
+    await tokens.revoke(kept.record.id)
+    before = await store.call("DUMP", names.ADMIN_TOKENS)
+    await tokens.revoke(lost.record.id)
+    await tokens.revoke("sat_newer")
+    await store.call("RESTORE", names.ADMIN_TOKENS, 0, before, "REPLACE")
+    assert await tokens.verify(lost.token.encode()) is not None
+    again = TombstoneFile(file, keys.clock.now)
+    assert sorted(await reapply(again, keys.repository, tokens, keys.clock.now)) == sorted([lost.record.id, "sat_newer"])
+    assert await tokens.verify(lost.token.encode()) is None
+    assert [token.name for token in await tokens.list()] == ["stays"]
+    assert caplog.text.count("it is revoked again") == 2
+    assert await reapply(again, keys.repository, tokens, keys.clock.now) == []
