@@ -1,0 +1,48 @@
+"""That the parts know each other, as the process has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.control.test_process import Control, become_ready, until
+from tests.support.store import Server
+
+
+async def test_what_a_failover_brings_back_is_revoked_again(tmp_path: Path, valkey: Server, store: Store) -> None:
+    control = Control(tmp_path / "data", valkey.url)
+    control.start()
+    try:
+
+        async def alive() -> bool:
+            return (await control.get("/livez"))[0] == 200
+
+        await until(alive)
+        await become_ready(control, control.spool())
+        key = (await control.admin("POST", "/keys", {"name": "app"}))[1]["key"]
+        token = (await control.admin("POST", "/admin-tokens", {"name": "leaver", "role": "admin"}))[1]["admin_token"]
+        before = {name: await store.call("DUMP", name) for name in (names.ADMIN_TOKENS, names.key(key["id"]))}
+        assert (await control.admin("POST", f"/keys/{key['id']}/revoke"))[0] == 200
+        assert (await control.admin("DELETE", f"/admin-tokens/{token['id']}"))[0] == 200
+        for name, dump in before.items():
+            await store.call("RESTORE", name, 0, dump, "REPLACE")
+        listed = (await control.admin("GET", "/admin-tokens"))[1]["data"]
+        assert token["id"] in [one["id"] for one in listed]
+        # That the store was away is what a failover looks like from here; it comes back with what it has.
+        valkey.kill()
+
+        async def noticed() -> bool:
+            return "store" in (await control.get("/readyz"))[1]
+
+        await until(noticed)
+        valkey.start()
+
+        async def repeated() -> bool:
+            status, answer = await control.admin("GET", "/admin-tokens")
+            return status == 200 and token["id"] not in [one["id"] for one in answer["data"]]
+
+        await until(repeated)
+        assert (await control.admin("GET", f"/keys/{key['id']}"))[1]["key"]["status"] == "revoked"
+    finally:
+        control.close()
