@@ -17,7 +17,7 @@ ADMIN_TOKEN_PREFIX = "sat"  # noqa: S105
 
 def faults_of(settings: Settings) -> list[str]:
     """One `path: sentence` for each fault."""
-    return [*listener_faults(settings), *_proxy(settings), *_others(settings)]
+    return [*listener_faults(settings), *_proxy(settings), *_zeros(settings), *_others(settings)]
 
 
 def listener_faults(settings: Settings, requests: str = "proxy.listen") -> list[str]:
@@ -53,9 +53,18 @@ def _proxy(settings: Settings) -> list[str]:
             ipaddress.ip_network(network)
         except ValueError as error:
             faults.append(f"proxy.trusted_proxies[{index}]: {error}; write a network such as 10.0.0.0/8")
-    timeouts = msgspec.structs.asdict(proxy.timeouts)
-    faults += [f"proxy.timeouts.{name}: must be more than 0" for name, value in timeouts.items() if value <= 0]
     return faults
+
+
+def _zeros(settings: Settings) -> list[str]:
+    """Without any time a request cannot come, nor a session be kept; the ledger would be asked without a pause, and no event fit."""
+    amounts = {f"proxy.timeouts.{name}": value for name, value in msgspec.structs.asdict(settings.proxy.timeouts).items()} | {
+        "admin.session_idle": settings.admin.session_idle,
+        "admin.session_age": settings.admin.session_age,
+        "reconcile.every": settings.reconcile.every,
+        "spool.segment_bytes": settings.spool.segment_bytes,
+    }
+    return [f"{path}: must be more than 0" for path, amount in amounts.items() if amount <= 0]
 
 
 def _others(settings: Settings) -> list[str]:
