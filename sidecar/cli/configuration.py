@@ -26,17 +26,15 @@ def _faults(settings: Settings) -> Iterator[str]:
     except SettingsError as error:
         yield from error.faults
     try:
-        resolve(settings.store, Path(settings.data_dir))
+        address = resolve(settings.store, Path(settings.data_dir))
     except ValueError as error:
         yield f"store.url: {str(error).removeprefix('store.url ')}"
+    else:
+        yield from _store_tls_faults(**address.tls_files)
     for name, tls in (("proxy.tls", settings.proxy.tls), ("admin.tls", settings.admin.tls)):
         if tls is not None:
-            yield from _tls_faults(name, tls)
-    if settings.hub.ca_file:
-        try:
-            ssl.create_default_context(cafile=settings.hub.ca_file)
-        except (OSError, ValueError) as error:
-            yield f"hub.ca_file: {settings.hub.ca_file} does not hold certificates in PEM form ({_reason(error)})"
+            yield from _tls_faults(f"{name}:", f"{name}.{{}}:", tls)
+    yield from _ca_faults("hub.ca_file:", settings.hub.ca_file)
     try:
         # What the control process could not begin with would otherwise end it again and again.
         open_geo(settings.anomaly.geo_file)
@@ -48,18 +46,37 @@ def _faults(settings: Settings) -> Iterator[str]:
         yield str(error)
 
 
-def _tls_faults(name: str, tls: Tls) -> Iterator[str]:
+def _ca_faults(name: str, file: str) -> Iterator[str]:
+    try:
+        if file:
+            ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:
+        yield f"{name} {file} does not hold certificates in PEM form ({_reason(error)})"
+
+
+def _store_tls_faults(ca_file: str = "", certificate_file: str = "", key_file: str = "") -> Iterator[str]:
+    """Without these a store that is there looks like one that cannot be reached."""
+    yield from _ca_faults("store.url: ca_file", ca_file)
+    if certificate_file:
+        # The key may be in the file of the certificate.
+        yield from _tls_faults("store.url:", "store.url: {}", Tls(certificate_file=certificate_file, key_file=key_file or certificate_file))
+    elif key_file:
+        yield "store.url: has ?key_file= without ?certificate_file=; add that"
+
+
+def _tls_faults(both: str, one: str, tls: Tls) -> Iterator[str]:
+    """`both` begins what is said of the two files, `one` that of the setting in its braces."""
     for setting, file in (("certificate_file", tls.certificate_file), ("key_file", tls.key_file)):
         try:
             Path(file).open("rb").close()
         except (OSError, ValueError) as error:
-            yield f"{name}.{setting}: {file} cannot be read ({_reason(error)})"
+            yield f"{one.format(setting)} {file} cannot be read ({_reason(error)})"
             return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate_file, tls.key_file, password=_no_passphrase)
     except (OSError, ValueError) as error:
         advice = "they must be in PEM form and belong together, the key without passphrase"
-        yield f"{name}: certificate and key cannot be used ({_reason(error)}); {advice}"
+        yield f"{both} certificate and key cannot be used ({_reason(error)}); {advice}"
 
 
 def _no_passphrase() -> str:

@@ -58,6 +58,11 @@ class Address:
         hosts = self.hosts or (() if "path" in self.options else ((self.options["host"], self.options["port"]),))
         return ", ".join(f"{host}:{port}" for host, port in hosts) or str(self.options["path"])
 
+    @property
+    def tls_files(self) -> dict[str, str]:
+        """The files of its TLS by their names in `store.url`: `ca_file`, `certificate_file`, `key_file`."""
+        return {name: self.options[option] for name, option in _TLS_FILES.items() if option in self.options}
+
     def pool(self) -> ConnectionPool:
         """A maker of raw connections to the server (with Sentinel: to the primary of the moment)."""
         if self.kind == "sentinel":

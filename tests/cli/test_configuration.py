@@ -55,8 +55,7 @@ def test_a_path_that_is_none_is_a_fault_like_others() -> None:
 def test_a_certificate_and_a_key_that_do_not_fit() -> None:
     openssl = require("openssl", install="apt-get install openssl")
     for name in ("a", "b"):
-        command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x"]
-        subprocess.run([*command, "-keyout", f"{name}.key", "-out", f"{name}.pem"], check=True, capture_output=True)
+        pair(openssl, name)
     good = "admin: {tls: {certificate_file: a.pem, key_file: a.key}}"
     Path("good.yaml").write_text(good)
     assert configuration.read("good.yaml", {}).admin.tls is not None
@@ -65,6 +64,37 @@ def test_a_certificate_and_a_key_that_do_not_fit() -> None:
     assert "passphrase" in faults(good.replace("a.key", "locked.key"))[0]
     Path("garbage").write_text("garbage")
     assert "PEM" in faults(good.replace("a.pem", "garbage"))[0]
+
+
+def pair(openssl: str, name: str) -> None:
+    """A certificate `<name>.pem` and its key `<name>.key`."""
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x"]
+    subprocess.run([*command, "-keyout", f"{name}.key", "-out", f"{name}.pem"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("url", ["rediss://:canary@h/?", "redis+sentinel://:canary@h/s?tls=true&", "redis+cluster://:canary@h/?tls=true&"])
+def test_the_files_of_a_stores_tls(url: str) -> None:
+    """With one that cannot be used, all that a running sidecar could say is that the store cannot be reached."""
+    openssl = require("openssl", install="apt-get install openssl")
+    for name in ("a", "b"):
+        pair(openssl, name)
+    Path("both.pem").write_text(Path("a.pem").read_text() + Path("a.key").read_text())
+    Path("garbage").write_text("garbage")
+    for good in ("ca_file=a.pem", "ca_file=a.pem&certificate_file=a.pem&key_file=a.key", "certificate_file=both.pem"):
+        Path("good.yaml").write_text(f"store: {{url: '{url}{good}'}}")
+        configuration.read("good.yaml", {})
+    for query, told in (
+        ("ca_file=/nope", "ca_file /nope does not hold certificates in PEM form (No such file or directory)"),
+        ("ca_file=garbage", "ca_file garbage does not hold certificates in PEM form ("),
+        ("certificate_file=/nope&key_file=a.key", "certificate_file /nope cannot be read (No such file or directory)"),
+        ("certificate_file=a.pem&key_file=/nope", "key_file /nope cannot be read (No such file or directory)"),
+        ("certificate_file=a.pem&key_file=b.key", "certificate and key cannot be used ("),
+        ("certificate_file=a.pem", "certificate and key cannot be used ("),
+        ("key_file=a.key", "has ?key_file= without ?certificate_file=; add that"),
+    ):
+        (fault,) = faults(f"store: {{url: '{url}{query}'}}")
+        assert fault.startswith(f"store.url: {told}")
+        assert "canary" not in fault
 
 
 def test_faults_of_every_kind_are_told_together() -> None:
