@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,29 @@ def _environment(sidecar: Sidecar) -> dict[str, str]:
     return sidecar.environment | {"PYTHONPATH": str(ROOT), "SIDECAR_ADMIN_URL": sidecar.admin_url}
 
 
+ARCHIVES = ("data-dir.tar.gz", "secrets.tar.gz")
+
+
 def archive(sidecar: Sidecar, to: Path) -> None:
-    """The backup of the page, by the same words."""
-    words = ["tar", "-C", str(sidecar.data_dir.parent), "-czf", str(to), "--exclude=data/lock", "--exclude=*.sock", "data"]
-    assert subprocess.run(words, capture_output=True, check=False, timeout=60).returncode == 0
+    """The backup of the page, by the same words: ARCHIVES in `to`."""
+    (page,) = [block.text for block in blocks(ROOT / "docs" / "operations.md") if ARCHIVES[0] in block.text]
+    lines = [line for line in page.splitlines() if not line.startswith("systemctl")]
+    program = "\n".join(lines).replace("hub-auth-sidecar", sidecar.data_dir.name).replace("/var/lib", str(sidecar.data_dir.parent))
+    words = [require("bash", install="apt-get install bash"), "-ec", program]
+    assert subprocess.run(words, cwd=to, capture_output=True, check=False, timeout=60).returncode == 0
+
+
+def restore(data_dir: Path, saved: Path) -> None:
+    shutil.rmtree(data_dir)
+    for name in ARCHIVES:
+        words = ["tar", "-C", str(data_dir.parent), "-xzf", str(saved / name)]
+        assert subprocess.run(words, check=False, timeout=60).returncode == 0
+
+
+def contents(archived: Path) -> set[str]:
+    """The names of the files in it, without their directory."""
+    with tarfile.open(archived) as opened:
+        return {Path(name).name for name in opened.getnames()}
 
 
 def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Path) -> None:
@@ -46,7 +66,11 @@ def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Pa
         left, leaver = (sidecar.admin("POST", "/admin-tokens", {"name": name, "role": "admin"}).json for name in ("stays", "leaves"))
         assert sidecar.ask(kept).status == 200
         wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=kept_id, outcome="ok") == 1, within=SOON)
-    archive(sidecar, tmp_path / "data-dir.tar.gz")
+    archive(sidecar, tmp_path)
+    with_store, secrets = (contents(tmp_path / name) for name in ARCHIVES)
+    assert secrets == {"pepper", "admin-token"}
+    assert not with_store & (secrets | {"lock"}), "whoever has the store's copy has no pepper"
+    assert {"store", "instance-id", "store-epoch"} <= with_store
     with sidecar:
         assert sidecar.admin("POST", f"/keys/{lost_id}/revoke").status == 200
         # By the one that stays: who acted is in the record too, and must not be taken for who was revoked.
@@ -54,8 +78,7 @@ def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Pa
         address = f"{sidecar.admin_url}/admin/v1/admin-tokens/{leaver['admin_token']['id']}"
         assert call("DELETE", address, headers=by).status in (200, 204)
         exported = command(sidecar, "audit", "export").stdout
-    shutil.rmtree(sidecar.data_dir)
-    assert subprocess.run(["tar", "-C", str(tmp_path), "-xzf", str(tmp_path / "data-dir.tar.gz")], check=False, timeout=60).returncode == 0
+    restore(sidecar.data_dir, tmp_path)
     with sidecar:
         assert sidecar.ask(kept).status == 200
         assert json.loads(sidecar.admin("GET", f"/keys/{kept_id}").body)["key"]["name"] == "kept"

@@ -79,7 +79,7 @@ def _pepper(settings: Settings) -> Check:
         return fail("pepper", f"{path} cannot be used ({error})", "bring the file back from your backup: without it no key is valid")
     if path.stat().st_mode & stat.S_IRWXO:
         return warn("pepper", f"{path} can be read by other users", f"run: chmod 600 {path}")
-    return ok("pepper", f"{path} (id {pepper.id}); keep a copy of it where you keep the store's backup")
+    return ok("pepper", f"{path} (id {pepper.id}); keep a copy of it apart from the store's backup")
 
 
 def _hub_key(settings: Settings) -> Check:

@@ -59,6 +59,7 @@ def test_a_pepper_is_looked_at_and_never_shown(environment: dict[str, str]) -> N
     digest.load_or_create(path)
     found = examine(environment)["pepper"]
     assert found.verdict == "ok"
+    assert "apart from the store's backup" in found.finding
     assert path.read_text().strip() not in "\n".join(lines([found]))
     # As a secret of Kubernetes comes, with fsGroup: that group is the sidecar's own.
     path.chmod(0o440)
