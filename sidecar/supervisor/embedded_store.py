@@ -66,9 +66,12 @@ def command(program: Path, data_dir: Path) -> list[str]:
 
 
 def prepare(data_dir: Path) -> None:
-    """Make the store's directory, clear away the socket of a server that was killed, and keep its log small."""
+    """Make the store's directory, clear away what a server that was killed left behind, and keep its log small."""
     directory = data_dir / DIRECTORY
     directory.mkdir(mode=0o700, exist_ok=True)
+    # Of a rewrite that ended with the server: a file of up to the store's size, which no server looks at again.
+    for unfinished in directory.glob("temp-*"):
+        unfinished.unlink(missing_ok=True)
     make_socket_directory(embedded_socket(data_dir))
     embedded_socket(data_dir).unlink(missing_ok=True)
     log = directory / LOG

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -69,6 +71,24 @@ def test_an_append_only_file_that_was_cut_short_is_read_as_far_as_it_goes(tmp_pa
     with running(embedded_store.find_server(), tmp_path) as client:
         assert say(client, "GET a") == b"$1\r\n1\r\n"
         assert say(client, "GET b") == b"$-1\r\n"
+
+
+def test_what_a_kill_in_a_rewrite_left_is_cleared_away(tmp_path: Path) -> None:
+    directory = tmp_path / embedded_store.DIRECTORY
+    with running(embedded_store.find_server(), tmp_path) as client:
+        assert say(client, "SET a 1") == b"+OK\r\n"
+        assert say(client, "CONFIG SET rdb-key-save-delay 10000000") == b"+OK\r\n"
+        say(client, "BGREWRITEAOF")
+        until(lambda: list(directory.glob("temp-rewriteaof-*.aof")))
+        server = int(re.findall(rb"process_id:(\d+)", say(client, "INFO server"))[0])
+        rewriting = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        for process in (server, *map(int, rewriting)):
+            os.kill(process, signal.SIGKILL)
+    (directory / "temp-4711.rdb").write_bytes(b"a snapshot that was under way")
+    assert len(list(directory.glob("temp-*"))) == 2
+    with running(embedded_store.find_server(), tmp_path) as client:
+        assert list(directory.glob("temp-*")) == []
+        assert say(client, "GET a") == b"$1\r\n1\r\n"
 
 
 def test_a_log_that_has_grown_is_put_aside(tmp_path: Path) -> None:
