@@ -34,21 +34,23 @@ class TombstoneFile:
         """Read `path`, dropping what is older than a day; raises OSError when it can be neither read nor made."""
         self._path = path
         self._revoked = {key_id: at for key_id, at in _read(path) if now - at < REMEMBERED_FOR}
-        self._lines = COMPACTED_AT
+        self._lines = self._most = COMPACTED_AT
 
     def add(self, key_id: str, now: float) -> None:
         """Remember, on disk before this returns, that `key_id` was revoked; raises OSError."""
         self._revoked[key_id] = now
-        if self._lines >= COMPACTED_AT:
+        if self._lines >= self._most:
             self._revoked = {one: at for one, at in self._revoked.items() if now - at < REMEMBERED_FOR}
             _write(self._path, self._revoked)
             self._lines = len(self._revoked)
+            # Twice what has to stay at least: a day of more than a file's worth would be written anew for each further one.
+            self._most = max(COMPACTED_AT, 2 * self._lines)
             return
         try:
             _append(self._path, _line(key_id, now))
         except OSError:
             # Half a line may stand there now, and the next one behind it: neither could be read. So the next one writes all anew.
-            self._lines = COMPACTED_AT
+            self._lines = self._most
             raise
         self._lines += 1
 

@@ -43,6 +43,22 @@ def test_the_file_is_bounded(tmp_path: Path) -> None:
     assert file.read_bytes() == b'["key_new",86400.0]\n'
 
 
+def test_a_day_of_many_revocations_is_not_written_anew_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.keys.tombstones.COMPACTED_AT", 10)
+    file = tmp_path / "tombstones"
+    tombstones = TombstoneFile(file, 0.0)
+    made_anew, inode = 0, 0
+    for number in range(200):
+        tombstones.add(f"key_{number}", 0.0)
+        made_anew += file.stat().st_ino != inode
+        inode = file.stat().st_ino
+    assert made_anew < 10
+    assert len(TombstoneFile(file, 0.0).recent(0.0)) == 200
+    for number in range(400):
+        tombstones.add(f"key_of_the_next_day_{number}", REMEMBERED_FOR)
+    assert b'"key_1"' not in file.read_bytes()
+
+
 @contextmanager
 def _room_for(size: int) -> Iterator[None]:
     """No file grows over `size` bytes meanwhile: a disk that is full, which takes in what still fits of a line."""
