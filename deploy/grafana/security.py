@@ -85,6 +85,7 @@ SIGNALS: tuple[Shown, ...] = (
         "short",
         [Query(f"sum by (signal) {increase('sidecar_key_signals_total', '$__rate_interval')}", "{{signal}}")],
         stacked=True,
+        width=8,
     ),
     Table(
         "Keys by networks",
@@ -92,6 +93,15 @@ SIGNALS: tuple[Shown, ...] = (
         "short",
         f"topk(20, {key_names('max by (key_id) (sidecar_key_source_networks) > 0')})",
         [*_NAMED, Column("Value", "Networks")],
+        width=8,
+    ),
+    Graph(
+        "Notifications",
+        "Attempts to deliver what notifications.webhooks are told. What failed is tried again; the log says why.",
+        "short",
+        [Query("sum by (outcome) (increase(sidecar_webhook_attempts_total[$__rate_interval]))", "{{outcome}}")],
+        stacked=True,
+        width=8,
     ),
 )
 

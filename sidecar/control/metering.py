@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sidecar.control.access_log import AccessLog
 from sidecar.control.addresses import Addresses, load_salt
+from sidecar.control.anomaly.compose import Detection
 from sidecar.control.audit import ACTIONS, ATTEMPTS, AuditLog
 from sidecar.control.fold import Fold, Observer
 from sidecar.control.fold_loop import FoldLoop
@@ -21,7 +22,6 @@ from sidecar.control.metrics.buckets import STORE
 from sidecar.control.metrics.counts import Counter
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.scrape import Gauges, Scrape
-from sidecar.control.metrics.signal_rows import Signals
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import Networks
 from sidecar.control.pulse import Pulse
@@ -108,7 +108,7 @@ def scrape_of(
     readiness: Readiness,
     *,
     audit: AuditLog,
-    signals: Signals | None,
+    detection: Detection | None,
     reconciler: Reconciler | None,
 ) -> Scrape:
     """What answers /metrics."""
@@ -116,6 +116,9 @@ def scrape_of(
     workers = settings.proxy.worker_count
     gauges.one(catalogue.WORKERS_CONFIGURED, lambda: workers)
     gauges.many(catalogue.AUDIT, lambda: sorted({**_NO_ACTS, **audit.recorded}.items()))
+    if detection is not None:
+        attempts = detection.delivery.attempts
+        gauges.many(catalogue.WEBHOOKS, lambda: [((outcome,), count) for outcome, count in attempts.items()])
     if reconciler is not None:
         _add_reconciler(gauges, metering.keys, reconciler)
     return Scrape(
@@ -126,7 +129,7 @@ def scrape_of(
         gauges=gauges,
         key_info=settings.metrics.key_info,
         restored=metering.fold.restored.is_set,
-        signals=signals,
+        signals=detection.engine if detection is not None else None,
     )
 
 

@@ -115,7 +115,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         anomalies=detection.queries if detection is not None else None,
         clock=time.time,
     )
-    scrape = metering.scrape_of(settings, events, pulse, readiness, audit=audit, signals=engine, reconciler=reconciler)
+    scrape = metering.scrape_of(settings, events, pulse, readiness, audit=audit, detection=detection, reconciler=reconciler)
     return Parts(
         stores=(store, patient),
         pulse=pulse,

@@ -67,7 +67,8 @@ def compose(
     storage = Storage(store, SHARED)
     secret = notifications.webhook_secret.reveal() or read_or_make(Path(settings.data_dir) / SECRET_FILE, new_secret)
     secret_bytes(secret)
-    delivery = Delivery(storage, secret, clock, lambda: replicas.leads)
+    receivers = frozenset(url.reveal() for url in notifications.webhooks)
+    delivery = Delivery(storage, receivers, secret, clock, lambda: replicas.leads)
     engine = Engine(
         observer,
         storage,

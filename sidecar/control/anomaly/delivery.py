@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
@@ -17,6 +17,10 @@ from sidecar.store.client import StoreUnavailable
 
 ATTEMPT_WITHIN = 10.0
 LOOK_EVERY = 1.0
+OTHERS_KEPT = 3600.0
+"""Seconds that what is for a receiver of another configuration waits: while replicas are restarted one after the other, one that
+does not know a new receiver yet may lead."""
+DELIVERED, FAILED, GIVEN_UP = "delivered", "failed", "given_up"
 _AT_A_TIME = 8
 _GONE = 410
 
@@ -24,16 +28,22 @@ _log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Run `run` as a task; it rests while `leads` says no. `clock` gives Unix seconds. Raises ValueError when the secret is not base64."""
+    """Run `run` as a task; it rests while `leads` says no. Nothing goes to a URL that is not one of `receivers`.
 
-    def __init__(self, storage: Storage, secret: str, clock: Callable[[], float], leads: Callable[[], bool]) -> None:
+    `clock` gives Unix seconds. Raises ValueError when the secret is not base64.
+    """
+
+    def __init__(
+        self, storage: Storage, receivers: Collection[str], secret: str, clock: Callable[[], float], leads: Callable[[], bool]
+    ) -> None:
         self._storage = storage
+        self._receivers = receivers
         self._secret = secret
         self._clock = clock
         self._leads = leads
         self._more = asyncio.Event()
-        self.delivered = 0
-        self.failed = 0
+        self.attempts = dict.fromkeys((DELIVERED, FAILED, GIVEN_UP), 0)
+        """By what came of them, since this process started."""
 
     def wake(self) -> None:
         """There may be something new."""
@@ -58,13 +68,23 @@ class Delivery:
         """One attempt for each message that is due, as far as its receiver takes them. Raises StoreUnavailable."""
         now = self._clock()
         waiting: dict[str, list[Message]] = {}
+        others = []
         for message in sorted(await self._storage.messages(), key=lambda message: message.next_at):
-            if message.is_due(now):
+            if message.url not in self._receivers:
+                others.append(message)
+            elif message.is_due(now):
                 waiting.setdefault(message.url, []).append(message)
         done = await asyncio.gather(*(self._deliver_to_one(session, mine) for mine in waiting.values()), return_exceptions=True)
         for failure in done:
             if isinstance(failure, BaseException):
                 raise failure
+        await self._drop_old([message for message in others if now - message.created_at >= OTHERS_KEPT])
+
+    async def _drop_old(self, others: list[Message]) -> None:
+        for message in others:
+            await self._storage.drop_message(message)
+        if others:
+            _log.warning("notifications dropped whose receivers are configured no more: %d", len(others))
 
     async def _deliver_to_one(self, session: ClientSession, due: list[Message]) -> None:
         # One that answers late or not at all is left alone until the next look: it would keep what is new for others waiting.
@@ -78,15 +98,16 @@ class Delivery:
     async def _deliver(self, session: ClientSession, message: Message) -> bool:
         failure = await self._attempt(session, message)
         if not failure:
-            self.delivered += 1
+            self.attempts[DELIVERED] += 1
             await self._storage.drop_message(message)
             return True
-        self.failed += 1
         if failure != str(_GONE) and message.postpone(self._clock()):
             _log.warning("notification %s was not accepted (%s); attempt %d failed", message.id, failure, message.attempts)
+            self.attempts[FAILED] += 1
             await self._storage.put_message(message)
         else:
             _log.error("notification %s is given up (%s)", message.id, failure)
+            self.attempts[GIVEN_UP] += 1
             await self._storage.drop_message(message)
         return False
 

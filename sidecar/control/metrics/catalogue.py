@@ -71,6 +71,11 @@ FIRST_BYTE = _histogram(
 )
 TOKENS = _histogram("sidecar_gen_ai_tokens", ("model", "token_type"), "Tokens for each metered call.")
 MODELS = _counter("sidecar_model_requests_total", ("model", "outcome"), "Requests by model; models beyond the first 100 are other.")
+WEBHOOKS = _counter(
+    "sidecar_webhook_attempts_total",
+    ("outcome",),
+    "Attempts to deliver a notification: delivered, failed and tried again later, or given_up.",
+)
 MANY_KEYS = _gauge("sidecar_sources_many_keys", (), "Client networks that presented at least 5 distinct keys in 10 minutes.")
 CACHE = _counter("sidecar_auth_cache_requests_total", ("result",), "Look-ups in the workers' key caches.")
 STORE_UP = _gauge("sidecar_redis_up", (), "1 when the store answers the control process.")

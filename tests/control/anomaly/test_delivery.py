@@ -6,9 +6,12 @@ import hmac
 from base64 import b64decode, b64encode
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.control.anomaly import delivery
 from sidecar.control.anomaly.outbox import BACK_OFF, Message
+from sidecar.settings.declaration import Notifications
+from sidecar.settings.values import Secret, WebhookUrl
 from tests.control.anomaly.conftest import SECRET, Bench, Receiver, until
 
 BODY = b'{"type":"anomaly.page"}'
@@ -18,6 +21,13 @@ async def _queue(bench: Bench, receiver: Receiver, instance: str = "one", url: s
     message = Message(id_, url or receiver.url, 3, instance, bench.now, bench.now, BODY)
     await bench.detection.engine.storage.save([], [], [message])
     return message
+
+
+def _configure(bench: Bench, *urls: str) -> None:
+    """A restart with these receivers."""
+    notifications = Notifications(webhooks=tuple(map(WebhookUrl, urls)), webhook_secret=Secret(SECRET))
+    bench.settings = replace(bench.settings, notifications=notifications)
+    bench.start()
 
 
 async def test_a_receiver_can_check_what_it_gets(bench: Bench, receiver: Receiver) -> None:
@@ -50,8 +60,43 @@ async def test_a_receiver_that_is_gone_for_good_is_not_asked_again(bench: Bench,
     assert await bench.detection.engine.storage.messages() == []
 
 
+async def test_what_became_of_each_attempt_is_counted(bench: Bench, receiver: Receiver) -> None:
+    await _queue(bench, receiver)
+    for status in (503, 500, 204):
+        receiver.status = status
+        await bench.deliver()
+        bench.keys.clock.now += BACK_OFF[1]
+    receiver.status = 410
+    await _queue(bench, receiver, id_="msg_2")
+    await bench.deliver()
+    assert bench.detection.delivery.attempts == {"delivered": 1, "failed": 2, "given_up": 1}
+
+
+async def test_a_receiver_that_was_taken_out_gets_nothing_more(bench: Bench, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        await _queue(bench, receiver, id_=f"msg_{number}")
+    _configure(bench)
+    await bench.deliver()
+    assert len(await bench.detection.engine.storage.messages()) == 3, "a replica that is not restarted yet may know it, or know it first"
+    bench.keys.clock.now += int(delivery.OTHERS_KEPT)
+    await bench.deliver()
+    assert receiver.bodies == []
+    assert await bench.detection.engine.storage.messages() == []
+    assert [record.getMessage() for record in caplog.records] == ["notifications dropped whose receivers are configured no more: 3"]
+
+
+async def test_a_receiver_that_only_a_newer_configuration_names_gets_its_own_from_there(bench: Bench, receiver: Receiver) -> None:
+    _configure(bench)
+    await _queue(bench, receiver)
+    await bench.deliver()
+    _configure(bench, receiver.url)
+    await bench.deliver()
+    assert len(receiver.bodies) == 1
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/hook", "no url"])
 async def test_what_cannot_be_reached_waits(bench: Bench, receiver: Receiver, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    _configure(bench, url)
     await _queue(bench, receiver, url=url)
     await bench.deliver()
     (message,) = await bench.detection.engine.storage.messages()
@@ -98,6 +143,7 @@ async def test_a_receiver_that_does_not_answer_keeps_nobody_else_waiting(
     taken: list[asyncio.StreamWriter] = []
     silent = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/hook"
+    _configure(bench, url, receiver.url)
     for number in range(40):
         await _queue(bench, receiver, url=url, id_=f"msg_{number}")
     bench.keys.clock.now += 1
@@ -135,6 +181,7 @@ async def test_a_receiver_that_answers_late_keeps_nobody_else_waiting(
 
     slow = await asyncio.start_server(late, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{slow.sockets[0].getsockname()[1]}/hook"
+    _configure(bench, url, receiver.url)
     for number in range(40):
         await _queue(bench, receiver, url=url, id_=f"msg_{number}")
     await bench.detection.engine.tick(bench.now)
