@@ -85,7 +85,6 @@ class Fold:
         self._chunks: dict[str, Chunk] = {}
         self._stretches: dict[tuple[str, int, int, int], _Stretch] = {}
         self._kept = Kept()
-        self._gone: list[str] = []
         self._writing = asyncio.Lock()
         self.has_more = False
         """Whether the last count ended before the end of what was there when it began."""
@@ -192,11 +191,6 @@ class Fold:
         """Spooled bytes that /metrics has not counted."""
         return self._spools.backlog({spool_id: min(cursor.counted) for spool_id, cursor in self._cursors.items()})
 
-    def take_gone(self) -> list[str]:
-        """Spools that have been read to their end and deleted, each told once."""
-        gone, self._gone = self._gone, []
-        return gone
-
     def _scan(self) -> list[str]:
         before = self._spools.ids
         ids = self._spools.scan()
@@ -207,7 +201,6 @@ class Fold:
             if spool_id not in before:
                 # Another replica's: the store has the positions of all, and without its own that one would count all again.
                 continue
-            self._gone.append(spool_id)
             self._kept.retire(spool_id)
             for observer in self._observers:
                 observer.retire(spool_id)

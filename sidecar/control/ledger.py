@@ -8,7 +8,7 @@ the position in the store says what is still to be done.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -93,6 +93,11 @@ class Ledger:
             return
         await self._store.pipeline([("EXPIRE", names.totals(shard, self._instance), TOTALS_KEPT) for shard in range(names.SHARDS)])
         self._renew_at = now + RENEW_EVERY
+
+    async def pass_over(self, ends: Mapping[str, int]) -> None:
+        """Put spools at these ends wherever the store has no position of them; raises StoreUnavailable."""
+        fields = [(spool_id + lane, end) for spool_id, end in ends.items() for lane in LANES]
+        await self._store.pipeline([("HSETNX", names.positions(shard), *each) for shard in range(names.SHARDS) for each in fields])
 
     async def forget(self, spool_ids: Sequence[str]) -> None:
         """Drop the positions of spools whose files are gone; raises StoreUnavailable."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from sidecar.control.access_log import AccessLog
 from sidecar.control.addresses import Addresses, load_salt
 from sidecar.control.anomaly.compose import Detection
 from sidecar.control.audit import ACTIONS, ATTEMPTS, AuditLog
+from sidecar.control.claims import Claims
 from sidecar.control.fold import Fold, Observer
 from sidecar.control.fold_loop import FoldLoop
 from sidecar.control.key_use import KeyUse
@@ -70,6 +70,7 @@ def compose(settings: Settings, store: Store, pulse: Pulse, workers: Workers, fu
     keys = LabelledKeys(settings.metrics.max_keys)
     spools = Spools(data_dir / SPOOL_DIRECTORY)
     ledger = Ledger(store, instance_of(data_dir))
+    claims = Claims(store, ledger, spools, data_dir / SPOOL_DIRECTORY, pulse.check)
     networks = Networks()
     counts = Counts()
     access_log = _access_log(settings, addresses) if settings.log.access else None
@@ -83,7 +84,7 @@ def compose(settings: Settings, store: Store, pulse: Pulse, workers: Workers, fu
             network=addresses.network,
             active_for=settings.usage.hours,
         ),
-        guard=pulse.check,
+        guard=claims.guard,
         observers=[workers, KeyUse(keys, networks), *([access_log] if access_log else []), *further],
         redact=addresses.redact,
     )
@@ -96,7 +97,7 @@ def compose(settings: Settings, store: Store, pulse: Pulse, workers: Workers, fu
         ledger=ledger,
         fold=fold,
         loop=FoldLoop(fold),
-        sweep=Sweep(spools, fold, ledger, store, time.monotonic),
+        sweep=Sweep(spools, fold, ledger, claims, store),
         access_log=access_log,
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from sidecar.control.claims import Claims
 from sidecar.control.fold import Fold
 from sidecar.control.ledger import Ledger
 from sidecar.control.spools import Spools
@@ -29,10 +31,13 @@ class Durable(Protocol):
 class Sweep:
     """One control process's clearing up; `clock` counts seconds."""
 
-    def __init__(self, spools: Spools, fold: Fold, ledger: Ledger, store: Durable, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, spools: Spools, fold: Fold, ledger: Ledger, claims: Claims, store: Durable, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._spools = spools
         self._fold = fold
         self._ledger = ledger
+        self._claims = claims
         self._store = store
         self._clock = clock
         self._waiting: dict[Path, float] = {}
@@ -62,13 +67,12 @@ class Sweep:
     async def _forget(self) -> None:
         # Late: a command of a control process that died may still be under way to the store.
         now = self._clock()
-        for spool_id in self._fold.take_gone():
-            self._forgotten[spool_id] = now
+        self._forgotten = {spool_id: self._forgotten.get(spool_id, now) for spool_id in self._claims.gone()}
         old = [spool_id for spool_id, since in self._forgotten.items() if now - since >= UNPROVEN_AGE]
         if old:
             await self._ledger.forget(old)
-            for spool_id in old:
-                del self._forgotten[spool_id]
+            await self._claims.release(old)
+        await self._claims.drop_lost()
 
     def _droppable(self, spool_id: str) -> list[Segment]:
         return list(self._spools.droppable(spool_id, self._fold.applied(spool_id)))

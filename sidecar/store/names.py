@@ -13,6 +13,11 @@ PREFIX = "sidecar:"
 META = "sidecar:meta"
 """Hash: `epoch` (random, made once), `pepper:<id>` (fingerprints), `schema`."""
 
+SPOOL_CLAIMS = "sidecar:{sidecar:meta}:spools"
+"""Sorted set: every spool that has positions, by the turn in which it was last claimed. In META's slot, without which nothing goes on."""
+SPOOL_TURN = "sidecar:{sidecar:meta}:turn"
+"""Hash `number`, `began` (seconds, by the store's clock): the turn that it is."""
+
 KEY_PREFIX = "sidecar:key:"
 DIGEST_PREFIX = "sidecar:digest:"
 TRACKED_PREFIXES = (KEY_PREFIX, DIGEST_PREFIX)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.control.sweep import UNPROVEN_AGE, Sweep
+from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.support.events import key_id, request
 from tests.control.support.folding import Folding, usage_of, write, writer
@@ -34,7 +35,7 @@ def made(tmp_path: Path, store: Store, disk: Disk) -> tuple[Folding, Sweep, Cloc
     write(spool, *(request(key_id(number % 3)) for number in range(50)))
     folding = Folding(tmp_path / "spool", store)
     clock = Clock()
-    return folding, Sweep(folding.spools, folding.fold, folding.ledger, disk, clock), clock
+    return folding, Sweep(folding.spools, folding.fold, folding.ledger, folding.claims, disk, clock), clock
 
 
 def left(tmp_path: Path) -> int:
@@ -84,7 +85,7 @@ async def test_a_finished_spool_goes_whole_and_its_positions_later(tmp_path: Pat
     age(tmp_path / "spool")
     folding = Folding(tmp_path / "spool", store)
     clock = Clock()
-    sweep = Sweep(folding.spools, folding.fold, folding.ledger, Disk(proves=True), clock)
+    sweep = Sweep(folding.spools, folding.fold, folding.ledger, folding.claims, Disk(proves=True), clock)
     await folding.run()
     await sweep.sweep()
     assert left(tmp_path) == 0
@@ -96,6 +97,43 @@ async def test_a_finished_spool_goes_whole_and_its_positions_later(tmp_path: Pat
     assert not any(spool.spool_id in shard for shard in await folding.ledger.positions())
 
 
+async def test_positions_go_though_control_was_restarted_meanwhile(tmp_path: Path, store: Store) -> None:
+    directory = tmp_path / "spool"
+    for turn in range(5):
+        spool = writer(directory)
+        write(spool, *(request(key_id(number)) for number in range(60)))
+        spool.close()
+        age(directory)
+        folding = Folding(directory, store)
+        clock = Clock()
+        sweep = Sweep(folding.spools, folding.fold, folding.ledger, folding.claims, Disk(proves=True), clock)
+        await folding.run()
+        await sweep.sweep()
+        await folding.run()
+        clock.now += UNPROVEN_AGE - 10
+        await sweep.sweep()
+        assert len({field for shard in await folding.ledger.positions() for field in shard}) == 2 * (turn + 1)
+    clock.now += UNPROVEN_AGE
+    await sweep.sweep()
+    assert not any(await folding.ledger.positions())
+    assert folding.claims.gone() == set()
+    assert await store.call("ZCARD", names.SPOOL_CLAIMS) == 0
+
+
+async def test_a_store_that_was_away_for_hours_keeps_the_positions_of_what_is_there(tmp_path: Path, store: Store) -> None:
+    """Nothing is scanned until the store has answered, and what was not scanned is not gone."""
+    folding, sweep, _ = made(tmp_path, store, Disk(proves=False))
+    await folding.run()
+    restarted = Folding(tmp_path / "spool", store)
+    clock = Clock()
+    sweep = Sweep(restarted.spools, restarted.fold, restarted.ledger, restarted.claims, Disk(proves=False), clock)
+    for _ in range(3):
+        await sweep.sweep()
+        clock.now += UNPROVEN_AGE
+    await restarted.run()
+    assert (await usage_of(store).usage(None, None, None, "1h", None)).totals.requests == 50
+
+
 async def test_another_replicas_spools_are_left_to_it(tmp_path: Path, store: Store) -> None:
     """Replicas share the hash of positions, and not the directory: a spool that is not here may be read elsewhere."""
     spool = writer(tmp_path / "one", segment_bytes=2000)
@@ -105,7 +143,7 @@ async def test_another_replicas_spools_are_left_to_it(tmp_path: Path, store: Sto
     (tmp_path / "other").mkdir()
     other = Folding(tmp_path / "other", store, instance="i2")
     clock = Clock()
-    sweep = Sweep(other.spools, other.fold, other.ledger, Disk(proves=True), clock)
+    sweep = Sweep(other.spools, other.fold, other.ledger, other.claims, Disk(proves=True), clock)
     for _ in range(2):
         await other.run()
         await sweep.sweep()

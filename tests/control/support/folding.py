@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sidecar.control.calls import Calls
+from sidecar.control.claims import Claims
 from sidecar.control.fold import Fold
 from sidecar.control.ledger import LANES, Ledger
 from sidecar.control.metrics.counts import Counter
@@ -31,6 +32,8 @@ class Folding:
     def __init__(self, directory: Path, store: Store, *, instance: str = "i1", max_keys: int = 100) -> None:
         self.spools = Spools(directory)
         self.ledger = Ledger(store, instance)
+        self.now = 0.0
+        self.claims = Claims(store, self.ledger, self.spools, directory, _allow, lambda: self.now)
         self.counts = Counts()
         self.keys = LabelledKeys(max_keys)
         self.fold = Fold(
@@ -39,7 +42,7 @@ class Folding:
             counter=Counter(self.keys.label),
             counts=self.counts,
             planner=Planner(SeriesBuilder(RETENTION), network=network_of, active_for=RETENTION.hours),
-            guard=_allow,
+            guard=self.claims.guard,
         )
 
     async def run(self) -> None:
