@@ -109,6 +109,7 @@ def _fold(directory: Path, store: Store) -> Fold:
         counts=Counts(),
         planner=Planner(SeriesBuilder(retention), network=networks.name, active_for=retention.hours),
         guard=_allow,
+        claim=_allow,
         observers=[KeyUse(keys, networks)],
     )
 

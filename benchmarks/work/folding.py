@@ -46,6 +46,7 @@ class Folding:
             counts=Counts(),
             planner=Planner(SeriesBuilder(Retention(14 * DAY, 400 * DAY)), network=network_of, active_for=400 * DAY),
             guard=_allow,
+            claim=_allow,
             observers=[KeyUse(keys, Networks())],
         )
 

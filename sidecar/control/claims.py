@@ -12,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from sidecar.control.spools import Spools
 from sidecar.events.spool import segments
 from sidecar.keys.secret_file import replace_private
 from sidecar.store import names
-from sidecar.store.client import Store
+from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.script import load
 
 FILE = "claims"
@@ -74,10 +75,15 @@ class Claims:
         """What the positions of each spool added up to when they were last looked at."""
 
     async def guard(self) -> None:
-        """To be awaited before positions are read or moved: sees to it that all spools here are claimed. Raises StoreUnavailable."""
+        """To be awaited before positions are read, which also a full store tells: claims if it can. Raises StoreUnavailable."""
         await self._check()
+        with suppress(StoreUnavailable):
+            await self.claim()
+
+    async def claim(self) -> None:
+        """To be awaited before positions are moved: sees to it that all spools here are claimed. Raises StoreUnavailable."""
         if self._clock() >= self._due_at or not self._mine.issuperset(self._spools.ids):
-            await self._claim()
+            await self._claim_all()
 
     def gone(self) -> set[str]:
         """Spools that were claimed from here and have no file any more, whichever process of this replica deleted it."""
@@ -109,7 +115,7 @@ class Claims:
             _log.info("dropped the positions of %d spools that no replica has claimed for a month", len(lost))
         self._began_turn = False
 
-    async def _claim(self) -> None:
+    async def _claim_all(self) -> None:
         turn, began = await self._store.run(_TURN, [names.SPOOL_TURN], [TURN])
         on_disk = self._on_disk()
         if self._turn is not None and turn - self._turn >= SURE_TURNS:

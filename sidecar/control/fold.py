@@ -59,7 +59,10 @@ class _Stretch:
 
 
 class Fold:
-    """One control process's fold. `guard` raises StoreUnavailable while the store must not be written."""
+    """One control process's fold.
+
+    `guard` raises StoreUnavailable while the store must not be written, and `claim` while what is here may not be applied.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Fold:
         counts: Counts,
         planner: Planner,
         guard: Callable[[], Awaitable[None]],
+        claim: Callable[[], Awaitable[None]],
         observers: Sequence[Observer] = (),
         redact: Callable[[list[bytes]], list[bytes]] = lambda records: records,
     ) -> None:
@@ -79,6 +83,7 @@ class Fold:
         self._counts = counts
         self._planner = planner
         self._guard = guard
+        self._claim = claim
         self._observers = observers
         self._redact = redact
         self._cursors: dict[str, Cursor] = {}
@@ -139,6 +144,7 @@ class Fold:
         if not entries:
             return
         await self._guard()
+        await self._claim()
         failure: StoreUnavailable | None = None
         for entry, reply in zip(entries, await self._ledger.apply(entries), strict=True):
             if isinstance(reply, StoreUnavailable):

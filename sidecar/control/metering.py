@@ -85,6 +85,7 @@ def compose(settings: Settings, store: Store, pulse: Pulse, workers: Workers, fu
             active_for=settings.usage.hours,
         ),
         guard=claims.guard,
+        claim=claims.claim,
         observers=[workers, KeyUse(keys, networks), *([access_log] if access_log else []), *further],
         redact=addresses.redact,
     )

@@ -45,7 +45,11 @@ class Sweep:
 
     async def sweep(self) -> int:
         """Delete what may go; returns how many segments went. Raises StoreUnavailable."""
+        gone = await self._delete()
         await self._forget()
+        return gone
+
+    async def _delete(self) -> int:
         now = self._clock()
         ready = {segment.path: spool_id for spool_id in list(self._spools.ids) for segment in self._droppable(spool_id)}
         self._waiting = {path: self._waiting.get(path, now) for path in ready}

@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from sidecar.control.claims import CLAIM_EVERY, FILE, KEPT_TURNS
 from sidecar.store import names
-from sidecar.store.client import Store, connect
+from sidecar.store.client import Store, StoreUnavailable, connect
 from tests.control.support.events import key_id, request
 from tests.control.support.folding import Folding, usage_of, write, writer
 from tests.support.cluster import cluster, cluster_settings
@@ -158,6 +158,21 @@ async def test_a_turn_is_the_same_for_all(tmp_path: Path, store: Store) -> None:
             replica.now += CLAIM_EVERY
             await replica.claims.guard()
     assert await store.call("HGET", names.SPOOL_TURN, "number") == b"1", "its time is the store's"
+
+
+async def test_a_store_that_is_full_gives_the_counts_of_earlier_runs(tmp_path: Path, store: Store) -> None:
+    one = await fold(tmp_path / "one", store, 60)
+    write(writer(tmp_path / "one"), request(key_id(1)))
+    await store.call("CONFIG", "SET", "maxmemory", 1)
+    again = Folding(tmp_path / "one", store, instance="one")
+    await again.fold.restore()
+    assert again.requests(key_id(1)) == one.requests(key_id(1)) == 1
+    again.fold.count()
+    with pytest.raises(StoreUnavailable):
+        await again.apply()
+    await store.call("CONFIG", "SET", "maxmemory", 0)
+    await again.run()
+    assert await total(store) == 61
 
 
 async def test_a_store_that_knew_less_gets_everything_again(tmp_path: Path, store: Store) -> None:

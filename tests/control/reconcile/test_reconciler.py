@@ -61,6 +61,7 @@ class Reconciling(Folding):
             counts=self.counts,
             planner=Planner(SeriesBuilder(RETENTION), network=network_of, active_for=RETENTION.hours),
             guard=_allow,
+            claim=_allow,
             observers=[self.reconciler],
         )
 

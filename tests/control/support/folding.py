@@ -43,6 +43,7 @@ class Folding:
             counts=self.counts,
             planner=Planner(SeriesBuilder(RETENTION), network=network_of, active_for=RETENTION.hours),
             guard=self.claims.guard,
+            claim=self.claims.claim,
         )
 
     async def run(self) -> None:
