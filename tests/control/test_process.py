@@ -16,7 +16,9 @@ import pytest
 from sidecar.events.spool import SpoolWriter
 from sidecar.events.wire import encode
 from sidecar.settings.load import load, to_bytes
-from tests.control.support.events import denied, request, state
+from sidecar.store import names
+from sidecar.store.client import Store
+from tests.control.support.events import denied, key_id, request, state
 from tests.support.ports import free_port
 from tests.support.store import Server
 from tests.support.tools import require
@@ -137,6 +139,21 @@ async def test_health_and_nothing_else(control: Control) -> None:
     await until(unready)
     assert (await control.get("/livez"))[0] == 200
     assert control.stop() == 0
+
+
+async def test_what_is_applied_is_claimed(control: Control, store: Store) -> None:
+    spool = control.spool()
+    await become_ready(control, spool)
+    later = control.spool()
+    later.append(encode(request(key_id(1), time=time.time())))
+
+    async def applied() -> bool:
+        return bool(await store.call("HEXISTS", names.positions(names.shard_of(key_id(1))), later.spool_id))
+
+    await until(applied)
+    claimed = {spool_id.decode() for spool_id in await store.call("ZRANGE", names.SPOOL_CLAIMS, 0, -1)}
+    assert later.spool_id in claimed
+    assert later.spool_id in (control.data_dir / "spool" / "claims").read_text()
 
 
 async def test_workers_need_not_wait_for_a_store_that_is_away(tmp_path: Path) -> None:
