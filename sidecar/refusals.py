@@ -53,8 +53,8 @@ def _auth(code: str, message: str) -> Refusal:
     return Refusal(code, 401, "authentication_error", message, "denied", "client", shadows=True)
 
 
-def _request(code: str, status: int, message: str, *, closes: bool = True) -> Refusal:
-    return Refusal(code, status, "invalid_request_error", message, "client_error", "client", closes=closes)
+def _request(code: str, status: int, message: str, *, closes: bool = True, shadows: bool = False) -> Refusal:
+    return Refusal(code, status, "invalid_request_error", message, "client_error", "client", closes=closes, shadows=shadows)
 
 
 def _permission(code: str, message: str) -> Refusal:
@@ -74,7 +74,7 @@ API_KEY_ROTATED = _auth("api_key_rotated", "This secret was rotated out; use the
 
 INVALID_REQUEST = _request("invalid_request", 400, "The request is not valid HTTP/1.1.")
 BAD_CREDENTIAL = _request("invalid_request", 400, "Send exactly one credential: Authorization: Bearer <key>.", closes=False)
-BAD_BODY = _request("invalid_request", 400, "The request body cannot be read.", closes=False)
+BAD_BODY = _request("invalid_request", 400, "The request body cannot be read.", closes=False, shadows=True)
 EXPECTATION_FAILED = _request("invalid_request", 417, "Only Expect: 100-continue is understood.", closes=False)
 VERSION_NOT_SUPPORTED = _request("invalid_request", 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
 ENCODING_NOT_SUPPORTED = _request("invalid_request", 400, "The only transfer coding understood is a single `chunked`.")

@@ -69,7 +69,7 @@ class Enforcer:
             token = credential(head)
             found = self._identifier.known(token)
         except Refused as refused:
-            self.tolerate(record, self._identifier.failure(refused, record.client), self._enforcement)
+            self._unknown(record, refused)
             return None
         finally:
             record.auth = self._loop_clock() - begun
@@ -84,7 +84,7 @@ class Enforcer:
         try:
             found = await self._identifier.find(token)
         except Refused as refused:
-            self.tolerate(record, self._identifier.failure(refused, record.client), self._enforcement)
+            self._unknown(record, refused)
             return None
         except StoreUnavailable:
             if self._enforcement == "enforce":
@@ -96,6 +96,13 @@ class Enforcer:
         if self._judge(found, record):
             self._identifier.accepted(found, token)
         return found
+
+    def _unknown(self, record: Record, refused: Refused) -> None:
+        """Nobody's key was sent; raises Refused where that is refused."""
+        if self._enforcement == "enforce":
+            raise self._identifier.failure(refused, record.client)
+        # Where wrong keys are let through, nobody who sends many is to be slowed down for it.
+        self.tolerate(record, refused, self._enforcement)
 
     def _judge(self, found: Found, record: Record) -> bool:
         """Note whose request it is; whether the key is live. Raises Refused when it is not and its mode refuses."""
@@ -114,15 +121,14 @@ class Enforcer:
         except Refused as refused:
             self.tolerate(record, refused, self.mode(found))
 
-    async def read(self, exchange: Exchange, record: Record, route: Route, found: Found | None) -> bytes | None:
+    async def read(self, exchange: Exchange, route: Route, found: Found | None) -> bytes | None:
         """The body that is not all here yet, when all of it must be seen; None when it streams. Raises Refused and ClientGone."""
         if not self._inspector.must_read(exchange, route, found.key if found is not None else None):
             return None
-        try:
-            return await self._inspector.read(exchange)
-        except Refused as refused:
-            self.tolerate(record, refused, self.mode(found))
+        if self.mode(found) == "off" and not self._inspector.must_read(exchange, route, None):
+            # A list to which nobody is held is no reason to wait for a body, nor to refuse a long one.
             return None
+        return await self._inspector.read(exchange)
 
     def inspect(self, exchange: Exchange, record: Record, route: Route, found: Found | None, body: bytes | None) -> bytes | None:
         """Find and judge the model in the whole `body`; returns the body to forward, None when it streams. Raises Refused."""

@@ -1,0 +1,77 @@
+"""What `off` and `shadow` promise is kept to the end: nothing is refused for a key, and only shadow remembers what would have been."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from sidecar.worker.client.body import HIGH_WATER
+from tests.worker.plane import Plane, running, until
+
+CHAT = "/v1/chat/completions"
+UNKNOWN = b"GET /api/v2/status HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer blocklet-x\r\n\r\n"
+
+
+async def statuses(plane: Plane, request: bytes, count: int) -> list[bytes]:
+    """The statuses of `count` like requests on one connection."""
+    reader, writer = await plane.open()
+    found = []
+    for _ in range(count):
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+        found.append(head.split(b" ", 2)[1])
+    return found
+
+
+@pytest.mark.parametrize(("mode", "shadow"), [("off", ""), ("shadow", "invalid_api_key")])
+async def test_where_keys_are_not_enforced_nobody_is_slowed_down_for_wrong_ones(mode: str, shadow: str) -> None:
+    async with running(profile="aigne", environment={"SIDECAR__ENFORCEMENT": mode}) as plane:
+        assert set(await statuses(plane, UNKNOWN, 150)) == {b"200"}
+        assert {(event.reason, event.shadow) for event in plane.events.requests} == {("", shadow)}
+
+
+async def test_where_they_are_enforced_whoever_guesses_is_slowed_down() -> None:
+    async with running(profile="aigne") as plane:
+        found = await statuses(plane, UNKNOWN, 150)
+        assert (found[0], found[-1]) == (b"401", b"429")
+
+
+@pytest.mark.parametrize(("mode", "shadow"), [("off", ""), ("shadow", "invalid_request")])
+@pytest.mark.parametrize("of_key", [False, True])
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (gzip.compress(b'{"model":"a"}', mtime=0), "Content-Encoding: gzip\r\n"),
+        (b'{"model":"a","model":"a"}', ""),
+        (b"no JSON", ""),
+    ],
+    ids=["coded", "twice", "no JSON"],
+)
+async def test_a_body_that_only_a_list_of_models_makes_unreadable_goes_on(
+    mode: str, shadow: str, of_key: bool, body: bytes, fields: str
+) -> None:
+    environment = {} if of_key else {"SIDECAR__ENFORCEMENT": mode}
+    async with running(profile="openai", environment=environment) as plane:
+        plane.keys.change(plane.key, allowed_models=("a",), enforcement=mode if of_key else None)
+        assert (await plane.exchange(plane.post(body, CHAT, fields=fields))).startswith(b"HTTP/1.1 200 ")
+        assert plane.hub.seen[0].body == body
+        (event,) = plane.events.requests
+        assert (event.outcome, event.reason, event.shadow) == ("ok", "", shadow)
+
+
+async def test_a_list_to_which_nobody_is_held_keeps_no_body_waiting() -> None:
+    body = b'{"model":"dear","messages":"' + b"x" * HIGH_WATER + b'"}'
+    environment = {"SIDECAR_PROXY__BOUNDS__INSPECTED_BODY": str(HIGH_WATER)}
+    async with running(profile="openai", environment=environment) as plane:
+        plane.keys.change(plane.key, allowed_models=("a",), enforcement="off")
+        reader, writer = await plane.open()
+        raw = plane.post(body, CHAT)
+        writer.write(raw[:-100])
+        await until(lambda: plane.hub.seen)
+        writer.write(raw[-100:])
+        assert (await reader.read(-1)).startswith(b"HTTP/1.1 200 ")
+        assert plane.hub.seen[0].body == body
+        (event,) = plane.events.requests
+        assert (event.outcome, event.shadow) == ("ok", "")
