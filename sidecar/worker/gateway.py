@@ -15,7 +15,6 @@ from sidecar.hubs.profile import Route
 from sidecar.hubs.routing import Matched, Router
 from sidecar.keys.reader import Found
 from sidecar.limits.decision import Admission
-from sidecar.limits.ratelimit_headers import ratelimit_headers
 from sidecar.refusals import INTERNAL_ERROR, KEY_STORE_UNAVAILABLE, Refused
 from sidecar.store.errors import StoreUnavailable
 from sidecar.worker.accept import Accept
@@ -130,9 +129,7 @@ class Gateway:
             job = self._job(exchange, record, matched, body, extra, limited=admission is not None)
             await (self._tunneler if websocket and matched.route.websocket else self._forwarder).forward(job)
         except Refused as refused:
-            # The call was admitted and counts: its client learns what is left, as with any other answer.
-            if admission is not None:
-                refused.headers += tuple(ratelimit_headers(admission))
+            self._limit.failed(admission, record, refused)
             raise
         finally:
             if admission is not None:

@@ -8,6 +8,7 @@ from sidecar.keys.record import Key
 from sidecar.limits.decision import Admission, refusal
 from sidecar.limits.ratelimit_headers import ratelimit_headers
 from sidecar.limits.reservation import counted
+from sidecar.refusals import Refused
 from sidecar.worker.meter import Record
 
 
@@ -38,6 +39,15 @@ class Limit:
             refused.headers += tuple(ratelimit_headers(admission))
             raise refused
         return admission
+
+    def failed(self, admission: Admission | None, record: Record, refused: Refused) -> None:
+        """The request of `record` is refused after all, for another reason than a limit. Call it before `release`."""
+        if admission is None:
+            return
+        # It was admitted and counts: its client learns what is left, as with any other answer.
+        refused.headers += tuple(ratelimit_headers(admission))
+        if record.ending == "complete":
+            record.outcome = refused.refusal.outcome
 
     def release(self, admission: Admission, record: Record) -> None:
         """The request of `record` is over."""

@@ -1,0 +1,84 @@
+"""What a call was taken for beforehand is given back when the hub used nothing that is known of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from sidecar.keys.record import Limits
+from sidecar.limits.decision import Admission
+from tests.support.ports import free_ports
+from tests.worker.plane import HubSide, RawHub, Unlimited, running
+from tests.worker.upstream.test_tunnel import HANDSHAKE
+
+
+class Noting(Unlimited):
+    """Admits everything, and notes what each call is said to have used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used: list[int | None] = []
+
+    def release(self, admission: Admission, tokens: int | None) -> None:
+        self.used.append(tokens)
+
+
+def sends(answer: bytes) -> Callable[[HubSide], Awaitable[None]]:
+    async def send(side: HubSide) -> None:
+        await side.send(answer)
+
+    return send
+
+
+async def drop(side: HubSide) -> None:
+    side.writer.transport.abort()
+
+
+async def cut(side: HubSide) -> None:
+    await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{}")
+    side.writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("answer", "used"),
+    [
+        (sends(RawHub.OK), None),
+        (sends(b"HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n"), 0),
+        (sends(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"), 0),
+        (sends(b"garbage\r\n\r\n"), 0),
+        (drop, 0),
+        (cut, 0),
+    ],
+    ids=["well", "500", "401", "garbage", "dropped", "cut off"],
+)
+@pytest.mark.parametrize("fields", ["", HANDSHAKE], ids=["call", "websocket"])
+async def test_a_call_that_failed_keeps_no_tokens(answer: Callable[[HubSide], Awaitable[None]], used: int | None, fields: str) -> None:
+    async with running() as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(tpm=1000))
+        plane.hub.answer = answer
+        with contextlib.suppress(ConnectionResetError):
+            await plane.exchange(plane.get(fields=fields))
+        assert limiter.used == [used]
+
+
+@pytest.mark.parametrize("fields", ["", HANDSHAKE], ids=["call", "websocket"])
+async def test_nor_does_one_that_found_no_hub(fields: str) -> None:
+    async with running(environment={"SIDECAR_HUB__URL": f"http://127.0.0.1:{free_ports(1)[0]}/"}) as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(tpm=1000))
+        assert (await plane.exchange(plane.get(fields=fields))).startswith(b"HTTP/1.1 502 ")
+        assert limiter.used == [0]
+
+
+async def test_nor_does_one_whose_body_broke_off_at_its_client() -> None:
+    async with running() as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(tpm=1000))
+        reader, writer = await plane.open()
+        writer.write(plane.post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"1\r\na\r\nno size\r\n")
+        assert (await asyncio.wait_for(reader.read(-1), 5)).startswith(b"HTTP/1.1 400 ")
+        assert limiter.used == [0]
