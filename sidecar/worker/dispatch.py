@@ -18,7 +18,9 @@ from sidecar.settings.declaration import Bounds
 from sidecar.worker.authorize import check_models
 from sidecar.worker.client.exchange import Exchange
 
-_LARGEST_PEEK = 64 << 10
+_LARGEST_PEEK = 4 << 20
+"""Of a body that is here whole: some milliseconds. Clients write the model behind their messages, so what is longer seldom tells it."""
+_BEGINNING = 64 << 10
 _MAX_TOKENS = re.compile(rb'"max(?:_completion|_output)?_?[tT]okens"\s*:\s*(\d{1,9})')
 
 
@@ -76,14 +78,17 @@ class BodyInspector:
         """Tokens to reserve for a request of `size` bytes; next to none where the hub tells of no use."""
         if route.usage == "none":
             return 1
-        match = _MAX_TOKENS.search(body, 0, _LARGEST_PEEK) if body else None
+        match = _MAX_TOKENS.search(body, 0, _BEGINNING) if body else None
         return estimate(size, int(match[1]) if match else None)
 
     def _peek(self, exchange: Exchange, route: Route, body: bytes) -> Inspected:
+        if not body:
+            return Inspected("", body, None)
         # A form with files is not waited for, so that it is here whole says nothing but how it was sent.
         if self._prefix and may_hold(body, self._prefix) and not _is_multipart(exchange):
             body = strip_prefix(route.model, _content_type(exchange), body, self._prefix)
-        return Inspected(peek_model(route.model, body[:_LARGEST_PEEK]) if body else "", body, None)
+        seen = body if len(body) <= _LARGEST_PEEK else body[:_BEGINNING]
+        return Inspected(peek_model(route.model, seen), body, None)
 
 
 def _has_list(key: Key | None) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.settings.declaration import Bounds
-from tests.worker.plane import Plane, running
+from tests.worker.plane import Plane, running, until
 
 CHAT = "/v1/chat/completions"
 
@@ -89,6 +89,35 @@ async def test_a_content_type_that_the_profile_keeps_from_the_hub_says_nothing_o
         form = "application/x-www-form-urlencoded"
         assert await status_of(plane, b'{"prompt":"&model=cheap&","model":"dear"}', "/edit", content_type=form) == 403
         assert await status_of(plane, b'{"prompt":"&model=dear&","model":"cheap"}', "/edit", content_type=form) == 200
+
+
+@pytest.mark.parametrize(
+    ("profile", "target", "body", "size"),
+    [
+        ("aigne", "/api/v2/chat", b'{"input":{"messages":[{"content":"%b"}],"modelOptions":{"model":"cheap"}}}', 70_000),
+        ("openai", CHAT, b'{"messages":[{"content":"%b"}],"model":"cheap"}', 100),
+        ("openai", CHAT, b'{"model":"cheap","messages":[{"content":"%b"}]}', 70_000),
+    ],
+)
+async def test_the_model_of_a_long_body_is_recorded(profile: str, target: str, body: bytes, size: int) -> None:
+    async with running(profile=profile) as plane:
+        assert (await plane.exchange(plane.post(body % (b"x" * size), target))).startswith(b"HTTP/1.1 200 ")
+        assert plane.events.requests[0].model == "cheap"
+
+
+@pytest.mark.parametrize("framing", ["Content-Length", "Transfer-Encoding"])
+async def test_the_model_is_recorded_however_the_body_comes(framing: str) -> None:
+    async with running(profile="openai") as plane:
+        reader, writer = await plane.open()
+        raw = plane.post(b'{"model":"cheap"}', CHAT)
+        if framing == "Transfer-Encoding":
+            raw = raw.replace(b"Content-Length: 17", b"Transfer-Encoding: chunked").replace(b"{", b"11\r\n{") + b"\r\n0\r\n\r\n"
+        head, end, body = raw.partition(b"\r\n\r\n")
+        writer.write(head + end)
+        await until(lambda: len(plane.plane.open))
+        writer.write(body)
+        assert (await reader.read(-1)).startswith(b"HTTP/1.1 200 ")
+        assert plane.events.requests[0].model == "cheap"
 
 
 async def test_one_body_with_many_models_is_refused_at_once() -> None:
