@@ -204,15 +204,17 @@ class Forwarder:
     def broken(self, job: Job, fault: HubFault) -> None:
         """End a job whose hub connection failed. Raises Refused when the client can still be told."""
         record, exchange = job.record, job.exchange
+        # What ended the request's body is what the client is told and what is counted, not that the hub connection ended with it.
+        cause = exchange.body.error
         if job.reader is not None:
             _read_usage(record, job.reader, complete=False)
         if exchange.gone:
             if record.ending == "complete":
                 record.outcome, record.ending = "client_closed", "client_closed"
         elif not record.status:
-            # What ended the request's body is what the client is told, not that the hub connection ended with it.
-            cause = exchange.body.error
             raise cause if isinstance(cause, Refused) else Refused(_FAULTS.get(fault.reason, HUB_UNAVAILABLE))
+        elif isinstance(cause, Refused):
+            record.outcome, record.reason, record.ending = cause.refusal.outcome, cause.refusal.code, "refused"
         else:
             self.truncated += 1
             record.outcome, record.ending = "hub_error", "timeout" if fault.reason == "timeout" else "hub_aborted"

@@ -305,6 +305,24 @@ async def test_a_client_that_leaves_during_its_upload_aborts_the_request_at_the_
         assert not plane.hub.seen[0].complete
 
 
+async def test_a_fault_of_the_client_during_the_answer_is_not_the_hubs() -> None:
+    async def begin(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+
+    async with running() as plane:
+        plane.hub.answer, plane.hub.early = begin, True
+        reader, writer = await plane.open()
+        writer.write(plane.post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"1\r\na\r\n")
+        await reader.readuntil(b"1\r\nx\r\n")
+        writer.write(b"no size\r\n")
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(-1), 5)
+        (event,) = await plane.event()
+        assert (event.status, event.outcome, event.reason, event.ending) == (200, "client_error", "invalid_request", "refused")
+        assert plane.plane.counters()["sidecar_upstream_truncated_total"] == 0
+        assert not plane.hub.seen[0].complete
+
+
 async def test_a_slow_reader_holds_the_hub_back() -> None:
     sent = 0
 
