@@ -141,7 +141,8 @@ class Forwarder:
         streaming = content_type.startswith("text/event-stream")
         # Who asked for events is told within a 200. It comes with the head; what comes later is in the client's hands by then.
         if self._maps_unauthorized and (status == 401 or (streaming and rejects_credential(hub.here()))):
-            record.hub_status = status
+            record.hub_status, record.bytes_in = status, exchange.body.received
+            record.hub_time = self._clock() - record.hub_started
             raise Refused(HUB_REJECTED_CREDENTIAL)
         if status == 101:
             raise HubFault("invalid_answer")

@@ -27,6 +27,8 @@ async def asked(plane: Plane) -> bytes:
 @pytest.mark.parametrize("answer", SAYS_NO)
 async def test_the_client_is_told_that_the_operator_must_do_something(answer: bytes) -> None:
     async def say(side: HubSide) -> None:
+        # The loop's clock counts milliseconds.
+        await asyncio.sleep(0.01)
         await side.send(answer)
 
     async with running(profile="aigne") as plane:
@@ -36,6 +38,7 @@ async def test_the_client_is_told_that_the_operator_must_do_something(answer: by
         (event,) = plane.events.requests
         assert (event.status, event.outcome, event.reason) == (502, "hub_error", "hub_rejected_credential")
         assert event.hub_status in (200, 401)
+        assert event.bytes_in == len(b"{}") and event.hub_time > 0
 
 
 @pytest.mark.parametrize(("profile", "status"), [("aigne", b"502"), ("generic", b"401")])
