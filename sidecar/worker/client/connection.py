@@ -84,10 +84,11 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         # A half-closed client cannot be told from one that has left; like nginx, it counts as gone.
         if self.unsent:
-            # The transport says so only when that is taken, which may be never.
+            # The transport says so, and that there is room, only when that is taken, which may be never.
             await_reader(self._front, self, self._transport)
             if self._exchange is not None:
                 self._exchange.leave()
+                self._room.wake_soon()
         return False
 
     def connection_lost(self, _exc: Exception | None) -> None:

@@ -96,6 +96,34 @@ async def test_a_client_that_leaves_by_half_is_gone_although_it_takes_nothing(le
         await until(lambda: not plane.plane.front.connections)
 
 
+@pytest.mark.parametrize(("profile", "ending", "tokens"), [("generic", "client_closed", 0), ("aigne", "drained", 10)])
+async def test_what_a_client_that_left_by_half_asked_for_ends_at_once(profile: str, ending: str, tokens: int) -> None:
+    """Although it was full and whoever answered waited for it; what the hub still says is drained meanwhile."""
+    piece = b"data: %b\n\n" % bytes(50_000)
+    usage = b'data: {"delta":{"json":{"usage":{"inputTokens":10,"outputTokens":5}}}}\n\n'
+    left = asyncio.Event()
+
+    async def answer(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(4):
+            await side.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+        await left.wait()
+        await side.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(usage), usage))
+
+    async with running(profile=profile) as plane, Deaf(plane) as client:
+        plane.hub.answer = answer
+        await until(lambda: plane.plane.front.connections)
+        small_send_buffers(plane)
+        await client.send(plane.post(b"{}", "/api/v2/chat", close=False))
+        (connection,) = plane.plane.front.connections
+        await until(lambda: connection.unsent > 64 << 10)
+        client.socket.shutdown(socket.SHUT_WR)
+        left.set()
+        await until(lambda: plane.events.requests, within=5)
+        (event,) = plane.events.requests
+        assert (event.outcome, event.ending, event.tokens.input) == ("client_closed", ending, tokens)
+
+
 async def test_a_client_that_takes_its_answer_slowly_is_never_cut_and_one_that_stops_is() -> None:
     async def answer(side: HubSide) -> None:
         await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n")
