@@ -180,6 +180,7 @@ class HubConnection(asyncio.Protocol):
             self._transport.abort()
             return
         answer = self._answer
+        begun = answer.head_complete
         try:
             answer.feed(data)
         except InvalidAnswer:
@@ -189,7 +190,8 @@ class HubConnection(asyncio.Protocol):
             self._first_byte_deadline.disarm(self)
             self._idle_deadline.disarm(self)
         elif answer.head_complete:
-            self._first_byte_deadline.disarm(self)
+            if not begun:
+                self._first_byte_deadline.disarm(self)
             if self._writing_paused:
                 # From now on it is the answer that is to get on.
                 self._idle_deadline.disarm(self)

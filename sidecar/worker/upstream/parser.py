@@ -51,7 +51,8 @@ class AnswerParser:
         self._headless_body = method == b"HEAD"
         self._begun = False
         self._head_size = 0
-        self._head_bytes = 0
+        self._barren = 0
+        """Bytes since the last piece of the body."""
 
     def feed(self, data: bytes) -> None:
         """Parse what the hub sent. Raises InvalidAnswer while the answer is incomplete; later bytes are only `surplus`."""
@@ -59,6 +60,7 @@ class AnswerParser:
             self._begun = True
             if self._plain is not None and not self._headless_body and self._take_plain(self._plain, data):
                 return
+        before = self.buffered
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -68,10 +70,12 @@ class AnswerParser:
             if not self.complete:
                 raise InvalidAnswer from None
             self.surplus = True
-        if not self.head_complete:
-            # A field that never ends is gathered inside llhttp, where `on_header` cannot count it.
-            self._head_bytes += len(data)
-            if self._head_bytes > LONGEST_HEAD:
+        if self.buffered != before:
+            self._barren = 0
+        elif not self.complete:
+            # A field that never ends, of the head or of the trailer, is gathered inside llhttp, where `on_header` cannot count it.
+            self._barren += len(data)
+            if self._barren > LONGEST_HEAD:
                 raise InvalidAnswer
 
     def _take_plain(self, plain: PlainReader, data: bytes) -> bool:
@@ -136,13 +140,13 @@ class AnswerParser:
                 self.idle_patience = max(0.0, int(match[1]) - 1.0)
         self.head_complete = True
         if self._headless_body:
-            # llhttp cannot know that HEAD has no body, so this parser is of no further use.
+            # llhttp cannot know that HEAD has no body, so this parser is of no further use; what comes all the same goes nowhere.
             self.complete, self.keep_alive = True, False
+            self.pieces = deque(maxlen=0)
 
     def on_body(self, data: bytes) -> None:
-        if not self._headless_body:
-            self.pieces.append(data)
-            self.buffered += len(data)
+        self.pieces.append(data)
+        self.buffered += len(data)
 
     def on_message_complete(self) -> None:
         if self.head_complete:
