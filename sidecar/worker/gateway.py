@@ -93,9 +93,9 @@ class Gateway:
     async def _line(self, exchange: Exchange, record: Record) -> None:
         head = exchange.head
         if head.method == b"OPTIONS":
-            keep_alive = head.keep_alive and exchange.body.complete
+            keep_alive = _keeps_alive(exchange)
             requested = head.first(b"access-control-request-headers")
-            self._finish(exchange, record, 204, self._answers.preflight(requested, record.request_id, keep_alive=keep_alive))
+            self._finish(exchange, record, 204, self._answers.preflight(requested, record.request_id, keep_alive=keep_alive), keep_alive)
             return
         self._open.require_place()
         self._accept.refuse_loops(head)
@@ -174,14 +174,14 @@ class Gateway:
     def _blocklet(self, exchange: Exchange, record: Record) -> None:
         head = exchange.head
         content_type, body = blocklet_answer((head.target.query or b"").decode())
-        keep_alive = head.keep_alive and exchange.body.complete
+        keep_alive = _keeps_alive(exchange)
         page = self._answers.page(content_type, body, record.request_id, keep_alive=keep_alive, head_only=head.method == b"HEAD")
-        self._finish(exchange, record, 200, page)
+        self._finish(exchange, record, 200, page, keep_alive)
 
-    def _finish(self, exchange: Exchange, record: Record, status: int, answer: bytes) -> None:
+    def _finish(self, exchange: Exchange, record: Record, status: int, answer: bytes, keep_alive: bool) -> None:
         record.status = status
         self._meter.finish(record)
-        exchange.connection.finish(answer, exchange.head.keep_alive)
+        exchange.connection.finish(answer, keep_alive)
 
     def _refuse(self, connection: Connection, record: Record, refused: Refused, exchange: Exchange | None) -> None:
         """Answer with a refusal; after the answer has begun, or when the client has left, only break off."""
@@ -194,14 +194,15 @@ class Gateway:
             connection.abort()
             return
         record.refused(refused.refusal)
-        keep_alive = (
-            exchange is not None
-            and exchange.body.complete
-            and exchange.head.keep_alive
-            and not refused.refusal.closes
-            and not connection.draining
-        )
+        keep_alive = exchange is not None and not refused.refusal.closes and _keeps_alive(exchange)
         head_only = exchange is not None and exchange.head.method == b"HEAD"
         self._meter.finish(record)
         answer = self._answers.refusal(refused, record.request_id, keep_alive=keep_alive, head_only=head_only)
         connection.finish(answer, keep_alive)
+
+
+def _keeps_alive(exchange: Exchange) -> bool:
+    """Whether the connection may serve another request after an answer of our own."""
+    head = exchange.head
+    # Such an answer says only when the connection ends. In HTTP/1.0 who says nothing of that means that it does.
+    return head.keep_alive and head.minor_version == 1 and exchange.body.complete and not exchange.connection.draining

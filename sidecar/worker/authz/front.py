@@ -58,5 +58,7 @@ class Authorizer:
 
 def _finish(exchange: Exchange, body: RequestBody, answer: bytes) -> None:
     """Answer; `body` is what came with the question, as it came."""
-    keep_alive = exchange.head.keep_alive and body.complete and not exchange.connection.draining
+    head = exchange.head
+    # The answer says only when the connection ends. In HTTP/1.0 who says nothing of that means that it does.
+    keep_alive = head.keep_alive and head.minor_version == 1 and body.complete and not exchange.connection.draining
     exchange.connection.finish(answer if keep_alive else last(answer), keep_alive)

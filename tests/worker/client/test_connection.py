@@ -152,6 +152,27 @@ async def test_old_clients_are_closed_unless_they_ask() -> None:
         writer.close()
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("GET /api/v2/status", b"401"),
+        ("POST /api/v2/chat", b"401"),
+        ("OPTIONS /api/v2/chat", b"204"),
+        ("GET /__blocklet__.js", b"200"),
+    ],
+)
+async def test_old_clients_are_told_that_an_answer_of_our_own_is_the_last(line: str, status: bytes) -> None:
+    async with running(profile="aigne") as plane:
+        length = "Content-Length: 0\r\n" if line.startswith("POST") else ""
+        old = f"{line} HTTP/1.0\r\nConnection: keep-alive\r\n{length}\r\n"
+        received = await plane.exchange(old.encode())
+        assert received.startswith(b"HTTP/1.1 " + status) and b"\r\nconnection: close\r\n" in received
+        reader, writer = await plane.open()
+        writer.write(f"{line} HTTP/1.1\r\nHost: a\r\n{length}\r\n".encode())
+        assert b"\r\nconnection: " not in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+
 async def test_draining_closes_idle_connections_and_ends_kept_ones_after_their_answer() -> None:
     release = asyncio.Event()
 
