@@ -13,6 +13,7 @@ import pytest
 
 from docs import generate
 from sidecar.cli.commands import build_parser
+from sidecar.refusals import KEY_STORE_UNAVAILABLE, OVERLOADED, SHUTTING_DOWN, TABLE
 from sidecar.settings import load
 from tests.support.documents import blocks, documents, links
 from tests.support.source import ROOT
@@ -130,6 +131,20 @@ def test_make_targets_exist(file: str, line: str) -> None:
 
 def test_the_example_configuration_is_the_default_one() -> None:
     assert load(ROOT / "config" / "sidecar.yaml", {"HUB_ACCESS_KEY": ""}) == load(None, {})
+
+
+def test_developers_are_told_which_refused_calls_may_have_been_made() -> None:
+    text = (ROOT / "docs" / "developers.md").read_text(encoding="utf-8")
+    advice = {
+        code: done
+        for codes, done in re.findall(r"^\| [\d, ]+ \| (`[^|]+) \| (.+) \|$", text, re.MULTILINE)
+        for code in re.findall(r"`(\w+)`", codes)
+    }
+    made = {code for code, done in advice.items() if "The call may have been made there" in done}
+    # A worker that ends does not wait for the hub either.
+    assert made == {row.code for row in TABLE if row.fault == "hub"} | {SHUTTING_DOWN.code}
+    unmade = {code for code, done in advice.items() if "nothing was sent to the hub" in done}
+    assert unmade == {KEY_STORE_UNAVAILABLE.code, OVERLOADED.code}
 
 
 def test_every_page_is_in_the_index() -> None:
