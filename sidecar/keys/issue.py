@@ -30,12 +30,13 @@ def imported_secret(sha256: str, shown: str, now: float) -> Secret:
 
 
 def rotated(key: Key, secret: Secret, now: float, grace: float) -> Key:
-    """`key` with `secret` as its current one; what was current retires `grace` seconds from now, at once for 0.
+    """`key` with `secret` as its current one; what opened it until now retires `grace` seconds from now, at once for 0.
 
-    A secret that is retiring already keeps its own end. Old secrets are remembered as revoked, so
-    that whoever still uses one can be told that the key was rotated.
+    A secret that is retiring already keeps its own end if that is sooner: none outlives the grace, since the one
+    that leaked may be any of them. Old secrets are remembered as revoked, so that whoever still uses one can be
+    told that the key was rotated.
     """
-    older = tuple(_retired(one, now, grace) if one.state == "current" else _settled(one, now) for one in key.secrets)
+    older = tuple(_retired(one, now, grace) if secret_is_live(one, now) else _settled(one, now) for one in key.secrets)
     return replace(key, secrets=_bounded((secret, *older), now))
 
 
@@ -60,7 +61,9 @@ def rehashed(key: Key, secret_id: str, digest: str, pepper_id: str) -> Key:
 
 
 def _retired(secret: Secret, now: float, grace: float) -> Secret:
-    retiring = replace(secret, state="retiring", expires_at=now + grace, retired_at=now)
+    end = now + grace if secret.expires_at is None else min(secret.expires_at, now + grace)
+    since = now if secret.state == "current" else secret.retired_at
+    retiring = replace(secret, state="retiring", expires_at=end, retired_at=since)
     return retiring if grace > 0 else _ended(retiring, now)
 
 

@@ -46,8 +46,23 @@ def test_a_second_rotation_does_not_prolong_the_first() -> None:
     key = issue.rotated(key, fresh(20), 20.0, 3600.0)
     assert [secret.state for secret in key.secrets] == ["current", "retiring", "retiring"]
     assert [secret.expires_at for secret in key.secrets] == [None, 3620.0, 70.0]
+    assert key.secrets[2].retired_at == 10.0
+
+
+@pytest.mark.parametrize(("grace", "ends"), [(0.0, [None, 20.0, 20.0]), (60.0, [None, 80.0, 80.0]), (7200.0, [None, 7220.0, 3610.0])])
+def test_no_old_secret_outlives_the_grace_of_the_last_rotation(grace: float, ends: list[float | None]) -> None:
+    """A leaked secret may be one that is retiring already: whoever rotates with 0s ends it too."""
+    key = issue.rotated(key_with(fresh(0)), fresh(10), 10.0, 3600.0)
+    key = issue.rotated(key, fresh(20), 20.0, grace)
+    assert [secret.expires_at for secret in key.secrets] == ends
+    assert [secret.created_at for secret in key.secrets if secret_is_live(secret, 21.0)] == ([20, 10, 0] if grace else [20])
+    assert [secret.state for secret in key.secrets] == ["current", *["retiring" if grace else "revoked"] * 2]
+
+
+def test_an_end_that_has_come_is_not_moved() -> None:
+    key = issue.rotated(key_with(fresh(0)), fresh(10), 10.0, 60.0)
     key = issue.rotated(key, fresh(100), 100.0, 0.0)
-    assert [secret.state for secret in key.secrets] == ["current", "revoked", "retiring", "revoked"]
+    assert [(secret.state, secret.expires_at) for secret in key.secrets] == [("current", None), ("revoked", 100.0), ("revoked", 70.0)]
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0, 1000.0]), max_size=30))

@@ -43,9 +43,6 @@ class Model:
     on: bool = True
     revoked: bool = False
     tokens: dict[str, float] = field(default_factory=dict)
-    current: str = ""
-    may_live_until: float = 0.0
-    """What a rotation that failed may have given to the current token, so that later ones leave it alone."""
     certain: bool = True
 
     def allows(self, token: str, now: float) -> bool:
@@ -136,7 +133,7 @@ async def one_step(
             issued = await writer.create(shape())
         except StoreUnavailable:
             return
-        world[issued.key.id] = Model(tokens={issued.token: FOR_EVER}, current=issued.token)
+        world[issued.key.id] = Model(tokens={issued.token: FOR_EVER})
         return
     if not world:
         return
@@ -155,13 +152,8 @@ async def one_step(
 async def change_key(act: str, amount: float, key_id: str, model: Model, writer: KeyRepository, now: float) -> None:
     if act in ("rotate", "rotate now"):
         grace = amount if act == "rotate" else 0.0
-        try:
-            issued = await writer.rotate(key_id, grace)
-        except StoreUnavailable:
-            model.may_live_until = max(model.may_live_until, now + grace)
-            raise
-        model.tokens |= {model.current: max(now + grace, model.may_live_until), issued.token: FOR_EVER}
-        model.current, model.may_live_until = issued.token, 0.0
+        issued = await writer.rotate(key_id, grace)
+        model.tokens = {token: min(end, now + grace) for token, end in model.tokens.items()} | {issued.token: FOR_EVER}
         alive = [token for token, end in model.tokens.items() if now < end]
         model.tokens |= dict.fromkeys(alive[:-MOST_SECRETS], now)
     elif act == "revoke":

@@ -65,7 +65,7 @@ class Life:
         return bool(ends) and not dead and (ends[0] is None or now < ends[0])
 
     def rotated(self, token: str, grace: float, now: float) -> Life:
-        older = [(name, now + grace if end is None else end) for name, end in self.secrets]
+        older = [(name, now + grace if end is None else min(end, now + grace)) for name, end in self.secrets]
         return replace(self, secrets=((token, None), *((name, end) for name, end in older if now < end)))
 
 

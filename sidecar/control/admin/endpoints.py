@@ -28,7 +28,7 @@ CHANGE_KEY = Endpoint(
 ROTATE_KEY = Endpoint(
     "POST", f"{_KEY}/rotate", "keys.rotate", "Give a key a new secret", "operator", {200: keys.KeyWithSecret}, Nothing, keys.Rotation,
     (CONFLICT, KEY_REVOKED, IDEMPOTENCY_CONFLICT), idempotent=True, conditional=True,
-    description="Id, limits and history stay. The old secret is valid for the grace period.",
+    description="Id, limits and history stay. The old secret is valid for the grace period, and none for longer.",
 )  # fmt: skip
 REVOKE_KEY = Endpoint(
     "POST", f"{_KEY}/revoke", "keys.revoke", "Revoke a key for ever", "operator", {200: keys.KeyRevoked}, Nothing, keys.Because,

@@ -43,8 +43,15 @@ def identify(args: argparse.Namespace, session: Session) -> int:
     ):
         session.say(line)
     if answer["valid"]:
-        session.say(f"To end it: sidecar keys rotate {key['id']} --grace 0s, or sidecar keys revoke {key['id']}")
+        session.say(f"To end it: {_end(key['id'], secret)}")
     return 0
+
+
+def _end(key_id: str, secret: dict[str, Any]) -> str:
+    # An old secret has a successor in use, which nobody has found: it must go on.
+    if secret["state"] == "retiring":
+        return f"sidecar keys revoke {key_id} --secret {secret['id']}"
+    return f"sidecar keys rotate {key_id} --grace 0s, or sidecar keys revoke {key_id}"
 
 
 def _token(session: Session) -> str:

@@ -32,7 +32,7 @@ def add(subparsers: Any) -> None:
     _add_once(parser)
     parser = add_command(subparsers, "rotate", rotate, "give a key a new secret; the old one stays valid for the grace period")
     parser.add_argument("key", metavar="KEY", help=KEY_HELP)
-    parser.add_argument("--grace", default="24h", metavar="DURATION", help="how long the old secret stays valid; 0s ends it at once (24h)")
+    parser.add_argument("--grace", default="24h", metavar="DURATION", help="how long old secrets stay valid; 0s ends all at once (24h)")
     _add_once(parser)
 
 

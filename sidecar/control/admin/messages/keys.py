@@ -137,7 +137,7 @@ class KeyChange(Request, frozen=True, kw_only=True):
 class Rotation(Request, frozen=True, kw_only=True):
     """How a key is rotated."""
 
-    grace_period: Annotated[Duration, Meta(description="How long the old secret stays valid; 0s ends it at once.")] = "24h"
+    grace_period: Annotated[Duration, Meta(description="How long old secrets stay valid at most; 0s ends all of them at once.")] = "24h"
 
 
 class Because(Request, frozen=True, kw_only=True):

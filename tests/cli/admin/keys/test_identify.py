@@ -23,6 +23,24 @@ def test_the_token_comes_from_standard_input(cli: Cli, admin: FakeAdmin) -> None
     assert "ahk_leaked" not in result.out + result.err
 
 
+def test_a_current_secret_ends_by_a_rotation_at_once(cli: Cli) -> None:
+    said = cli("keys", "identify", stdin="t").out
+    assert "To end it: sidecar keys rotate key_0123456789abcdef --grace 0s, or sidecar keys revoke key_0123456789abcdef\n" in said
+
+
+def test_a_retiring_secret_is_ended_alone(cli: Cli, admin: FakeAdmin) -> None:
+    """Its successor is good: the advice must not be what takes that away."""
+    admin.on("POST", "/keys/identify", {"key": make_key(), "secret": SECRET | {"state": "retiring"}, "valid": True})
+    said = cli("keys", "identify", stdin="t").out
+    assert "To end it: sidecar keys revoke key_0123456789abcdef --secret sec_1\n" in said
+    assert "rotate" not in said
+
+
+def test_of_a_secret_that_is_dead_nothing_is_to_be_ended(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("POST", "/keys/identify", {"key": make_key(), "secret": SECRET | {"state": "revoked"}, "valid": False})
+    assert "To end it" not in cli("keys", "identify", stdin="t").out
+
+
 def test_json(cli: Cli) -> None:
     assert json.loads(cli("keys", "identify", "--json", stdin="t").out)["valid"] is True
 
