@@ -11,7 +11,15 @@ from sidecar.keys.record import Key, Secret, secret_is_live
 from sidecar.keys.token import ALPHABET, hint
 
 MOST_SECRETS = 8
-"""Secrets that a key remembers; beyond it the oldest are forgotten, and their digests with them."""
+"""Secrets that a key remembers; beyond it the oldest dead ones are forgotten, and their digests with them."""
+
+
+class TooManySecrets(Exception):
+    """All secrets that a key may have are valid, so there is no room for another; `secret_id` is the old one that ends first."""
+
+    def __init__(self, secret_id: str) -> None:
+        super().__init__(f"the key has {MOST_SECRETS} valid secrets, of which {secret_id} ends first")
+        self.secret_id = secret_id
 
 
 def new_id(kind: str) -> str:
@@ -34,7 +42,7 @@ def rotated(key: Key, secret: Secret, now: float, grace: float) -> Key:
 
     A secret that is retiring already keeps its own end if that is sooner: none outlives the grace, since the one
     that leaked may be any of them. Old secrets are remembered as revoked, so that whoever still uses one can be
-    told that the key was rotated.
+    told that the key was rotated. Raises TooManySecrets rather than end one before its time.
     """
     older = tuple(_retired(one, now, grace) if secret_is_live(one, now) else _settled(one, now) for one in key.secrets)
     return replace(key, secrets=_bounded((secret, *older), now))
@@ -76,7 +84,10 @@ def _ended(secret: Secret, now: float) -> Secret:
 
 
 def _bounded(secrets: tuple[Secret, ...], now: float) -> tuple[Secret, ...]:
-    # Newest first; the dead go before the living, the old before the young.
-    order = sorted(range(len(secrets)), key=lambda at: (not secret_is_live(secrets[at], now), at))
-    kept = set(order[:MOST_SECRETS])
-    return tuple(one for at, one in enumerate(secrets) if at in kept)
+    # Newest first. Only the dead are forgotten, the old before the young.
+    alive = [one for one in secrets if secret_is_live(one, now)]
+    if len(alive) > MOST_SECRETS:
+        raise TooManySecrets(min(reversed(alive[1:]), key=lambda one: one.expires_at or 0.0).id)
+    dead = [one for one in secrets if not secret_is_live(one, now)]
+    kept = {one.id for one in (*alive, *dead[: MOST_SECRETS - len(alive)])}
+    return tuple(one for one in secrets if one.id in kept)

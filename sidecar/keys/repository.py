@@ -157,7 +157,7 @@ class KeyRepository(KeyReader):
         raise StoreUnavailable("the key changes too often; try again")
 
     async def rotate(self, key_id: str, grace: float, expected_revision: int | None = None, *, secret_id: str | None = None) -> Issued:
-        """A new current secret; old ones open the key for `grace` seconds more at most. Raises as `update` does.
+        """A new current secret; old ones open the key for `grace` seconds more at most. Raises as `update` does, or TooManySecrets.
 
         With `secret_id` (from an idempotency claim) the secret gets this id, or SecretExists is raised.
         """

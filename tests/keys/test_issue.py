@@ -65,14 +65,37 @@ def test_an_end_that_has_come_is_not_moved() -> None:
     assert [(secret.state, secret.expires_at) for secret in key.secrets] == [("current", None), ("revoked", 100.0), ("revoked", 70.0)]
 
 
-@given(st.lists(st.sampled_from([0.0, 1.0, 1000.0]), max_size=30))
-def test_secrets_are_bounded_and_the_current_one_is_never_dropped(graces: list[float]) -> None:
+@given(st.lists(st.sampled_from([0.0, 1.0, 5.0, 1000.0]), max_size=30))
+def test_secrets_are_bounded_and_none_that_lives_is_dropped(graces: list[float]) -> None:
     key = key_with(fresh(0))
     for now, grace in enumerate(graces, start=1):
-        key = issue.rotated(key, fresh(now), float(now), grace)
+        alive = {secret.id for secret in key.secrets if secret_is_live(secret, now)}
+        try:
+            key = issue.rotated(key, fresh(now), float(now), grace)
+        except issue.TooManySecrets:
+            assert len(alive) == issue.MOST_SECRETS and grace > 0
+            continue
         assert len(key.secrets) <= issue.MOST_SECRETS
         assert [secret.state for secret in key.secrets].count("current") == 1
         assert key.secrets[0].created_at == now
+        assert alive <= {secret.id for secret in key.secrets}
+
+
+def test_a_rotation_that_would_drop_a_living_secret_is_refused_and_names_the_one_that_ends_first() -> None:
+    key, graces = key_with(fresh(0)), [900.0, 300.0, 600.0, *[900.0] * 4]
+    for now, grace in enumerate(graces, start=1):
+        key = issue.rotated(key, fresh(now), float(now), grace)
+    assert len([secret for secret in key.secrets if secret_is_live(secret, 8.0)]) == issue.MOST_SECRETS
+    soonest = key.secrets[-1]
+    with pytest.raises(issue.TooManySecrets) as refused:
+        issue.rotated(key, fresh(8), 8.0, 60.0)
+    assert refused.value.secret_id == soonest.id
+    spared = issue.rotated(issue.without_secret(key, soonest.id, 8.0), fresh(8), 8.0, 60.0)
+    assert soonest.id not in {secret.id for secret in spared.secrets}, "the dead go"
+    assert len(spared.secrets) == issue.MOST_SECRETS
+    assert [secret.created_at for secret in issue.rotated(key, fresh(8), 8.0, 0.0).secrets if secret_is_live(secret, 8.0)] == [8.0]
+    # Those with the shortest grace end by themselves.
+    assert issue.rotated(key, fresh(400), 400.0, 60.0).secrets[0].created_at == 400.0
 
 
 def test_ending_an_overlap() -> None:

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.keys.cache import MISS, KeyCache
-from sidecar.keys.issue import MOST_SECRETS
+from sidecar.keys.issue import MOST_SECRETS, TooManySecrets
 from sidecar.keys.lease import Lease
 from sidecar.keys.lookup import Lookup
 from sidecar.keys.reader import KeyReader
@@ -152,10 +152,13 @@ async def one_step(
 async def change_key(act: str, amount: float, key_id: str, model: Model, writer: KeyRepository, now: float) -> None:
     if act in ("rotate", "rotate now"):
         grace = amount if act == "rotate" else 0.0
-        issued = await writer.rotate(key_id, grace)
-        model.tokens = {token: min(end, now + grace) for token, end in model.tokens.items()} | {issued.token: FOR_EVER}
         alive = [token for token, end in model.tokens.items() if now < end]
-        model.tokens |= dict.fromkeys(alive[:-MOST_SECRETS], now)
+        try:
+            issued = await writer.rotate(key_id, grace)
+        except TooManySecrets:
+            assert grace and (len(alive) == MOST_SECRETS or not model.certain)
+            return
+        model.tokens = {token: min(end, now + grace) for token, end in model.tokens.items()} | {issued.token: FOR_EVER}
     elif act == "revoke":
         await writer.revoke(key_id)
         model.revoked = True

@@ -7,6 +7,7 @@ from typing import Any
 from sidecar.control.admin.endpoint import Endpoint, Nothing
 from sidecar.control.admin.errors import CONFLICT, IDEMPOTENCY_CONFLICT, KEY_REVOKED, NOT_FOUND
 from sidecar.control.admin.messages import keys, operations, usage
+from sidecar.keys.issue import MOST_SECRETS
 
 _V1 = "/admin/v1"
 _KEYS = f"{_V1}/keys"
@@ -28,7 +29,8 @@ CHANGE_KEY = Endpoint(
 ROTATE_KEY = Endpoint(
     "POST", f"{_KEY}/rotate", "keys.rotate", "Give a key a new secret", "operator", {200: keys.KeyWithSecret}, Nothing, keys.Rotation,
     (CONFLICT, KEY_REVOKED, IDEMPOTENCY_CONFLICT), idempotent=True, conditional=True,
-    description="Id, limits and history stay. The old secret is valid for the grace period, and none for longer.",
+    description=f"Id, limits and history stay. The old secret is valid for the grace period, and none for longer. While "
+    f"{MOST_SECRETS} secrets are valid, only a grace period of 0s is possible: else the answer is 409 and names the one that ends first.",
 )  # fmt: skip
 REVOKE_KEY = Endpoint(
     "POST", f"{_KEY}/revoke", "keys.revoke", "Revoke a key for ever", "operator", {200: keys.KeyRevoked}, Nothing, keys.Because,

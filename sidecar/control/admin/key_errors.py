@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sidecar.control.admin.errors import CONFLICT, KEY_REVOKED, NOT_FOUND, AdminError
+from sidecar.keys.issue import MOST_SECRETS, TooManySecrets
 from sidecar.keys.repository import AlreadyImported, KeyIsNewer, KeyIsRevoked, RevisionConflict, UnknownKey
+
+_TOO_MANY = (
+    f"All {MOST_SECRETS} secrets that a key can have are still valid. End one that is no longer used, {{}} ends first, "
+    "or rotate with a grace_period of 0s, which ends every one but the new."
+)
 
 
 @contextmanager
@@ -23,5 +29,7 @@ def key_errors() -> Iterator[None]:
         raise AdminError(CONFLICT, detail, param="revision") from None
     except KeyIsNewer:
         raise AdminError(CONFLICT, "A newer version of the sidecar wrote this key; change it with that version.") from None
+    except TooManySecrets as error:
+        raise AdminError(CONFLICT, _TOO_MANY.format(error.secret_id), param="grace_period") from None
     except AlreadyImported as error:
         raise AdminError(CONFLICT, f"This token belongs to {error.key_id} already.", param="sha256") from None

@@ -1,0 +1,26 @@
+"""How many rotations may overlap, through the API, on a real store."""
+
+from __future__ import annotations
+
+from sidecar.keys.issue import MOST_SECRETS
+from tests.control.admin.conftest import Api
+
+
+async def test_a_rotation_that_would_end_a_secret_before_its_grace_is_refused(api: Api) -> None:
+    key, _ = await api.key()
+    path = f"/admin/v1/keys/{key['id']}"
+    for _ in range(MOST_SECRETS - 1):
+        status, body, _ = await api.call("POST", f"{path}/rotate", {"grace_period": "24h"})
+        assert status == 200
+    first = body["key"]["secrets"][-1]
+    assert (first["id"], first["state"]) == (key["secrets"][0]["id"], "retiring")
+    status, refused, _ = await api.call("POST", f"{path}/rotate", {"grace_period": "24h"})
+    assert (status, refused["error"]["code"]) == (409, "conflict")
+    assert refused["error"]["message"] == (
+        f"All {MOST_SECRETS} secrets that a key can have are still valid. End one that is no longer used, "
+        f"{first['id']} ends first, or rotate with a grace_period of 0s, which ends every one but the new."
+    )
+    _, unchanged, _ = await api.call("GET", path)
+    assert unchanged["key"] == body["key"]
+    assert (await api.call("POST", f"{path}/secrets/{first['id']}/revoke"))[0] == 200
+    assert (await api.call("POST", f"{path}/rotate", {"grace_period": "24h"}))[0] == 200
