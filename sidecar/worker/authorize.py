@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -11,9 +12,14 @@ from sidecar.keys.record import Key
 from sidecar.redaction import without_secrets
 from sidecar.refusals import ABNORMAL_USAGE_DETECTED, IP_NOT_ALLOWED, MODEL_NOT_ALLOWED, ROUTE_NOT_ALLOWED, Refused
 
+Parts = tuple[str, ...]
+
+_STARS = re.compile(r"\*+")
 _KINDS = {"json": "JSON member", "form": "form field", "query": "query parameter", "path": "path segment"}
 LONGEST_NAME = 128
 """Characters of a model's name that a refusal repeats."""
+LONGEST_MATCHED = 1024
+"""Characters of a name that is searched for what a pattern says; no model's is longer, and a body has room for millions."""
 
 
 def check_use(key: Key, method: str, path: str, route: Route, client: str, now: float) -> None:
@@ -41,8 +47,15 @@ def check_models(key: Key, models: tuple[str, ...], lacks: str = "") -> None:
         kind, _, where = lacks.partition(":")
         detail = f"This API key may use certain models only; name one in the request's {_KINDS[kind]} {where}."
         raise Refused(MODEL_NOT_ALLOWED, detail, param="model")
-    names, beginnings = _listed(allowed)
-    refused = next((model for model in dict.fromkeys(models) if model not in names and not _begins_so(beginnings, model)), None)
+    names, beginnings, patterns = _listed(allowed)
+    refused = next(
+        (
+            model
+            for model in dict.fromkeys(models)
+            if model not in names and not _begins_so(beginnings, model) and not _is_like_one(patterns, model)
+        ),
+        None,
+    )
     if refused is not None:
         raise Refused(MODEL_NOT_ALLOWED, f"This API key may not use the model {without_secrets(refused, LONGEST_NAME)}.", param="model")
 
@@ -64,11 +77,32 @@ def _networks(texts: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _listed(allowed: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The entries of a list, and how names begin that its patterns mean: what is compared with each of up to a thousand names."""
-    return frozenset(allowed), tuple({entry[:-1] for entry in allowed if entry.endswith("*")})
+def _listed(allowed: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...], tuple[Parts, ...]]:
+    """What is compared with each of up to a thousand names: the entries of a list, how names begin that its patterns mean
+    whose only `*` is the last character, and of each other pattern what stands before, between and after its `*`.
+    """
+    patterns = {tuple(_STARS.split(entry)) for entry in allowed if "*" in entry}
+    beginnings = {parts for parts in patterns if len(parts) == 2 and not parts[1]}
+    return frozenset(allowed), tuple(parts[0] for parts in beginnings), tuple(patterns - beginnings)
 
 
 def _begins_so(beginnings: tuple[str, ...], model: str) -> bool:
     # LiteLLM asks every model of a list with commas, so a pattern must not allow them all for the sake of the first.
     return "" in beginnings if "," in model else model.startswith(beginnings)
+
+
+def _is_like_one(patterns: tuple[Parts, ...], model: str) -> bool:
+    return "," not in model and len(model) <= LONGEST_MATCHED and any(_is_like(parts, model) for parts in patterns)
+
+
+def _is_like(parts: Parts, model: str) -> bool:
+    # The first place where a part is found leaves the most room for the next ones, so no other has to be tried.
+    first, *between, last = parts
+    at, end = len(first), len(model) - len(last)
+    if at > end or not model.startswith(first) or not model.endswith(last):
+        return False
+    for part in between:
+        if (found := model.find(part, at, end)) < 0:
+            return False
+        at = found + len(part)
+    return True

@@ -8,7 +8,7 @@ import pytest
 from sidecar.hubs.profile import Route
 from sidecar.keys.record import Key
 from sidecar.refusals import Refused
-from sidecar.worker.authorize import address_allowed, check_models, check_use
+from sidecar.worker.authorize import LONGEST_MATCHED, address_allowed, check_models, check_use
 
 KEY = Key("key_1", "one", 0.0)
 CHAT = Route(name="chat", methods=("POST",), path="/api/v2/chat", group="chat")
@@ -90,6 +90,32 @@ def test_addresses(networks: tuple[str, ...], client: str, allowed: bool) -> Non
         (("*",), ("a,b,",), False),
         (("a*", "b"), ("b", "ab", "a", "b"), False),
         (("a*", "b"), ("b", "ab", "ba"), True),
+        (("*-mini",), ("openai/gpt-5-mini",), False),
+        (("*-mini",), ("-mini",), False),
+        (("*-mini",), ("openai/gpt-5-mini-2026",), True),
+        (("*-mini",), ("openai/gpt-5-MINI",), True),
+        (("openai/*-mini",), ("openai/gpt-5-mini",), False),
+        (("openai/*-mini",), ("openai/-mini",), False),
+        (("openai/*-mini",), ("azure/openai/gpt-5-mini",), True),
+        (("openai/*/i-mini",), ("openai/i-mini",), True),
+        (("*gpt*",), ("openai/gpt-5-mini",), False),
+        (("*gpt*",), ("gpt",), False),
+        (("*gpt*",), ("openai/g-p-t",), True),
+        (("*a*b*c",), ("abc",), False),
+        (("*a*b*c",), ("-a-b-b-c-c",), False),
+        (("*a*b*c",), ("b-a-c",), True),
+        (("a*aa*a",), ("aaaa",), False),
+        (("a*aa*a",), ("aaa",), True),
+        (("a*b*b",), ("ab",), True),
+        (("a.c*d",), ("abcd",), True),
+        (("a**",), ("ab",), False),
+        (("**",), ("a,b",), False),
+        (("*mini", "*gpt*"), ("openai/gpt-5,anthropic/claude-mini",), True),
+        (("*-mini", "o*o"), ("oo", "x-mini", "*-mini"), False),
+        (("*-mini", "o*o"), ("oo", "x-mini", "o"), True),
+        (("*o",), ("o" * LONGEST_MATCHED,), False),
+        (("*o",), ("o" * (LONGEST_MATCHED + 1),), True),
+        (("*a" * 127 + "*b",), ("a" * LONGEST_MATCHED,), True),
     ],
 )
 def test_every_model_that_could_be_dispatched_must_be_listed(

@@ -27,7 +27,7 @@ Routes = Annotated[
     list[_Route],
     Meta(max_length=256, description="Route names, groups (`chat`), or patterns: `/path/*`, `POST /path/**`. null: any; []: none."),
 ]
-Models = Annotated[list[_Entry], Meta(max_length=256, description="Model names; `*` matches any part. null: any; []: none.")]
+Models = Annotated[list[_Entry], Meta(max_length=256, description="Model names; each `*` matches any part: `*-mini`. null: any; []: none.")]
 Networks = Annotated[list[_Entry], Meta(max_length=256, description="Addresses and networks (CIDR), v4 and v6. null: any; []: none.")]
 Metadata = Annotated[
     dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]],
