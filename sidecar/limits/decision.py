@@ -8,7 +8,8 @@ import msgspec
 
 from sidecar import refusals
 
-Reason = Literal["", "rpm", "tpm", "max_concurrency", "quota_requests", "quota_tokens"]
+Reason = Literal["", "rpm", "tpm", "max_concurrency", "quota_requests", "quota_tokens", "quota_reserved"]
+"""The limit that refuses; `quota_reserved` is the quota of tokens that is not spent, but wholly kept by requests under way."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -50,14 +51,22 @@ _WHAT = {
     "quota_requests": "the requests that its quota allows in this period",
     "quota_tokens": "the tokens that its quota allows in this period",
 }
+_RESERVED = f"Requests of this API key that are under way have reserved all {_WHAT['quota_tokens']}; try again when one of them is over."
 
 _NO_RETRY = (("x-should-retry", "false"),)
 
 
 def refusal(admission: Admission) -> refusals.Refused:
     """What to raise for an admission that is not allowed. The rate-limit headers are not in it, they go on every answer."""
-    detail = f"This API key has used all {_WHAT[admission.reason]}"
-    if admission.reason.startswith("quota"):
+    reason = admission.reason
+    refused = refusal_of(reason)
+    if refused is refusals.INSUFFICIENT_QUOTA:
         # Client libraries would retry a 429 for hours; this header is what stops them.
-        return refusals.Refused(refusals.INSUFFICIENT_QUOTA, f"{detail}; ask its issuer for more.", headers=_NO_RETRY)
-    return refusals.Refused(refusals.RATE_LIMIT_EXCEEDED, f"{detail}; try again later.", retry_after=admission.retry_after)
+        return refusals.Refused(refused, f"This API key has used all {_WHAT[reason]}; ask its issuer for more.", headers=_NO_RETRY)
+    detail = _RESERVED if reason == "quota_reserved" else f"This API key has used all {_WHAT[reason]}; try again later."
+    return refusals.Refused(refused, detail, retry_after=admission.retry_after)
+
+
+def refusal_of(reason: Reason) -> refusals.Refusal:
+    """The row of the refusals' table for a limit's `reason`."""
+    return refusals.INSUFFICIENT_QUOTA if reason in ("quota_requests", "quota_tokens") else refusals.RATE_LIMIT_EXCEEDED

@@ -154,13 +154,14 @@ def read_answers(plan: Plan, reply: bytes) -> list[Admission]:
 
 def _admission(plan: Plan, answer: _Answer) -> Admission:
     reason = answer.reason
+    refused: Reason = "quota_tokens" if reason == "quota_reserved" else reason
     return Admission(
         allowed=not reason,
         reason=reason,
         shadow=answer.shadow,
         retry_after=max(1.0, answer.wait / 1_000_000) if reason else 0.0,
-        requests=_window(plan, answer, reason, "rpm", "quota_requests"),
-        tokens=_window(plan, answer, reason, "tpm", "quota_tokens"),
+        requests=_window(plan, answer, refused, "rpm", "quota_requests"),
+        tokens=_window(plan, answer, refused, "tpm", "quota_tokens"),
         quota_period=next((hold for hold in answer.holds if hold[0].isdigit()), "") if plan.quota is not None else "",
         key_id=plan.key_id,
         holds=answer.holds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from sidecar.keys.record import Key
-from sidecar.limits.decision import Admission, refusal
+from sidecar.limits.decision import Admission, refusal, refusal_of
 from sidecar.limits.ratelimit_headers import ratelimit_headers
 from sidecar.limits.reservation import counted
 from sidecar.refusals import Refused
@@ -32,7 +32,7 @@ class Limit:
         """Admit the request of `record`, which is taken for `tokens`. Raises Refused or StoreUnavailable."""
         admission = await self._limiter.admit(key, record.request_id, tokens)
         if admission.shadow and not record.shadow:
-            record.shadow = refusal_code(admission.shadow)
+            record.shadow = refusal_of(admission.shadow).code
         record.quota_period = admission.quota_period
         if not admission.allowed:
             refused = refusal(admission)
@@ -54,11 +54,6 @@ class Limit:
         # Where the hub answered well and told no use, the estimate stands; a call that failed used nothing that is known.
         unknown = record.usage_source == "none" and record.outcome in ("ok", "client_closed")
         self._limiter.release(admission, None if unknown else counted(record.tokens))
-
-
-def refusal_code(reason: str) -> str:
-    """The code that a client would be refused with for a limit's `reason`."""
-    return "insufficient_quota" if reason.startswith("quota") else "rate_limit_exceeded"
 
 
 def header_lines(admission: Admission) -> bytes:

@@ -37,7 +37,9 @@ class Model:
             ("rpm", limits.rpm, sum(time > now - MINUTE for time in self.admitted)),
             ("tpm", limits.tpm, spent + self.held("tpm", now)),
         ]
-        return [reason for reason, most, used in checks if most is not None and used >= most]
+        refusing = [reason for reason, most, used in checks if most is not None and used >= most]
+        is_spent = quota and quota.tokens is not None and self.used.get(name + ":tokens", 0) >= quota.tokens
+        return ["quota_reserved" if reason == "quota_tokens" and not is_spent else reason for reason in refusing]
 
     def ask(self, key: Key, name: str, tokens: int, now: int) -> str:
         """The first limit that refuses, or the request is taken in."""

@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from sidecar import refusals
-from sidecar.limits.decision import UNLIMITED, Admission, Reason, refusal
+from sidecar.limits.decision import UNLIMITED, Admission, Reason, refusal, refusal_of
 
 RATES: dict[Reason, str] = {
     "rpm": "the requests that it may make in a minute",
@@ -38,6 +38,24 @@ def test_a_rate_asks_to_come_back(reason: Reason, what: str) -> None:
     refused = refusal(Admission(allowed=False, reason=reason, retry_after=2.5))
     assert (refused.refusal, refused.retry_after, refused.headers) == (refusals.RATE_LIMIT_EXCEEDED, 2.5, ())
     assert refused.detail == f"This API key has used all {what}; try again later."
+
+
+def test_a_quota_that_requests_under_way_have_reserved_asks_to_come_back() -> None:
+    refused = refusal(Admission(allowed=False, reason="quota_reserved", retry_after=1.0))
+    assert (refused.refusal, refused.retry_after, refused.headers) == (refusals.RATE_LIMIT_EXCEEDED, 1.0, ())
+    assert refused.detail == (
+        "Requests of this API key that are under way have reserved all the tokens that its quota allows in this period; "
+        "try again when one of them is over."
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [*dict.fromkeys(QUOTAS, "insufficient_quota").items(), *((rate, "rate_limit_exceeded") for rate in (*RATES, "quota_reserved"))],
+)
+def test_what_would_have_refused_has_the_code_of_its_refusal(reason: Reason, code: str) -> None:
+    assert refusal_of(reason).code == code
+    assert refusal(Admission(allowed=False, reason=reason)).refusal.code == code
 
 
 @pytest.mark.parametrize(("reason", "what"), QUOTAS.items())

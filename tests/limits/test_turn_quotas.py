@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from sidecar.keys.record import Limits, Quota
+from sidecar.limits.decision import Window
 from sidecar.limits.turn import GRACE, LEASE, OtherTime, plan, read_answers, turn
 from tests.limits.bench import LIMITS, NOON, SECOND, Bench, ended
 
@@ -53,9 +54,9 @@ def test_a_worker_whose_clock_is_wrong_by_days_is_told_the_time_and_changes_noth
 def test_a_quota_of_tokens_has_no_gap_between_reserved_and_used(bench: Bench) -> None:
     key = bench.key(quota=Quota(tokens=100))
     first = bench.ask(key, NOON, 100, "a")
-    assert bench.ask(key, NOON).reason == "quota_tokens"
+    assert bench.ask(key, NOON).reason == "quota_reserved"
     bench.run(key, NOON, ended=ended(first, 60))
-    assert bench.ask(key, NOON).reason == "quota_tokens"  # not before the ledger has it
+    assert bench.ask(key, NOON).reason == "quota_reserved"  # not before the ledger has it
     bench.fold(key, first.quota_period, 60)
     second = bench.ask(key, NOON, 40, "b")
     assert second.allowed
@@ -77,7 +78,30 @@ def test_an_event_that_is_folded_after_its_hold_lapsed_still_counts(bench: Bench
     later = NOON + int((LEASE + GRACE) * SECOND)
     assert bench.ask(key, later, 1, "b").allowed
     bench.fold(key, first.quota_period, 99)
+    assert bench.ask(key, later).reason == "quota_reserved"  # by b
+    bench.fold(key, first.quota_period, 1)
     assert bench.ask(key, later).reason == "quota_tokens"
+
+
+def test_what_is_only_reserved_is_not_called_spent(bench: Bench) -> None:
+    key = bench.key(quota=Quota(tokens=100, period="day"))
+    streams = [bench.ask(key, NOON, 50, name) for name in "ab"]
+    refused = bench.ask(key, NOON)
+    assert (refused.reason, refused.retry_after, refused.quota_period) == ("quota_reserved", 1.0, "")
+    assert refused.tokens == Window(100, 0, 86400 - NOON // SECOND % 86400)
+    bench.fold(key, streams[0].quota_period, 99)
+    assert bench.ask(key, NOON).reason == "quota_reserved"
+    bench.fold(key, streams[1].quota_period, 1)
+    refused = bench.ask(key, NOON)
+    assert (refused.reason, refused.retry_after) == ("quota_tokens", 86400 - NOON // SECOND % 86400)
+
+
+def test_in_shadow_what_is_reserved_is_told_from_what_is_spent(bench: Bench) -> None:
+    key = bench.key(limits=Limits(enforcement={"quota": "shadow"}), quota=Quota(tokens=100))
+    first = bench.ask(key, NOON, 100, "a")
+    assert bench.ask(key, NOON).shadow == "quota_reserved"
+    bench.fold(key, first.quota_period, 100)
+    assert bench.ask(key, NOON).shadow == "quota_tokens"
 
 
 def test_periods_long_over_are_forgotten_and_do_not_come_back_below_zero(bench: Bench) -> None:

@@ -167,10 +167,16 @@ local function settle(tokens)
   if is_tick or not total then outlive(settled, WINDOW) end
 end
 
--- Limits: `used` against `most`; `take` gives the hold that a request gets, `wait` the time until there is room.
+-- Limits: `used` against `most`; `take` gives the hold that a request gets, `wait` the time until there is room, 0 for
+-- as soon as a request under way is over. `reason` is what the refusal is called where that is not its name.
 
 local used_requests, used_tokens, settled_pairs, taken = 0, 0, 0, 0
 local takes_place = false -- a request's place that no member says yet
+
+local function tokens_of_period() return count[period .. ':tokens'] or 0 end
+
+-- Not only reserved: no request that ends will make room.
+local function is_spent(quota) return tokens_of_period() >= quota.most end
 
 local KINDS = {
   { name = 'quota_requests',
@@ -178,11 +184,12 @@ local KINDS = {
     take = function() add(period .. ':requests', 1) end,
     wait = function() return period_end - now end },
   { name = 'quota_tokens', holds = true,
-    used = function() return (count[period .. ':tokens'] or 0) + (count[period .. ':held'] or 0) end,
+    used = function() return tokens_of_period() + (count[period .. ':held'] or 0) end,
     take = function(id, tokens)
       return hold(period, id, tokens, LEASE + GRACE)
     end,
-    wait = function() return period_end - now end },
+    reason = function(limit) return is_spent(limit) and limit.name or 'quota_reserved' end,
+    wait = function(limit) return is_spent(limit) and period_end - now or 0 end },
   { name = 'max_concurrency', holds = true,
     used = function() return count['slots:held'] or 0 end,
     take = function() takes_place = true end,
@@ -240,6 +247,10 @@ local function tokens_reset()
   return used_tokens > 0 and at(settled, -2) + WINDOW - now or 0
 end
 
+local function reason(limit)
+  return limit and (limit.reason and limit:reason() or limit.name) or ''
+end
+
 local function decide(limits, id, tokens)
   local refused, shadowed
   for _, limit in ipairs(limits) do
@@ -256,7 +267,7 @@ local function decide(limits, id, tokens)
   takes_place = false
   local quota_requests, quota_tokens, _, requests, per_minute = unpack(KINDS)
   return {
-    refused and refused.name or '', not refused and shadowed and shadowed.name or '', refused and refused.wait(refused) or 0, members,
+    reason(refused), refused and '' or reason(shadowed), refused and refused.wait(refused) or 0, members,
     left(requests), requests_reset(), left(per_minute), tokens_reset(),
     left(quota_requests), left(quota_tokens), period and period_end - now or 0,
   }
