@@ -7,7 +7,7 @@ source and a bounded number in all; how many were left out is said in the next r
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,8 @@ from sidecar.control.audit import Act, AuditLog, Change, Party, Source, Unrecord
 from sidecar.throttle import Throttle, source_of
 
 _ALL = ""
+_AIMED_AT = {"key_id": "api_key", "token_id": "admin_token", "anomaly_id": "anomaly"}
+"""What a path may name that calls act on."""
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +73,11 @@ class Recorder:
         await self._failure("admin.authentication_failed", NOBODY, error.problem.code, Source(source), "")
 
     async def forbidden(self, actor: Actor, operation: str, request: web.Request) -> None:
-        """Record that an actor tried what its role does not allow."""
-        await self._failure("admin.forbidden", actor, operation, Source(address(request), agent(request)), request_id(request))
+        """Record that an actor tried what its role does not allow, and on what."""
+        source = Source(address(request), agent(request))
+        await self._failure("admin.forbidden", actor, operation, source, request_id(request), _aimed_at(request.match_info))
 
-    async def _failure(self, action: str, actor: Actor, reason: str, source: Source, request_id: str) -> None:
+    async def _failure(self, action: str, actor: Actor, reason: str, source: Source, request_id: str, target: Party | None = None) -> None:
         who = source_of(source.address)
         if self._each.wait(who) or self._all.wait(_ALL):
             self._left_out += 1
@@ -84,11 +87,24 @@ class Recorder:
         if self._left_out:
             reason = f"{reason}; {self._left_out} failures before this one were not recorded"
             self._left_out = 0
-        await self._audit.append(
-            draft(action, party(actor), now=self._clock(), outcome="denied", reason=reason, source=source, request_id=request_id)
+        event = draft(
+            action,
+            party(actor),
+            now=self._clock(),
+            target=target,
+            outcome="denied",
+            reason=reason,
+            source=source,
+            request_id=request_id,
         )
+        await self._audit.append(event)
 
 
 def party(actor: Actor) -> Party:
     """An actor as the audit log names it."""
     return Party(actor.type, actor.id, actor.name)
+
+
+def _aimed_at(path: Mapping[str, str]) -> Party | None:
+    """What the parameters of a path name. It need not exist: nothing is looked up for a call that is refused."""
+    return next((Party(kind, path[name]) for name, kind in _AIMED_AT.items() if name in path), None)

@@ -86,6 +86,26 @@ async def test_roles(api: Api) -> None:
     assert (await api.events("action=admin.forbidden"))[0]["actor"]["name"] in ("viewer", "operator")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "target"),
+    [
+        ("POST", "/admin/v1/keys/{key_id}/revoke", {"type": "api_key", "id": f"key_{'0' * 16}", "name": ""}),
+        ("POST", "/admin/v1/keys/{key_id}/secrets/{secret_id}/revoke", {"type": "api_key", "id": f"key_{'0' * 16}", "name": ""}),
+        ("DELETE", "/admin/v1/admin-tokens/{token_id}", {"type": "admin_token", "id": f"sat_{'0' * 16}", "name": ""}),
+        ("POST", "/admin/v1/anomalies/{anomaly_id}/acknowledge", {"type": "anomaly", "id": "ano_0", "name": ""}),
+        ("POST", "/admin/v1/keys", None),
+    ],
+)
+async def test_a_forbidden_act_is_recorded_with_what_it_was_aimed_at(
+    api: Api, method: str, path: str, target: dict[str, str] | None
+) -> None:
+    assert (await api.call(method, example(path), token=await api.admin_token("viewer")))[0] == 403
+    event = (await api.events("action=admin.forbidden"))[0]
+    assert event["target"] == target
+    if target is not None:
+        assert await api.events(f"action=admin.forbidden&target={target['id']}") == [event]
+
+
 async def test_a_revoked_admin_token_is_dead(api: Api) -> None:
     token = await api.admin_token("viewer")
     _, body, _ = await api.call("GET", "/admin/v1/admin-tokens")
