@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from sidecar.control.accepted import weights_of
 from sidecar.control.metrics.scrape import Scrape
-from sidecar.control.metrics.text import OPENMETRICS, TEXT, wants_openmetrics, weights_of
+from sidecar.control.metrics.text import OPENMETRICS, TEXT, wants_openmetrics
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 Readiness = Callable[[], str]

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from sidecar.control.accepted import weights_of
 from sidecar.control.admin.endpoint import Answer, Media
 from sidecar.control.admin.errors import AdminError, body
 from sidecar.control.admin.origin import shown_path
@@ -22,13 +23,14 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 REALM = "sidecar-admin"
+_JSON = "application/json"
 
 log = logging.getLogger(__name__)
 
 
 def json_response(status: int, document: Any, request_id: str, headers: tuple[tuple[str, str], ...] = ()) -> web.Response:
     """`document` as JSON."""
-    response = web.Response(status=status, body=msgspec.json.encode(document), content_type="application/json", charset="utf-8")
+    response = web.Response(status=status, body=msgspec.json.encode(document), content_type=_JSON, charset="utf-8")
     response.headers.update(HEADERS)
     response.headers["X-Request-Id"] = request_id
     for name, value in headers:
@@ -76,12 +78,9 @@ async def respond(request: web.Request, answer: Answer, request_id: str) -> web.
 
 
 def negotiate(accept: list[str], offered: tuple[Media, ...]) -> Media | None:
-    """What of `offered` the Accept headers ask for before JSON; None is JSON."""
-    for part in ",".join(accept).split(","):
-        media = part.partition(";")[0].strip().lower()
-        if media == "application/json":
-            return None
-        for candidate in offered:
-            if media == candidate:
-                return candidate
-    return None
+    """What of `offered` the Accept headers name and want no less than JSON; of what they want equally, what comes first. None is JSON."""
+    weights = weights_of(",".join(accept))
+    json = next((weights[name] for name in (_JSON, "application/*", "*/*") if name in weights), 0.0)
+    choices: dict[str, Media | None] = {_JSON: None, **{media: media for media in offered}}
+    best = max((name for name in weights if name in choices), key=weights.__getitem__, default=_JSON)
+    return choices[best] if weights.get(best, 0.0) > 0 and weights[best] >= json else None

@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from aiohttp import web
 
-from sidecar.control.metrics.text import weights_of
+from sidecar.control.accepted import weights_of
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HEADERS = {

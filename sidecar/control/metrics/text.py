@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sidecar.control.accepted import weights_of
 from sidecar.control.metrics.catalogue import Family
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,26 +29,6 @@ def wants_openmetrics(accept: str) -> bool:
     weights = weights_of(accept)
     text = next((weights[name] for name in ("text/plain", "text/*", "*/*") if name in weights), 0.0)
     return 0 < weights.get("application/openmetrics-text", 0.0) >= text
-
-
-def weights_of(header: str) -> dict[str, float]:
-    """How much each choice of an Accept… header is wanted, from 0 (not at all) to 1, by its name in small letters.
-
-    A name that comes with several parameters, such as versions, has its largest weight; a weight that is no number is 1.
-    """
-    weights: dict[str, float] = {}
-    for choice in header.lower().split(","):
-        name, *parameters = (part.strip() for part in choice.split(";"))
-        weights[name] = max(_weight(parameters), weights.get(name, 0.0))
-    return weights
-
-
-def _weight(parameters: Iterable[str]) -> float:
-    said = next((value.strip() for name, _, value in (each.partition("=") for each in parameters) if name.strip() == "q"), "1")
-    try:
-        return max(0.0, min(1.0, float(said)))
-    except ValueError:
-        return 1.0
 
 
 def escape(value: str) -> str:
