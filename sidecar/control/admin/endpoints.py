@@ -91,7 +91,7 @@ USAGE = Endpoint(
 )
 REQUESTS = Endpoint(
     "GET", f"{_V1}/requests", "requests.list", "The call log, newest first", "viewer", {200: usage.CallList}, usage.CallsQuery, Nothing,
-    media=("text/csv",), description="Bounded by the configured age and size. As CSV it is not paged.",
+    media=("text/csv",), description="Bounded by the configured age and size. As CSV it is not paged: without a limit it is the whole log.",
 )  # fmt: skip
 SHADOW_REPORT = Endpoint(
     "GET", f"{_V1}/shadow-report", "shadow.report", "Which clients enforcement would break", "viewer", {200: usage.ShadowReport},

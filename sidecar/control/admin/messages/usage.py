@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from sidecar.control.admin.messages.common import Cursor, Document, Limit, Request
+from sidecar.control.admin.messages.common import Cursor, Document, Request
 from sidecar.control.admin.times import Time
 
 FROM = {"from_": "from"}
@@ -18,6 +18,11 @@ KeyId = Annotated[str, Meta(max_length=20, pattern=r"^key_[0-9A-Za-z]{16}$", des
 From = Annotated[Time, Meta(description="Requests that ended at or after this moment.")]
 To = Annotated[Time, Meta(description="Requests that ended before this moment.")]
 
+Grouping = Annotated[Group, Meta(description="A request without a model or without a route is in no group of these, only in the totals.")]
+CallLimit = Annotated[
+    int, Meta(ge=1, le=1000, description="Calls in a page, at most, 100 when it is left out; in CSV calls in all, and every one then.")
+]
+
 
 class UsageQuery(Request, frozen=True, kw_only=True, rename=FROM):
     """Which use, of one key or of all; without times, all that is kept."""
@@ -25,7 +30,7 @@ class UsageQuery(Request, frozen=True, kw_only=True, rename=FROM):
     from_: From | None = None
     to: To | None = None
     step: Step = "1h"
-    group_by: Group | None = None
+    group_by: Grouping | None = None
 
 
 class Totals(Document, frozen=True, kw_only=True):
@@ -75,7 +80,7 @@ class CallsQuery(Request, frozen=True, kw_only=True, rename=FROM):
     outcome: Outcome | None = None
     from_: From | None = None
     to: To | None = None
-    limit: Limit = 100
+    limit: CallLimit | None = None
     cursor: Cursor = ""
 
 

@@ -22,7 +22,7 @@ from sidecar.control.queries import CallPage, CallQueries, GroupBy, Step, UsageQ
 from sidecar.events.record import Request
 from sidecar.keys.reader import KeyReader
 
-_PAGE = 1000
+_PAGE, _USUAL_PAGE = 1000, 100
 _SHADOW_BOUND = 50_000
 _DAY = 86400.0
 
@@ -81,12 +81,15 @@ class Usage:
         return Answer(200, _usage_answer(report, names))
 
     async def requests(self, call: Call[messages.CallsQuery, Nothing]) -> Answer:
-        """The call log: a page as JSON, or everything that matches as CSV."""
+        """The call log: a page as JSON, or everything that matches, to a given limit, as CSV."""
+        query = call.query
         if call.media is not None:
             fields = messages.CallObject.__struct_fields__
-            rows = ([msgspec.structs.astuple(call_object(each)) for each in page] async for page in self._pages(call.query))
+            rows = (
+                [msgspec.structs.astuple(call_object(each)) for each in page] async for page in self._pages(query, query.limit or math.inf)
+            )
             return Answer(200, media="text/csv", stream=stream(fields, rows), filename="requests.csv")
-        page = await self._page(call.query, call.query.limit, call.query.cursor)
+        page = await self._page(query, query.limit or _USUAL_PAGE, query.cursor)
         return Answer(200, messages.CallList(data=[call_object(each) for each in page.calls], next_cursor=page.next_cursor or None))
 
     async def shadow_report(self, call: Call[messages.ShadowQuery, Nothing]) -> Answer:
@@ -118,10 +121,10 @@ class Usage:
             raise faulty([("cursor", "is not a cursor that this list has given out")]) from None
 
     async def _pages(self, query: messages.CallsQuery, bound: float = math.inf) -> AsyncIterator[list[Request]]:
-        """Page after page, newest first, to about `bound` calls."""
+        """Page after page, newest first, `bound` calls at most."""
         cursor, seen = query.cursor, 0
         while seen < bound:
-            page = await self._page(query, _PAGE, cursor)
+            page = await self._page(query, int(min(_PAGE, bound - seen)), cursor)
             yield page.calls
             seen += len(page.calls)
             cursor = page.next_cursor

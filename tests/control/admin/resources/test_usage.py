@@ -99,6 +99,10 @@ async def test_the_call_log_as_csv_is_whole_and_harmless(api: Api, recorded: Rec
     rows = list(csv.reader(io.StringIO(text)))
     assert len(rows) == 2501
     assert rows[1][rows[0].index("agent")] == "'=cmd()"
+    for limit in (1, 3, 1000):
+        _, text, _ = await api.call("GET", f"/admin/v1/requests?limit={limit}&cursor=7", headers={"Accept": "text/csv"})
+        ids = [row[1] for row in csv.reader(io.StringIO(text))][1:]
+        assert ids == [f"req_{number}" for number in range(7, 7 + limit)]
     status, body, _ = await api.call("GET", "/admin/v1/requests?cursor=x", headers={"Accept": "text/csv"})
     assert (status, body["error"]["param"]) == (400, "cursor")
 
