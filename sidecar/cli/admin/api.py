@@ -34,6 +34,30 @@ class ApiError(CommandError):
         self.reason = reason
 
 
+class Items:
+    """The items of a paged list; `next_cursor` says where what is behind the last one begins, if there is more."""
+
+    def __init__(self, page: Callable[[int, str | None], dict[str, Any]], limit: int | None) -> None:
+        self.next_cursor: str | None = None
+        self._items = self._fetch(page, limit)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self._items
+
+    def __next__(self) -> dict[str, Any]:
+        return next(self._items)
+
+    def _fetch(self, fetch: Callable[[int, str | None], dict[str, Any]], limit: int | None) -> Iterator[dict[str, Any]]:
+        while limit is None or limit > 0:
+            page = fetch(PAGE if limit is None else min(limit, PAGE), self.next_cursor)
+            self.next_cursor = page.get("next_cursor")
+            yield from page["data"]
+            limit = None if limit is None else limit - len(page["data"])
+            # A page may be empty and still have a next one: the search stopped there for a while.
+            if not self.next_cursor:
+                return
+
+
 class _UnixConnection(HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -78,17 +102,9 @@ class AdminApi:
         """The answer to a POST with a body that is not JSON."""
         return self._document(self._open("POST", path, {}, body, {"Content-Type": content_type}))
 
-    def items(self, path: str, limit: int | None = None, **query: Any) -> Iterator[dict[str, Any]]:
+    def items(self, path: str, limit: int | None = None, **query: Any) -> Items:
         """The items of a paged list, page after page as they are asked for, `limit` at most."""
-        cursor: str | None = None
-        while limit is None or limit > 0:
-            page = self.get(path, **query, limit=PAGE if limit is None else min(limit, PAGE), cursor=cursor)
-            yield from page["data"]
-            limit = None if limit is None else limit - len(page["data"])
-            cursor = page.get("next_cursor")
-            # A page may be empty and still have a next one: the search stopped there for a while.
-            if not cursor:
-                return
+        return Items(lambda size, cursor: self.get(path, **query, limit=size, cursor=cursor), limit)
 
     def lines(self, path: str, accept: str, **query: Any) -> Iterator[bytes]:
         """The lines of an export, as they arrive, each with its line end."""

@@ -41,7 +41,9 @@ def test_pages_are_fetched_as_they_are_asked_for(admin: FakeAdmin) -> None:
         assert next(api.items("/keys")) == {"n": 0}
         assert len(admin.calls) == 1
         assert [item["n"] for item in api.items("/keys")] == list(range(450))
-        assert len(list(api.items("/keys", PAGE + 5))) == PAGE + 5
+        some = api.items("/keys", PAGE + 5)
+        assert len(list(some)) == PAGE + 5
+        assert some.next_cursor == str(PAGE + 5)
 
 
 def test_a_search_goes_on_behind_an_empty_page(admin: FakeAdmin) -> None:

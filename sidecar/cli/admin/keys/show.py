@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from sidecar.cli.admin.api import PAGE
+from sidecar.cli.admin.api import PAGE, Items
 from sidecar.cli.admin.output import Column, ListDocument, facts
 from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path
 from sidecar.cli.admin.session import Session, add_command
@@ -46,7 +45,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N keys")
 
 
-def filtered(args: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
+def filtered(args: argparse.Namespace, session: Session) -> Items:
     """The keys that the options of `add_filters` choose, newest first, fetched page by page."""
     if args.limit is not None and args.limit < 1:
         raise CommandError("--limit: give a number from 1.", WRONG_USE)
@@ -66,7 +65,7 @@ def list_keys(args: argparse.Namespace, session: Session) -> int:
         listing = ListDocument(session.out)
         for key in keys:
             listing.add(key)
-        listing.close(next_cursor=None)
+        listing.close(next_cursor=keys.next_cursor)
         return 0
     shown = 0
     while page := list(islice(keys, PAGE)):

@@ -16,6 +16,18 @@ def test_list_goes_through_all_pages(cli: Cli, admin: FakeAdmin) -> None:
     assert "key 2" in cli("keys", "list").out
 
 
+def test_a_list_that_was_cut_off_says_where_the_rest_begins(cli: Cli, admin: FakeAdmin) -> None:
+    def page(call: Call) -> Reply:
+        start = int(call.query.get("cursor", "0"))
+        end = min(start + int(call.query["limit"]), 6)
+        return Reply({"data": [make_key(name=f"key {n}") for n in range(start, end)], "next_cursor": str(end) if end < 6 else None})
+
+    admin.on("GET", "/keys", page)
+    for options, count, cursor in ((["--limit", "2"], 2, "2"), (["--limit", "6"], 6, None), (["--limit", "9"], 6, None), ([], 6, None)):
+        listing = json.loads(cli("keys", "list", "--json", *options).out)
+        assert (len(listing["data"]), listing["next_cursor"]) == (count, cursor)
+
+
 def test_list_fits_the_terminal(cli: Cli, admin: FakeAdmin) -> None:
     admin.on("GET", "/keys", {"data": [make_key(name="n" * 128, owner="o" * 128)], "next_cursor": None})
     lines = cli("keys", "list", tty=True).out.splitlines()
