@@ -1,4 +1,4 @@
-"""Writes the series that are labelled with a key, some 25 lines a key, from cached lead-ins."""
+"""Writes the series that are labelled with a key, some 35 lines a key, from cached lead-ins."""
 
 from __future__ import annotations
 
@@ -29,13 +29,18 @@ ZERO_RESULTS = {
         ("denied", "route_not_allowed"),
         ("rate_limited", "rate_limit_exceeded"),
         ("rate_limited", "insufficient_quota"),
+        ("rate_limited", "abnormal_usage_detected"),
         ("client_error", "4xx"),
         ("client_closed", ""),
         ("hub_error", "5xx"),
+        ("hub_error", "hub_unavailable"),
+        ("hub_error", "hub_timeout"),
+        ("hub_error", "hub_rejected_credential"),
         ("sidecar_error", "overloaded"),
+        ("sidecar_error", "key_store_unavailable"),
     )
 }
-"""Every outcome, with what most often brings it about.
+"""Every outcome, with what most often brings it about, and every refusal that somebody may want to be woken for.
 
 Series that exist before their first request: `increase()` misses the first count of a series that is born with it.
 """

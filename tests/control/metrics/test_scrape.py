@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from sidecar import refusals
 from sidecar.control.key_use import KeyUse
 from sidecar.control.metrics import catalogue
 from sidecar.control.metrics.counts import Counter
@@ -155,6 +156,16 @@ def test_a_new_key_stands_at_zero() -> None:
     assert page.value("sidecar_key_requests_total", key_id=key_id(7), outcome="ok", reason="") == 0
     outcomes = {dict(labels)["outcome"] for name, labels in page.samples() if name == "sidecar_key_requests_total"}
     assert outcomes == set(get_args(Outcome))
+
+
+def test_what_alerts_ask_for_stands_at_zero_too() -> None:
+    page = Page()
+    page.key(7)
+    asked = {(each.outcome, each.code) for each in refusals.TABLE if each.shadows or each.outcome == "hub_error"}
+    # Neither of these is ever counted for a key.
+    asked -= {("denied", refusals.MISSING_API_KEY.code), ("denied", refusals.INVALID_API_KEY.code)}
+    for outcome, reason in (*asked, ("hub_error", "5xx"), ("sidecar_error", "overloaded"), ("sidecar_error", "key_store_unavailable")):
+        assert page.value("sidecar_key_requests_total", key_id=key_id(7), outcome=outcome, reason=reason) == 0, reason
 
 
 def test_keys_beyond_the_limit_add_up() -> None:
