@@ -29,7 +29,7 @@ from sidecar.worker.identify import Identifier, Verifier
 from sidecar.worker.limit import Limit, Limiting
 from sidecar.worker.meter import Meter, Spool
 from sidecar.worker.open_requests import KeySource, OpenRequests
-from sidecar.worker.rewrite import AnswerRewriter, RequestRewriter
+from sidecar.worker.rewrite import AnswerRewriter, RequestRewriter, rewriter_for
 from sidecar.worker.upstream.drain import Drains
 from sidecar.worker.upstream.pool import HubPool
 from sidecar.worker.upstream.tunnel import Tunneler
@@ -100,7 +100,7 @@ class DataPlane:
             router=Router(profile),
             inspector=inspector,
             limit=Limit(limiter),
-            requests=RequestRewriter(profile, settings.hub, via),
+            requests=rewriter_for(proxy.listen, profile, settings.hub, via),
             meter=Meter(spool, wall_clock, loop.time),
             answers=answers,
         )

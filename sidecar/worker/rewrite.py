@@ -15,12 +15,14 @@ from msgspec import structs
 from sidecar.hubs.profile import Profile, Route
 from sidecar.hubs.protected import HOP_BY_HOP, HeaderPolicy
 from sidecar.settings.declaration import Hub
+from sidecar.settings.values import Listen
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.identify import parameter_names
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BEFORE_SEPARATOR = re.compile(rb"(?=[&;])")
-_IDENTITY_PLACES = ("{key_id}", "{client}")
+_ADDRESS = "{client}"
+_IDENTITY_PLACES = ("{key_id}", _ADDRESS)
 """What makes an injected field one that says who is asking."""
 _ANSWER_DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | {b"content-length", b"x-request-id"}
 _OF_THE_MESSAGE = frozenset(
@@ -92,7 +94,9 @@ class RequestRewriter:
         access_key = hub.access_key.reveal()
         inject = {name: text for name, text in headers.inject.items() if access_key or "{access_key}" not in text}
         anonymous = {name: text for name, text in inject.items() if not any(place in text for place in _IDENTITY_PLACES)}
+        unaddressed = {name: text for name, text in inject.items() if _ADDRESS not in text}
         self._with_identity = _Injection(inject, access_key, fixed)
+        self._unaddressed = _Injection(unaddressed, access_key, fixed)
         self._anonymous = _Injection(anonymous, access_key, fixed)
 
     def head(self, head: RequestHead, hub_path: bytes, route: Route, caller: Caller, framing: Framing, *, upgrade: bool = False) -> bytes:
@@ -182,6 +186,23 @@ class RequestRewriter:
         if not kept:
             return None
         return b"".join(kept) if kept[0] is pairs[0] else b"".join(kept)[1:]
+
+
+class SocketRewriter(RequestRewriter):
+    """The same for a unix socket, whose clients have no address unless a proxy that is believed tells one.
+
+    A class of its own, so that where every client has an address no request asks for it.
+    """
+
+    def _injection(self, route: Route, caller: Caller) -> _Injection:
+        if route.identity and caller.key_id and not caller.client:
+            return self._unaddressed
+        return super()._injection(route, caller)
+
+
+def rewriter_for(listen: Listen, profile: Profile, hub: Hub, via: str) -> RequestRewriter:
+    """The rewriter of what comes in at `listen`."""
+    return (SocketRewriter if listen.path else RequestRewriter)(profile, hub, via)
 
 
 def _bearer(head: RequestHead) -> bytes:

@@ -268,6 +268,8 @@ async def running(
     hub_server = await asyncio.start_server(hub.handle, "127.0.0.1", 0)
     hub.port = hub_server.sockets[0].getsockname()[1]
     defaults = {"SIDECAR_HUB__URL": f"http://127.0.0.1:{hub.port}/", "SIDECAR_HUB__ACCESS_KEY": "blocklet-hub-key"}
+    if unix is not None:
+        defaults["SIDECAR_PROXY__LISTEN"] = f"unix://{unix}"
     settings = settings or load(None, defaults | (environment or {}))
     loop = asyncio.get_running_loop()
     plane = DataPlane(

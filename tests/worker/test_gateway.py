@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -348,3 +349,14 @@ async def test_no_secret_comes_back_in_any_refusal() -> None:
             b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\x00\r\n\r\n" % plane.key.encode(),
         ):
             assert plane.key.encode() not in await plane.exchange(raw)
+
+
+async def test_a_client_without_an_address_is_told_with_none(tmp_path: Path) -> None:
+    """On a unix socket only a proxy that is believed knows one."""
+    environment = {"SIDECAR_PROXY__TRUSTED_PROXIES": "127.0.0.0/8"}
+    async with running(profile="aigne", unix=tmp_path / "gw.sock", environment=environment) as plane:
+        for fields in ("", "X-Forwarded-For: nonsense\r\n", "X-Forwarded-For: 203.0.113.9\r\n"):
+            assert b"200 OK" in await plane.exchange(plane.post(b"{}", "/api/v2/chat", fields=fields))
+        told = [[(name, value) for name, value in side.fields() if name in ("x-forwarded-for", "x-real-ip")] for side in plane.hub.seen]
+        assert told == [[], [], [("x-forwarded-for", "203.0.113.9"), ("x-real-ip", "203.0.113.9")]]
+        assert all(side.field("x-aigne-hub-client-did") for side in plane.hub.seen)

@@ -11,10 +11,10 @@ from sidecar.hubs.profile import Route
 from sidecar.hubs.protected import HOP_BY_HOP
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds, Hub
-from sidecar.settings.values import HubUrl, Secret
+from sidecar.settings.values import HubUrl, Listen, Secret
 from sidecar.worker.client.head import HeadReader
 from sidecar.worker.client.request_head import RequestHead
-from sidecar.worker.rewrite import AnswerRewriter, Caller, Framing, RequestRewriter
+from sidecar.worker.rewrite import AnswerRewriter, Caller, Framing, RequestRewriter, rewriter_for
 
 HUB = Hub(url=HubUrl.parse("http://hub.test:3000/ai-kit/"), access_key=Secret("blocklet-{braces}"))
 CALLER = Caller("key_1", "req_1", "192.0.2.7", "https", "gw.test", "00-" + "a" * 32 + "-" + "b" * 16 + "-01")
@@ -49,6 +49,31 @@ def test_the_hubs_own_view() -> None:
 def test_audio_carries_no_identity() -> None:
     head = rewritten(route=AUDIO)
     assert "key_1" not in head and "192.0.2.7" not in head and "authorization: Bearer blocklet" in head
+
+
+NAMELESS = Caller("key_1", "req_1", "", "https", "gw.test", CALLER.traceparent)
+
+
+@pytest.mark.parametrize("profile", BUILT_IN)
+def test_who_has_no_address_is_given_no_empty_one(profile: str) -> None:
+    rewriter = rewriter_for(Listen.parse("unix:///run/gw.sock"), load_profile(profile), HUB, "sidecar-1")
+    head = parsed("X-Forwarded-For: 203.0.113.9", "X-Real-IP: 203.0.113.9")
+    told = rewriter.head(head, b"/x", CHAT, CALLER, Framing(None, False)).decode()
+    untold = rewriter.head(head, b"/x", CHAT, NAMELESS, Framing(None, False)).decode()
+    of_address = [line for line in told.split("\r\n") if "192.0.2.7" in line]
+    assert of_address and told == rewritten_by(profile, head)
+    assert untold.split("\r\n") == [line for line in told.split("\r\n") if line not in of_address]
+    # Nobody but the sidecar may say it, so what the client said is not left to stand.
+    assert {b"x-forwarded-for"} <= set(rewriter.dropped(head, CHAT, NAMELESS))
+    assert b"x-forwarded-for" not in rewriter.dropped(head, CHAT, CALLER)
+    anonymous = rewriter.head(head, b"/x", AUDIO, NAMELESS, Framing(None, False)).decode()
+    assert "key_1" not in anonymous and "x-forwarded-for" not in anonymous
+
+
+def rewritten_by(profile: str, head: RequestHead) -> str:
+    """What a TCP listener's rewriter makes of `head`."""
+    rewriter = rewriter_for(Listen.parse("127.0.0.1:0"), load_profile(profile), HUB, "sidecar-1")
+    return rewriter.head(head, b"/x", CHAT, CALLER, Framing(None, False)).decode()
 
 
 def test_without_an_access_key_no_authorization_is_sent() -> None:

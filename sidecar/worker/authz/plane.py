@@ -8,7 +8,7 @@ from sidecar.worker.authz.front import Authorizer
 from sidecar.worker.authz.line import Line
 from sidecar.worker.client.front import Serving
 from sidecar.worker.plane import DataPlane, Parts
-from sidecar.worker.rewrite import RequestRewriter
+from sidecar.worker.rewrite import rewriter_for
 
 
 class AuthzPlane(DataPlane):
@@ -17,5 +17,5 @@ class AuthzPlane(DataPlane):
     behind_proxy: ClassVar[bool] = True
 
     def _serving(self, parts: Parts) -> Serving:
-        bare = RequestRewriter(parts.profile, parts.settings.hub, via="")
+        bare = rewriter_for(parts.settings.proxy.listen, parts.profile, parts.settings.hub, via="")
         return Authorizer(Line(parts, self._accept, bare), parts.settings.proxy.bounds)
