@@ -13,7 +13,9 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?")
 _BYTES = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
+_MOUNT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
+_TWO_MEANINGS = re.compile(r"//|/\.\.?(?:;[^/]*)?/|%00|%5c")
+"""In a path with its escapes of dots and slashes decoded: empty and dot segments, NUL and backslash."""
 
 _LONGEST = 36_500 * _SECONDS["d"]
 
@@ -162,6 +164,8 @@ class HubUrl(str):
         url.host = parts.hostname
         url.port = parts.port or (443 if parts.scheme == "https" else 80)
         url.mount = parts.path.rstrip("/")
+        if not _is_mount(url.mount):
+            raise ValueError(f"the path of {text!r} must be percent-encoded and have no empty or dot segments")
         return url
 
 
@@ -171,6 +175,12 @@ def _scheme(text: str) -> str:
         return urlsplit(text).scheme
     except ValueError:
         return ""
+
+
+def _is_mount(path: str) -> bool:
+    """Whether `path` may stand before what clients ask for: it is held to what their own paths are (`worker/client/target.py`)."""
+    decoded = path.lower().replace("%2e", ".").replace("%2f", "/")
+    return _MOUNT.fullmatch(path) is not None and not _TWO_MEANINGS.search(decoded + "/")
 
 
 def _has_port(parts: SplitResult) -> bool:

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.refusals import Refused
 from sidecar.settings.values import Duration, HubUrl, Listen, Secret, Size, StoreUrl
+from sidecar.worker.client.target import parse_target
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("250ms", 0.25), ("30s", 30), ("5m", 300), ("24h", 86400), ("7d", 604800), ("1.5s", 1.5)])
@@ -70,6 +72,25 @@ def test_what_is_no_hub_address(text: str) -> None:
     with pytest.raises(ValueError) as refused:
         HubUrl.parse(text)
     assert "canary" not in str(refused.value)
+
+
+PATHS = (
+    "", "/", "/ai-kit", "/ai-kit/", "/a/b//", "/a%20b", "/%C3%A9", "/a;v=1/b", "/.well-known", "/a..b", "/~u/@x", "/a b/", "/é/", "/a%", "/a%2",
+    "/a%zz", "/a//b", "//a", "/a/../b", "/..", "/.", "/a/.", "/a/%2e%2E/b", "/a%2f", "/a%2F%2fb", "/a%2f..", "/a%00", "/a%5c", "/a\\b", "/a|b", "/a^b",
+    "/..;x/a",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_mount_prefix_is_a_path_that_a_client_could_ask_for(path: str) -> None:
+    """Every call would get the hub's refusal otherwise, and the configuration would be called good."""
+    try:
+        parse_target(b"GET", f"{path.rstrip('/')}/x".encode(), b"")
+    except Refused:
+        with pytest.raises(ValueError, match="percent-encode"):
+            HubUrl.parse(f"http://hub.test{path}")
+    else:
+        assert HubUrl.parse(f"http://hub.test{path}").mount == path.rstrip("/")
 
 
 def test_a_secret_is_never_printed() -> None:
