@@ -21,7 +21,9 @@ is in force, `sidecar config schema` prints a JSON Schema for editors.
 - `${NAME}` in a value is replaced by that environment variable after parsing; an unset one is an error. `$${` stands
   for `${` itself.
 - Every setting can also be given as an environment variable, which outranks the file: the names stand in the tables.
-  Lists may be written as `a, b` or `[a, b]` there. Names without `__` are ignored, except `SIDECAR_DATA_DIR`.
+  Lists may be written as `a, b` or `[a, b]` there. Names without `__` are ignored, except `SIDECAR_DATA_DIR`,
+  `SIDECAR_CONFIG`, and what commands that speak to a running sidecar read: `SIDECAR_ADMIN_URL`, `SIDECAR_ADMIN_TOKEN`
+  and, for the addresses in what they print, `SIDECAR_PROXY_URL`.
 - A secret can be given as a file: add `_file` to its name (`_FILE` to its variable) and give the path. The file's
   content counts without white space around it; of a list, such as `notifications.webhooks`, each line is one.
 - Durations are a number and a unit (`250ms`, `30s`, `5m`, `24h`, `7d`), sizes likewise (`64KiB`, `32MiB`, `1GiB`).

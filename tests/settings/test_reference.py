@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.cli import config_file
+from sidecar.cli.admin import address
+from sidecar.cli.admin.keys.issue import PROXY_VARIABLE
 from sidecar.settings import Settings, load, reference
 from sidecar.settings.rows import groups
 from tests.support.source import ROOT
@@ -37,3 +40,9 @@ def test_every_variable_sets_its_setting(row, tmp_path: Path) -> None:  # type: 
     for name in row.path.split("."):
         found = getattr(found, name)
     assert found == (value if row.path == "data_dir" else row.default)
+
+
+def test_every_variable_that_is_no_setting_is_named_where_such_are_said_to_be_ignored() -> None:
+    ignored = next(line for line in reference.markdown().split("\n- ") if "are ignored" in line)
+    for name in ("SIDECAR_DATA_DIR", config_file.VARIABLE, address.URL_VARIABLE, address.TOKEN_VARIABLE, PROXY_VARIABLE):
+        assert f"`{name}`" in ignored
