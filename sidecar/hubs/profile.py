@@ -29,7 +29,12 @@ class Route(Part, frozen=True):
         str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$", description="Label in metrics and logs, and a name for allowed_routes.")
     ]
     methods: Annotated[
-        tuple[str, ...], Meta(min_length=1, description="Methods that are forwarded, others get 405; HEAD goes where GET goes; `*` is any.")
+        tuple[str, ...],
+        Meta(
+            min_length=1,
+            description="Methods that are forwarded, others get 405; HEAD goes where GET goes; "
+            "`*` is GET, HEAD, POST, PUT, PATCH and DELETE.",
+        ),
     ]
     path: Annotated[str, Meta(description="Path as the client sends it, without the hub's mount prefix.")]
     aliases: Annotated[tuple[str, ...], Meta(description="Further paths of this route.")] = ()
