@@ -43,6 +43,7 @@ class KeyActs:
             Screen("POST", f"{_KEY}/revoke", self.revoke, "operator"),
             Screen("POST", f"{_KEY}/disable", self.disable, "operator"),
             Screen("POST", f"{_KEY}/enable", self.enable, "operator"),
+            Screen("GET", f"{_KEY}/secrets/{{secret_id}}/end", self.ending, "operator"),
             Screen("POST", f"{_KEY}/secrets/{{secret_id}}/end", self.end_secret, "operator"),
         ]
 
@@ -117,9 +118,18 @@ class KeyActs:
         await visit.ask(endpoints.ENABLE_KEY, path=dict(visit.path), body={})
         return see(f"{HOME}/{visit.path['key_id']}", "enabled")
 
+    async def ending(self, visit: Visit) -> web.StreamResponse:
+        """Name the old secret and who still uses it. Where there is no overlap to end, the key's page says how things are."""
+        key = await read_key(visit)
+        found = await read_secrets(visit, key.id)
+        secret = next((one for one in found.data if (one.id, one.state) == (visit.path["secret_id"], "retiring")), None)
+        if secret is None or key.status == "revoked":
+            return see(f"{HOME}/{key.id}")
+        return visit.page("end_secret.html", key=key, secret=secret, secrets=found)
+
     async def end_secret(self, visit: Visit) -> web.StreamResponse:
         """End the overlap of a rotation."""
-        await visit.ask(endpoints.REVOKE_SECRET, path=dict(visit.path), body={})
+        await visit.ask(endpoints.REVOKE_SECRET, path=dict(visit.path), body={"reason": visit.form.get("reason", "")})
         return see(f"{HOME}/{visit.path['key_id']}", "secret-ended")
 
     async def _lately(self, key_id: str, now: float) -> int:

@@ -95,7 +95,7 @@ class KeyTable:
         )
 
     async def revoke_selected(self, visit: Visit) -> web.StreamResponse:
-        """Ask first, naming the keys and what they did lately; then revoke each."""
+        """Ask first, naming the keys and what they did lately; then revoke each. Where one is in use, their number has to be typed."""
         chosen = list(dict.fromkeys(visit.chosen))[:PAGE]
         if not chosen:
             return see(HOME)
@@ -103,15 +103,20 @@ class KeyTable:
         found = [key for key in await self._keys.get_many(chosen) if key is not None]
         uses = await self._keys.uses([key.id for key in found])
         rows = await self._rows([key_object(key, uses.get(key.id), visit.now) for key in found], visit.now)
+        confirmed = visit.form.get("confirmed") == "yes"
+        mistyped = confirmed and _in_use(rows) and visit.form.get("typed_count", "").strip() != str(len(rows))
         refused: dict[str, str] = {}
-        if visit.form.get("confirmed") == "yes":
+        if confirmed and not mistyped:
             refused = await self._revoke(visit, chosen)
             if not refused:
                 return see(HOME, "bulk-revoked")
+            rows = [row for row in rows if row.key.id in refused]
         return visit.page(
             "bulk_revoke.html",
-            status=409 if refused else 200,
-            rows=[row for row in rows if not refused or row.key.id in refused],
+            status=400 if mistyped else 409 if refused else 200,
+            rows=rows,
+            in_use=_in_use(rows),
+            fault=f"Type {len(rows)}, the number of the keys above." if mistyped else "",
             back=HOME,
             refused=refused,
             done=len(chosen) - len(refused),
@@ -168,6 +173,10 @@ class KeyTable:
         while cursor is not None:
             keys, cursor = await self._page(visit, {**asked, "cursor": cursor}, EXPORT_PAGE)
             yield [[_cell(getattr(key, name)) for name in _EXPORTED] for key in keys]
+
+
+def _in_use(rows: list[Row]) -> bool:
+    return any(row.requests for row in rows)
 
 
 def _cell(value: object) -> object:

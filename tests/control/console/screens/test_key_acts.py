@@ -86,9 +86,50 @@ async def test_rotation_shows_a_new_secret_once(console: Console, made: Made) ->
     assert [secret.state for secret in key.secrets] == ["current", "retiring"]
     page = await made.browser.get(made.path)
     assert "Not yet safe to end the overlap." in page.text and "has not been used yet" in page.text
-    page = await made.browser.post(f"{made.path}/secrets/{key.secrets[1].id}/end")
+
+
+async def rotated(console: Console, made: Made) -> str:
+    """The key with an overlap; where its old secret is ended."""
+    await made.browser.post(f"{made.path}/rotate", {"grace_period": "1h", "intent": "x"})
+    return f"{made.path}/secrets/{(await key_of(console, made)).secrets[1].id}/end"
+
+
+async def test_an_overlap_is_ended_after_a_question_that_repeats_the_verdict(console: Console, made: Made) -> None:
+    end = await rotated(console, made)
+    key = await key_of(console, made)
+    page = await made.browser.get(made.path)
+    # The way there stands in the verdict, before the table that scrolls.
+    assert page.text.index(f'href="{end}"') < page.text.index('aria-label="Secrets"')
+    page = await made.browser.get(end)
+    assert "End the old secret of “Support bot”?" in page.text and key.secrets[1].hint in page.text and "made no request" in page.text
+    assert "Not yet safe to end the overlap." in page.text and "has not been used yet" in page.text
+    assert re.search(r"<a [^>]*autofocus>Cancel", page.text)
+    assert [secret.state for secret in (await key_of(console, made)).secrets] == ["current", "retiring"]
+    page = await made.browser.post(end, {"reason": "changed over"})
     assert page.location == f"{made.path}?done=secret-ended"
     assert [secret.state for secret in (await key_of(console, made)).secrets] == ["current", "revoked"]
+    events = [sealed.event async for sealed in console.services.audit.latest(1)]
+    assert (events[0].action, events[0].reason) == ("api_key.secret_revoked", "changed over")
+
+
+async def test_nobody_is_asked_about_a_secret_that_cannot_be_ended(console: Console, made: Made) -> None:
+    end = await rotated(console, made)
+    current, old = (await key_of(console, made)).secrets
+    assert (await made.browser.get(end.replace(old.id, current.id))).location == made.path
+    await made.browser.post(end)
+    assert (await made.browser.get(end)).location == made.path
+    assert end not in (await made.browser.get(made.path)).text
+
+
+async def test_a_revoked_key_s_secrets_are_valid_no_longer(console: Console, made: Made) -> None:
+    end = await rotated(console, made)
+    assert "as long as the key" in (await made.browser.get(made.path)).text
+    await made.browser.post(f"{made.path}/revoke")
+    page = (await made.browser.get(made.path)).text
+    secrets = page[page.index('aria-label="Secrets"') : page.index("</table>", page.index('aria-label="Secrets"'))]
+    assert "as long as the key" not in secrets and "in 59 min" not in secrets and "in 1 h" not in secrets
+    assert "the overlap" not in page
+    assert (await made.browser.get(end)).location == made.path
 
 
 async def test_disable_and_enable(console: Console, made: Made) -> None:
@@ -124,7 +165,8 @@ async def test_a_mistyped_name_leaves_the_reason(console: Console, made: Made) -
     assert page.status == 400 and (await key_of(console, made)).revoked_at is None
     assert re.search(r'id="reason"[^>]*value="left &#34;for&#34; &lt;good&gt;"', page.text)
     # The name is asked anew: it is there so that a hand has to write it.
-    assert re.search(r'id="typed_name"[^>]*value=""', page.text)
+    assert re.search(r'id="typed_name"[^>]*value=""[^>]* autofocus', page.text) and page.text.count("autofocus") == 1
+    assert page.text.count("Type the name exactly") == 1
 
 
 async def test_an_edit_leaves_what_the_form_does_not_show_whole(console: Console, made: Made) -> None:

@@ -21,6 +21,7 @@ from sidecar.keys.record import Key
 from sidecar.store import names as store_names
 from sidecar.store.client import StoreUnavailable
 from tests.control.console.conftest import Console
+from tests.control.support.events import request
 
 HOME = "/settings/api-keys"
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'{{7*7}}"
@@ -127,6 +128,22 @@ async def test_several_keys_are_revoked_after_a_question(console: Console) -> No
     assert "The selected keys are revoked." in (await browser.get(page.location)).text
     assert [key.revoked_at is not None for key in await console.services.keys.get_many(made) if key] == [True, True, False]
     assert (await browser.post(f"{HOME}/revoke")).location == HOME
+
+
+async def test_several_keys_in_use_are_revoked_by_their_number(console: Console) -> None:
+    made = await fill(console, 3)
+    await console.fold(request(made[2], time=console.clock() - 60))
+    browser = await console.signed_in("operator")
+    assert "typed_count" not in (await browser.post(f"{HOME}/revoke", {"key": made[:2]})).text
+    assert 'id="typed_count"' in (await browser.post(f"{HOME}/revoke", {"key": made})).text
+    for typed in ("", "2", "yes"):
+        page = await browser.post(f"{HOME}/revoke", {"key": made, "confirmed": "yes", "typed_count": typed, "reason": "tidy"})
+        assert page.status == 400 and "Type 3, the number of the keys above." in page.text and 'value="tidy"' in page.text
+        assert re.search(r'id="typed_count"[^>]* autofocus', page.text) and page.text.count("autofocus") == 1
+        assert not any(key.revoked_at for key in await console.services.keys.get_many(made) if key)
+    page = await browser.post(f"{HOME}/revoke", {"key": made, "confirmed": "yes", "typed_count": " 3 "})
+    assert page.location == f"{HOME}?done=bulk-revoked"
+    assert all(key.revoked_at for key in await console.services.keys.get_many(made) if key)
 
 
 async def test_one_key_that_cannot_be_revoked_keeps_no_other_alive(console: Console) -> None:
