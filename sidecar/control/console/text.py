@@ -54,10 +54,10 @@ def size(count: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """`0.8 ms`, `240 ms`, `3.2 s`."""
-    if value >= 1000:
+    """`<1 ms`, `240 ms`, `3.2 s`: no finer than it is measured."""
+    if value >= 999.5:
         return f"{value / 1000:.1f} s"
-    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+    return f"{value:.0f} ms" if value >= 1 else "<1 ms"
 
 
 def share(part: float, of: float) -> str:

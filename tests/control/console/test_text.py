@@ -55,6 +55,6 @@ def test_units() -> None:
     assert [text.size(count) for count in (0, 1023, 1024, 15 << 10, 3 << 20, 1 << 40)] == [
         "0 B", "1023 B", "1.0 KiB", "15 KiB", "3.0 MiB", "1.0 TiB",
     ]  # fmt: skip
-    assert [text.milliseconds(value) for value in (0.84, 12.4, 999, 3200)] == ["0.8 ms", "12 ms", "999 ms", "3.2 s"]
+    assert [text.milliseconds(value) for value in (0, 0.84, 1, 12.4, 999, 3200)] == ["<1 ms", "<1 ms", "1 ms", "12 ms", "999 ms", "3.2 s"]
     assert text.whole(1234567) == "1\u202f234\u202f567"
     assert text.absolute(NOW) == "2026-01-31 12:00:00 UTC"

@@ -6,9 +6,10 @@ are text of the page. One path draws a whole series, which keeps a page of chart
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import groupby
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -31,6 +32,14 @@ class Series:
     values: Sequence[float | None]
 
 
+class Moment(NamedTuple):
+    """A name under the axis, at `x` per cent of its length, which is the `anchor` of the text."""
+
+    name: str
+    x: float
+    anchor: Literal["start", "middle", "end"]
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """What is drawn; `times` are the starts of the buckets in Unix seconds, each `step` seconds long."""
@@ -47,13 +56,15 @@ class Chart:
     exact: Callable[[float], str] = text.whole
     total: bool = field(default=True)
     """Whether the sum of the series means something."""
+    whole: bool = field(default=True)
+    """Whether the values are counted, so that halves of them are not."""
 
     @property
     def highest(self) -> float:
         """The end of the axis."""
         columns = zip(*(one.values for one in self.series), strict=True) if self.series else ()
         found = [sum(value or 0 for value in column) if self.kind == "bars" else max(value or 0 for value in column) for column in columns]
-        return top(max(found, default=0), whole=self.shown is text.compact)
+        return top(max(found, default=0), whole=self.whole)
 
     @property
     def marks(self) -> list[str]:
@@ -62,16 +73,22 @@ class Chart:
         return [self.shown(highest), self.shown(highest / 2), "0"]
 
     @property
-    def moments(self) -> list[str]:
-        """The names under the axis: first, middle, last."""
-        if not self.times:
-            return []
-        return [tick(self.times[index], self.step) for index in sorted({0, len(self.times) // 2, len(self.times) - 1})]
+    def moments(self) -> list[Moment]:
+        """The names under the axis: first, middle, last. One in the middle stands under the middle of its bar, where it is read out."""
+        last = len(self.times) - 1
+        return [self._moment(index, last) for index in sorted({0, (last + 1) // 2, last})] if self.times else []
+
+    def _moment(self, index: int, last: int) -> Moment:
+        name = tick(self.times[index], self.step)
+        if 0 < index < last or not last:
+            return Moment(name, round((index + 0.5) * 100 / (last + 1), 2), "middle")
+        return Moment(name, 0 if index == 0 else 100, "start" if index == 0 else "end")
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to draw."""
-        return not any(value for one in self.series for value in one.values)
+        """Whether there is nothing to draw: no bar; for lines no value, for a line at nought says that all was well."""
+        values = [value for one in self.series for value in one.values]
+        return not any(values) if self.kind == "bars" else all(value is None for value in values)
 
     @property
     def width(self) -> int:
@@ -90,12 +107,7 @@ class Chart:
 
     def svg(self) -> Markup:
         """The drawing."""
-        paths = self._bars() if self.kind == "bars" else self._lines()
-        drawn = Markup("").join(
-            Markup('<path class="{} {}" d="{}"/>').format("line" if self.kind == "lines" else "bar", one.tone, path)
-            for one, path in zip(self.series, paths, strict=True)
-            if path
-        )
+        drawn = Markup("").join(Markup('<path class="{} {}" d="{}"/>').format(*path) for path in self._paths() if path[-1])
         return Markup(
             '<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" aria-labelledby="{id}-t {id}-d">'
             '<title id="{id}-t">{title}</title><desc id="{id}-d">{about}</desc>'
@@ -112,6 +124,19 @@ class Chart:
             drawn=drawn,
         )
 
+    def _paths(self) -> Iterator[tuple[str, str, str]]:
+        """Of each path what it is, its tone, and how it runs."""
+        if self.kind == "bars":
+            yield from (("bar", one.tone, path) for one, path in zip(self.series, self._bars(), strict=True))
+            return
+        unit = HEIGHT / self.highest
+        for one in self.series:
+            places = ((index * SLOT + SLOT / 2, value) for index, value in enumerate(one.values))
+            runs = _runs(None if value is None else f"{x:g} {HEIGHT - value * unit:.2f}" for x, value in places)
+            yield "line", one.tone, "".join(f"M{'L'.join(run)}" for run in runs if len(run) > 1)
+            # A value between two gaps is a line of no length, which its round ends make a dot.
+            yield "line dot", one.tone, "".join(f"M{run[0]}h0" for run in runs if len(run) == 1)
+
     def _bars(self) -> list[str]:
         floor = [0.0] * len(self.times)
         unit = HEIGHT / self.highest
@@ -127,17 +152,7 @@ class Chart:
             paths.append("".join(parts))
         return paths
 
-    def _lines(self) -> list[str]:
-        unit = HEIGHT / self.highest
-        return [self._line(one.values, unit) for one in self.series]
 
-    def _line(self, values: Sequence[float | None], unit: float) -> str:
-        parts = []
-        drawing = False
-        for index, value in enumerate(values):
-            if value is not None:
-                x, y = index * SLOT + SLOT / 2, HEIGHT - value * unit
-                # A value between two gaps would be a line of no length.
-                parts.append(f"L{x:g} {y:.2f}" if drawing else f"M{x - 1:g} {y:.2f}h1")
-            drawing = value is not None
-        return "".join(parts)
+def _runs(points: Iterable[str | None]) -> list[list[str]]:
+    """The points that follow each other without a gap."""
+    return [[point for point in run if point is not None] for gap, run in groupby(points, key=lambda point: point is None) if not gap]

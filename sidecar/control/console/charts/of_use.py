@@ -52,7 +52,7 @@ def errors(use: Breakdown, span: Span) -> Chart:
         Series("refused", "s2", _shares(points, span, lambda point: point.denied)),
     ]
     about = "Requests that ended in an error, and that the sidecar refused, as shares of all."
-    return Chart("errors", "Error share", about, span.times, span.step, series, "lines", _percent, _percent, total=False)
+    return Chart("errors", "Error share", about, span.times, span.step, series, "lines", _percent, _percent, total=False, whole=False)
 
 
 def models(use: Breakdown, span: Span) -> Chart:
@@ -72,15 +72,14 @@ def models(use: Breakdown, span: Span) -> Chart:
 def credits_used(use: Breakdown, span: Span) -> Chart:
     """What the hub charged."""
     values = _values(list(use.series.items()), span, lambda point: point.credits)
-    return Chart(
-        "credits", "Credits", "What the hub says that calls cost.", span.times, span.step, [Series("credits", "s4", values)], exact=_exact
-    )
+    series = [Series("credits", "s4", values)]
+    return Chart("credits", "Credits", "What the hub says that calls cost.", span.times, span.step, series, exact=_exact, whole=False)
 
 
 def latency(middle: Sequence[float | None], slow: Sequence[float | None], span: Span, calls: int) -> Chart:
     """Median and 95th percentile, in milliseconds, of the calls that were looked at."""
     about = f"From first to last byte, of the latest {calls} calls in this time."
-    series = [Series("median", "s1", middle), Series("95 of 100", "s2", slow)]
+    series = [Series("median", "s1", middle), Series("95th percentile", "s2", slow)]
     return Chart("latency", "Latency", about, span.times, span.step, series, "lines", text.milliseconds, text.milliseconds, total=False)
 
 

@@ -10,12 +10,14 @@ DAY, HOUR = 86400, 3600
 
 
 def top(highest: float, *, whole: bool = True) -> float:
-    """The first round number that is not below `highest`; at least 1, or 2 for counts, so that the middle is one too."""
-    if highest <= 0:
-        return 2.0 if whole else 1.0
+    """The first round number that is not below `highest`; an even one for counts, so that the middle is one too."""
+    if whole:
+        highest = max(highest, 2.0)
+    elif highest <= 0:
+        return 1.0
     power = 10.0 ** floor(log10(highest))
-    found = next(step * power for step in _ROUND if step * power >= highest * 0.999999)
-    return max(found, 2.0) if whole else found
+    rounds = (step * power for step in _ROUND)
+    return next(end for end in rounds if end >= highest * 0.999999 and (not whole or end % 2 == 0))
 
 
 def tick(time: float, step: float) -> str:

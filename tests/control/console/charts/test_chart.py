@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,12 +38,10 @@ def test_bars_stand_on_each_other_and_stay_inside(first: list[float], data: st.D
 
 
 def test_gaps_break_a_line() -> None:
-    path = next(
-        path
-        for path in ElementTree.fromstring(str(chart([1, 2, None, 4, None], kind="lines").svg())).iter("path")
-        if "line" in path.attrib["class"]
-    )
-    assert path.attrib["d"].count("M") == 2 and path.attrib["d"].count("L") == 1
+    paths = ElementTree.fromstring(str(chart([1, 2, None, 4, None], kind="lines").svg())).iter("path")
+    drawn = {path.attrib["class"]: path.attrib["d"] for path in paths if "line" in path.attrib["class"]}
+    # The value that stands alone is a dot, not a dash too short to be seen.
+    assert drawn == {"line s1": "M5 75.00L15 50.00", "line dot s1": "M35 0.00h0"}
 
 
 def test_text_is_escaped_and_described() -> None:
@@ -54,6 +53,7 @@ def test_text_is_escaped_and_described() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert chart([0, None]).empty and not chart([0, 1]).empty
+    assert chart([None, None], kind="lines").empty and not chart([0, None], kind="lines").empty
     assert Chart("c", "t", "a", [], 60, []).moments == []
     assert "<path d" not in str(sparkline([0, 0], "none"))
 
@@ -61,6 +61,25 @@ def test_nothing_is_nothing() -> None:
 @given(st.floats(1e-9, 1e12))
 def test_axes_end_in_a_round_number_not_far_above(highest: float) -> None:
     assert highest * 0.999 <= top(highest, whole=False) <= highest * 1.6
+
+
+@given(st.integers(0, 10**12))
+def test_an_axis_of_counts_has_a_count_in_its_middle(highest: int) -> None:
+    assert top(highest) % 2 == 0 and highest <= top(highest) <= max(2 * highest, 2)
+
+
+def test_marks_of_counts_are_counts() -> None:
+    assert [chart([highest]).marks for highest in (1, 3, 5, 13)] == [["2", "1", "0"], ["4", "2", "0"], ["6", "3", "0"], ["20", "10", "0"]]
+
+
+@pytest.mark.parametrize(
+    ("count", "places"),
+    [(1, [(50, "middle")]), (2, [(0, "start"), (100, "end")]), (30, [(0, "start"), (51.67, "middle"), (100, "end")])],
+)
+def test_a_moment_stands_at_its_own_bar(count: int, places: list[tuple[float, str]]) -> None:
+    found = chart([1.0] * count).moments
+    assert [(x, anchor) for _, x, anchor in found] == places
+    assert [name for name, *_ in found] == [tick(60.0 * index, 60) for index in sorted({0, count // 2, count - 1})]
 
 
 def test_names_of_moments() -> None:
