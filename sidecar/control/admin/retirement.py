@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from sidecar.control.admin.messages.keys import RetirementVerdict
+from sidecar.control.admin.times import Unit, in_units
 from sidecar.keys.record import Key, secret_is_live
 from sidecar.keys.use import SecretUse, Use
 
@@ -10,7 +13,7 @@ QUIET = 24 * 3600.0
 """An old secret that was in use after the rotation is safe to end when it has been silent for a day."""
 
 _UNUSED = SecretUse()
-_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+_UNITS: tuple[Unit, ...] = (("second", 1, 60), ("minute", 60, 60), ("hour", 3600, 24), ("day", 86400, math.inf))
 
 
 def verdict(key: Key, use: Use, now: float) -> RetirementVerdict | None:
@@ -34,8 +37,5 @@ def verdict(key: Key, use: Use, now: float) -> RetirementVerdict | None:
 
 def span(seconds: float) -> str:
     """A time span in its largest whole unit, in words."""
-    for unit, size in _UNITS:
-        count = int(seconds // size)
-        if count:
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return "a moment"
+    count, unit = in_units(seconds, _UNITS)
+    return f"{count} {unit}{'s' if count > 1 else ''}" if count else "a moment"

@@ -1,8 +1,9 @@
-"""Times of the admin API: RFC 3339 with any offset in, UTC out; Unix seconds inside."""
+"""Times of the admin API: RFC 3339 with any offset in, UTC out; Unix seconds inside. And lengths of time in one unit."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -39,3 +40,13 @@ def to_time_or_none(seconds: float | None) -> datetime | None:
 def to_seconds(time: datetime) -> float:
     """An aware datetime as Unix seconds."""
     return time.timestamp()
+
+
+Unit = tuple[str, int, float]
+"""A name, its seconds, and the count at which the next unit takes over."""
+
+
+def in_units(seconds: float, units: Sequence[Unit], *, rounded: bool = False) -> tuple[int, str]:
+    """A length of time in one of `units`, which begin with the smallest: how many of it, and its name. Cut unless `rounded`."""
+    counts = ((round(seconds / size) if rounded else int(seconds // size), name, end) for name, size, end in units)
+    return next((count, name) for count, name, end in counts if count < end)

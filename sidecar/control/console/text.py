@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
-_UNITS = (("y", 365 * 86400), ("mo", 30 * 86400), ("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+from sidecar.control.admin.times import Unit, in_units
+
+_UNITS: tuple[Unit, ...] = (
+    ("s", 1, 60),
+    ("min", 60, 60),
+    ("h", 3600, 24),
+    ("d", 86400, 92),
+    ("mo", 365 * 86400 // 12, 12),
+    ("y", 365 * 86400, math.inf),
+)
+"""The same stand in `static/time.js`, which keeps them true. Days go on until there are three whole months."""
 _THIN = "\u202f"
 
 
-def span(seconds: float) -> str:
+def span(seconds: float, *, rounded: bool = False) -> str:
     """A length of time in its largest unit: `3 min`, `2 d`."""
-    for unit, size in _UNITS:
-        count = int(seconds // size)
-        if count:
-            return f"{count} {unit}"
-    return "0 s"
+    count, unit = in_units(seconds, _UNITS, rounded=rounded)
+    return f"{count} {unit}"
 
 
 def relative(time: datetime, now: datetime) -> str:
-    """`time` as seen from `now`: `3 min ago`, `in 2 d`."""
+    """`time` as seen from `now`: `3 min ago`, `in 2 d`. What lies ahead is rounded: a key made a moment ago for 30 days ends in 30."""
     seconds = (now - time).total_seconds()
     if abs(seconds) < 5:
         return "just now"
-    return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+    return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds, rounded=True)}"
 
 
 def absolute(time: datetime) -> str:

@@ -1,12 +1,13 @@
 // Keeps relative times true while a page stays open.
-const units = [["y", 31536000], ["mo", 2592000], ["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+const units = [["s", 1, 60], ["min", 60, 60], ["h", 3600, 24], ["d", 86400, 92], ["mo", 2628000, 12], ["y", 31536000, Infinity]];
 
 function relative(moment, now) {
   const seconds = (now - moment) / 1000;
   if (Math.abs(seconds) < 5) return "just now";
-  const [unit, size] = units.find(([, size]) => Math.floor(Math.abs(seconds) / size)) ?? ["s", 1];
-  const span = `${Math.floor(Math.abs(seconds) / size)} ${unit}`;
-  return seconds > 0 ? `${span} ago` : `in ${span}`;
+  // What lies ahead is rounded: a key made a moment ago for 30 days ends in 30.
+  const count = seconds > 0 ? (size) => Math.floor(seconds / size) : (size) => Math.round(-seconds / size);
+  const [unit, size] = units.find(([, size, end]) => count(size) < end);
+  return seconds > 0 ? `${count(size)} ${unit} ago` : `in ${count(size)} ${unit}`;
 }
 
 setInterval(() => {
