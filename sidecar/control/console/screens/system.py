@@ -7,6 +7,7 @@ from aiohttp import web
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.messages.operations import StatusAnswer
 from sidecar.control.admin.services import AdminServices
+from sidecar.control.console.facts import PARTS, WORKERS, facts, row
 from sidecar.control.console.visit import Screen, Visit
 from sidecar.settings.show import as_yaml
 
@@ -25,4 +26,10 @@ class System:
         """The page; it also opens while parts are down."""
         answer = await visit.ask(endpoints.STATUS)
         assert isinstance(answer.document, StatusAnswer)
-        return visit.page("system.html", state=answer.document, configuration=self._configuration)
+        return visit.page(
+            "system.html",
+            parts={name: facts(getattr(answer.document, name), names) for name, names in PARTS.items()},
+            heads=[label for label, _ in WORKERS.values()],
+            workers=[row(worker) for worker in answer.document.workers],
+            configuration=self._configuration,
+        )

@@ -23,4 +23,4 @@ async def test_sizes_have_units(console: Console, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(console.services.status, "snapshot", snapshot)
     page = await (await console.signed_in("viewer")).get("/system")
-    assert "<dt>backlog bytes</dt><dd>602 KiB</dd>" in page.text and "<dt>URL</dt>" in page.text
+    assert "<dt>Not counted yet</dt><dd>602 KiB</dd>" in page.text and "<dt>URL</dt>" in page.text
