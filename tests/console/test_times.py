@@ -9,7 +9,7 @@ from tests.console.conftest import Console
 from tests.support.browser import page_of
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-SECONDS = (0, 30, 59.6, 90, 5400, 86378, 86400 * 33, 86400 * 59.9, 86400 * 91.4, 86400 * 200, 86400 * 364, 86400 * 800)
+SECONDS = (0, 30, 59.6, 90, 150, 5400, 86378, 86400 * 33, 86400 * 59.9, 86400 * 91.4, 86400 * 200, 86400 * 364, 86400 * 800)
 FILL = """(moments) => document.getElementById('main').replaceChildren(...moments.map((moment) => {
     const time = document.createElement('time');
     time.dateTime = moment;

@@ -48,5 +48,5 @@ Unit = tuple[str, int, float]
 
 def in_units(seconds: float, units: Sequence[Unit], *, rounded: bool = False) -> tuple[int, str]:
     """A length of time in one of `units`, which begin with the smallest: how many of it, and its name. Cut unless `rounded`."""
-    counts = ((round(seconds / size) if rounded else int(seconds // size), name, end) for name, size, end in units)
+    counts = ((int((seconds + size / 2 if rounded else seconds) // size), name, end) for name, size, end in units)
     return next((count, name) for count, name, end in counts if count < end)

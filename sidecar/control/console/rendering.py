@@ -59,7 +59,7 @@ class Pages:
 
 
 class _Times:
-    """Makes `<time>` elements: relative in the text, absolute in the title."""
+    """Makes `<time>` elements: relative in the text, absolute in the title. Moments may be as the API writes them."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -67,10 +67,17 @@ class _Times:
     def __call__(self, moment: datetime | str | None, otherwise: str = "never") -> Markup:
         if moment is None:
             return Markup('<span class="quiet">{}</span>').format(otherwise)
-        if isinstance(moment, str):
-            moment = datetime.fromisoformat(moment)
+        moment = _read(moment)
         return Markup('<time datetime="{}" title="{}">{}</time>').format(
             moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             text.absolute(moment),
             text.relative(moment, self._now),
         )
+
+    def ahead(self, moment: datetime | str | None) -> bool:
+        """Whether it is still to come."""
+        return moment is not None and _read(moment) > self._now
+
+
+def _read(moment: datetime | str) -> datetime:
+    return datetime.fromisoformat(moment) if isinstance(moment, str) else moment

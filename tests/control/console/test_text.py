@@ -17,7 +17,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
     ("seconds", "shown"),
     [(0, "just now"), (4, "just now"), (59, "59 s ago"), (60, "1 min ago"), (7199, "1 h ago"), (86400 * 3, "3 d ago"),
      (86400 * 65, "65 d ago"), (86400 * 91.9, "91 d ago"), (86400 * 92, "3 mo ago"), (86400 * 364, "11 mo ago"), (86400 * 365, "1 y ago"),
-     (86400 * 800, "2 y ago"), (-70, "in 1 min"), (-90, "in 2 min"), (-86400 + 22, "in 1 d"), (-86400, "in 1 d"), (-86400 * 33, "in 33 d"),
+     (86400 * 800, "2 y ago"), (-70, "in 1 min"), (-90, "in 2 min"), (-150, "in 3 min"), (-86400 + 22, "in 1 d"), (-86400, "in 1 d"), (-86400 * 33, "in 33 d"),
      (-86400 * 59, "in 59 d"), (-86400 * 90 + 1, "in 90 d"), (-86400 * 364, "in 1 y"), (-59.6, "in 1 min")],
 )  # fmt: skip
 def test_relative(seconds: float, shown: str) -> None:

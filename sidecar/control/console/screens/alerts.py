@@ -11,7 +11,6 @@ from sidecar.control.console.visit import Screen, Visit, see
 
 PAGE = 25
 STATES = (("open", "Open"), ("acknowledged", "Acknowledged"), ("closed", "Over"), ("all", "All"))
-MUTES = (("24h", "a day"), ("7d", "a week"), ("30d", "30 days"), ("0s", "no longer"))
 _ALERT = "/alerts/{anomaly_id}"
 
 
@@ -47,7 +46,6 @@ class Alerts:
             link=link,
             cursor=visit.query.get("cursor", ""),
             next_cursor=answer.document.next_cursor,
-            mutes=MUTES,
         )
 
     async def acknowledge(self, visit: Visit) -> web.StreamResponse:

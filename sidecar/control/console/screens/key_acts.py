@@ -15,6 +15,7 @@ from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.screens.new_key import reveal
 from sidecar.control.console.snippets import FirstCalls
+from sidecar.control.console.text import span
 from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
 from sidecar.settings.values import Duration
@@ -22,7 +23,7 @@ from sidecar.settings.values import Duration
 MINUTE, DAY = 60, 86400
 _KEY = f"{HOME}/{{key_id}}"
 _REVISION = re.compile(r"[0-9]{1,15}")
-GRACES = (("24h", "24 hours"), ("7d", "7 days"), ("1h", "1 hour"), ("0s", "nothing: the old secret ends at once"))
+GRACES = (("24h", "24 hours"), ("7d", "7 days"), ("1h", "1 hour"), ("0s", "no time: it ends at once"))
 
 
 class KeyActs:
@@ -86,7 +87,7 @@ class KeyActs:
             body={"grace_period": grace},
             idempotency_key=visit.form.get("intent", "")[:64],
         )
-        return reveal(visit, self._first_calls, answer.document, "The new secret", grace=Duration.parse(grace))
+        return reveal(visit, self._first_calls, answer.document, "The new secret", retiring=_overlap(grace))
 
     async def revocation(self, visit: Visit, fault: str = "") -> web.StreamResponse:
         """Name the key and what it did in the last 24 hours. With a `fault` the reason that was typed stands in the form again."""
@@ -135,6 +136,12 @@ class KeyActs:
     async def _lately(self, key_id: str, now: float) -> int:
         end = (now // MINUTE + 1) * MINUTE
         return (await self._overview.totals(key_id, end - DAY, end)).requests
+
+
+def _overlap(grace: str) -> str:
+    """How long both secrets work, in the words of the form; empty for no time."""
+    seconds = Duration.parse(grace)
+    return dict(GRACES).get(grace, span(seconds)) if seconds else ""
 
 
 def _as_seen(name: str) -> str:

@@ -36,9 +36,11 @@ ORDERS = (
     ("", "Newest first"),
     ("oldest", "Oldest first"),
     ("name", "By name"),
-    ("last_used_at", "Latest used first"),
-    ("expires_at", "Expiring next"),
+    ("last_used_at", "Keys that were used, latest first"),
+    ("expires_at", "Keys that expire, soonest first"),
 )
+_NONE_LEFT = {"last_used_at": "No key has been used yet.", "expires_at": "No key expires."}
+"""Orders that leave out the keys without such a time; what a table says that they leave empty."""
 _PLACE = re.compile(r"[0-9]{1,9}")
 _EXPORTED = ("id", "name", "owner", "status", "hint", "created_at", "expires_at", "last_used_at", "tags", "revision")
 
@@ -75,13 +77,15 @@ class KeyTable:
         query = {name: visit.query.get(name, "") for name in (*_FILTERS, "cursor")}
         link = {name: query[name] for name in _FILTERS if query[name]}
         (keys, next_cursor), total = await asyncio.gather(self._page(visit, query, PAGE), self._keys.count())
+        chosen = any(query[name] for name in ("q", "status", "owner", "risk"))
         return visit.page(
             "keys.html",
             rows=await self._rows(keys, visit.now),
             total=total,
             query=query,
             link=link,
-            filtered=any(query[name] for name in ("q", "status", "owner", "risk")),
+            filtered=chosen or query["sort"] in _NONE_LEFT,
+            none_left="No key matches." if chosen else _NONE_LEFT.get(query["sort"], "No key matches."),
             orders=ORDERS,
             next_cursor=next_cursor,
             curl=self._first_calls.curl(visit.request.host, PLACEHOLDER),

@@ -13,7 +13,6 @@ from sidecar.control.admin.services import AdminServices
 from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.snippets import FirstCalls
-from sidecar.control.console.text import span
 from sidecar.control.console.visit import Screen, Visit
 
 
@@ -44,15 +43,15 @@ class NewKey:
         return reveal(visit, self._first_calls, answer.document, "Your new API key")
 
 
-def reveal(visit: Visit, first_calls: FirstCalls, document: object, heading: str, *, grace: float = 0.0) -> web.StreamResponse:
-    """The page that shows a new secret; it is in this answer and nowhere else."""
+def reveal(visit: Visit, first_calls: FirstCalls, document: object, heading: str, *, retiring: str = "") -> web.StreamResponse:
+    """The page that shows a new secret; it is in this answer and nowhere else. `retiring`: how long the old one stays valid."""
     assert isinstance(document, KeyWithSecret)
     return visit.page(
         "reveal.html",
         heading=heading if document.secret else "Nothing to show",
         key=document.key,
         secret=document.secret,
-        retiring=span(grace) if grace else "",
+        retiring=retiring,
         curl=first_calls.curl(visit.request.host, document.secret or ""),
         node=first_calls.node(visit.request.host),
     )

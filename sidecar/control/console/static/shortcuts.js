@@ -2,14 +2,20 @@
 const list = document.getElementById("shortcut-list");
 const on = document.documentElement.dataset.shortcuts === "on";
 
-document.addEventListener("click", (event) => { if (event.target.closest("[data-shortcut-list]")) list.showModal(); });
+// The first place that can take the focus would be the link that turns them off.
+function show() {
+  list.showModal();
+  list.querySelector("form button").focus();
+}
+
+document.addEventListener("click", (event) => { if (event.target.closest("[data-shortcut-list]")) show(); });
 
 document.addEventListener("keydown", (event) => {
   if (!on || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.target.closest("input, select, textarea, [contenteditable]")) return;
   if (event.key === "?") {
     event.preventDefault();
-    list.showModal();
+    show();
     return;
   }
   if (event.key !== "/" && event.key !== "n") return;

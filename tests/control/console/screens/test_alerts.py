@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sidecar.control.queries import Anomalies
@@ -23,6 +25,18 @@ async def test_a_search_that_stopped_says_that_it_goes_on(console: Console, monk
     monkeypatch.setattr(console.services.anomalies, "anomalies", anomalies)
     page = await (await console.signed_in("viewer")).get("/alerts?state=acknowledged")
     assert "the search goes on with the next one" in page.text and "cursor=1000.000000" in page.text
+
+
+async def test_only_what_is_muted_can_be_unmuted(console: Console) -> None:
+    suspicions = console.services.anomalies
+    assert isinstance(suspicions, Suspicions)
+    browser = await console.signed_in("operator")
+    for muted_until, muted in ((None, False), (console.clock() - 1, False), (console.clock() + 3600, True)):
+        suspicions.anomaly.muted_until = muted_until
+        page = await browser.get("/alerts")
+        assert (">Unmute<" in page.text, "count again" in page.text) == (muted, muted) and "no longer" not in page.text
+    unmute = re.search(r'<form [^>]*action="/alerts/ano_1/mute">(?:(?!</form>).)*>Unmute<', page.text, re.DOTALL)
+    assert unmute and 'name="duration" value="0s"' in unmute[0]
 
 
 async def test_an_operator_acknowledges_and_mutes(console: Console) -> None:

@@ -55,6 +55,17 @@ async def test_shares_are_compared_with_shares(console: Console) -> None:
     assert total(page.text, "Refused") == ("20.0%", "±0%")
 
 
+async def test_no_use_is_said_once(console: Console) -> None:
+    key_id, _ = await console.create("busy")
+    browser = await console.signed_in("viewer")
+    page = (await browser.get("/analytics?range=1h")).text
+    # What is hidden is there for a page that stays open.
+    assert re.findall(r'<(?:p|figure|section) [^>]*id="[\w-]+"[^>]*data-live>', page) == ['<p class="nothing" id="nothing" data-live>']
+    await console.fold(request(key_id, time=console.clock() - 60))
+    page = (await browser.get("/analytics?range=1h")).text
+    assert re.findall(r"<(?:p|figure|section) [^>]* hidden>", page) == ['<p class="nothing" id="nothing" data-live hidden>']
+
+
 async def test_spans_can_be_chosen_and_nonsense_is_the_usual_one(console: Console) -> None:
     browser = await console.signed_in("viewer")
     for query in ("", "range=7d", "range=90d", "from=2026-01-01T00:00&to=2026-01-02T00:00", "range=x", "from=x&to=y", "from=2030-01-01"):

@@ -24,6 +24,12 @@ async def test_events_filters_and_export(console: Console) -> None:
     assert secret not in "".join(lines) + page.text
 
 
+async def test_nobody_is_said_once(console: Console) -> None:
+    await console.browser().post("/sign-in", {"token": "sat_wrong"})
+    page = await (await console.signed_in("viewer")).get("/audit-log?outcome=denied")
+    assert "<td>nobody</td>" in page.text and '<span class="quiet">nobody</span>' not in page.text
+
+
 async def test_a_switch_is_told_in_words(console: Console) -> None:
     key_id, _ = await console.create()
     browser = await console.signed_in("operator")

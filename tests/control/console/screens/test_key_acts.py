@@ -79,13 +79,19 @@ async def test_rotation_shows_a_new_secret_once(console: Console, made: Made) ->
     assert intent
     fields = {"grace_period": "1h", "intent": intent[1]}
     page = await made.browser.post(f"{made.path}/rotate", fields)
-    assert re.search(r"ahk_[0-9A-Za-z]{49}", page.text) and "stays valid for 1 h" in page.text
+    assert re.search(r"ahk_[0-9A-Za-z]{49}", page.text) and "stays valid for 1 hour." in page.text
     again = await made.browser.post(f"{made.path}/rotate", fields)
     assert not re.search(r"ahk_[0-9A-Za-z]{49}", again.text)
     key = await key_of(console, made)
     assert [secret.state for secret in key.secrets] == ["current", "retiring"]
     page = await made.browser.get(made.path)
     assert "Not yet safe to end the overlap." in page.text and "has not been used yet" in page.text
+
+
+@pytest.mark.parametrize(("grace", "words"), [("24h", "for 24 hours."), ("2h", "for 2 h."), ("0s", "")])
+async def test_an_overlap_is_told_in_the_words_of_the_form(made: Made, grace: str, words: str) -> None:
+    page = await made.browser.post(f"{made.path}/rotate", {"grace_period": grace, "intent": "x"})
+    assert ("The old secret stays valid" in page.text) == bool(words) and words in page.text
 
 
 async def rotated(console: Console, made: Made) -> str:

@@ -58,6 +58,16 @@ async def test_filters_and_orders_are_in_the_url(console: Console) -> None:
     assert (await browser.get(f"{HOME}?status=nonsense")).status == 400
 
 
+async def test_an_order_that_leaves_keys_out_says_so(console: Console) -> None:
+    await fill(console, 2)
+    browser = await console.signed_in("viewer")
+    page = await browser.get(f"{HOME}?sort=expires_at")
+    assert "Filtered from 2 keys" in page.text and "No key expires." in page.text and ">Clear<" in page.text
+    assert "No key has been used yet." in (await browser.get(f"{HOME}?sort=last_used_at")).text
+    assert "No key matches." in (await browser.get(f"{HOME}?sort=expires_at&owner=blue")).text
+    assert "Filtered" not in (await browser.get(f"{HOME}?sort=name")).text
+
+
 async def test_pages_follow_each_other(console: Console) -> None:
     await fill(console, screen.PAGE + 3)
     browser = await console.signed_in()
