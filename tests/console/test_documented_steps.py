@@ -73,7 +73,7 @@ def appears_with_its_use(page: Page) -> None:
 
     wait_until(used, within=5)
     page.get_by_role("link", name=NAME).click()
-    expect(page.get_by_role("img", name="Requests")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Requests"))).to_be_visible()
     expect(page.locator("#models")).to_contain_text(MODELS[0])
 
 

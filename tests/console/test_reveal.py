@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.console.conftest import Console
-from tests.console.screens import reveal
+from tests.console.screens import reveal, reveal_admin_token
 from tests.support.browser import page_of
-
-
-def reveal_admin_token(page: Page) -> None:
-    """The dialog that shows a new admin token."""
-    page.goto("/settings/admin-tokens")
-    page.get_by_label("Name (required)").fill("Olga")
-    page.get_by_role("button", name="Create admin token").click()
-    page.get_by_role("dialog", name="The new admin token").wait_for()
 
 
 @pytest.mark.parametrize("show", [reveal, reveal_admin_token])

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from tests.console.conftest import Console
-from tests.console.screens import SCHEMES, WIDTHS, leave_reveal, reveal, screens
+from tests.console.screens import SCHEMES, WIDTHS, every_screen, outside
 from tests.support.browser import page_of
 
 # What passed is neither written down nor told: that is most of the work.
@@ -45,13 +45,9 @@ def test_every_screen(console: Console, scheme: str, width: int) -> None:
     options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
     found: list[str] = []
     with page_of(console.browser, console.base, **options) as page:
-        page.goto("/sign-in")
-        found += faults(page, "sign-in", axe)
-    with page_of(console.browser, console.base, console.token, **options) as page:
-        for name, path in screens(console.keys).items():
-            page.goto(path)
+        for name in outside(page):
             found += faults(page, name, axe)
-        reveal(page)
-        found += faults(page, "reveal", axe)
-        leave_reveal(page)
+    with page_of(console.browser, console.base, console.token, **options) as page:
+        for name in every_screen(page, console.keys):
+            found += faults(page, name, axe)
     assert not found, "\n".join(found)

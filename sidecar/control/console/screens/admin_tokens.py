@@ -7,6 +7,7 @@ from aiohttp import web
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.messages.operations import AdminTokenList, AdminTokenWithSecret
+from sidecar.control.console.forms import faults_by_field
 from sidecar.control.console.visit import Screen, Visit, see
 
 PATH = "/settings/admin-tokens"
@@ -41,7 +42,7 @@ class AdminTokens:
         except AdminError as error:
             if error.problem.status != 400:
                 raise
-            return await self._page(visit, fault=error.detail)
+            return await self._page(visit, fault=faults_by_field(error.faults).get("name", error.detail))
         assert isinstance(answer.document, AdminTokenWithSecret)
         return visit.page("admin_token.html", token=answer.document.admin_token, secret=answer.document.token)
 

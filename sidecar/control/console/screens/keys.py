@@ -36,8 +36,8 @@ ORDERS = (
     ("", "Newest first"),
     ("oldest", "Oldest first"),
     ("name", "By name"),
-    ("last_used_at", "Keys that were used, latest first"),
-    ("expires_at", "Keys that expire, soonest first"),
+    ("last_used_at", "Used, latest first"),
+    ("expires_at", "Expiring, soonest first"),
 )
 _NONE_LEFT = {"last_used_at": "No key has been used yet.", "expires_at": "No key expires."}
 """Orders that leave out the keys without such a time; what a table says that they leave empty."""

@@ -34,6 +34,7 @@ async def test_the_last_admin_token_stays(console: Console) -> None:
 async def test_a_nameless_token_is_refused_at_its_field(console: Console) -> None:
     page = await (await console.signed_in()).post(PATH, {"name": "", "role": "viewer"})
     assert page.status == 400 and 'aria-invalid="true"' in page.text
+    assert '<strong role="alert">Must not be empty.</strong>' in page.text
 
 
 async def test_others_do_not_even_see_the_tab(console: Console) -> None:
