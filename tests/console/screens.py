@@ -51,7 +51,7 @@ def screens(keys: dict[str, str]) -> dict[str, str]:
 
 
 def clicked(keys: dict[str, str]) -> dict[str, Callable[[Page], None]]:
-    """Screens that no path leads to, each with the clicks that do. None of them changes what was there before."""
+    """Screens that no path leads to, each with the clicks that do, in their order. None of them changes what was there before."""
     return {
         "generate-new-key-faults": key_with_faults,
         "reveal": reveal,
@@ -104,9 +104,7 @@ def reveal(page: Page) -> None:
 
 
 def rotated_reveal(page: Page) -> None:
-    """The dialog that shows the new secret of a key."""
-    reveal(page)
-    leave_reveal(page)
+    """The dialog that shows the new secret of a key, from its page: that of the key which `reveal` has left behind."""
     page.get_by_role("link", name="Rotate").click()
     page.get_by_role("button", name="Rotate key").click()
     page.get_by_role("dialog", name="The new secret").wait_for()
