@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
@@ -59,10 +60,10 @@ class Delivery:
                         await self.deliver_due(session)
                 except StoreUnavailable as error:
                     _log.debug("notifications wait for the store: %s", error)
-                try:
-                    await asyncio.wait_for(self._more.wait(), LOOK_EVERY)
-                except TimeoutError:
-                    continue
+                # Not asyncio.wait_for, which before Python 3.12 may forget that it was cancelled.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY):
+                        await self._more.wait()
 
     async def deliver_due(self, session: ClientSession) -> None:
         """One attempt for each message that is due, as far as its receiver takes them. Raises StoreUnavailable."""
