@@ -34,7 +34,6 @@ class Pages:
             "milliseconds": text.milliseconds,
             "share": text.share,
             "size": text.size,
-            "span": text.span,
             "whole": text.whole,
         }
         self._environment.globals |= {"asset": assets.url, "version": __version__, "change": text.change}
