@@ -82,6 +82,6 @@ def test_the_reference_as_json_has_every_setting_of_the_page(capsys: pytest.Capt
         "type": "duration",
         "default": "25s",
         "environment_variable": "SIDECAR_PROXY__DRAIN_TIMEOUT",
-        "description": "For open requests after SIGTERM.",
+        "description": "How long open requests may take after SIGTERM.",
     }
     assert rows["hub.access_key"]["default"] is None
