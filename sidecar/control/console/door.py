@@ -121,7 +121,7 @@ class Door:
 _HEADINGS = {
     403: "Not allowed",
     404: "Nothing here",
-    409: "This has changed meanwhile",
+    409: "Not possible as things are",
     413: "Too much at once",
     421: "Unknown host name",
     429: "Too many attempts",
