@@ -37,7 +37,7 @@ PARTS: dict[str, Names] = {
         "version": ("Server", str),
         "on_unavailable": ("While it is away", str),
     },
-    "hub": {"url": ("URL", str), "profile": ("Profile", str), "configured": ("Configured", _yes)},
+    "hub": {"url": ("URL", str), "profile": ("Profile", str)},
     "spool": {
         "spools": ("Spools", text.whole),
         "bytes": ("On disk", text.size),
