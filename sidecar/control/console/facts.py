@@ -17,10 +17,6 @@ def _state(up: bool) -> str:
     return Markup('<span class="badge {0}">{0}</span>').format("up" if up else "down")
 
 
-def _yes(one: bool) -> str:
-    return "yes" if one else "no"
-
-
 def _seconds(value: float) -> str:
     return text.milliseconds(value * 1000)
 
