@@ -160,9 +160,9 @@ class Players:
     def __init__(self, sidecar: Sidecar) -> None:
         self._sidecar = sidecar
         soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400))
-        self.key_id, self._retiring = sidecar.create_key(name='odd "name" ☃', owner="team", expires_at=soon)
-        self._dead = self._rotate("1h")
-        self._secret = self._rotate("0s")
+        self.key_id, self._dead = sidecar.create_key(name='odd "name" ☃', owner="team", expires_at=soon)
+        self._retiring = self._rotate("0s")
+        self._secret = self._rotate("1h")
         self._shadow = sidecar.create_key(name="shadow", allowed_models=["none"], enforcement="shadow")[1]
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._play)

@@ -64,7 +64,10 @@ class RawHub:
 
     async def _answer(self, name: str, pause: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection goes on."""
-        if name in ("deaf", "silent"):
+        if name == "deaf":
+            # Not even a byte: closing with some unread would be a reset.
+            await asyncio.get_running_loop().create_future()
+        if name == "silent":
             await reader.read(1)
             return False
         if name in ("reset", "cut", "shut", "garbage", "pause"):
