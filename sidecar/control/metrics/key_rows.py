@@ -31,6 +31,7 @@ ZERO_RESULTS = {
         ("rate_limited", "insufficient_quota"),
         ("rate_limited", "abnormal_usage_detected"),
         ("client_error", "4xx"),
+        ("client_error", "invalid_request"),
         ("client_closed", ""),
         ("hub_error", "5xx"),
         ("hub_error", "hub_unavailable"),

@@ -17,7 +17,9 @@ def top(highest: float, *, whole: bool = True) -> float:
         return 1.0
     power = 10.0 ** floor(log10(highest))
     rounds = (step * power for step in _ROUND)
-    return next(end for end in rounds if end >= highest * 0.999999 and (not whole or end % 2 == 0))
+    if whole:
+        return next(end for end in rounds if end >= highest and end % 2 == 0)
+    return next(end for end in rounds if end >= highest * 0.999999)
 
 
 def tick(time: float, step: float) -> str:
