@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, call, wait_until
+from tests.support.spoofed import SPOOFED
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +60,7 @@ def test_an_admin_token_is_no_api_key_and_the_other_way_round(sidecar: Sidecar) 
 def test_nothing_that_speaks_of_identity_reaches_the_hub(sidecar: Sidecar, hub: HubProcess) -> None:
     _, secret = sidecar.create_key()
     hub.clear()
-    spoofed = [
-        "X-User-Did: admin", "x_user_did: admin", "X-User-Role: admin", "x_user_role: admin", "X-Connected-Did: admin", "X-App-Id: admin",
-        "X-App-User-Did: admin", "X-Component-Did: admin", "X-Component-Sig: admin", "X-Blocklet-Did: admin", "X-Access-Blocklet: admin",
-        "X-Path-Prefix: /admin", "X-Group-Path-Prefix: /admin", "X-Page-Group: admin", "X-Routing-Rule-Id: admin", "X-Real-Ip: 6.6.6.6",
-        "X-Real-Hostname: admin", "X-Forwarded-For: 6.6.6.6", "X-Forwarded-Host: admin", "Forwarded: for=6.6.6.6", "X-Original-Url: /admin",
-        "X-Rewrite-Url: /admin", "X-Http-Method-Override: DELETE", "X-Aigne-Hub-Client-Did: admin", "X-Request-Id: admin", "X-Csrf-Token: admin",
-        "X-Amz-Cf-Id: admin", "Arcwallet-Version: admin", "Cookie: login_token=admin; connected_did=admin", "Proxy-Authorization: Basic admin",
-        "X-Timestamp: admin", "Remote-User: admin", "X-Remote-User: admin", "X-Auth-Request-User: admin",
-    ]  # fmt: skip
-    fields = {line.partition(": ")[0]: line.partition(": ")[2] for line in spoofed}
+    fields = {line.partition(": ")[0]: line.partition(": ")[2] for line in SPOOFED}
     fields["Connection"] = "authorization, x-aigne-hub-client-did, x-request-id"
     query = "?login_token=admin&token=admin&__jwt=admin&setupToken=admin&visitorId=admin&a=1&login%5Ftoken=admin"
     body = {"input": {"messages": [{"role": "user", "content": "Hi"}], "modelOptions": {"model": "openai/gpt-5-mini"}}}
