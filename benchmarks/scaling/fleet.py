@@ -21,7 +21,7 @@ NETWORK = 0.0003
 LOOP = 0.002
 """Seconds that a busy worker's loop may take to look at what has come, on average."""
 FOLD_EVERY = 0.5
-"""Seconds between two turns of a busy replica's fold."""
+"""Seconds between two turns of a replica's fold that finds something."""
 
 
 @dataclass(frozen=True)
