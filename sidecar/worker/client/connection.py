@@ -285,7 +285,7 @@ class ClientConnection(asyncio.Protocol):
             self._close()
             return
         body = exchange.body if exchange is not None else NO_BODY
-        self._lingers = Linger(body.length, body.received, front.bounds.body, front.loop.time())
+        self._lingers = Linger(body.length, body.received, front.loop.time())
         self._buffer.clear()
         while self._held:
             self.release()

@@ -1,11 +1,14 @@
 """How much of a request that was answered early is still read (RFC 9112 9.6).
 
 Most clients read only when they have sent everything, and a reset before would take the answer from them. So a body
-of a size that could be meant is read to its end; of one that is larger, or tells no size, no more than a little.
+of a usual size is read to its end; of one that is larger, or tells no size, no more than a little, for nobody needs a
+key to send it.
 """
 
 from __future__ import annotations
 
+LARGEST = 64 << 20
+"""Bytes of a body that is read to its end: pictures and recordings are smaller."""
 SLACK = 256 << 10
 """Bytes that are read in any case."""
 PAUSE, MOST = 2.0, 30.0
@@ -13,13 +16,13 @@ PAUSE, MOST = 2.0, 30.0
 
 
 class Linger:
-    """What one connection may still send. `declared` and `received` are bytes of its body, `largest` those of one that is allowed."""
+    """What one connection may still send. `declared` and `received` are bytes of its body."""
 
     __slots__ = ("_bytes", "_until")
 
-    def __init__(self, declared: int | None, received: int, largest: int, now: float) -> None:
+    def __init__(self, declared: int | None, received: int, now: float) -> None:
         self._bytes = SLACK
-        if declared is not None and declared <= 2 * largest:
+        if declared is not None and declared <= LARGEST:
             self._bytes += max(0, declared - received)
         self._until = now + MOST
 
