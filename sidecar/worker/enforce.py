@@ -89,7 +89,8 @@ class Enforcer:
         except StoreUnavailable:
             if self._enforcement == "enforce":
                 raise
-            record.shadow = KEY_STORE_UNAVAILABLE.code
+            if self._enforcement == "shadow":
+                record.shadow = KEY_STORE_UNAVAILABLE.code
             return None
         finally:
             record.auth += self._loop_clock() - begun

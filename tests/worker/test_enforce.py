@@ -32,6 +32,15 @@ async def test_where_keys_are_not_enforced_nobody_is_slowed_down_for_wrong_ones(
         assert {(event.reason, event.shadow) for event in plane.events.requests} == {("", shadow)}
 
 
+@pytest.mark.parametrize(("mode", "shadow"), [("off", ""), ("shadow", "key_store_unavailable")])
+async def test_where_keys_are_not_enforced_nobody_waits_for_the_store(mode: str, shadow: str) -> None:
+    async with running(environment={"SIDECAR__ENFORCEMENT": mode}) as plane:
+        plane.keys.cold.add(plane.key.encode())
+        plane.keys.away = True
+        assert (await plane.exchange(plane.get())).startswith(b"HTTP/1.1 200 ")
+        assert [event.shadow for event in plane.events.requests] == [shadow]
+
+
 async def test_where_they_are_enforced_whoever_guesses_is_slowed_down() -> None:
     async with running(profile="aigne") as plane:
         found = await statuses(plane, UNKNOWN, 150)
