@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,30 @@ from sidecar.store import names
 from sidecar.store.client import Store
 from tests.support.store import Server
 
+Configure = Callable[[str], None]
 
-async def test_adopt_takes_over_a_store_that_was_emptied(
-    valkey: Server, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+
+@pytest.fixture
+def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    """Sets the store's address for commands in this directory, where a sidecar has been before."""
+
+    def set_store(url: str) -> None:
+        monkeypatch.setenv("SIDECAR_STORE__URL", url)
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIDECAR_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("SIDECAR_STORE__URL", valkey.url)
     digest.load_or_create(tmp_path / "data" / "pepper")
-    adopt = lambda: asyncio.to_thread(main, ["store", "adopt"])  # noqa: E731
+    return set_store
+
+
+async def adopt() -> int:
+    return await asyncio.to_thread(main, ["store", "adopt"])
+
+
+async def test_adopt_takes_over_a_store_that_was_emptied(
+    valkey: Server, store: Store, tmp_path: Path, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(valkey.url)
     assert await adopt() == 0
     first = await store.call("HGET", names.META, "epoch")
     await store.call("FLUSHALL")
@@ -33,13 +49,9 @@ async def test_adopt_takes_over_a_store_that_was_emptied(
 
 
 async def test_adopt_expects_the_audit_log_of_the_last_store_only_in_that_one(
-    valkey: Server, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    valkey: Server, store: Store, tmp_path: Path, configure: Configure
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIDECAR_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("SIDECAR_STORE__URL", valkey.url)
-    digest.load_or_create(tmp_path / "data" / "pepper")
-    adopt = lambda: asyncio.to_thread(main, ["store", "adopt"])  # noqa: E731
+    configure(valkey.url)
     assert await adopt() == 0
     journal = Journal(tmp_path / "data" / "audit-journal")
     journal.remember(7, "hash")
@@ -50,11 +62,8 @@ async def test_adopt_expects_the_audit_log_of_the_last_store_only_in_that_one(
     assert journal.remembered() == (0, "")
 
 
-def test_a_store_that_is_away_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIDECAR_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("SIDECAR_STORE__URL", f"unix://{tmp_path}/nobody")
-    digest.load_or_create(tmp_path / "data" / "pepper")
+def test_a_store_that_is_away_is_one_sentence(tmp_path: Path, configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(f"unix://{tmp_path}/nobody")
     assert main(["store", "adopt"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("sidecar: the store cannot be asked (")

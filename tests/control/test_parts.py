@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sidecar.store import names
 from sidecar.store.client import Store
-from tests.control.test_process import Control, become_ready, until
+from tests.control.test_process import Control, become_alive, become_ready, until
 from tests.support.store import Server
 
 
@@ -14,11 +14,7 @@ async def test_what_a_failover_brings_back_is_revoked_again(tmp_path: Path, valk
     control = Control(tmp_path / "data", valkey.url)
     control.start()
     try:
-
-        async def alive() -> bool:
-            return (await control.get("/livez"))[0] == 200
-
-        await until(alive)
+        await become_alive(control)
         await become_ready(control, control.spool())
         key = (await control.admin("POST", "/keys", {"name": "app"}))[1]["key"]
         token = (await control.admin("POST", "/admin-tokens", {"name": "leaver", "role": "admin"}))[1]["admin_token"]

@@ -105,13 +105,16 @@ async def until(condition: Callable[[], object], within: float = 10.0) -> None:
 async def control(tmp_path: Path, valkey: Server) -> AsyncIterator[Control]:
     control = Control(tmp_path / "data", valkey.url)
     control.start()
+    await become_alive(control)
+    yield control
+    control.close()
 
+
+async def become_alive(control: Control) -> None:
     async def alive() -> bool:
         return (await control.get("/livez"))[0] == 200
 
     await until(alive)
-    yield control
-    control.close()
 
 
 async def become_ready(control: Control, spool: SpoolWriter) -> None:
@@ -246,11 +249,7 @@ async def test_a_store_that_is_down_at_the_start_is_waited_for(tmp_path: Path, v
     control = Control(tmp_path / "data", valkey.url)
     control.start()
     try:
-
-        async def alive() -> bool:
-            return (await control.get("/livez"))[0] == 200
-
-        await until(alive)
+        await become_alive(control)
         spool = control.spool()
         spool.append(encode(state()))
         assert (await control.get("/readyz"))[0] == 503
