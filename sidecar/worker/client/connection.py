@@ -16,7 +16,7 @@ from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.client.front import Front
 from sidecar.worker.client.head import skip_blank_lines
 from sidecar.worker.client.linger import Linger
-from sidecar.worker.client.patience import await_reader, disarm_all
+from sidecar.worker.client.patience import await_reader, await_rest, disarm_all
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.client.reset import reset
 from sidecar.worker.drive import Signal
@@ -60,7 +60,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._lingers is not None:
-            if self._lingers.takes(len(data), self._front.loop.time()):
+            if self._lingers.takes(len(data)):
                 self._front.linger_deadline.arm(self)
             else:
                 self.abort()
@@ -285,13 +285,13 @@ class ClientConnection(asyncio.Protocol):
             self._close()
             return
         body = exchange.body if exchange is not None else NO_BODY
-        self._lingers = Linger(body.length, body.received, front.loop.time())
+        self._lingers = Linger(body.length, body.received)
         self._buffer.clear()
         while self._held:
             self.release()
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        front.linger_deadline.arm(self)
+        await_rest(front, self)
 
     def _close(self) -> None:
         """Close when what was written has gone out, for which the client has as long as for any other bytes; over TLS its farewell too."""

@@ -11,7 +11,7 @@ from sidecar.settings.declaration import Proxy
 from sidecar.worker.client.exchange import Connection, Exchange
 from sidecar.worker.client.forms import Forms
 from sidecar.worker.client.head import HeadReader
-from sidecar.worker.client.linger import PAUSE
+from sidecar.worker.client.linger import MOST, PAUSE
 from sidecar.worker.client.room import Room
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
 from sidecar.worker.drive import Drive
@@ -23,7 +23,7 @@ LATE_SECONDS = 5.0
 FIRST_SECONDS = 3.0
 """How long it waits for the request of whoever has just connected."""
 UNFINISHED_SECONDS = 1.0
-"""How long an incomplete request keeps its connection from being given up for a new one."""
+"""How long an incomplete request, or one that was answered early, keeps its connection from being given up for a new one."""
 
 
 class Timed(Connection, Protocol):
@@ -83,6 +83,7 @@ class Front:
         self.body_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.body_idle, lambda connection: connection.body_expired())
         self.write_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.write_idle, lambda connection: connection.abort())
         self.linger_deadline: DeadlineQueue[Timed] = ticker.queue(PAUSE, lambda connection: connection.idle_expired())
+        self.told_deadline: DeadlineQueue[Timed] = ticker.queue(MOST, lambda connection: connection.abort())
         self.requests: set[Drive] = set()
         """The requests that wait for something."""
 
@@ -106,6 +107,10 @@ class Front:
             return True
         if (idle := self.idle_deadline.take_oldest()) is not None:
             idle.idle_expired()
+            return True
+        if (told := self.told_deadline.take_oldest(UNFINISHED_SECONDS)) is not None:
+            # It has had its answer, and needed no key for that.
+            told.abort()
             return True
         if (unfinished := self.header_deadline.take_oldest(UNFINISHED_SECONDS)) is not None:
             unfinished.abort()

@@ -18,15 +18,14 @@ PAUSE, MOST = 2.0, 30.0
 class Linger:
     """What one connection may still send. `declared` and `received` are bytes of its body."""
 
-    __slots__ = ("_bytes", "_until")
+    __slots__ = ("_bytes",)
 
-    def __init__(self, declared: int | None, received: int, now: float) -> None:
+    def __init__(self, declared: int | None, received: int) -> None:
         self._bytes = SLACK
         if declared is not None and declared <= LARGEST:
             self._bytes += max(0, declared - received)
-        self._until = now + MOST
 
-    def takes(self, size: int, now: float) -> bool:
+    def takes(self, size: int) -> bool:
         """Whether `size` more bytes are waited for."""
         self._bytes -= size
-        return self._bytes >= 0 and now < self._until
+        return self._bytes >= 0

@@ -7,6 +7,8 @@ import socket
 
 import pytest
 
+from sidecar.worker.client.front import UNFINISHED_SECONDS
+from sidecar.worker.client.linger import MOST
 from sidecar.worker.taken import taken_bytes
 from tests.worker.plane import HubSide, Plane, running, until
 
@@ -232,6 +234,28 @@ async def test_the_longest_idle_connection_makes_room_for_a_new_one() -> None:
         for reader, writer in others:
             writer.write(plane.get(close=False))
             assert await reader.readuntil(b"}")
+
+
+async def test_whoever_was_answered_early_makes_room_after_a_second_and_ends_at_last_however_it_goes_on() -> None:
+    """Nobody needs a key to be refused, so whoever sends on for as long as it may must not hold a place for as long."""
+    async with running(environment={"SIDECAR_PROXY__BOUNDS__CONNECTIONS": "2"}) as plane:
+        front = plane.plane.front
+        refused = []
+        for _ in range(2):
+            reader, writer = await plane.open()
+            writer.write(b"POST /api/v2/chat HTTP/1.1\r\nHost: a\r\nContent-Length: 60000000\r\n\r\n")
+            assert b" 401 " in await reader.readuntil(b"\r\n")
+            refused.append(writer)
+        await until(lambda: front.told_deadline.waiting == 2)
+        (oldest, _), since = front.told_deadline._armed.items(), plane.plane.front.loop.time()
+        while front.loop.time() < since + UNFINISHED_SECONDS:
+            for writer in refused:
+                writer.write(b"x")
+            await asyncio.sleep(0.05)
+        assert b"200 OK" in await plane.exchange(plane.get())
+        assert oldest[0] not in front.connections and len(front.connections) == 1
+        front.told_deadline.tick(front.loop.time() + MOST)
+        await until(lambda: not front.connections)
 
 
 async def test_an_unfinished_request_makes_room_after_a_second_and_a_busy_one_never() -> None:
