@@ -139,18 +139,20 @@ class Ollama(Document):
     error: Any = None
 
 
-Tree: TypeAlias = dict[str, "Tree | Literal['keep', 'count']"]
+Tree: TypeAlias = dict[str, "Tree | Literal['keep', 'object', 'count']"]
 
 
 def _members(kinds: Sequence[type[msgspec.Struct]]) -> Tree:
-    """What these declare: lists are counted, objects of ours gone into, all else kept whole."""
+    """What these declare: lists are counted, objects of ours gone into, usage kept where it is an object, all else kept whole."""
     found: Tree = {}
     for kind in inspect.multi_type_info(kinds):
         assert isinstance(kind, inspect.StructType)
         for member in kind.fields:
             types = member.type.types if isinstance(member.type, inspect.UnionType) else (member.type,)
-            inner = next((each.cls for each in types if isinstance(each, inspect.StructType) and each.cls is not Counts), None)
-            if inner is not None:
+            inner = next((each.cls for each in types if isinstance(each, inspect.StructType)), None)
+            if inner is Counts:
+                found[member.encode_name] = "object"
+            elif inner is not None:
                 known = found.setdefault(member.encode_name, {})
                 assert isinstance(known, dict)
                 known |= _members([inner])

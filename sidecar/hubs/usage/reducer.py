@@ -109,7 +109,7 @@ class Reducer:
             self._found_here(self._name, [])
             self._state = "element"
             return first.end()
-        self._kept = bytearray() if wanted == "keep" else None
+        self._kept = bytearray() if wanted == "keep" or (wanted == "object" and first[0] == b"{") else None
         return self._begin(first)
 
     def _element(self, chunk: bytes, at: int) -> int:

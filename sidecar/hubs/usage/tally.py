@@ -47,9 +47,12 @@ class Tally:
             # Rerankers and some embedders say nothing but a total; all of it went in.
             read = count(total)
         cached = _first(cached_camel, cached_snake)
-        if cached is None and (prompt_details is not None or input_details is not None):
-            cached = _first(_cached(prompt_details), _cached(input_details))
         created = _first(created_camel, created_snake)
+        if prompt_details is not None or input_details is not None:
+            if cached is None:
+                cached = _first(_detail(prompt_details, "cached_tokens"), _detail(input_details, "cached_tokens"))
+            if created is None:
+                created = _first(_detail(prompt_details, "cache_write_tokens"), _detail(input_details, "cache_write_tokens"))
         self.input = self.input if read is None else read
         self.output = self.output if written is None else written
         self.cached_input = self.cached_input if cached is None else cached
@@ -114,5 +117,5 @@ def _first(*values: Any) -> int | None:
     return None
 
 
-def _cached(details: Any) -> Any:
-    return details.get("cached_tokens") if isinstance(details, dict) else None
+def _detail(details: Any, name: str) -> Any:
+    return details.get(name) if isinstance(details, dict) else None

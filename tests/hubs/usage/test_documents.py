@@ -33,8 +33,8 @@ class Other(msgspec.Struct):
 
 def test_lists_are_counted_and_objects_gone_into() -> None:
     assert _members([One, Other]) == {
-        # Figures are judged one by one where they are read, so that their object stays whole.
-        "usage": "keep",
+        # Figures are judged one by one where they are read, so that their object stays whole; nothing else is one.
+        "usage": "object",
         "pictures": "count",
         "bare": "count",
         # Kinds that name a member alike keep what either of them reads in it.

@@ -176,6 +176,29 @@ def test_a_member_of_another_type_spoils_no_other(content_type, dialect, member,
     assert (usage.tokens, usage.model, usage.source) == (Tokens(5, 9), "m", "hub")
 
 
+@pytest.mark.parametrize("content_type", [JSON, SSE, "application/x-ndjson"])
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "aigne-chat"])
+@pytest.mark.parametrize("value", [None, "text", 0, False, [], [{"input_tokens": 5}]])
+def test_a_usage_that_is_none_hides_no_failure(content_type, dialect, value):
+    body = dump({"usage": value, "error": {"message": "quota exceeded upstream"}, "model": "m"})
+    body = b"data: " + body + b"\n\n" if content_type == SSE else body
+    usage = read(Answer(dialect, content_type, (body,), Tokens()), [body])
+    assert (usage.tokens, usage.model, usage.source, usage.error) == (Tokens(), "m", "none", "error_in_answer")
+
+
+@pytest.mark.parametrize("value", ["", 0, []])
+def test_a_usage_that_is_none_hides_no_pictures(value):
+    body = dump({"data": [{"url": "a"}, {"url": "b"}], "usage": value})
+    assert read(Answer("openai-images", JSON, (body,), Tokens()), [body]).tokens == Tokens(images=2)
+
+
+@pytest.mark.parametrize(("read_name", "details"), [("input_tokens", "input_tokens_details"), ("prompt_tokens", "prompt_tokens_details")])
+@pytest.mark.parametrize(("flat", "created"), [({}, 3207), ({"cache_creation_input_tokens": 9}, 9)])
+def test_cache_writes_stand_among_the_details_too(read_name, details, flat, created):
+    body = dump({"usage": {read_name: 3300, details: {"cached_tokens": 5, "cache_write_tokens": 3207}, **flat}})
+    assert read(Answer("openai", JSON, (body,), Tokens()), [body]).tokens == Tokens(3300, 0, 5, created)
+
+
 def test_later_usage_replaces_the_earlier_whole():
     body = event({"usage": {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 3}}})
     body += event({"usage": {"prompt_tokens": 5, "completion_tokens": 9}})
