@@ -11,7 +11,6 @@ import heapq
 import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from operator import add as plus
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ import msgspec
 from sidecar.control.blocks import key_mask, unpack
 from sidecar.control.call_cursor import LAST_ID, read_cursor, write_cursor
 from sidecar.control.queries import CallPage
-from sidecar.events.record import Reconciled, Request, Tokens
+from sidecar.events.record import Reconciled, Request, sum_of
 from sidecar.events.wire import decode_all
 from sidecar.store import names
 from sidecar.store.client import Store
@@ -280,12 +279,8 @@ def _pop(waiting: list[_Entry]) -> Request | None:
     while waiting and waiting[0][2] and [*waiting[0][:2]] == place:
         found = heapq.heappop(waiting)[3]
         if call is not None:
-            call = msgspec.structs.replace(call, tokens=_plus(call.tokens, found.tokens), usage_source="ledger")
+            call = msgspec.structs.replace(call, tokens=sum_of((call.tokens, found.tokens)), usage_source="ledger")
     return call
-
-
-def _plus(one: Tokens, other: Tokens) -> Tokens:
-    return Tokens(*map(plus, msgspec.structs.astuple(one), msgspec.structs.astuple(other)))
 
 
 def _shards(key_id: str | None) -> list[int]:

@@ -14,8 +14,9 @@ import msgspec
 from msgspec.structs import astuple
 
 from sidecar.control.rows import Block, Caller, Figures, Kind, Labels, Latency, Row
-from sidecar.events.record import Interim, Reconciled, Request, Traits, WorkerState, traits_of
+from sidecar.events.record import Interim, Reconciled, Request, Traits, WorkerState, sum_of, traits_of
 from sidecar.events.wire import HEAD_SIZE, MARK, Head, decode, decode_traits, encode, unpack_head
+from sidecar.limits.reservation import counted, spent
 from sidecar.store.names import shard_of
 
 
@@ -116,7 +117,7 @@ class Sums:
             alike.caller.requests += 1
             latency.add(total, auth, record, size + length, time)
             if alike.quota_period:
-                row.settle(alike.quota_period, read + written)
+                row.settle(alike.quota_period, spent(read, written, cached, created))
             if alike.is_answered:
                 latency.add_hub(total - hub_time - auth - queue, first_byte, record, size + length, time)
             if alike.is_metered:
@@ -194,7 +195,7 @@ class Sums:
         if call.usage_source == "none":
             kind.latency.add_tokens(tokens.input, tokens.output)
         if call.quota_period:
-            row.settle(call.quota_period, tokens.input + tokens.output)
+            row.settle(call.quota_period, counted(sum_of((call.tokens, tokens))) - counted(call.tokens))
 
     def _kind(self, traits: Traits, like: tuple[float, bool, str, str, str, str, str, int, str, bool]) -> Kind:
         """The kind of requests that are like this: minute, without a key or not, and the traits that tell kinds apart."""

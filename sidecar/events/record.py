@@ -9,9 +9,12 @@ bytes is said in `wire.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from operator import add
 from typing import Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 VERSION = 2
 """Of what the build that wrote a record knew. 1: requests were MessagePack as a whole; 2: figures, traits and ids apart."""
@@ -35,6 +38,14 @@ class Tokens(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 NO_TOKENS = Tokens()
+
+
+def sum_of(tokens: Iterable[Tokens]) -> Tokens:
+    """The sum of `tokens`."""
+    sums = astuple(NO_TOKENS)
+    for each in tokens:
+        sums = tuple(map(add, sums, astuple(each)))
+    return Tokens(*sums)
 
 
 class Interim(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="i"):

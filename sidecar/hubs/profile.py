@@ -50,6 +50,7 @@ class Route(Part, frozen=True):
             "alternatives (json:a|json:b); all others only add to it."
         ),
     ] = ()
+    model_optional: Annotated[bool, Meta(description="Whether a request that names no model uses none.")] = False
     usage: Annotated[UsageDialect, Meta(description="Dialect that the answer's usage is read in; none: the hub says nothing.")] = "none"
     public: Annotated[bool, Meta(description="Served without a key.")] = False
     answer: Annotated[Literal["", "blocklet"], Meta(description="Answered by the sidecar itself instead of the hub.")] = ""

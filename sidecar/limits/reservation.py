@@ -22,5 +22,13 @@ def estimate(body_bytes: int, max_tokens: int | None) -> int:
 
 
 def counted(tokens: Tokens) -> int:
-    """The tokens that count against `tpm` and a token quota: input and output, of which cached input is a part."""
-    return tokens.input + tokens.output
+    """The tokens that count against `tpm` and a token quota."""
+    return spent(tokens.input, tokens.output, tokens.cached_input, tokens.cache_creation_input)
+
+
+def spent(read: int, written: int, cached: int, created: int) -> int:
+    """Input and output, of which cached input is a part; where a hub counts that beside its input, the larger of the two is the input.
+
+    Else whoever marks a prompt to be cached would have next to all of it for nothing.
+    """
+    return max(read, cached + created) + written

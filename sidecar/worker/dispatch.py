@@ -72,13 +72,17 @@ class BodyInspector:
         if self._prefix:
             body = replace_prefix(body, finding, self._prefix)
         models = finding.dispatched(self._prefix)
-        return Inspected(models[0] if models else "", body, _verdict(key, models, finding.lacks))
+        refused = _verdict(key, models, finding.lacks) if models or not route.model_optional else None
+        return Inspected(models[0] if models else "", body, refused)
 
     def estimate(self, route: Route, size: int, body: bytes | None) -> int:
         """Tokens to reserve for a request of `size` bytes; next to none where the hub tells of no use."""
         if route.usage == "none":
             return 1
-        match = _MAX_TOKENS.search(body, 0, _BEGINNING) if body else None
+        match = None
+        if body:
+            # Clients write it before their messages or behind them.
+            match = _MAX_TOKENS.search(body, 0, _BEGINNING) or _MAX_TOKENS.search(body, max(0, len(body) - _BEGINNING))
         return estimate(size, int(match[1]) if match else None)
 
     def _peek(self, exchange: Exchange, route: Route, body: bytes) -> Inspected:

@@ -8,6 +8,7 @@ from sidecar.control.metrics.buckets import DURATION
 from sidecar.control.sums import Sums
 from sidecar.events.record import NO_TOKENS, Reconciled, Request, Tokens, Traits
 from sidecar.events.wire import HEAD_SIZE, decode_ids, encode
+from sidecar.limits.reservation import counted
 from tests.control.support.events import callers_of, key_id, request, state, sums_of
 
 
@@ -58,6 +59,14 @@ def test_histograms_count_each_request_once() -> None:
 def test_a_refused_request_settles_its_quota_too() -> None:
     sums = sums_of(request(key_id(1), hub_status=0, quota_period="2026-11/r/5", tokens=Tokens(3, 4)))
     assert [settled for row in sums.rows for settled in row.quota or []] == [("2026-11/r/5", 7)]
+
+
+def test_a_quota_is_settled_by_what_counts_for_a_limit() -> None:
+    """Else the hold that it ends, and `tpm`, would know of other tokens."""
+    period, cached = "2026-11/r/5", Tokens(3, 4, 50, 7)
+    call = request(key_id(1), tokens=Tokens(3, 4), usage_source="partial", quota_period=period)
+    sums = sums_of(request(key_id(1), tokens=cached, quota_period=period), Reconciled(call.time + 600, call, Tokens(0, 0, 20)))
+    assert sorted(amount for row in sums.rows for _, amount in row.quota or []) == [17, counted(cached)]
 
 
 def test_what_cannot_be_read_is_passed_over() -> None:

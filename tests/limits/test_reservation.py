@@ -22,5 +22,13 @@ def test_an_estimate_is_bounded(body: int, most: int | None) -> None:
     assert 1 <= estimate(body, most) <= MAX_ESTIMATE
 
 
-def test_cached_input_is_part_of_input() -> None:
-    assert counted(Tokens(input=100, output=20, cached_input=80, cache_creation_input=5)) == 120
+@pytest.mark.parametrize(
+    ("tokens", "most"),
+    [
+        (Tokens(input=100, output=20, cached_input=80, cache_creation_input=5), 120),
+        (Tokens(input=12, output=5, cached_input=50_000, cache_creation_input=100_000), 150_005),
+    ],
+    ids=["part of it", "beside it"],
+)
+def test_cached_input_counts_once(tokens: Tokens, most: int) -> None:
+    assert counted(tokens) == most

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.hubs.load import load_profile
+from sidecar.hubs.profile import Route
 from sidecar.settings.declaration import Bounds
+from sidecar.worker.dispatch import BodyInspector
 from tests.worker.plane import Plane, running, until
 
 CHAT = "/v1/chat/completions"
@@ -64,10 +67,10 @@ async def test_an_aigne_hub_has_several_such_places(body: bytes, target: str, st
         assert await status_of(plane, body, target) == status
 
 
-async def test_a_route_without_a_body_names_its_model_in_the_query() -> None:
+async def test_a_route_without_a_body_names_its_model_in_the_query_if_it_uses_one() -> None:
     async with running(profile="aigne") as plane:
         plane.keys.change(plane.key, allowed_models=("cheap",))
-        for query, status in (("model=cheap", b"200"), ("model=dear", b"403"), ("x", b"403"), ("MODEL=cheap", b"400")):
+        for query, status in (("model=cheap", b"200"), ("model=dear", b"403"), ("x", b"200"), ("MODEL=cheap", b"400")):
             assert (await plane.exchange(plane.get(f"/api/v2/status?{query}"))).split(b" ", 2)[1] == status
 
 
@@ -103,6 +106,14 @@ async def test_the_model_of_a_long_body_is_recorded(profile: str, target: str, b
     async with running(profile=profile) as plane:
         assert (await plane.exchange(plane.post(body % (b"x" * size), target))).startswith(b"HTTP/1.1 200 ")
         assert plane.events.requests[0].model == "cheap"
+
+
+@pytest.mark.parametrize("size", [100, 100_000, 5_000_000])
+@pytest.mark.parametrize("body", [b'{"max_tokens":16000,"messages":"%b"}', b'{"messages":"%b","max_completion_tokens": 16000}'])
+def test_the_output_that_is_asked_for_is_reserved_wherever_a_body_says_it(body: bytes, size: int) -> None:
+    whole = body % (b"x" * size)
+    inspector, route = BodyInspector(load_profile("openai"), Bounds()), Route(name="a", methods=("POST",), path="/", usage="openai")
+    assert inspector.estimate(route, len(whole), whole) == min(1_000_000, -(-len(whole) // 4) + 16_000)
 
 
 @pytest.mark.parametrize("framing", ["Content-Length", "Transfer-Encoding"])

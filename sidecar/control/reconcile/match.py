@@ -7,11 +7,11 @@ the same second look alike, and what is guessed may be counted twice.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from operator import add, sub
+from operator import sub
 
 from msgspec.structs import astuple
 
-from sidecar.events.record import NO_TOKENS, Request, Tokens
+from sidecar.events.record import Request, Tokens, sum_of
 from sidecar.hubs.ledger import Entry
 from sidecar.hubs.profile import Profile
 
@@ -40,16 +40,8 @@ def missing(call: Request, entries: Collection[Entry]) -> Tokens | None:
     """
     if not entries or not all(entry.final for entry in entries):
         return None
-    more = map(sub, astuple(total(entry.tokens for entry in entries)), astuple(call.tokens))
+    more = map(sub, astuple(sum_of(entry.tokens for entry in entries)), astuple(call.tokens))
     return Tokens(*(max(0, figure) for figure in more))
-
-
-def total(tokens: Iterable[Tokens]) -> Tokens:
-    """The sum."""
-    sums = astuple(NO_TOKENS)
-    for each in tokens:
-        sums = tuple(map(add, sums, astuple(each)))
-    return Tokens(*sums)
 
 
 def by_request(entries: Iterable[Entry]) -> dict[str, list[Entry]]:

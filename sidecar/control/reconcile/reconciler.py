@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from sidecar.control.calls import Wanted
 from sidecar.control.reconcile.hub_ledger import LedgerUnavailable, Listing
 from sidecar.control.reconcile.journal import Journal
-from sidecar.control.reconcile.match import SLACK, by_request, drift, is_untold, missing, total
+from sidecar.control.reconcile.match import SLACK, by_request, drift, is_untold, missing
 from sidecar.control.rows import Row
 from sidecar.control.sums import Sums
-from sidecar.events.record import NO_TOKENS, Reconciled, Request
+from sidecar.events.record import NO_TOKENS, Reconciled, Request, sum_of
 from sidecar.events.wire import decode_all, encode
 from sidecar.store.client import StoreUnavailable
 
@@ -161,7 +161,7 @@ class Reconciler:
             elif not self._append(call, Reconciled(self._clock(), call, tokens)):
                 break
             else:
-                added[call.request_id] = replace(call, tokens=total((call.tokens, tokens)))
+                added[call.request_id] = replace(call, tokens=sum_of((call.tokens, tokens)))
         if listing.complete:
             await self._measure(key_id, listing, added, since, until)
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 import pytest
 
 from sidecar.control.reconcile.hub_ledger import HubLedger, LedgerUnavailable
-from sidecar.control.reconcile.match import SLACK, by_request, total
+from sidecar.control.reconcile.match import SLACK, by_request
 from sidecar.demo.access_key import ACCESS_KEY
-from sidecar.events.record import NO_TOKENS
+from sidecar.events.record import NO_TOKENS, sum_of
 from sidecar.hubs.load import load_profile
 from sidecar.settings import declaration
 from sidecar.settings.values import HubUrl, Secret
@@ -64,7 +64,7 @@ async def test_a_hub_whose_clock_is_behind_is_understood(demo: DemoHub, behind: 
     listed = demo.aigne.ledger.add(f"{A}@sidecar", call.request_id, "/chat", "chatCompletion", "m", 1, 2)
     listed["callTime"] = int(call.time - call.total) - behind
     found = await ledger_of(demo).calls(A, call.time - call.total - SLACK)
-    assert total(entry.tokens for entry in by_request(found.entries)[call.request_id]).output == 2
+    assert sum_of(entry.tokens for entry in by_request(found.entries)[call.request_id]).output == 2
 
 
 @pytest.mark.parametrize(("age", "pages"), [(90, 3), (150, 1)])

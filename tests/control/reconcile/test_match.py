@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.control.reconcile.match import by_request, drift, is_untold, metered_routes, missing, total
+from sidecar.control.reconcile.match import by_request, drift, is_untold, metered_routes, missing
 from sidecar.events.record import NO_TOKENS, Tokens
 from sidecar.hubs.ledger import Entry
 from sidecar.hubs.load import load_profile
@@ -68,9 +68,7 @@ def test_a_hub_that_tried_twice_bills_both() -> None:
     assert missing(call, []) is None
 
 
-def test_totals_and_groups() -> None:
-    assert total([]) == NO_TOKENS
-    assert total([Tokens(1, 2, 3, 4, 0.5, 6), Tokens(1)]) == Tokens(2, 2, 3, 4, 0.5, 6)
+def test_groups() -> None:
     assert {name: len(found) for name, found in by_request([entry("a"), entry("b"), entry("a")]).items()} == {"a": 2, "b": 1}
 
 
