@@ -36,8 +36,8 @@ class Accept:
             notes.agent = without_secrets((head.first(b"user-agent") or b"").decode("utf-8", "replace"), LONGEST_AGENT)
         record.method, record.path, record.agent = notes.method, notes.path, notes.agent
         record.client = self._addresses.of(exchange.connection.peer, head.all(b"x-forwarded-for"))
-        span = span_of(head.first(b"traceparent"))
-        record.trace_id, record.span_id, record.traceparent = span.trace_id, span.span_id, span.traceparent
+        span = span_of(head.all(b"traceparent"))
+        record.trace_id, record.span_id, record.traceparent, record.in_trace = span.trace_id, span.span_id, span.traceparent, span.goes_on
         return record
 
     def nonsense(self, peer: str) -> Record:

@@ -166,7 +166,9 @@ class Gateway:
 
     def _job(self, exchange: Exchange, record: Record, matched: Matched, body: bytes | None, extra: bytes, *, limited: bool) -> Job:
         host = exchange.head.host.decode()
-        caller = Caller(record.key_id, record.request_id, record.client, exchange.connection.scheme, host, record.traceparent)
+        caller = Caller(
+            record.key_id, record.request_id, record.client, exchange.connection.scheme, host, record.traceparent, record.in_trace
+        )
         return Job(exchange, record, matched.route, matched.hub_path.encode(), caller, body, extra, limited=limited)
 
     # answers of our own

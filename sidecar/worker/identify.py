@@ -23,6 +23,7 @@ from sidecar.refusals import (
     Refusal,
     Refused,
 )
+from sidecar.throttle import source_of
 from sidecar.worker.client.request_head import RequestHead
 
 LONGEST_TOKEN = 4096
@@ -131,6 +132,8 @@ class Identifier:
         """Count a failed attempt of `source`; the refusal to answer with."""
         if refused.refusal is not INVALID_API_KEY or not source:
             return refused
+        if ":" in source:
+            source = source_of(source)
         wait = self._attempts.wait(source)
         if wait > 0:
             return Refused(TOO_MANY_FAILURES, retry_after=wait)

@@ -27,7 +27,7 @@ class Record:
 
     __slots__ = (
         "agent", "auth", "bytes_in", "bytes_out", "client", "ending", "error", "finished", "first_byte", "hub_started", "hub_status",
-        "hub_time", "interim_at", "interim_in", "interim_out", "key_id", "method", "model", "model_served", "outcome", "path",
+        "hub_time", "in_trace", "interim_at", "interim_in", "interim_out", "key_id", "method", "model", "model_served", "outcome", "path",
         "queue", "quota_period", "reason", "request_id", "route", "secret_id", "secret_state", "shadow", "span_id", "started",
         "status", "streaming", "tokens", "trace_id", "traceparent", "usage_source",
     )  # fmt: skip
@@ -43,6 +43,8 @@ class Record:
         self.method = self.route = self.path = self.model = self.model_served = ""
         self.client = self.agent = self.trace_id = self.span_id = self.traceparent = self.quota_period = ""
         self.streaming = False
+        self.in_trace = False
+        """Whether the trace is the caller's."""
         self.ending = "complete"
         self.auth = self.queue = self.first_byte = self.hub_started = self.hub_time = 0.0
         self.bytes_in = self.bytes_out = 0

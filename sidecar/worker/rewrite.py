@@ -45,6 +45,7 @@ _OF_THE_CONTENT = b"content-"
 """How fields begin that no Connection may nominate (RFC 9110 7.6.1): the model is judged by the body's Content-Type, so the hub
 must get the same one, or it may read another model in the same body."""
 _SUBPROTOCOLS = b"sec-websocket-protocol"
+_TRACE_STATE = b"tracestate"
 _TELLING = 16
 """Bytes of the shortest credential that is looked for elsewhere: a shorter one, imported from somewhere, may be any word."""
 
@@ -52,15 +53,17 @@ _TELLING = 16
 class Caller:
     """What the injected fields may speak of."""
 
-    __slots__ = ("client", "host", "key_id", "request_id", "scheme", "traceparent")
+    __slots__ = ("client", "host", "in_trace", "key_id", "request_id", "scheme", "traceparent")
 
-    def __init__(self, key_id: str, request_id: str, client: str, scheme: str, host: str, traceparent: str) -> None:
+    def __init__(self, key_id: str, request_id: str, client: str, scheme: str, host: str, traceparent: str, in_trace: bool) -> None:
         self.key_id = key_id
         self.request_id = request_id
         self.client = client
         self.scheme = scheme
         self.host = host
         self.traceparent = traceparent
+        self.in_trace = in_trace
+        """Whether the caller began the trace."""
 
 
 class Framing:
@@ -104,10 +107,12 @@ class RequestRewriter:
         passed = head.notes.passed
         if passed is None:
             passed = head.notes.passed = b"".join(self.passed(head))
+        if not caller.in_trace and _TRACE_STATE in head.read:
+            passed = b"".join(self.passed(head, in_trace=False))
         token = head.token or _bearer(head)
         if len(token) >= _TELLING and token in passed:
             # Some client sends its key in a field of its own devising too. What is the hub's business is never the key.
-            passed = b"".join(line for line in self.passed(head) if token not in line)
+            passed = b"".join(line for line in self.passed(head, in_trace=caller.in_trace) if token not in line)
         parts = [b"%b %b HTTP/1.1\r\n" % (head.method, self.target(head, hub_path)), self._line, passed, self.injected(route, caller)]
         if framing.chunked:
             parts.append(b"transfer-encoding: chunked\r\n")
@@ -125,8 +130,8 @@ class RequestRewriter:
             query = self._strip(query, head.token or _bearer(head))
         return self._mount + hub_path if query is None else b"%b%b?%b" % (self._mount, hub_path, query)
 
-    def passed(self, head: RequestHead) -> list[bytes]:
-        """The lines of the client's fields that reach the hub."""
+    def passed(self, head: RequestHead, *, in_trace: bool = True) -> list[bytes]:
+        """The lines of the client's fields that reach the hub; what is said of its trace only where that goes on."""
         passes = self._policy.verdicts
         nominated = head.nominated
         if nominated:
@@ -135,6 +140,8 @@ class RequestRewriter:
             ]
         else:
             lines = [line for name, _, line, _ in head.fields if passes[name]]
+        if not in_trace:
+            lines = [line for line in lines if line.partition(b":")[0].lower() != _TRACE_STATE]
         return self._without_protocols(lines) if self._dropped_protocols and head.all(_SUBPROTOCOLS) else lines
 
     def injected(self, route: Route, caller: Caller) -> bytes:
@@ -149,6 +156,8 @@ class RequestRewriter:
         """Names of the client's fields that do not reach the hub: not ours, which replace them, nor those of the message itself."""
         ours = self._injection(route, caller).names
         nominated = {name for name in head.nominated if not name.startswith(_OF_THE_CONTENT)}
+        if not caller.in_trace:
+            nominated.add(_TRACE_STATE)
         names = {field.name for field in head.fields if not self._policy.passes(field.name) or field.name in nominated}
         if self._dropped_protocols and any(self._offered(value) is not None for value in head.all(_SUBPROTOCOLS)):
             names.add(_SUBPROTOCOLS)
@@ -218,7 +227,7 @@ def _host_of(hub: Hub) -> str:
         return hub.host or "localhost"
     # The colons of a bare IPv6 address would be taken for that of a port (RFC 3986 3.2.2).
     host = f"[{url.host}]" if ":" in url.host else url.host
-    return host if url.port in (80, 443) else f"{host}:{url.port}"
+    return host if url.port == (443 if url.scheme == "https" else 80) else f"{host}:{url.port}"
 
 
 class AnswerRewriter:
@@ -252,10 +261,11 @@ class AnswerRewriter:
 
 
 def _nominated(headers: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    nominated: frozenset[bytes] = frozenset()
     for name, value in headers:
         if len(name) == 10 and name.lower() == b"connection" and value.lower() not in (b"keep-alive", b"close"):
-            return frozenset(token.strip().lower() for token in value.split(b","))
-    return frozenset()
+            nominated |= {token.strip().lower() for token in value.split(b",")}
+    return nominated
 
 
 class _Injection:

@@ -30,7 +30,7 @@ PROFILES = {name: load_profile(name) for name in BUILT_IN}
 ROUTERS = {name: Router(profile) for name, profile in PROFILES.items()}
 HUB = load(None, {"SIDECAR_HUB__URL": "http://hub.test/mount", "SIDECAR_HUB__ACCESS_KEY": "hub-{key}"}).hub
 REWRITERS = {name: RequestRewriter(profile, HUB, "sidecar-fuzz") for name, profile in PROFILES.items()}
-CALLER = Caller("key_0123456789abcdef", "req_1", "192.0.2.1", "http", "gw.test", "00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+CALLER = Caller("key_0123456789abcdef", "req_1", "192.0.2.1", "http", "gw.test", "00-" + "1" * 32 + "-" + "2" * 16 + "-01", False)
 
 
 @fuzz
@@ -177,7 +177,7 @@ def test_a_forwarded_address_is_the_peers_word_or_an_address(values: list[bytes]
 @fuzz
 @given(st.one_of(st.binary(max_size=80), mutated([b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"])))
 def test_a_trace_goes_on_or_begins_anew(traceparent: bytes) -> None:
-    assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", span_of(traceparent).traceparent)
+    assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", span_of([traceparent]).traceparent)
 
 
 CONTENT_TYPES = ["application/json", "multipart/form-data; boundary=b", "application/x-www-form-urlencoded", "text/plain", "", "multipart/form-data", "application/json; charset=utf-16"]  # fmt: skip

@@ -216,6 +216,7 @@ async def test_who_sends_a_key_of_the_hub_is_told_so_unless_somebody_has_it() ->
     [
         (INVALID_API_KEY, "192.0.2.1", 0.0, INVALID_API_KEY, ["192.0.2.1"]),
         (INVALID_API_KEY, "192.0.2.1", 0.5, TOO_MANY_FAILURES, []),
+        (INVALID_API_KEY, "2001:db8:1:2::99", 0.0, INVALID_API_KEY, ["2001:db8:1:2::/64"]),
         (INVALID_API_KEY, "", 0.5, INVALID_API_KEY, []),
         (API_KEY_EXPIRED, "192.0.2.1", 0.5, API_KEY_EXPIRED, []),
     ],

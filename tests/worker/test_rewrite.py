@@ -17,7 +17,7 @@ from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.rewrite import AnswerRewriter, Caller, Framing, RequestRewriter, rewriter_for
 
 HUB = Hub(url=HubUrl.parse("http://hub.test:3000/ai-kit/"), access_key=Secret("blocklet-{braces}"))
-CALLER = Caller("key_1", "req_1", "192.0.2.7", "https", "gw.test", "00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+CALLER = Caller("key_1", "req_1", "192.0.2.7", "https", "gw.test", "00-" + "a" * 32 + "-" + "b" * 16 + "-01", False)
 CHAT = Route(name="chat", methods=("POST",), path="/api/v2/chat")
 AUDIO = Route(name="audio", methods=("POST",), path="/api/v2/audio/speech", identity=False)
 
@@ -51,7 +51,7 @@ def test_audio_carries_no_identity() -> None:
     assert "key_1" not in head and "192.0.2.7" not in head and "authorization: Bearer blocklet" in head
 
 
-NAMELESS = Caller("key_1", "req_1", "", "https", "gw.test", CALLER.traceparent)
+NAMELESS = Caller("key_1", "req_1", "", "https", "gw.test", CALLER.traceparent, False)
 
 
 @pytest.mark.parametrize("profile", BUILT_IN)
@@ -193,6 +193,37 @@ def test_whatever_is_spoofed_or_nominated_ours_arrives_once_and_theirs_never(fie
         if "evil" in line:
             assert line.partition(":")[0] in allowed, line
     assert head.count("x-request-id: req_1") == 1 and head.count("\r\nauthorization: ") == 1 and head.count("via: ") == 1
+
+
+@pytest.mark.parametrize("in_trace", [True, False])
+@pytest.mark.parametrize("token", ["", "a-key-of-some-length"])
+def test_what_is_said_of_a_trace_goes_on_with_it_only(in_trace: bool, token: str) -> None:
+    """What stands in a tracestate belongs to the spans of its own trace (Trace Context 3.3)."""
+    rewriter = RequestRewriter(load_profile("aigne"), HUB, "sidecar-1")
+    caller = Caller("key_1", "req_1", "192.0.2.7", "https", "gw.test", CALLER.traceparent, in_trace)
+    head = parsed(f"Authorization: Bearer {token}", "Tracestate: vendor=1", "Accept: */*", "TraceState: other=2", f"X-Other: {token}")
+    for _ in range(2):
+        lines = rewriter.head(head, CHAT.path.encode(), CHAT, caller, Framing(0, False)).decode().split("\r\n")
+        states = [line for line in lines if "state" in line.lower()]
+        assert states == (["Tracestate: vendor=1", "TraceState: other=2"] if in_trace else []) and "Accept: */*" in lines
+    assert (b"tracestate" in rewriter.dropped(head, CHAT, caller)) is not in_trace
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://hub.test/", "hub.test"), ("http://hub.test:80/", "hub.test"), ("https://hub.test/", "hub.test"),
+        ("http://hub.test:443/", "hub.test:443"), ("https://hub.test:80/", "hub.test:80"), ("http://[::1]:3000/", "[::1]:3000"),
+    ],
+)  # fmt: skip
+def test_the_hubs_host_has_its_port_unless_the_scheme_says_it(url: str, host: str) -> None:
+    assert f"\r\nhost: {host}\r\n" in rewritten(hub=Hub(url=HubUrl.parse(url)))
+
+
+def test_every_connection_field_of_an_answer_counts() -> None:
+    headers = [(b"Connection", b"X-A"), (b"Connection", b"close"), (b"connection", b"x-b"), (b"X-A", b"1"), (b"X-B", b"2"), (b"X-C", b"3")]
+    head = AnswerRewriter(load_profile("generic")).head(200, headers, "req_1", b"", limited=False)
+    assert head == b"HTTP/1.1 200 OK\r\nX-C: 3\r\nx-request-id: req_1\r\n"
 
 
 def test_an_answer_loses_hop_by_hop_fields_cookies_and_foreign_limits() -> None:

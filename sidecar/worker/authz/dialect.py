@@ -70,8 +70,9 @@ class Told:
         self.scheme = scheme
         """Which scheme the client used, by the proxy's word."""
         self.notes = Notes()
-        self.dropped: list[bytes | None] = [None, None]
-        """Names of the client's fields that must not reach the hub, with commas between; of nobody's request, of a key's."""
+        self.dropped: list[bytes | None] = [None] * 6
+        """Names of the client's fields that must not reach the hub, with commas between: of nobody's request, of a key's, of a key's
+        without an address, and then of the same within a trace of the client's."""
 
 
 def told_by(head: RequestHead, longest_target: int) -> Told:

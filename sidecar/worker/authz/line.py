@@ -169,10 +169,10 @@ class Line:
         client = header_lines(admission) if admission is not None else b""
         if found is not None and found.secret.state == "retiring":
             client += deprecation(found.secret)
-        caller = Caller(record.key_id, record.request_id, record.client, told.scheme, told.host_name, record.traceparent)
+        caller = Caller(record.key_id, record.request_id, record.client, told.scheme, told.host_name, record.traceparent, record.in_trace)
         return Granted(
             requests.injected(matched.route, caller),
-            requests.passed(head) if dialect.takes_fields else [],
+            requests.passed(head, in_trace=caller.in_trace) if dialect.takes_fields else [],
             self._dropped(head, matched.route, caller, told) if dialect.takes_removals else b"",
             requests.target(head, matched.hub_path.encode()) if dialect.takes_target else b"",
             client,
@@ -180,7 +180,7 @@ class Line:
         )
 
     def _dropped(self, head: RequestHead, route: Route, caller: Caller, told: Told) -> bytes:
-        place = 1 if caller.key_id else 0
+        place = (0 if not caller.key_id else 1 if caller.client else 2) + (3 if caller.in_trace else 0)
         dropped = told.dropped[place]
         if dropped is None:
             # A form has one method and one path, so one route.

@@ -18,6 +18,7 @@ READ = SINGLETONS | {
     b"sec-websocket-key",
     b"sec-websocket-version",
     b"traceparent",
+    b"tracestate",
     b"upgrade",
     b"via",
     b"x-forwarded-for",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -33,11 +34,16 @@ class Site:
         self.limiter = limiter
         self.plane = plane
         self.port = port
+        self.path: Path | None = None
+        """Its socket, where it listens at one."""
         self.key = keys.issue()
 
     async def ask(self, target: str, *, method: str = "GET", key: str | None = None, body: bytes = b"", **fields: str) -> Asked:
         """One question; field names have `_` for `-`."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        if self.path is not None:
+            reader, writer = await asyncio.open_unix_connection(self.path)
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         sent = {"Host": "gw.test", "Connection": "close", **{name.replace("_", "-"): value for name, value in fields.items()}}
         if key != "":
             sent["Authorization"] = f"Bearer {key or self.key}"

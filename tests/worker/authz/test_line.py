@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import urlsafe_b64decode
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,26 @@ async def test_what_the_hub_must_not_get_is_named(site: Site) -> None:
     dropped = set(answer.fields["x-envoy-auth-headers-to-remove"].split(","))
     assert {"x-user-did", "cookie", "accept"} <= dropped
     assert not dropped & {"authorization", "host", "connection", "content-length", "x-request-id", "x-aigne-hub-client-did"}
+
+
+async def test_what_is_dropped_is_right_for_each_request_of_a_form(site: Site) -> None:
+    """Heads that differ in nothing but their trace are of one form, whose names are worked out once."""
+    for parent in ("no-trace", "00-" + "a" * 32 + "-" + "b" * 16 + "-01") * 3:
+        answer = await site.ask("/envoy/api/v2/chat", method="POST", Traceparent=parent, Tracestate="vendor=1")
+        dropped = answer.fields.get("x-envoy-auth-headers-to-remove", "").split(",")
+        assert ("tracestate" in dropped) is (parent == "no-trace") and "traceparent" not in dropped
+
+
+@pytest.mark.parametrize("environment", [{"SIDECAR_PROXY__LISTEN": "unix:///run/authz.sock"}])
+async def test_an_address_that_only_some_requests_of_a_form_have_is_taken_from_the_others(site: Site, tmp_path: Path) -> None:
+    site.path = tmp_path / "authz.sock"
+    server = await asyncio.get_running_loop().create_unix_server(site.plane.connection, site.path)
+    for address in ("192.0.2.7", "nonsense", "dead") * 3:
+        answer = await site.ask("/envoy/api/v2/status", X_Forwarded_For=address, X_Real_IP="198.51.100.6")
+        dropped = set(answer.fields.get("x-envoy-auth-headers-to-remove", "").split(","))
+        told = answer.fields.get("x-real-ip")
+        assert (told, "x-real-ip" in dropped) == (("192.0.2.7", False) if address == "192.0.2.7" else (None, True))
+    server.close()
 
 
 async def test_a_public_route_gets_no_identity_and_loses_a_clients_own(site: Site) -> None:
