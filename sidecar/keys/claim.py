@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from sidecar.keys.adoption import Adoption
-from sidecar.keys.digest import Digester, import_memory
+from sidecar.keys.digest import SHA256, Digester, import_memory
 from sidecar.keys.record import Key
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
@@ -66,6 +66,18 @@ class Claims:
             if owner != key_id:
                 await self._store.run(FORGET_DIGEST, [names.digest(memory)], [key_id])
         return owner
+
+    async def carry_import(self, sha256: str, pepper_id: str, key_id: str, digester: Digester) -> None:
+        """Let the current pepper remember that `key_id` was imported, before its secret leaves `pepper_id` for that pepper.
+
+        What an earlier pepper remembers nobody finds once that one is taken out: the token could be imported again, as a
+        key that it does not open, and whose end does not end it.
+        """
+        if pepper_id != SHA256:
+            earlier = digester.previous
+            if earlier is None or await self.owner(import_memory(sha256, earlier)) != key_id:
+                return
+        await self.claim(import_memory(sha256, digester.pepper), key_id)
 
     async def owner(self, digest: str) -> str:
         """The id of the key that `digest` leads to; empty when it leads nowhere."""

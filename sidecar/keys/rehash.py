@@ -10,7 +10,7 @@ import asyncio
 import logging
 
 from sidecar.keys import issue
-from sidecar.keys.digest import Digester
+from sidecar.keys.digest import Digester, imported_digest
 from sidecar.keys.reader import Found
 from sidecar.keys.record import Key
 from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, KeyRepository, UnknownKey
@@ -53,6 +53,7 @@ class Rehasher:
             return issue.rehashed(key, found.secret.id, digest, self._digester.pepper.id)
 
         try:
+            await self._repository.carry_import(found.key.id, found.secret, imported_digest(token))
             await self._repository.update(found.key.id, change)
         except (StoreUnavailable, KeyIsRevoked, KeyIsNewer, UnknownKey) as error:
             log.info("the secret of %s stays under its old digest for now: %s", found.key.id, error)

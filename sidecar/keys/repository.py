@@ -20,7 +20,7 @@ from sidecar.keys.claim import FORGET_DIGEST, Claims
 from sidecar.keys.digest import Digester, digest, imported_digest
 from sidecar.keys.listing import Index, Page, Query
 from sidecar.keys.reader import Found, KeyReader
-from sidecar.keys.record import Key
+from sidecar.keys.record import Key, Secret
 from sidecar.keys.token import generate
 from sidecar.keys.use import Use, read_uses
 from sidecar.store import names
@@ -140,6 +140,10 @@ class KeyRepository(KeyReader):
             await self.revoke(key.id)
             raise AlreadyImported(owner)
         return key
+
+    async def carry_import(self, key_id: str, secret: Secret, sha256: str) -> None:
+        """To be called before `secret`, of whose token `sha256` is known here, moves to the current pepper: see Claims."""
+        await self._claims.carry_import(sha256, secret.pepper_id, key_id, self._digester)
 
     async def update(self, key_id: str, change: Callable[[Key], Key], expected_revision: int | None = None) -> Key:
         """Apply `change`, a pure function, to the key; with `expected_revision` only to that revision of it.

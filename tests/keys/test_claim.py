@@ -69,7 +69,8 @@ async def test_a_secret_is_imported_once_although_its_use_moved_it(store: Store,
     before = await open_keys(store, tmp_path, pepper=OLDER_PEPPER, accept_imported=True)
     key = await before.repository.import_key(shape("first"), sha256, "h")
     after = await open_keys(store, tmp_path, previous=OLDER_PEPPER, accept_imported=True)
-    for keys in (before, after):
+    alone = await open_keys(store, tmp_path, accept_imported=True)
+    for keys in (before, after, alone):
         # A pepper that is followed is no longer the store's.
         await keys.adoption.adopt(store)
         found = await keys.repository.find_first(keys.digester.candidates(token))
@@ -79,3 +80,22 @@ async def test_a_secret_is_imported_once_although_its_use_moved_it(store: Store,
         with pytest.raises(AlreadyImported) as refused:
             await keys.repository.import_key(shape("again"), sha256, "h")
         assert refused.value.key_id == key.id
+
+
+@pytest.mark.parametrize("used_while_both", [True, False])
+async def test_an_import_that_is_first_used_after_a_change_of_the_pepper_is_remembered(
+    store: Store, tmp_path: Path, used_while_both: bool
+) -> None:
+    """It was remembered under the pepper of the time of the import, which nobody has now."""
+    sha256 = hashlib.sha256(b"sk-x").hexdigest()
+    before = await open_keys(store, tmp_path, pepper=OLDER_PEPPER, accept_imported=True)
+    key = await before.repository.import_key(shape("first"), sha256, "h")
+    after = await open_keys(store, tmp_path, previous=OLDER_PEPPER, accept_imported=True)
+    alone = await open_keys(store, tmp_path, accept_imported=True)
+    user = after if used_while_both else alone
+    found = await user.repository.find_first(user.digester.candidates(b"sk-x"))
+    assert found is not None
+    await Rehasher(user.repository, user.digester).rehash(found, b"sk-x")
+    with pytest.raises(AlreadyImported) as refused:
+        await alone.repository.import_key(shape("again"), sha256, "h")
+    assert refused.value.key_id == key.id

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from sidecar.keys.digest import imported_digest
+from sidecar.keys.digest import import_memory, imported_digest
 from sidecar.keys.reader import Found
 from sidecar.keys.rehash import Rehasher
+from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
-from tests.support.keys import OLDER_PEPPER, Keys, open_keys, shape
+from tests.support.keys import OLDER_PEPPER, PEPPER, Keys, open_keys, shape
 
 TOKEN = b"sk-from-elsewhere"
 
@@ -86,3 +87,29 @@ async def test_a_change_and_a_move_at_a_time_both_stand(store: Store, tmp_path: 
     assert moved is not None
     assert moved.key.disabled
     assert moved.secret.state == "retiring"
+
+
+async def test_only_an_import_is_remembered_as_one(store: Store, tmp_path: Path) -> None:
+    before = await open_keys(store, tmp_path, pepper=OLDER_PEPPER)
+    token = (await before.repository.create(shape())).token.encode()
+    after = await open_keys(store, tmp_path, previous=OLDER_PEPPER)
+    found = await after.repository.find_first(after.digester.candidates(token))
+    assert found is not None
+    await Rehasher(after.repository, after.digester).rehash(found, token)
+    for pepper in (OLDER_PEPPER, PEPPER):
+        assert await store.call("EXISTS", names.digest(import_memory(imported_digest(token), pepper))) == 0
+
+
+async def test_a_secret_stays_where_its_import_is_remembered_until_it_can_be_remembered_anew(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await imported(keys)
+    rehasher = Rehasher(keys.repository, keys.digester)
+
+    async def away(*_: Any) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as during:
+        during.setattr(keys.repository, "carry_import", away)
+        await rehasher.rehash(found, TOKEN)
+    assert await keys.repository.get(found.key.id) == found.key
