@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets as random
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
@@ -54,6 +55,21 @@ def without_secret(key: Key, secret_id: str, now: float) -> Key:
         raise KeyError(secret_id)
     secrets = (one if one.id != secret_id else _ended(one, now) if secret_is_live(one, now) else _settled(one, now) for one in key.secrets)
     return replace(key, secrets=tuple(secrets))
+
+
+def with_ended(key: Key, ended: Mapping[str, float]) -> Key:
+    """`key` with its living secrets of these ids ended, the current one too, each at the time given for it."""
+    if not any(one.id in ended and one.state != "revoked" for one in key.secrets):
+        return key
+    return replace(
+        key, secrets=tuple(_ended(one, ended[one.id]) if one.id in ended and one.state != "revoked" else one for one in key.secrets)
+    )
+
+
+def ended_secrets(before: Key, after: Key, now: float) -> list[str]:
+    """Which of the secrets that opened `before` at `now` do not open `after`."""
+    alive = {one.id for one in after.secrets if secret_is_live(one, now)}
+    return [one.id for one in before.secrets if secret_is_live(one, now) and one.id not in alive]
 
 
 def revoked(key: Key, now: float) -> Key:

@@ -9,11 +9,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 from msgspec.structs import replace
 
 from sidecar.keys.cache import MISS, Answer, KeyCache
 from sidecar.keys.digest import LONGEST_TOKEN, Digester
+from sidecar.keys.issue import with_ended
 from sidecar.keys.lease import Lease
 from sidecar.keys.reader import Found, KeyReader
 from sidecar.keys.record import Key
@@ -25,25 +27,43 @@ MOST_REMEMBERED = 100_000
 
 
 class Graves:
-    """Revoked keys that this process has seen, for a day: a failover that loses a revocation brings none back."""
+    """What this process has seen revoked, keys and secrets, for a day: a failover that loses a revocation brings none back."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._revoked: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._ended: OrderedDict[str, dict[str, float]] = OrderedDict()
+        """By key id: when secrets of it ended, by their ids."""
 
     def judge(self, key: Key) -> Key:
-        """`key` as it counts: revoked if it was ever seen to be."""
+        """`key` as it counts: revoked, or with a secret ended, if it was ever seen to be."""
         now = self._clock()
         seen = self._revoked.get(key.id)
         if key.revoked_at is not None:
             self._revoked[key.id] = (key.revoked_at, now + REMEMBERED_FOR)
             self._revoked.move_to_end(key.id)
-            if len(self._revoked) > MOST_REMEMBERED:
-                self._revoked.popitem(last=False)
+            _bound(self._revoked)
             return key
         if seen is None or seen[1] <= now:
-            return key
+            return self._without_ended(key, now)
         return replace(key, revoked_at=seen[0])
+
+    def _without_ended(self, key: Key, now: float) -> Key:
+        known = self._ended.pop(key.id, None) or {}
+        here = {one.id: one.expires_at for one in key.secrets if one.state == "revoked" and one.expires_at is not None}
+        if not known and not here:
+            return key
+        # What ended longer ago no failover loses.
+        ended = {secret_id: at for secret_id, at in {**known, **here}.items() if now - at < REMEMBERED_FOR}
+        if ended:
+            self._ended[key.id] = ended
+            _bound(self._ended)
+        return with_ended(key, ended)
+
+
+def _bound(remembered: OrderedDict[str, Any]) -> None:
+    if len(remembered) > MOST_REMEMBERED:
+        remembered.popitem(last=False)
 
 
 class Lookup:
@@ -123,7 +143,8 @@ class Lookup:
             raise StoreUnavailable("the key store did not answer in time") from None
         if found is not None:
             key = self._graves.judge(found.key)
-            found = found if key is found.key else Found(key, found.secret)
+            # By the digest: the secret itself may have ended here.
+            found = found if key is found.key else Found(key, key.secret(found.secret.digest) or found.secret)
         self._cache.put(digests[0], found, generation)
         return found
 

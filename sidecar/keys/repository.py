@@ -157,6 +157,7 @@ class KeyRepository(KeyReader):
                 return before
             after = replace(after, id=before.id, created_at=before.created_at, revision=before.revision + 1)
             if await self._put(after, before, record):
+                grave.note_ended(self._tombstones, before, after, self._clock())
                 return after
         raise StoreUnavailable("the key changes too often; try again")
 

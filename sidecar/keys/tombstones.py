@@ -1,8 +1,8 @@
 """A note outside the store of every revocation of the last day, and its repetition after a failover.
 
 Replication is asynchronous and an append-only file may lack its last second, so a server that takes
-over can have lost a revocation that was reported as not `durable`. Whoever revoked remembers it on
-its own disk and revokes again.
+over can have lost a revocation that was reported as not `durable`, or the end of a secret. Whoever
+revoked remembers it on its own disk and revokes again.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import msgspec
 
+from sidecar.keys import grave, issue
 from sidecar.keys.admin_tokens import PREFIX, AdminTokens, UnknownAdminToken
-from sidecar.keys.record import Key
-from sidecar.keys.repository import KeyIsNewer, KeyRepository, UnknownKey
+from sidecar.keys.record import Key, secret_is_live
+from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, KeyRepository, UnknownKey
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,12 @@ class TombstoneFile:
         self._lines += 1
 
     def recent(self, now: float) -> list[str]:
-        """The keys and admin tokens revoked in the last day."""
+        """The keys, secrets (`<key>/<secret>`) and admin tokens revoked in the last day."""
         return [key_id for key_id, at in self._revoked.items() if now - at < REMEMBERED_FOR]
 
 
 async def reapply(tombstones: TombstoneFile, repository: KeyRepository, admin_tokens: AdminTokens, now: float) -> list[str]:
-    """Revoke again what the store has lost; the ids of the keys and admin tokens that this was true for.
+    """Revoke again what the store has lost; what this was true for, as `recent` names it.
 
     To be called whenever the store may be another server than before: when a connection to it was
     lost and made anew. Raises StoreUnavailable (then call it again).
@@ -70,16 +71,28 @@ async def reapply(tombstones: TombstoneFile, repository: KeyRepository, admin_to
     recent = [one for one in noted if not one.startswith(f"{PREFIX}_")]
     for start in range(0, len(recent), BATCH):
         batch = recent[start : start + BATCH]
-        for key_id, key in zip(batch, await repository.get_many(batch), strict=True):
-            if _is_alive(key):
-                try:
-                    await repository.revoke(key_id)
-                except (UnknownKey, KeyIsNewer) as error:
-                    log.error("%s was revoked, the store has lost that, and it cannot be revoked again: %s", key_id, error)
-                    continue
-                log.warning(_REVOKED_AGAIN, key_id)
-                lost.append(key_id)
+        keys = await repository.get_many([grave.subject(one)[0] for one in batch])
+        for one, key in zip(batch, keys, strict=True):
+            if _is_alive(key, one, now) and await _revoke_again(repository, one, now):
+                lost.append(one)
     return lost
+
+
+async def _revoke_again(repository: KeyRepository, noted: str, now: float) -> bool:
+    key_id, secret_id = grave.subject(noted)
+    try:
+        if secret_id:
+            # The current one, too: the rotation that replaced it is lost with its end.
+            await repository.update(key_id, lambda key: issue.with_ended(key, {secret_id: now}))
+        else:
+            await repository.revoke(key_id)
+    except KeyIsRevoked:
+        return False  # somebody else was faster
+    except (UnknownKey, KeyIsNewer) as error:
+        log.error("%s was revoked, the store has lost that, and it cannot be revoked again: %s", noted, error)
+        return False
+    log.warning(_REVOKED_AGAIN, noted)
+    return True
 
 
 async def _reapply_to_admin_tokens(recent: set[str], admin_tokens: AdminTokens) -> list[str]:
@@ -92,8 +105,11 @@ async def _reapply_to_admin_tokens(recent: set[str], admin_tokens: AdminTokens) 
     return lost
 
 
-def _is_alive(key: Key | None) -> bool:
-    return key is not None and key.revoked_at is None
+def _is_alive(key: Key | None, noted: str, now: float) -> bool:
+    if key is None or key.revoked_at is not None:
+        return False
+    secret_id = grave.subject(noted)[1]
+    return not secret_id or any(one.id == secret_id and secret_is_live(one, now) for one in key.secrets)
 
 
 def _read(path: Path) -> list[tuple[str, float]]:

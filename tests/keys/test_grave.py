@@ -24,5 +24,7 @@ async def test_a_disk_that_takes_no_tombstone_ends_no_revocation(store: Store, t
     assert (await repository.revoke(key.id)).key.revoked_at is not None
     await tokens.revoke(admin.record.id)
     assert await tokens.verify(admin.token.encode()) is None
-    for revoked in (key.id, admin.record.id):
+    rotated = (await repository.create(shape())).key
+    assert (await repository.rotate(rotated.id, 0.0)).key.secrets[1].state == "revoked"
+    for revoked in (key.id, admin.record.id, f"{rotated.id}/{rotated.secrets[0].id}"):
         assert f"{revoked} is revoked, but that cannot be noted beside the store" in caplog.text

@@ -118,3 +118,21 @@ def test_ids_say_nothing_of_the_secret() -> None:
     assert secret.id.startswith("sec_")
     assert len(issue.new_id("key")) == 20
     assert token[4:-4] not in repr(secret)
+
+
+def test_a_secret_is_ended_whichever_it_is_and_once() -> None:
+    key = issue.rotated(key_with(fresh(0)), fresh(10), 10.0, 3600.0)
+    current, retiring = (secret.id for secret in key.secrets)
+    dead = issue.with_ended(key, {current: 20.0, retiring: 30.0, "sec_of_another": 40.0})
+    assert [(secret.state, secret.expires_at) for secret in dead.secrets] == [("revoked", 20.0), ("revoked", 30.0)]
+    assert issue.with_ended(dead, {current: 50.0}) is dead
+    assert issue.with_ended(key, {"sec_of_another": 40.0}) is key
+
+
+def test_what_a_change_has_ended() -> None:
+    key = issue.rotated(key_with(fresh(0)), fresh(10), 10.0, 3600.0)
+    current, retiring = (secret.id for secret in key.secrets)
+    assert issue.ended_secrets(key, issue.rotated(key, fresh(20), 20.0, 60.0), 20.0) == []
+    assert issue.ended_secrets(key, issue.rotated(key, fresh(20), 20.0, 0.0), 20.0) == [current, retiring]
+    assert issue.ended_secrets(key, issue.without_secret(key, retiring, 20.0), 20.0) == [retiring]
+    assert issue.ended_secrets(key, key_with(), 3610.0) == [current], "the other one ended by itself"

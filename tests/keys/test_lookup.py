@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.cache import MISS, KeyCache
@@ -22,7 +23,7 @@ from sidecar.keys.digest import imported_digest
 from sidecar.keys.lease import RETRY_AFTER, Lease
 from sidecar.keys.lookup import Graves, Lookup
 from sidecar.keys.reader import Found, KeyReader
-from sidecar.keys.record import status
+from sidecar.keys.record import Secret, secret_is_live, status
 from sidecar.keys.token import generate
 from sidecar.settings import declaration
 from sidecar.settings.values import StoreUrl
@@ -367,6 +368,53 @@ async def test_a_revocation_that_a_failover_lost_stays_in_force_here(valkey: Ser
             current = await one.lookup.current(issued.key.id)
             assert current is not None
             assert current.revoked_at is not None
+
+
+@pytest.mark.parametrize("how", ["rotated at once", "overlap ended"])
+async def test_a_secret_whose_end_a_failover_lost_stays_ended_here(valkey: Server, keys: Keys, tmp_path: Path, how: str) -> None:
+    issued = await keys.repository.create(shape())
+    key_id, leaked = issued.key.id, issued.key.secrets[0].id
+    if how == "overlap ended":
+        await keys.repository.rotate(key_id, 3600.0)
+    before = await keys.store.call("HGETALL", names.key(key_id))
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        one.lookup._graves._clock = keys.clock
+        await until(one.is_fresh)
+        await (keys.repository.rotate(key_id, 0.0) if how == "rotated at once" else keys.repository.end_secret(key_id, leaked))
+        token = issued.token.encode()
+        found = await one.lookup.resolve(token)
+        assert found is not None and not secret_is_live(found.secret, keys.clock())
+        await keys.store.call("HSET", names.key(key_id), *(part for pair in before.items() for part in pair))
+        await until(lambda: one.lookup.cached(token) is MISS)
+        for _ in range(2):
+            found = await one.lookup.resolve(token)
+            assert found is not None and not secret_is_live(found.secret, keys.clock())
+            current = await one.lookup.current(key_id)
+            assert current is not None and found.secret in current.secrets
+            assert [secret.id for secret in current.secrets if secret_is_live(secret, keys.clock())] == (
+                [] if how == "rotated at once" else [current.secrets[0].id]
+            )
+
+
+def test_ended_secrets_are_remembered_for_a_day_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.keys.lookup.MOST_REMEMBERED", 2)
+    now = [1000.0]
+    graves = Graves(clock=lambda: now[0])
+    secret = Secret("sec_1", "digest", "pepper", "hint", 1.0)
+    fallen_back, ended = shape(secrets=(secret,)), shape(secrets=(replace(secret, state="revoked", expires_at=1000.0),))
+    assert graves.judge(fallen_back) is fallen_back
+    assert graves.judge(ended) is ended
+    assert graves.judge(replace(fallen_back, name="another")) == replace(ended, name="another")
+    for other in ("key_a", "key_b"):
+        assert graves.judge(fallen_back) == ended
+        graves.judge(replace(ended, id=other))
+    graves.judge(replace(ended, id="key_c"))
+    assert graves.judge(fallen_back) is fallen_back
+    assert graves.judge(ended) is ended
+    now[0] += 86_400
+    assert graves.judge(fallen_back) is fallen_back
+    assert graves.judge(ended) is ended, "long ago"
+    assert graves.judge(fallen_back) is fallen_back
 
 
 def test_graves_are_kept_for_a_day_and_bounded() -> None:

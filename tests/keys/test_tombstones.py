@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from sidecar.keys.admin_tokens import AdminTokens
+from sidecar.keys.record import secret_is_live
 from sidecar.keys.repository import KeyRepository
 from sidecar.keys.tombstones import COMPACTED_AT, REMEMBERED_FOR, TombstoneFile, reapply
 from sidecar.store import names
@@ -98,6 +99,47 @@ async def test_a_lost_revocation_is_repeated(store: Store, tmp_path: Path) -> No
     assert after is not None
     assert after.revoked_at is not None
     assert await reapply(tombstones, repository, admin_tokens, keys.clock.now) == []
+
+
+@pytest.mark.parametrize("how", ["rotated at once", "overlap ended"])
+async def test_a_lost_end_of_a_secret_is_repeated(store: Store, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where the rotation that replaced it is lost with its end, and after a restart of whoever ended it."""
+    keys = await open_keys(store, tmp_path)
+    file = tmp_path / "tombstones"
+    repository = KeyRepository(store, keys.adoption, keys.digester, tombstones=TombstoneFile(file, keys.clock.now), clock=keys.clock)
+    admin_tokens = AdminTokens(store, keys.adoption, keys.digester)
+    key = (await repository.create(shape())).key
+    leaked = key.secrets[0].id
+    if how == "overlap ended":
+        await repository.rotate(key.id, 3600.0)
+    before = await store.call("HGETALL", names.key(key.id))
+    await (repository.rotate(key.id, 0.0) if how == "rotated at once" else repository.end_secret(key.id, leaked))
+    again = TombstoneFile(file, keys.clock.now)
+    assert await reapply(again, repository, admin_tokens, keys.clock.now) == []
+    await store.call("HSET", names.key(key.id), *(part for pair in before.items() for part in pair))
+    assert await reapply(again, repository, admin_tokens, keys.clock.now) == [f"{key.id}/{leaked}"]
+    after = await repository.get(key.id)
+    assert after is not None and after.revoked_at is None
+    alive = [one.id for one in after.secrets if secret_is_live(one, keys.clock.now)]
+    assert leaked not in alive and len(alive) == (how == "overlap ended")
+    assert f"{key.id}/{leaked}; it is revoked again" in caplog.text
+    assert await reapply(again, repository, admin_tokens, keys.clock.now) == []
+    await repository.revoke(key.id)
+    assert await reapply(again, repository, admin_tokens, keys.clock.now) == []
+
+
+async def test_only_secrets_that_a_change_ends_at_once_are_noted(store: Store, tmp_path: Path) -> None:
+    keys = await open_keys(store, tmp_path)
+    tombstones = TombstoneFile(tmp_path / "tombstones", keys.clock.now)
+    repository = KeyRepository(store, keys.adoption, keys.digester, tombstones=tombstones, clock=keys.clock)
+    key = (await repository.create(shape())).key
+    retiring = (await repository.rotate(key.id, 60.0)).key.secrets
+    await repository.disable(key.id)
+    keys.clock.now += 61
+    await repository.enable(key.id)
+    assert tombstones.recent(keys.clock.now) == []
+    await repository.rotate(key.id, 0.0)
+    assert tombstones.recent(keys.clock.now) == [f"{key.id}/{retiring[0].id}"]
 
 
 async def test_a_lost_revocation_of_an_admin_token_is_repeated(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
