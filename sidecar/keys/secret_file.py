@@ -35,7 +35,7 @@ def read_or_make(path: Path, content: Callable[[], str]) -> str:
     return made
 
 
-def replace_private(path: Path, content: str) -> None:
+def replace_private(path: Path, content: str | bytes) -> None:
     """Put `content` in the place of what `path` (mode 0600) held: readers see the old or the new, whole."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -43,10 +43,16 @@ def replace_private(path: Path, content: str) -> None:
     scratch.replace(path)
 
 
-def write_private(path: Path, content: str) -> None:
-    """Write a new file (mode 0600) and wait for the disk."""
+def write_private(path: Path, content: str | bytes) -> None:
+    """Write a new file (mode 0600) and wait for the disk. When that fails, there is none."""
+    data = content.encode("ascii") if isinstance(content, str) else content
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        # Each try would leave another one on a disk that is full.
+        path.unlink(missing_ok=True)
+        raise
