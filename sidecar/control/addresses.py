@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +15,10 @@ from sidecar.control.networks import network_of
 from sidecar.events.record import Request
 from sidecar.events.wire import decode, encode
 from sidecar.keys.digest import Pepper
+from sidecar.keys.secret_file import replace_private
 
 SALT_FILE = "address-salt"
+SALT_SIZE = 32
 Form = Literal["full", "network", "hash"]
 _REMEMBERED = 50_000
 
@@ -63,16 +65,15 @@ class Addresses:
 
 
 def load_salt(data_dir: Path) -> bytes:
-    """The salt of this data directory, made at the first start."""
+    """The salt of this data directory, made at the first start, and anew where a crash has left less than one. Raises OSError."""
     path = data_dir / SALT_FILE
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        salt = secrets.token_bytes(32)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(salt)
-        return salt
+    with suppress(FileNotFoundError):
+        # An empty salt is none: whoever tries every address would know those that were hashed.
+        if len(salt := path.read_bytes()) >= SALT_SIZE:
+            return salt
+    salt = secrets.token_bytes(SALT_SIZE)
+    replace_private(path, salt)
+    return salt
 
 
 def shared_salt(pepper: Pepper) -> bytes:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.control.addresses import Addresses, load_salt
+from sidecar.control.addresses import SALT_FILE, Addresses, load_salt
 from sidecar.events.record import Request
 from sidecar.events.wire import decode, encode
 from tests.control.support.events import request, state
@@ -47,3 +47,12 @@ def test_the_salt_stays(tmp_path: Path) -> None:
     assert len(salt) == 32
     assert load_salt(tmp_path) == salt
     assert next(tmp_path.iterdir()).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("left", [b"", b"half"])
+def test_what_a_crash_left_of_a_salt_is_none(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / SALT_FILE).write_bytes(left)
+    salt = load_salt(tmp_path)
+    assert len(salt) == 32 and salt != load_salt(tmp_path / "another")
+    assert load_salt(tmp_path) == salt
+    assert (tmp_path / SALT_FILE).stat().st_mode & 0o777 == 0o600
