@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.digest import Pepper
+from sidecar.store import names
 from sidecar.store.client import Store, StoreNotAdopted
 from tests.support.keys import OLDER_PEPPER, PEPPER
 
@@ -96,6 +97,21 @@ async def test_another_pepper_is_refused_until_adopted(store: Store, tmp_path: P
         await fresh_directory.establish(store)
     await strange.adopt(store)
     await judge(store, strange)
+
+
+async def test_whoever_has_another_pepper_than_the_adopted_one_is_not_ready(store: Store, tmp_path: Path) -> None:
+    """It would answer 401 to keys that are made with that one. Going back is another decision of the operator."""
+    one, other = Adoption(tmp_path / "one", OLDER_PEPPER), Adoption(tmp_path / "other", STRANGE_PEPPER)
+    await one.establish(store)
+    await store.call("HSET", names.META, f"salt:{OLDER_PEPPER.id}", "wrapped", f"pepper:{PEPPER.id}", PEPPER.fingerprint)
+    for adopted, late in ((other, one), (one, other), (one, other)):
+        await adopted.adopt(store)
+        await judge(store, adopted)
+        assert not await accepts(store, late)
+        with pytest.raises(StoreNotAdopted, match="pepper"):
+            await late.establish(store)
+    assert await store.call("HGET", names.META, f"salt:{OLDER_PEPPER.id}") == b"wrapped"
+    assert not await accepts(store, Adoption(tmp_path / "one", PEPPER)), "also where a store has vouched for two"
 
 
 async def test_a_pepper_that_follows_a_known_one_is_accepted(store: Store, tmp_path: Path) -> None:

@@ -11,21 +11,27 @@ if epoch and known ~= '' and known ~= epoch and not force then
   return {'other'}
 end
 
+local peppers = {}
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(field, 1, 7) == 'pepper:' then peppers[#peppers + 1] = field end
+end
 local vouched = {}
 for i = 5, #ARGV, 2 do
   vouched[#vouched + 1] = redis.call('HGET', KEYS[1], 'pepper:' .. ARGV[i]) == ARGV[i + 1]
 end
 if epoch and not force then
-  local any = false
-  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-    any = any or string.sub(field, 1, 7) == 'pepper:'
-  end
   local trusted = false
   for _, one in ipairs(vouched) do
     trusted = trusted or one
   end
-  if any and not trusted then
+  if #peppers > 0 and not trusted then
     return {'pepper'}
+  end
+end
+if force then
+  -- Whoever has another pepper finds none of the keys that are made with this one, and would call them unknown.
+  for _, field in ipairs(peppers) do
+    if field ~= 'pepper:' .. ARGV[5] then redis.call('HDEL', KEYS[1], field) end
   end
 end
 
