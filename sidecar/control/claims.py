@@ -64,7 +64,7 @@ class Claims:
         self._ledger = ledger
         self._spools = spools
         self._directory = directory
-        self._check = check
+        self.check = check
         self._clock = clock
         note = _read(directory / FILE)
         self._turn = note.turn if note is not None else None
@@ -76,7 +76,7 @@ class Claims:
 
     async def guard(self) -> None:
         """To be awaited before positions are read, which also a full store tells: claims if it can. Raises StoreUnavailable."""
-        await self._check()
+        await self.check()
         with suppress(StoreUnavailable):
             await self.claim()
 
@@ -100,6 +100,11 @@ class Claims:
     async def drop_lost(self) -> None:
         """Drop the positions of spools that nobody claims any more; does something once in a turn. Raises StoreUnavailable."""
         if not self._began_turn or self._turn is None:
+            return
+        await self.check()
+        if int(await self._store.call("HGET", names.SPOOL_TURN, "number") or 0) != self._turn:
+            # Another store than the claim was made on, whose claims may all be old by that turn; or others have begun the next one.
+            self._began_turn = False
             return
         totals: Counter[str] = Counter()
         for shard in await self._ledger.positions():

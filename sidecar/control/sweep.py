@@ -74,6 +74,8 @@ class Sweep:
         self._forgotten = {spool_id: self._forgotten.get(spool_id, now) for spool_id in self._claims.gone()}
         old = [spool_id for spool_id, since in self._forgotten.items() if now - since >= UNPROVEN_AGE]
         if old:
+            # A store that is not the known one has nothing of them, and what the known one has would never go.
+            await self._claims.check()
             await self._ledger.forget(old)
             await self._claims.release(old)
         await self._claims.drop_lost()

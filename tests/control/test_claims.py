@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from sidecar.control.claims import CLAIM_EVERY, FILE, KEPT_TURNS
 from sidecar.store import names
-from sidecar.store.client import Store, StoreUnavailable, connect
+from sidecar.store.client import Store, StoreNotAdopted, StoreUnavailable, connect
 from tests.control.support.events import key_id, request
 from tests.control.support.folding import Folding, usage_of, write, writer
 from tests.support.cluster import cluster, cluster_settings
@@ -65,6 +65,30 @@ async def outlive(tmp_path: Path, store: Store) -> None:
 
 async def test_those_of_a_lost_replica_go_after_a_month(tmp_path: Path, store: Store) -> None:
     await outlive(tmp_path, store)
+
+
+async def test_another_fleet_s_store_is_left_alone(tmp_path: Path, store: Store) -> None:
+    """It is younger, so that by the turn of the own one all of its claims are old."""
+    await store.call("HSET", names.SPOOL_TURN, "number", 2 * KEPT_TURNS)
+    ours = await fold(tmp_path / "ours", store, 1)
+    await store.call("FLUSHALL")
+    theirs = await fold(tmp_path / "theirs", store, 60)
+
+    async def refuse() -> None:
+        raise StoreNotAdopted("another store")
+
+    allowed, ours.claims.check = ours.claims.check, refuse
+    with pytest.raises(StoreNotAdopted):
+        await ours.claims.drop_lost()
+    assert await spools(store) == ids(theirs)
+    # Adopted meanwhile, between two claims.
+    ours.claims.check = allowed
+    await ours.claims.drop_lost()
+    assert await spools(store) == ids(theirs)
+    assert await store.call("ZRANGE", names.SPOOL_CLAIMS, 0, -1, "WITHSCORES") == [[spool_id.encode(), 1.0] for spool_id in ids(theirs)]
+    await theirs.fold.verify()
+    await theirs.run()
+    assert await total(store) == 60
 
 
 def test_claims_are_where_the_identity_of_the_store_is() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.control.sweep import UNPROVEN_AGE, Sweep
 from sidecar.store import names
-from sidecar.store.client import Store
+from sidecar.store.client import Store, StoreNotAdopted
 from tests.control.support.events import key_id, request
 from tests.control.support.folding import Folding, usage_of, write, writer
 from tests.control.test_spools import age
@@ -95,6 +95,34 @@ async def test_a_finished_spool_goes_whole_and_its_positions_later(tmp_path: Pat
     clock.now += UNPROVEN_AGE
     await sweep.sweep()
     assert not any(spool.spool_id in shard for shard in await folding.ledger.positions())
+
+
+async def test_positions_wait_for_the_store_that_has_them(tmp_path: Path, store: Store) -> None:
+    spool = writer(tmp_path / "spool")
+    write(spool, request(key_id(1)))
+    spool.close()
+    age(tmp_path / "spool")
+    folding = Folding(tmp_path / "spool", store)
+    clock = Clock()
+    sweep = Sweep(folding.spools, folding.fold, folding.ledger, folding.claims, Disk(proves=True), clock)
+    await folding.run()
+    await sweep.sweep()
+    folding.fold.count()
+    await sweep.sweep()
+    clock.now += UNPROVEN_AGE
+
+    async def refuse() -> None:
+        raise StoreNotAdopted("another store")
+
+    allowed, folding.claims.check = folding.claims.check, refuse
+    with pytest.raises(StoreNotAdopted):
+        await sweep.sweep()
+    assert any(await folding.ledger.positions())
+    assert folding.claims.gone() == {spool.spool_id}
+    folding.claims.check = allowed
+    await sweep.sweep()
+    assert not any(await folding.ledger.positions())
+    assert folding.claims.gone() == set()
 
 
 async def test_positions_go_though_control_was_restarted_meanwhile(tmp_path: Path, store: Store) -> None:
