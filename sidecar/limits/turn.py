@@ -45,7 +45,7 @@ GRACE = 60.0
 """Seconds that a quota's hold lives beyond the lease, for the ledger to settle it."""
 
 _ORDER: tuple[Reason, ...] = ("quota_requests", "quota_tokens", "max_concurrency", "rpm", "tpm")
-"""As in the script: of several limits that refuse, the client is told the one that lasts longest."""
+"""As in the script: of several limits that refuse, the client is told a quota that is spent, else the one that lasts longest."""
 
 Argument = str | bytes | int | float
 

@@ -41,10 +41,21 @@ class Model:
         is_spent = quota and quota.tokens is not None and self.used.get(name + ":tokens", 0) >= quota.tokens
         return ["quota_reserved" if reason == "quota_tokens" and not is_spent else reason for reason in refusing]
 
+    def wait(self, key: Key, reason: str, now: int) -> int:
+        """Until there is room, 0 for as soon as a request is over, of a limit that refuses."""
+        limits, held = key.limits, self.held("tpm", now)
+        if reason == "rpm" and limits.rpm is not None:
+            return sorted(time for time in self.admitted if time > now - MINUTE)[-limits.rpm] + MINUTE - now
+        if reason == "tpm" and limits.tpm is not None and held < limits.tpm:
+            window = [each for each in self.settled if each[0] > now - MINUTE]
+            return min(t for t, _ in window if held + sum(tokens for time, tokens in window if time > t) < limits.tpm) + MINUTE - now
+        return 0
+
     def ask(self, key: Key, name: str, tokens: int, now: int) -> str:
-        """The first limit that refuses, or the request is taken in."""
+        """The limit that refuses, a quota that is spent before the one that lasts longest, or the request is taken in."""
         if reasons := self.reasons(key, now):
-            return reasons[0]
+            spent = [reason for reason in reasons if reason in ("quota_requests", "quota_tokens")]
+            return (spent or sorted(reasons, key=lambda reason: -self.wait(key, reason, now)))[0]
         if key.limits.rpm is not None:
             self.admitted.append(now)
         if key.limits.max_concurrency is not None:

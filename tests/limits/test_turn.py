@@ -135,6 +135,13 @@ def test_rpm_at_the_boundary(bench: Bench) -> None:
     assert bench.ask(key, NOON + 61 * SECOND).allowed
 
 
+def test_a_minute_outlasts_a_place(bench: Bench) -> None:
+    key = bench.key(limits=Limits(rpm=1, max_concurrency=1))
+    bench.ask(key, NOON, 1, "first")
+    refused = bench.ask(key, NOON + 10 * SECOND)
+    assert (refused.reason, refused.retry_after) == ("rpm", 50.0)
+
+
 def test_what_is_refused_takes_nothing(bench: Bench) -> None:
     key = bench.key(limits=Limits(rpm=100, tpm=1000, max_concurrency=1), quota=Quota(requests=100, tokens=1000))
     bench.ask(key, NOON, 10, "first")

@@ -96,6 +96,29 @@ def test_what_is_only_reserved_is_not_called_spent(bench: Bench) -> None:
     assert (refused.reason, refused.retry_after) == ("quota_tokens", 86400 - NOON // SECOND % 86400)
 
 
+@pytest.mark.parametrize(("limits", "reason"), [(Limits(rpm=1), "rpm"), (Limits(tpm=300), "tpm")])
+@pytest.mark.parametrize("mode", ["enforce", "shadow"])
+def test_what_lasts_longer_than_what_is_reserved_is_told(bench: Bench, limits: Limits, reason: str, mode: Any) -> None:
+    """A client that was told to come back in a second would be refused for the rest of the minute."""
+    modes = dict.fromkeys(("rpm", "tpm", "quota"), mode)
+    key = bench.key(limits=msgspec.structs.replace(limits, enforcement=modes), quota=Quota(tokens=200))
+    first = bench.ask(key, NOON, 256, "a")
+    bench.run(key, NOON, ended=ended(first, 400))
+    refused = bench.ask(key, NOON + 20 * SECOND)
+    assert (refused.reason or refused.shadow, refused.retry_after) == (reason, 40.0 if mode == "enforce" else 0.0)
+    bench.fold(key, first.quota_period, 400)
+    later = bench.ask(key, NOON + 20 * SECOND)
+    assert (later.reason or later.shadow) == "quota_tokens", "spent, which no minute helps"
+
+
+def test_a_quota_that_is_spent_is_told_up_to_its_end(bench: Bench) -> None:
+    key = bench.key(limits=Limits(rpm=1), quota=Quota(requests=1, period="day"))
+    midnight = (NOON // SECOND // 86400 + 1) * 86400 * SECOND
+    assert bench.ask(key, midnight - 5 * SECOND).allowed
+    refused = bench.ask(key, midnight - 4 * SECOND)
+    assert (refused.reason, refused.retry_after) == ("quota_requests", 4.0)
+
+
 def test_in_shadow_what_is_reserved_is_told_from_what_is_spent(bench: Bench) -> None:
     key = bench.key(limits=Limits(enforcement={"quota": "shadow"}), quota=Quota(tokens=100))
     first = bench.ask(key, NOON, 100, "a")

@@ -168,7 +168,8 @@ local function settle(tokens)
 end
 
 -- Limits: `used` against `most`; `take` gives the hold that a request gets, `wait` the time until there is room, 0 for
--- as soon as a request under way is over. `reason` is what the refusal is called where that is not its name.
+-- as soon as a request under way is over. `reason` is what the refusal is called where that is not its name; what
+-- `is_spent` no waiting helps before its period is over, so the client is told of it whatever else refuses.
 
 local used_requests, used_tokens, settled_pairs, taken = 0, 0, 0, 0
 local takes_place = false -- a request's place that no member says yet
@@ -182,12 +183,14 @@ local KINDS = {
   { name = 'quota_requests',
     used = function() return count[period .. ':requests'] or 0 end,
     take = function() add(period .. ':requests', 1) end,
+    is_spent = function() return true end,
     wait = function() return period_end - now end },
   { name = 'quota_tokens', holds = true,
     used = function() return tokens_of_period() + (count[period .. ':held'] or 0) end,
     take = function(id, tokens)
       return hold(period, id, tokens, LEASE + GRACE)
     end,
+    is_spent = is_spent,
     reason = function(limit) return is_spent(limit) and limit.name or 'quota_reserved' end,
     wait = function(limit) return is_spent(limit) and period_end - now or 0 end },
   { name = 'max_concurrency', holds = true,
@@ -251,11 +254,18 @@ local function reason(limit)
   return limit and (limit.reason and limit:reason() or limit.name) or ''
 end
 
+-- Of two limits that refuse, `one` being the earlier in KINDS, the one that the client is told.
+local function lasting(one, other)
+  if not one then return other end
+  if one.is_spent and one:is_spent() then return one end
+  return other:wait() > one:wait() and other or one
+end
+
 local function decide(limits, id, tokens)
   local refused, shadowed
   for _, limit in ipairs(limits) do
     if limit.used() >= limit.most then
-      if limit.shadow then shadowed = shadowed or limit else refused = refused or limit end
+      if limit.shadow then shadowed = lasting(shadowed, limit) else refused = lasting(refused, limit) end
     end
   end
   local members = {}
@@ -267,7 +277,7 @@ local function decide(limits, id, tokens)
   takes_place = false
   local quota_requests, quota_tokens, _, requests, per_minute = unpack(KINDS)
   return {
-    reason(refused), refused and '' or reason(shadowed), refused and refused.wait(refused) or 0, members,
+    reason(refused), refused and '' or reason(shadowed), refused and refused:wait() or 0, members,
     left(requests), requests_reset(), left(per_minute), tokens_reset(),
     left(quota_requests), left(quota_tokens), period and period_end - now or 0,
   }
