@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from sidecar.control.networks import network_of
 from sidecar.events.record import Request
 from sidecar.events.wire import decode, encode
-from sidecar.keys.digest import Pepper
 from sidecar.keys.secret_file import replace_private
 
 SALT_FILE = "address-salt"
@@ -74,11 +73,6 @@ def load_salt(data_dir: Path) -> bytes:
     salt = secrets.token_bytes(SALT_SIZE)
     replace_private(path, salt)
     return salt
-
-
-def shared_salt(pepper: Pepper) -> bytes:
-    """A salt that all replicas have, for what they remember together."""
-    return hashlib.blake2b(b"networks", digest_size=32, key=pepper.key).digest()
 
 
 def _remember(known: dict[str, str], client: str, kept: str) -> str:

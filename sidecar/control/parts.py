@@ -13,9 +13,9 @@ from typing import Any
 from aiohttp import web
 
 from sidecar.control import metering
-from sidecar.control.addresses import shared_salt
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.anomaly import compose as anomaly
+from sidecar.control.anomaly.salt import Salt
 from sidecar.control.audit import JOURNAL_DIRECTORY, AuditLog, Journal
 from sidecar.control.calls import CallLogBounds, Calls
 from sidecar.control.console.app import build
@@ -94,7 +94,8 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
     )
     audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY))
     reported = Workers(time.time, since=time.time(), count=settings.proxy.worker_count)
-    detection = _detection(settings, store, repository, audit, reported, pulse, shared_salt(made.digester.pepper))
+    salt = Salt(store, made.digester.pepper, made.digester.previous)
+    detection = _detection(settings, store, repository, audit, reported, pulse, salt)
     engine = detection.engine if detection is not None else None
     calls = Calls(store)
     reconciler = compose_reconciler(settings, calls, data_dir / metering.SPOOL_DIRECTORY)
@@ -131,7 +132,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
 
 
 def _detection(
-    settings: Settings, store: Store, keys: KeyRepository, audit: AuditLog, workers: Workers, pulse: Pulse, salt: bytes
+    settings: Settings, store: Store, keys: KeyRepository, audit: AuditLog, workers: Workers, pulse: Pulse, salt: Salt
 ) -> anomaly.Detection | None:
     if not settings.anomaly.enabled:
         return None

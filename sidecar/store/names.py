@@ -40,6 +40,8 @@ ANOMALY_TURN = "sidecar:{anomaly}:turn"
 """Hash `holder` and `number`: whose turn at the seat it is or was, and the how manieth."""
 ANOMALY_INBOX = "sidecar:{anomaly}:inbox"
 """List: the other replicas' traffic on its way to that one (MessagePack)."""
+ANOMALY_SALTS = "sidecar:{anomaly}:salts"
+"""Hash: what all numbers in memories are salted with, by the id of the pepper that it is wrapped with."""
 
 
 def shard_of(key_id: str) -> int:

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.control.addresses import shared_salt
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks, agent_product
 from sidecar.control.anomaly.outbox import Message, headers
 from sidecar.control.anomaly.replicas import SHARED
+from sidecar.control.anomaly.salt import first_salt
 from sidecar.control.anomaly.seen import Seen, Sighting
 from sidecar.control.anomaly.signals import DAY
 from sidecar.control.anomaly.storage import Storage
@@ -103,7 +103,7 @@ def _sidecar(tmp_path: Path, hub: HubProcess, store: Server, receiver: Receiver)
 
 def _give_history(sidecar: Sidecar, store: Server, key_id: str) -> None:
     """Let the detectors remember that the key was in use for months, and then for some weeks no more."""
-    networks = Networks(shared_salt(load(sidecar.data_dir / "pepper")))
+    networks = Networks(first_salt(load(sidecar.data_dir / "pepper")))
     last = int(time.time()) - IDLE_DAYS * DAY
     first = last - 60 * DAY
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.control.anomaly.admission import Admission
 from sidecar.control.anomaly.delivery import Delivery
 from sidecar.control.anomaly.engine import Engine
 from sidecar.control.anomaly.episodes import Episodes
@@ -16,6 +17,7 @@ from sidecar.control.anomaly.outbox import new_secret, secret_bytes
 from sidecar.control.anomaly.queries import AnomalyService
 from sidecar.control.anomaly.replicas import SHARED, Replicas
 from sidecar.control.anomaly.responder import Responder
+from sidecar.control.anomaly.salt import Salt
 from sidecar.control.anomaly.storage import Storage
 from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.audit import AuditLog
@@ -43,7 +45,7 @@ def compose(
     audit: AuditLog,
     *,
     instance: str,
-    salt: bytes,
+    salt: Salt,
     in_flight: Callable[[], Mapping[str, int]],
     guard: Callable[[], Awaitable[None]],
     clock: Callable[[], float],
@@ -51,7 +53,7 @@ def compose(
     """`instance` names this sidecar, also after a restart. Raises OSError and ValueError for files and settings that make no sense."""
     anomaly, notifications = settings.anomaly, settings.notifications
     networks = Networks(
-        salt,
+        salt.value,
         names="hash" if settings.log.client_address == "hash" else "network",
         geo=open_geo(anomaly.geo_file),
         trusted=anomaly.known_networks,
@@ -73,12 +75,12 @@ def compose(
         observer,
         storage,
         Responder(keys, audit, anomaly, clock),
-        keys,
+        Admission(observer, storage, keys, names),
         replicas,
+        salt,
         settings=anomaly,
         notifications=notifications,
         in_flight=in_flight,
-        names=names,
         on_message=delivery.wake,
         guard=guard,
         clock=clock,

@@ -11,12 +11,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from sidecar.control.anomaly import verdicts
+from sidecar.control.anomaly.admission import Admission
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.outbox import Message, messages
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.replicas import Replicas
-from sidecar.control.anomaly.responder import Keys, Responder
+from sidecar.control.anomaly.responder import Responder
+from sidecar.control.anomaly.salt import Salt
 from sidecar.control.anomaly.signals import BY_NAME, LEVELS, TABLE, Level, level
 from sidecar.control.anomaly.storage import Storage
 from sidecar.control.anomaly.unsaved import Unsaved
@@ -47,13 +49,13 @@ class Engine:
         observer: Observer,
         storage: Storage,
         responder: Responder,
-        keys: Keys,
+        admission: Admission,
         replicas: Replicas,
+        salt: Salt,
         *,
         settings: declaration.Anomaly,
         notifications: declaration.Notifications,
         in_flight: Callable[[], Mapping[str, int]],
-        names: dict[str, str],
         on_message: Callable[[], None],
         guard: Callable[[], Awaitable[None]],
         clock: Callable[[], float],
@@ -62,12 +64,12 @@ class Engine:
         self.storage = storage
         self.unsaved = Unsaved()
         self._responder = responder
-        self._keys = keys
+        self._admission = admission
         self._replicas = replicas
+        self._salt = salt
         self._settings = settings
         self._notifications = notifications
         self._in_flight = in_flight
-        self._names = names
         self._on_message = on_message
         self._guard = guard
         self._clock = clock
@@ -132,7 +134,7 @@ class Engine:
     async def know(self, key_id: str) -> None:
         """Watch a key that is at rest, for people to change what is remembered of it. Raises StoreUnavailable."""
         if self._restored and key_id not in self.observer.watches:
-            await self._admit_these([key_id], self._clock())
+            await self._admission.admit([key_id], self._clock())
 
     async def tick(self, now: float) -> None:
         """One look. Raises StoreUnavailable; nothing is lost by it."""
@@ -199,9 +201,8 @@ class Engine:
         if self._restored and self._replicas.was_away:
             _log.info("another replica detected anomalies for all")
             self._restored = False
-            self.observer.clear()
+            self._admission.clear()
             self.unsaved.clear()
-            self._names.clear()
             self._replicas.told.clear()
         return leads
 
@@ -218,10 +219,11 @@ class Engine:
     async def _restore(self) -> None:
         # All is read before anything is taken in: what a restore took in that the store cut short would go stale while others lead.
         now = self._clock()
+        self.observer.number_with(await self._salt.read())
         open_anomalies = await self.storage.open_anomalies()
         sources = await self.storage.sources()
         # Keys with an open episode come back at once: their signals run out even when the key is not used again.
-        await self._admit_these([anomaly.key_id for anomaly in open_anomalies if anomaly.key_id], now)
+        await self._admission.admit([anomaly.key_id for anomaly in open_anomalies if anomaly.key_id], now)
         self.observer.sources.by_number.update(sources)
         for anomaly in open_anomalies:
             self.observer.episodes.open[anomaly.name_of_subject] = anomaly
@@ -231,16 +233,7 @@ class Engine:
         self._restored = True
 
     async def _admit(self, now: float) -> None:
-        await self._admit_these(self.observer.unknown(_ADMIT_AT_ONCE), now)
-
-    async def _admit_these(self, key_ids: list[str], now: float) -> None:
-        if not key_ids:
-            return
-        remembered = await self.storage.memories(key_ids)
-        for key_id, key, memory in zip(key_ids, await self._keys.get_many(key_ids), remembered, strict=True):
-            self._names[key_id] = key.name if key is not None else ""
-            if key_id not in self.observer.watches:
-                self.observer.admit(key_id, memory or Memory(int(key.created_at if key is not None else now)))
+        await self._admission.admit(self.observer.unknown(_ADMIT_AT_ONCE), now)
 
     async def _save_episodes(self, now: float) -> None:
         async with self._saving:
@@ -274,6 +267,8 @@ class Engine:
 
     async def _save(self, now: float) -> None:
         observer = self.observer
+        # A store that was emptied and adopted since lacks the salt of what is saved now.
+        observer.number_with(await self._salt.read())
         changed, observer.changed = observer.changed, set()
         try:
             await self.storage.save([(key_id, observer.watches[key_id].memory) for key_id in changed if key_id in observer.watches])
@@ -283,10 +278,7 @@ class Engine:
             raise
         await self.take_over()
         await self._save_episodes(now)
-        idle = [key_id for key_id, watch in observer.watches.items() if self._is_idle(key_id, watch.memory, now)]
-        observer.forget(idle)
-        for key_id in idle:
-            self._names.pop(key_id, None)
+        self._admission.let_go([key_id for key_id, watch in observer.watches.items() if self._is_idle(key_id, watch.memory, now)])
         if abs(now - self._dropped_at) >= DROP_EVERY:
             await self.storage.drop_closed(now - self._settings.keep)
             self._dropped_at = now

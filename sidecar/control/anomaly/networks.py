@@ -54,6 +54,13 @@ class Networks:
         self._known: dict[str, Network] = {}
         self._numbers: dict[str, int] = {}
 
+    def use(self, salt: bytes) -> None:
+        """Number with this salt from now on."""
+        if salt != self._salt:
+            self._salt = salt
+            self._known.clear()
+            self._numbers.clear()
+
     def of(self, address: str) -> Network:
         """The network of `address`: /24 for IPv4, /48 for IPv6; text that is no address is a network of its own."""
         network = self._known.get(address)

@@ -53,6 +53,10 @@ class Observer:
         self._detectors = Detectors(networks, self.thresholds, self._key_met_network)
         self._lowered_at = 0
 
+    def number_with(self, salt: bytes) -> None:
+        """The salt of what is remembered; nothing may be looked at before."""
+        self._networks.use(salt)
+
     def tick(self, now: int, *, force: bool = False) -> list[Change]:
         """Look at sums that are `STEP` seconds old, or at all when forced; returns what changed. Call it once a second or so.
 

@@ -14,9 +14,11 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from sidecar.control.anomaly.compose import Detection, compose
+from sidecar.control.anomaly.salt import Salt
 from sidecar.control.anomaly.second import Second
 from sidecar.control.anomaly.signals import DAY
 from sidecar.control.audit import AuditLog, Journal
+from sidecar.keys.digest import Pepper
 from sidecar.keys.record import Key, OnAnomaly
 from sidecar.settings.declaration import Anomaly, Log, Notifications, Settings
 from sidecar.settings.values import Secret, WebhookUrl
@@ -97,12 +99,20 @@ class Bench:
             self.keys.repository,
             self.audit,
             instance=instance,
-            salt=b"salt",
+            salt=Salt(self.store, self.keys.digester.pepper, self.keys.digester.previous),
             in_flight=dict,
             guard=guard,
             clock=self.keys.clock,
         )
         return self.detection
+
+    async def change_pepper(self, pepper: Pepper, previous: Pepper | None = None, **anomaly: Any) -> None:
+        """A restart with another pepper, as the page on operations has it."""
+        await self.detection.engine.finish()
+        keys = await open_keys(self.store, self.data_dir, pepper=pepper, previous=previous)
+        keys.clock.now = self.keys.clock.now
+        self.keys = keys
+        self.start(**anomaly)
 
     async def create(self, on_anomaly: OnAnomaly | None) -> None:
         """The key, and its two weeks."""

@@ -12,10 +12,14 @@ from sidecar.control.anomaly.outbox import Message
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.second import NO_KEY
 from sidecar.control.anomaly.signals import HOUR, Level
+from sidecar.keys.digest import Pepper
 from sidecar.store.client import Store, StoreUnavailable
 from tests.control.anomaly.conftest import Bench, Receiver, until
 from tests.control.anomaly.life import AWAY, refused, served
+from tests.support.keys import PEPPER
 from tests.support.store import Server
+
+NEW_PEPPER = Pepper.of(b"n" * 32)
 
 
 async def _tell(bench: Bench) -> None:
@@ -226,3 +230,36 @@ async def test_a_page_that_is_being_saved_when_the_process_is_told_to_end_is_not
     await bench.theft(2)
     await bench.deliver()
     assert [body["type"] for body in receiver.bodies] == ["anomaly.page"]
+
+
+async def _go_on(bench: Bench) -> None:
+    """Two more hours of the key's ordinary use."""
+    for when in range(bench.now + 600, bench.now + 2 * HOUR, 600):
+        await bench.see(served(when, 10, key=bench.key.id))
+
+
+async def test_a_change_of_the_pepper_makes_nothing_new(bench: Bench) -> None:
+    """Neither its first step, with the pepper before it, nor its last, without."""
+    await bench.create("disable")
+    await bench.change_pepper(NEW_PEPPER, PEPPER, shadow=False)
+    await _go_on(bench)
+    await bench.change_pepper(NEW_PEPPER, shadow=False)
+    await _go_on(bench)
+    assert await bench.documents() == []
+    assert not (await bench.read_key()).disabled
+
+
+async def test_what_is_learnt_after_a_store_was_lost_outlives_a_restart(bench: Bench) -> None:
+    """The salt in use may come from a pepper of long ago, which nothing but the lost store remembered."""
+    await bench.detection.engine.tick(bench.keys.clock.now)
+    await bench.change_pepper(NEW_PEPPER, PEPPER)
+    await bench.detection.engine.tick(bench.keys.clock.now)
+    await bench.change_pepper(NEW_PEPPER)
+    await bench.detection.engine.tick(bench.keys.clock.now)
+    await bench.store.call("FLUSHALL")
+    await bench.keys.adoption.adopt(bench.store)
+    await bench.create("disable")
+    await bench.detection.engine.finish()
+    bench.start()
+    await _go_on(bench)
+    assert await bench.documents() == []

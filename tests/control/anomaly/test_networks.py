@@ -50,6 +50,15 @@ def test_neighbours_are_one_network_and_the_salt_decides_its_number() -> None:
     assert one.of("203.0.113.9").number != other.of("203.0.113.9").number
 
 
+def test_another_salt_changes_every_number_at_once() -> None:
+    networks, other = Networks(b"one"), Networks(b"other")
+    before = networks.of("203.0.113.9"), networks.number("model-a")
+    networks.use(b"one")
+    assert networks.of("203.0.113.9") is before[0]
+    networks.use(b"other")
+    assert (networks.of("203.0.113.9"), networks.number("model-a")) == (other.of("203.0.113.9"), other.number("model-a"))
+
+
 def test_hashed_names_show_no_address() -> None:
     network = Networks(b"salt", names="hash").of("203.0.113.9")
     assert network.name == f"network {network.number:08x}"
