@@ -120,7 +120,7 @@ class Identity:
             memory.raise_signal(NETWORK_FANOUT, now, f"{used} networks within 10 minutes, {fresh} of them new; at most {usual} before")
 
     def _meet_network(self, memory: Memory, network: Network, now: int, *, usual: bool) -> tuple[Sighting, bool]:
-        sighting = memory.networks.sightings.get(network.number)
+        sighting = memory.networks.find(network.number, network.without_place)
         if sighting is not None:
             sighting.last = now
             return sighting, False

@@ -41,6 +41,8 @@ class Network:
     name: str
     is_trusted: bool = False
     """Declared by the operator: never new."""
+    without_place: int | None = None
+    """The number that it has without a MaxMind file, where that is another one."""
 
 
 class Networks:
@@ -92,9 +94,10 @@ class Networks:
         prefix = prefix_of(address)
         place = self._place(address)
         number = self.number(place or prefix)
+        name = f"{prefix} ({place})" if place else prefix
         if self._names == "hash":
-            return Network(number, f"network {number:08x}", self._is_trusted(address))
-        return Network(number, f"{prefix} ({place})" if place else prefix, self._is_trusted(address))
+            name = f"network {number:08x}"
+        return Network(number, name, self._is_trusted(address), self.number(prefix) if place else None)
 
     def _is_trusted(self, address: str) -> bool:
         if not self._trusted:

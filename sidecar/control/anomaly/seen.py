@@ -37,6 +37,13 @@ class Seen(msgspec.Struct, array_like=True):
         self.beginnings = [*self.beginnings[1 - _RECENT :], now]
         return sighting
 
+    def find(self, number: int, formerly: int | None) -> Sighting | None:
+        """What is known as `number`; what is only known as it was formerly numbered moves there."""
+        sighting = self.sightings.get(number)
+        if sighting is None and formerly is not None and formerly in self.sightings:
+            sighting = self.sightings[number] = self.sightings.pop(formerly)
+        return sighting
+
     def begun_since(self, time: int) -> int:
         """How many began after `time` (at most 8 are remembered)."""
         return sum(1 for beginning in self.beginnings if beginning > time)

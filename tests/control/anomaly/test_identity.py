@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.control.anomaly.networks import Networks
+from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.signals import DAY, HOUR
-from tests.control.anomaly.life import AWAY, KEY, Life, refused, served
+from tests.control.anomaly.life import AWAY, HOME, KEY, Life, refused, served
 
 
 def test_the_usual_callers_raise_nothing() -> None:
@@ -47,6 +49,25 @@ def test_a_new_version_is_not_a_new_program() -> None:
     life = Life()
     life.see(served(life.later(10), agent="openai-python/2.0"))
     assert life.signals == set()
+
+
+def test_a_maxmind_file_makes_no_known_network_new() -> None:
+    class Geo:
+        def get(self, address: str) -> object:
+            return {"autonomous_system_number": int(address.split(".")[0])}
+
+    life = Life()
+    memory = life.memory
+    known = dict(memory.networks.sightings)
+    life.observer = Observer(Networks(b"salt", geo=Geo()), str)
+    life.observer.admit(KEY, memory)
+    # The second is a neighbour whom only the file knows to be one.
+    for client in (HOME, "198.18.0.1"):
+        life.see(served(life.later(600), client=client))
+    assert life.signals == set()
+    assert list(memory.networks.sightings.values()) == list(known.values()) and memory.networks.sightings.keys() != known.keys()
+    life.see(served(life.later(600), client=AWAY))
+    assert life.signals == {"new_network"}
 
 
 def test_a_new_network_settles_when_it_behaves() -> None:

@@ -90,6 +90,8 @@ def test_with_a_geo_file_networks_are_told_apart_by_what_it_says() -> None:
     assert networks.of("192.0.2.1").name == "192.0.2.0/24"
     assert networks.of("198.51.100.1").name == "198.51.100.0/24"
     assert place_of({}) == ""
+    assert networks.of("203.0.113.9").without_place == Networks(b"salt").of("203.0.113.9").number != networks.of("203.0.113.9").number
+    assert networks.of("192.0.2.1").without_place is None
 
 
 @given(st.text(st.characters()))
