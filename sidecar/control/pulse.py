@@ -19,7 +19,8 @@ _log = logging.getLogger(__name__)
 
 
 class Pulse:
-    """`first` is done once, when the store has answered for the first time; `again` whenever it may have become another server."""
+    """`first` is done when the store has answered for the first time, and when one has been adopted since; `again` whenever it may
+    have become another server."""
 
     def __init__(
         self, store: Store, adoption: Adoption, first: Callable[[], Awaitable[object]], again: Callable[[], Awaitable[object]]
@@ -28,6 +29,8 @@ class Pulse:
         self._adoption = adoption
         self._first = first
         self._again = again
+        self._was_strange = False
+        """Whether a store was met that is not the known one: whatever is accepted after that may be an empty one."""
         self._repeat_at = 0.0
         self.failure = "the key store has not answered yet"
         """Why the store cannot be used; empty when it can."""
@@ -44,13 +47,17 @@ class Pulse:
                 if not self.began.is_set():
                     await self._begin()
                 await self.check()
+                if self._was_strange:
+                    await self._do_first()
                 # A failover between two looks goes unseen, so this is also done from time to time.
                 if self.failure or time.monotonic() >= self._repeat_at:
                     await self._again()
                     self._repeat_at = time.monotonic() + REPEATED_EVERY
             except StoreUnavailable as error:
                 # A store that is not the known one is told of by the adoption.
-                news = not self.failure and not isinstance(error, StoreNotAdopted)
+                is_strange = isinstance(error, StoreNotAdopted)
+                self._was_strange |= is_strange
+                news = not self.failure and not is_strange
                 _log.log(logging.WARNING if news else logging.DEBUG, "not ready: %s", error)
                 self.failure = str(error)
             else:
@@ -71,5 +78,9 @@ class Pulse:
 
     async def _begin(self) -> None:
         await self._adoption.establish(self._store)
-        await self._first()
+        await self._do_first()
         self.began.set()
+
+    async def _do_first(self) -> None:
+        await self._first()
+        self._was_strange = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from tests.support.documents import blocks
 from tests.support.hub import HubProcess
 from tests.support.sidecar import Sidecar, call, wait_until
 from tests.support.source import ROOT
+from tests.support.store import Server, open_store
 from tests.support.tools import require
 
 SOON = 60.0
@@ -123,6 +125,27 @@ def test_a_lost_store_is_a_503_until_it_is_adopted(hub: HubProcess, tmp_path: Pa
         wait_until(lambda: sidecar.admin("POST", "/keys", {"name": "new"}).status == 201, within=SOON)
     finally:
         sidecar.stop()
+
+
+def test_a_store_that_is_emptied_under_a_running_sidecar_is_adopted_without_a_restart(
+    hub: HubProcess, tmp_path: Path, valkey: Server
+) -> None:
+    async def empty() -> None:
+        store = await open_store(valkey, timeout=5.0)
+        try:
+            await store.call("FLUSHALL")
+        finally:
+            await store.close()
+
+    with Sidecar(tmp_path, hub.url, ACCESS_KEY, store__url=valkey.url) as sidecar:
+        _, secret = sidecar.create_key()
+        asyncio.run(empty())
+        wait_until(lambda: call("GET", f"{sidecar.metrics_url}/readyz").status == 503, within=SOON)
+        adopted = command(sidecar, "store", "adopt")
+        assert adopted.returncode == 0, adopted.stderr
+        wait_until(sidecar.is_ready, within=SOON)
+        assert sidecar.admin("POST", "/keys", {"name": "new"}).status == 201
+        wait_until(lambda: sidecar.ask(secret).code == "invalid_api_key", within=SOON)
 
 
 def test_another_access_key_of_the_hub_is_taken_over_by_a_reload(hub: HubProcess, tmp_path: Path) -> None:
