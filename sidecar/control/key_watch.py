@@ -11,9 +11,10 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from sidecar.control.metrics.counts import OVERFLOW
-from sidecar.control.metrics.keys import LabelledKeys
+from sidecar.control.metrics.keys import IDLE, LabelledKeys
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.listing import Query
+from sidecar.keys.record import Key
 from sidecar.keys.repository import KeyRepository
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable, Tracking
@@ -86,23 +87,34 @@ class KeyWatch:
             now = self._clock()
             # A clock that was put back must not keep it from reading for as long.
             uses_are_due = abs(now - self._uses_at) >= USES_EVERY
-            if changed or uses_are_due:
-                gone = self._keys.retire(now)
-                if gone:
-                    await self._forget(gone)
-                self._keys.overflowing = self._keys.without_place(await self._repository.count(revoked=False))
             if uses_are_due:
+                # Before any place is given up: at the start every key looks as if it had not been used for long.
                 await self._read_uses()
                 self._uses_at = now
+            if changed or uses_are_due:
+                await self._retire(now)
+
+    async def _retire(self, now: float) -> None:
+        gone = self._keys.retire(now)
+        if gone:
+            # Whoever waits for these places is found by reading all: a key that has none is not heard of.
+            self._everything = True
+            await self._forget(gone)
+        self._keys.overflowing = self._keys.without_place(await self._repository.count(revoked=False))
 
     async def _read_all(self) -> None:
+        """Give the newest keys places, as far as there are any."""
+        is_crowded = self._keys.is_crowded(await self._repository.count(revoked=False))
         cursor: str | None = None
+        seen = 0
         while True:
             page = await self._repository.list(Query(limit=PAGE, cursor=cursor))
-            for key in page.keys:
+            # A key that is idle would lose its place again at once. It takes one with its next use, as those that are not looked at.
+            for key in await self._in_use(page.keys) if is_crowded else page.keys:
                 self._keys.put(key, self._clock())
             cursor = page.next_cursor
-            if cursor is None or len(self._keys.records) >= self._keys.limit:
+            seen += len(page.keys)
+            if cursor is None or len(self._keys.records) >= self._keys.limit or (is_crowded and seen >= self._keys.limit):
                 break
         self._changed |= set(self._keys.records)
         self._everything = False
@@ -121,6 +133,12 @@ class KeyWatch:
                 self._keys.drop([key_id])
             else:
                 self._keys.put(key, self._clock())
+
+    async def _in_use(self, keys: Sequence[Key]) -> list[Key]:
+        uses = await self._repository.uses([key.id for key in keys])
+        used_at = {key_id: use.last_used_at or 0.0 for key_id, use in uses.items()}
+        since = self._clock() - IDLE
+        return [key for key in keys if key.id in self._keys.records or max(key.created_at, used_at.get(key.id, 0.0)) > since]
 
     async def _read_uses(self) -> None:
         key_ids = list(self._keys.records)

@@ -55,9 +55,11 @@ class LabelledKeys:
 
     def without_place(self, alive: int) -> int:
         """How many keys have none, when `alive` keys are not revoked; none wait while there are places."""
-        if len(self.records) < self.limit:
-            return 0
-        return max(0, alive - sum(key is None or key.revoked_at is None for key in self.records.values()))
+        return max(0, self._waiting_of(alive)) if len(self.records) >= self.limit else 0
+
+    def is_crowded(self, alive: int) -> bool:
+        """Whether there are fewer places left than keys that have none, when `alive` keys are not revoked."""
+        return self._waiting_of(alive) > self.limit - len(self.records)
 
     def retire(self, now: float) -> list[str]:
         """Give up the places that nobody needs any more; their ids."""
@@ -71,6 +73,9 @@ class LabelledKeys:
         for key_id in key_ids:
             self.records.pop(key_id, None)
             self.last_used.pop(key_id, None)
+
+    def _waiting_of(self, alive: int) -> int:
+        return alive - sum(key is None or key.revoked_at is None for key in self.records.values())
 
     def _is_over(self, key: Key, now: float) -> bool:
         if self._is_dead(key, now):

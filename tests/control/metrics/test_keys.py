@@ -51,6 +51,17 @@ def test_an_idle_key_goes_only_when_others_wait() -> None:
     assert keys.last_used == {}
 
 
+def test_it_is_crowded_when_not_every_key_would_get_a_place() -> None:
+    keys = LabelledKeys(3)
+    assert not keys.is_crowded(3) and keys.is_crowded(4)
+    keys.put(key("a"), NOW)
+    keys.label("b")
+    assert not keys.is_crowded(3) and keys.is_crowded(4)
+    keys.put(key("c", revoked_at=NOW), NOW)
+    assert not keys.is_crowded(2) and keys.is_crowded(3)
+    assert (keys.without_place(2), keys.without_place(3), keys.without_place(1)) == (0, 1, 0)
+
+
 def test_use_is_noted_forwards_only_and_only_for_labelled_keys() -> None:
     keys = LabelledKeys(1)
     keys.label("a")
