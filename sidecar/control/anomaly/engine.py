@@ -185,14 +185,15 @@ class Engine:
 
     async def _hear(self, anomaly_id: str) -> None:
         """People said something of an anomaly to another process."""
+        followed = {one.id for one in self.observer.episodes.open.values()}
         await self.take_over()
         stored = await self.storage.anomaly(anomaly_id)
-        if stored is None or stored.muted_until is None or stored.id in {one.id for one in self.observer.episodes.open.values()}:
+        if stored is None or stored.id in followed:
             return
         # What is over is not reread by itself.
         if stored.key_id:
             await self.know(stored.key_id)
-        self.unsaved.note(verdicts.mute(self.observer, stored, stored.muted_until, int(self._clock())))
+        self.unsaved.note(verdicts.heed(self.observer, stored, int(self._clock())))
         await self.save_apart(stored, muted=False)
 
     async def _leads(self) -> bool:

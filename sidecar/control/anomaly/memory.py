@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from sidecar.control.anomaly.baseline import Baseline
@@ -95,16 +97,29 @@ class Memory(msgspec.Struct, array_like=True):
     def acknowledge(self, now: int) -> None:
         """People say that all of this is nothing: what was new is known from now on, and a repeat needs more."""
         for name in self.raised:
-            known = self.feedback.get(name)
-            count = known.count if known is not None and now - known.last < FEEDBACK_FADES else 0
-            self.feedback[name] = Feedback(min(count + 1, 8), now)
+            self._wave_through(name, now)
         self.raised.clear()
         self.changes += 1
         self.stranger_since = self.stranger_requests = 0
         for seen in (self.networks, self.agents, self.models, self.routes):
             for sighting in seen.sightings.values():
-                sighting.new_until = 0
-                sighting.stranger = False
+                sighting.believe()
+
+    def learn(self, signals: Iterable[str], over: int, now: int) -> None:
+        """People say that what was up until `over` was nothing. What came up since is another matter; what they said before counts once."""
+        for name in signals:
+            known = self.feedback.get(name)
+            if known is None or known.last < now:
+                self._wave_through(name, now)
+        for seen in (self.networks, self.agents, self.models, self.routes):
+            for sighting in seen.sightings.values():
+                if sighting.first <= over:
+                    sighting.believe()
+
+    def _wave_through(self, name: str, now: int) -> None:
+        known = self.feedback.get(name)
+        count = known.count if known is not None and now - known.last < FEEDBACK_FADES else 0
+        self.feedback[name] = Feedback(min(count + 1, 8), now)
 
 
 _encode = msgspec.msgpack.Encoder().encode

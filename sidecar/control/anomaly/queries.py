@@ -63,7 +63,10 @@ class AnomalyService:
         stored = await self._stored(anomaly_id)
         before = document(stored)
         if stored.state != "acknowledged":
+            if stored.key_id:
+                await self._engine.know(stored.key_id)
             verdicts.settle(stored, self._clock(), actor, reason)
+            verdicts.learn(self._engine.observer, stored)
             await self._engine.save_apart(stored, muted=False)
         return Judged(before, document(stored))
 

@@ -20,6 +20,11 @@ class Sighting(msgspec.Struct, array_like=True):
     stranger: bool = False
     """Only new networks have used it so far; no known network vouches for it."""
 
+    def believe(self) -> None:
+        """It is known from now on."""
+        self.new_until = 0
+        self.stranger = False
+
 
 class Seen(msgspec.Struct, array_like=True):
     """Up to `capacity` sightings by salted number, and when the last few began."""

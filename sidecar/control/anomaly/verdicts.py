@@ -30,6 +30,19 @@ def settle(anomaly: Anomaly, now: float, actor: str, reason: str) -> None:
     anomaly.updated_at = now
 
 
+def learn(observer: Observer, anomaly: Anomaly) -> None:
+    """Remember of one that was over when it was acknowledged that it was nothing; another episode of its key goes on.
+
+    To do so again changes nothing. The signals of a network are not remembered after its episode.
+    """
+    watch = observer.watches.get(anomaly.key_id)
+    if watch is not None and anomaly.acknowledged_at is not None:
+        over = anomaly.acknowledged_at if anomaly.ended_at is None else anomaly.ended_at
+        watch.memory.learn((one.signal for one in anomaly.signals), int(over), int(anomaly.acknowledged_at))
+        watch.reset()
+        observer.changed.add(anomaly.key_id)
+
+
 def mute(observer: Observer, anomaly: Anomaly, until: float, now: int) -> list[Change]:
     """Take the episode's signals down, and raise none of them for this subject before `until`.
 
@@ -62,6 +75,24 @@ def catch_up(observer: Observer, anomaly: Anomaly, now: int) -> list[Change]:
     if watch is not None and any(watch.memory.muted.get(evidence.signal, 0) >= int(until) for evidence in anomaly.signals):
         return []
     return mute(observer, anomaly, until, now)
+
+
+def heed(observer: Observer, anomaly: Anomaly, now: int) -> list[Change]:
+    """Apply what people said to another process of one that is over; what changes in an open one comes back, to be saved."""
+    if anomaly.state == "acknowledged":
+        learn(observer, anomaly)
+    until = anomaly.muted_until
+    # A mute of the past that nobody remembers is not what was said, and would take down what is up since.
+    if until is None or (until <= now and not _is_muted(observer, anomaly, now)):
+        return []
+    return mute(observer, anomaly, until, now)
+
+
+def _is_muted(observer: Observer, anomaly: Anomaly, now: int) -> bool:
+    watch = observer.watches.get(anomaly.key_id)
+    if watch is not None:
+        return any(watch.memory.muted.get(evidence.signal, 0) > now for evidence in anomaly.signals)
+    return any(source.name == anomaly.source and source.muted_until > now for source in observer.sources.by_number.values())
 
 
 def take_over(observer: Observer, unsaved: Unsaved, stored: Anomaly, now: float) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sidecar.control.anomaly import queries
+from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.signals import DAY, HOUR
 from tests.control.anomaly.conftest import Bench, Receiver
@@ -66,6 +69,50 @@ async def test_an_acknowledged_episode_is_over_and_the_network_is_known(bench: B
     await bench.deliver()
     assert len(receiver.bodies) == 1
     assert [one["state"] for one in await bench.documents()] == ["acknowledged"]
+
+
+async def _over(bench: Bench) -> dict[str, Any]:
+    """A theft that ended by itself, and its anomaly; the key is at rest."""
+    await bench.create("notify")
+    await bench.theft()
+    for hours in (40, 2):
+        bench.keys.clock.now += hours * HOUR
+        await bench.detection.engine.tick(bench.keys.clock.now)
+    (document,) = await bench.documents()
+    assert document["state"] == "closed" and bench.key.id not in bench.detection.engine.observer.watches
+    return document
+
+
+async def _memory(bench: Bench) -> Memory:
+    """What is remembered of the key after a restart."""
+    await bench.detection.engine.finish()
+    (memory,) = await bench.start().engine.storage.memories([bench.key.id])
+    assert memory is not None
+    return memory
+
+
+async def test_what_is_acknowledged_when_it_is_over_is_remembered(bench: Bench) -> None:
+    document = await _over(bench)
+    for actor in ("adm_1", "adm_2"):
+        await bench.detection.queries.acknowledge(document["id"], "ours", actor)
+    memory = await _memory(bench)
+    assert {name: known.count for name, known in memory.feedback.items()} == {one["signal"]: 1 for one in document["signals"]}
+    assert not any(sighting.stranger for sighting in memory.agents.sightings.values())
+
+
+async def test_what_is_acknowledged_when_it_is_over_leaves_the_open_one_of_the_same_key_alone(bench: Bench) -> None:
+    document = await _over(bench)
+    for _ in range(6):
+        await bench.see(served(bench.now + 1, 4, client="192.0.2.1", agent="wget/1", key=bench.key.id))
+    (before,) = await bench.documents(state="open")
+    memory = bench.detection.engine.observer.watches[bench.key.id].memory
+    raised = set(memory.raised)
+    strangers = [number for number, sighting in memory.agents.sightings.items() if sighting.stranger]
+    assert "new_network" in raised and len(strangers) == 2
+    await bench.detection.queries.acknowledge(document["id"], "ours", "adm_1")
+    assert set(memory.raised) == raised and await bench.documents(state="open") == [before]
+    # The program of the first one is believed, that of the second is not.
+    assert [number for number, sighting in memory.agents.sightings.items() if sighting.stranger] == strangers[1:]
 
 
 async def test_what_is_over_can_still_be_acknowledged_and_what_never_was_cannot(bench: Bench) -> None:

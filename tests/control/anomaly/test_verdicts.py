@@ -8,11 +8,12 @@ import pytest
 
 from sidecar.control.anomaly.compose import Detection
 from sidecar.control.anomaly.document import time
+from sidecar.control.anomaly.second import NO_KEY
 from sidecar.control.anomaly.signals import DAY, HOUR
 from sidecar.store import names
 from sidecar.store.client import StoreUnavailable
 from tests.control.anomaly.conftest import Bench
-from tests.control.anomaly.life import AWAY, served
+from tests.control.anomaly.life import AWAY, refused, served
 
 
 async def _told_and_joined(bench: Bench) -> tuple[Detection, Detection, dict[str, Any]]:
@@ -211,6 +212,70 @@ async def test_muting_what_is_over_quietens_the_open_one_of_the_same_key(bench: 
     (after,) = await bench.documents(state="open")
     assert (after["id"], _active(after)) == (second["id"], _active(second) - both)
     assert {signal for _, signal in bench.detection.engine.active()} == _active(after)
+
+
+async def _over_and_joined(bench: Bench) -> tuple[Detection, dict[str, Any]]:
+    """Who has joined and does not detect, and an anomaly that ended by itself."""
+    _, other, _ = await _told_and_joined(bench)
+    for hours in (40, 2):
+        await _later(bench, hours * HOUR)
+    document = await _one(bench)
+    assert document["state"] == "closed" and bench.key.id not in bench.detection.engine.observer.watches
+    return other, document
+
+
+async def test_what_is_over_is_acknowledged_at_another_instance_and_remembered_once(bench: Bench) -> None:
+    other, document = await _over_and_joined(bench)
+    await other.queries.acknowledge(document["id"], "ours", "adm_1")
+    await _later(bench, 1)
+    # Word of it comes again with everything that is said of it.
+    await other.queries.mute(document["id"], bench.now + HOUR, "", "adm_1")
+    await _later(bench, 1)
+    (memory,) = await bench.detection.engine.storage.memories([bench.key.id])
+    assert memory is not None and memory.muted
+    assert {name: known.count for name, known in memory.feedback.items()} == {one["signal"]: 1 for one in document["signals"]}
+    after = await _one(bench)
+    assert (after["state"], after["reason"], after["ended_at"]) == ("acknowledged", "ours", document["ended_at"])
+
+
+async def test_a_mute_of_the_past_takes_nothing_down_when_the_anomaly_is_acknowledged_elsewhere(bench: Bench) -> None:
+    other, document = await _over_and_joined(bench)
+    await other.queries.mute(document["id"], bench.now + HOUR, "", "adm_1")
+    await _later(bench, 2 * HOUR, step=HOUR)
+    for number in range(6):
+        await bench.see(served(bench.now + 1, 4, client=f"192.0.{number}.1", agent="wget/1", key=bench.key.id))
+    up = set(bench.detection.engine.active())
+    assert up
+    await other.queries.acknowledge(document["id"], "ours", "adm_1")
+    await _later(bench, 1)
+    assert set(bench.detection.engine.active()) == up
+
+
+@pytest.mark.parametrize("source", [False, True])
+async def test_a_mute_of_what_is_over_that_was_ended_elsewhere_is_ended(bench: Bench, source: bool) -> None:
+    if source:
+        other = await _guessed_and_joined(bench)
+    else:
+        other, _ = await _over_and_joined(bench)
+    document = await _one(bench)
+    await other.queries.mute(document["id"], bench.now + DAY, "", "adm_1")
+    await _later(bench, 1)
+    await other.queries.mute(document["id"], bench.now, "", "adm_1")
+    await _later(bench, 1)
+    observer = bench.detection.engine.observer
+    mutes = [one.muted_until for one in observer.sources.by_number.values()] if source else _muted(bench).values()
+    assert max(mutes) < bench.now
+
+
+async def _guessed_and_joined(bench: Bench) -> Detection:
+    """Who has joined and does not detect, and a network's anomaly that ended by itself."""
+    await bench.create("notify")
+    await bench.see(refused(bench.now + 1, "invalid_api_key", 30, client=AWAY, key=NO_KEY))
+    first, other = bench.detection, bench.start("other")
+    bench.detection = first
+    await _later(bench, 9 * HOUR, step=HOUR)
+    assert (await _one(bench))["state"] == "closed"
+    return other
 
 
 async def test_a_mute_given_to_another_instance_counts_at_once(bench: Bench) -> None:
