@@ -8,6 +8,8 @@ that does not hold the seat is in the store, and only word of it goes this way.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -23,7 +25,9 @@ HELD_FOR = 10.0
 INBOX_AGE = 60
 INBOX_LENGTH = 2000
 AT_ONCE = 200
+TOLD_EVERY = 60.0
 
+_log = logging.getLogger(__name__)
 _HOLD = load("hold_seat")
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Second])
@@ -44,6 +48,9 @@ class Replicas:
         self.told: list[str] = []
         """Ids of anomalies of which people said something elsewhere, as `receive` has found them; whoever looks takes them out."""
         self._turn = 0
+        self._lost = 0
+        """What of the traffic was dropped since the log said so, in parts of up to `AT_ONCE`."""
+        self._tell_at = 0.0
 
     async def hold_seat(self) -> bool:
         """Take or keep the seat; whether it is ours."""
@@ -72,18 +79,33 @@ class Replicas:
     async def receive(self) -> list[Second]:
         """Take what the others have handed over, traffic and `told`; what a version that this one does not know has sent is dropped."""
         seconds: list[Second] = []
-        for data in await self._store.call("LPOP", names.ANOMALY_INBOX, AT_ONCE) or []:
-            try:
-                seconds += _decoder.decode(data)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                self.told += _told(data)
+        # As many trips as empty a full inbox: what is left there is dropped when more comes, and no look may last for ever.
+        for _ in range(INBOX_LENGTH // AT_ONCE):
+            parts = await self._store.call("LPOP", names.ANOMALY_INBOX, AT_ONCE) or []
+            for data in parts:
+                try:
+                    seconds += _decoder.decode(data)
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    self.told += _told(data)
+            if len(parts) < AT_ONCE:
+                break
         return seconds
 
     async def _put(self, parts: list[bytes]) -> None:
         if parts:
             commands = [("RPUSH", names.ANOMALY_INBOX, part) for part in parts]
             limits = [("LTRIM", names.ANOMALY_INBOX, -INBOX_LENGTH, -1), ("EXPIRE", names.ANOMALY_INBOX, INBOX_AGE)]
-            await self._store.pipeline([*commands, *limits])
+            replies = await self._store.pipeline([*commands, *limits])
+            self._count_lost(max(0, replies[len(parts) - 1] - INBOX_LENGTH))
+
+    def _count_lost(self, parts: int) -> None:
+        self._lost += parts
+        if self._lost and time.monotonic() >= self._tell_at:
+            _log.warning(
+                "%d parts of the traffic were dropped before anomalies were looked for in it: no replica took them in time",
+                self._lost,
+            )
+            self._lost, self._tell_at = 0, time.monotonic() + TOLD_EVERY
 
 
 def _told(data: bytes) -> list[str]:

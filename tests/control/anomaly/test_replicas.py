@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from sidecar.control.anomaly.replicas import AT_ONCE, Replicas
+import msgspec
+import pytest
+
+from sidecar.control.anomaly import replicas as module
+from sidecar.control.anomaly.replicas import AT_ONCE, INBOX_LENGTH, Replicas
 from sidecar.control.anomaly.second import Second
 from sidecar.store import names
 from sidecar.store.client import Store
@@ -46,6 +50,43 @@ async def test_traffic_arrives_whole_and_once(store: Store) -> None:
     await one.send([])
     assert await two.receive() == sent
     assert await two.receive() == []
+
+
+async def test_the_traffic_of_many_arrives_at_one_look(store: Store) -> None:
+    one, two = Replicas(store, "one"), Replicas(store, "two")
+    for number in range(INBOX_LENGTH - 1):
+        await store.call("RPUSH", names.ANOMALY_INBOX, msgspec.msgpack.encode([Second(f"key_{number}", 1)]))
+    await one.tell("anm_1")
+    assert [second.key_id for second in await two.receive()] == [f"key_{number}" for number in range(INBOX_LENGTH - 1)]
+    assert two.told == ["anm_1"]
+    assert await store.call("EXISTS", names.ANOMALY_INBOX) == 0
+
+
+async def test_one_look_takes_no_more_than_an_inbox_holds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would never end while others send faster than it reads."""
+    monkeypatch.setattr(module, "INBOX_LENGTH", 3 * AT_ONCE)
+    parts = [msgspec.msgpack.encode([Second("key_1", 1)])] * (3 * AT_ONCE + 1)
+    await store.call("RPUSH", names.ANOMALY_INBOX, *parts)
+    two = Replicas(store, "two")
+    assert [len(await two.receive()) for _ in range(3)] == [3 * AT_ONCE, 1, 0]
+
+
+async def test_the_log_says_now_and_then_that_traffic_was_dropped(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "INBOX_LENGTH", 2)
+    one = Replicas(store, "one")
+    for number in range(2):
+        await one.send([Second(f"key_{number}", 1)])
+    assert caplog.messages == []
+    await one.send([Second(f"key_{number}", 1) for number in range(2 * AT_ONCE + 1)])
+    for number in range(2):
+        await one.send([Second(f"late_{number}", 1)])
+    (told,) = caplog.messages
+    assert told.startswith("3 parts of the traffic were dropped")
+    one._tell_at = 0.0
+    await one.send([Second("last", 1)])
+    assert [message.split()[0] for message in caplog.messages] == ["3", "3"]
 
 
 async def test_what_a_newer_version_sends_is_no_obstacle(store: Store) -> None:
