@@ -11,6 +11,7 @@ import yaml
 
 from sidecar.hubs.check import faults_of
 from sidecar.hubs.profile import Part, Profile
+from sidecar.settings.document import parse, problem
 from sidecar.settings.load import SettingsError
 
 _PROFILES = resources.files("sidecar.hubs").joinpath("profiles")
@@ -39,14 +40,16 @@ def load_profile(name_or_path: str) -> Profile:
         raise ProfileError([f"hub.profile: {name_or_path} cannot be read ({error.strerror}); name a file or one of {known}"]) from error
     except UnicodeDecodeError as error:
         raise ProfileError([f"hub.profile: {name_or_path} is not UTF-8 text"]) from error
+    except ValueError as error:
+        raise ProfileError([f"hub.profile: {name_or_path!r} cannot be the name of a file"]) from error
 
 
 def parse_profile(text: str, source: str) -> Profile:
     """The profile that the YAML `text` holds; `source` names it in messages. Raises ProfileError."""
     try:
-        tree = yaml.safe_load(text)
+        tree = parse(text)
     except yaml.YAMLError as error:
-        raise ProfileError([f"{source}: is not YAML ({' '.join(str(error).split())})"]) from error
+        raise ProfileError([f"{source}: is not YAML ({problem(error)})"]) from error
     faults: list[str] = []
     profile = _part(Profile, tree, "", faults)
     if isinstance(profile, Profile):

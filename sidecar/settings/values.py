@@ -85,13 +85,15 @@ class Listen(str):
         listen.host, listen.port, listen.path = "", 0, ""
         if text.startswith("unix://"):
             listen.path = text.removeprefix("unix://")
-            if not listen.path.startswith("/"):
+            if not listen.path.startswith("/") or not _is_encodable(listen.path, "utf-8"):
                 raise ValueError(f"{text!r} needs an absolute path: unix:///path")
             return listen
         host, _, port = text.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
             raise ValueError(f"{text!r} is not an address to listen on; write host:port or unix:///path")
         listen.host, listen.port = host.strip("[]"), int(port)
+        if not _is_encodable(listen.host, "idna"):
+            raise ValueError(f"{text!r} names no host; write an address, or a name with 1 to 63 characters between its dots")
         return listen
 
 
@@ -175,6 +177,15 @@ def _scheme(text: str) -> str:
         return urlsplit(text).scheme
     except ValueError:
         return ""
+
+
+def _is_encodable(name: str, encoding: str) -> bool:
+    """Whether the system can be asked for `name`. For one that Python cannot hand over it raises no OSError, where one is looked for."""
+    try:
+        name.encode(encoding)
+    except UnicodeError:
+        return False
+    return "\0" not in name
 
 
 def _is_mount(path: str) -> bool:

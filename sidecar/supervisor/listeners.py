@@ -49,6 +49,9 @@ def fault_of(listen: Listen) -> OSError | None:
             _bind_once(family, kind, protocol, address)
     except OSError as error:
         return error
+    except ValueError:
+        # What Python makes of a host or a path that the system cannot even be asked for.
+        return OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     return None
 
 

@@ -32,14 +32,13 @@ class Replacement:
         self._deadline = clock() + PATIENCE
         try:
             children.sockets.add(settings.proxy.listen, settings.proxy.worker_count)
+            self._start()
         except ListenError as error:
             self._give_up(str(error))
-            return
-        children.candidates = [Slot("worker", index) for index in range(settings.proxy.worker_count)]
-        for slot in children.candidates:
-            if not children.start(slot, settings):
-                self._give_up(f"new {slot.name} cannot be started")
-                return
+        except Exception:
+            # Who has begun is not left to nobody.
+            self._give_up("new workers cannot be started")
+            raise
 
     def step(self) -> bool:
         """Go on; True when there is nothing left to do, done or given up."""
@@ -62,6 +61,13 @@ class Replacement:
         """The sidecar stops: the candidates drain with the others."""
         self._children.leaving += self._children.running(self._children.candidates)
         self._children.candidates = []
+
+    def _start(self) -> None:
+        self._children.candidates = [Slot("worker", index) for index in range(self._settings.proxy.worker_count)]
+        for slot in self._children.candidates:
+            if not self._children.start(slot, self._settings):
+                self._give_up(f"new {slot.name} cannot be started")
+                return
 
     def _let_go_of_sockets(self) -> None:
         proxy = self._children.settings.proxy

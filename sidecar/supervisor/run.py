@@ -121,16 +121,20 @@ class Supervisor:
             self._replacement = None
 
     def _begin_reload(self) -> None:
+        old = self._children.settings
         try:
             settings = self._reload()
+            faults = needs_restart(old, settings, self._children.sockets.name) or taken(old, settings)
+            if not faults:
+                self._replacement = Replacement(self._children, settings, self._clock)
         except SettingsError as error:
-            self._end_reload(error.faults)
-            return
-        faults = needs_restart(self._children.settings, settings, self._children.sockets.name) or taken(self._children.settings, settings)
+            faults = error.faults
+        except Exception as error:
+            # A value that nobody thought of must not end what serves with the last ones.
+            _logger.exception("the configuration cannot be taken over")
+            faults = [f"it cannot be taken over ({type(error).__name__}); undo the last change, the log shows where it failed"]
         if faults:
             self._end_reload(faults)
-            return
-        self._replacement = Replacement(self._children, settings, self._clock)
 
     def _end_reload(self, faults: list[str]) -> None:
         self._last_reload = Reload(time.time(), faults)

@@ -45,6 +45,13 @@ def test_a_file_that_is_no_text(tmp_path: Path):
         load_profile(str(tmp_path / "bad.yaml"))
 
 
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_what_no_file_can_be_called(name):
+    with pytest.raises(ProfileError, match=r"hub.profile: .* cannot be the name of a file") as caught:
+        load_profile(name)
+    assert caught.value.faults[0].isprintable()
+
+
 def test_all_faults_are_told_together_with_their_paths():
     text = """
 name: 1
@@ -75,6 +82,9 @@ more: 1
     ("text", "fault"),
     [
         ("[", "is not YAML"),
+        ("name: 2026-02-30", "routes: is missing"),
+        ("name: !!timestamp 2026-02-30", "is not YAML .a value cannot be read"),
+        ("name: a\nname: b", "is not YAML .line 2, column 1: name is given twice"),
         ("- a", "must be a mapping"),
         ("name: a", "routes: is missing"),
         ("name: a\nroutes: []", "at least one"),

@@ -51,6 +51,16 @@ def test_what_is_no_address(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["127.0.0..1:80", ".example:80", f"{'x' * 64}.example:80", "a\0b:80", "\ud800:80", "unix:///a\0b", "unix:///\udcff"]
+)
+def test_what_the_system_cannot_be_asked_for_is_no_address(text: str) -> None:
+    """Whoever tries to listen there gets no OSError, and so would end."""
+    with pytest.raises(ValueError, match=r"names no host|needs an absolute path") as caught:
+        Listen.parse(text)
+    assert not isinstance(caught.value, UnicodeError)
+
+
+@pytest.mark.parametrize(
     ("text", "host", "port", "mount"),
     [
         ("http://127.0.0.1:3000/", "127.0.0.1", 3000, ""),

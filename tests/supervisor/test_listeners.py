@@ -36,6 +36,14 @@ def test_an_address_of_another_machine_is_refused(text: str) -> None:
         listeners.check("proxy.listen", Listen.parse(text))
 
 
+@pytest.mark.parametrize("host", ["127.0.0..1", "x" * 64, ".example"])
+def test_a_host_that_python_cannot_ask_for_is_refused_like_any_other(host: str) -> None:
+    listen = Listen.parse("host:8080")
+    listen.host = host
+    with pytest.raises(ListenError, match=r"admin.listen: host:8080 cannot be listened on .*; choose another address"):
+        listeners.check("admin.listen", listen)
+
+
 def test_a_unix_socket_replaces_a_dead_one_and_spares_a_live_one(tmp_path: Path) -> None:
     listen = Listen.parse(f"unix://{tmp_path}/s")
     first = listeners.unix_socket(listen)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 
 import pytest
 
 from sidecar.settings import load
 from sidecar.supervisor.rolling import Replacement
 from sidecar.supervisor.shutdown import NOTICE, Shutdown
-from tests.supervisor.paper import World
+from tests.supervisor.paper import Paper, World
 from tests.support.ports import free_port
 
 
@@ -101,6 +102,25 @@ def test_a_reload_to_an_address_that_cannot_be_had_changes_nothing() -> None:
     assert "proxy.listen" in replacement.failure and "in use" in replacement.failure
     assert world.last("worker") is old
     assert old.signals == []
+
+
+class Failing(World):
+    """Where something fails that nobody thought of, from the second new worker on."""
+
+    def launch(self, role: str, index: int, settings: bytes, fds: Mapping[str, int]) -> Paper:
+        if len(self.started) > 3:
+            raise ValueError("unforeseen")
+        return super().launch(role, index, settings, fds)
+
+
+def test_a_reload_that_fails_unforeseen_leaves_nobody_behind() -> None:
+    world = Failing()
+    world.serve()
+    with pytest.raises(ValueError, match="unforeseen"):
+        Replacement(world.children, load(None, {"SIDECAR_PROXY__WORKERS": "2"}), lambda: world.now)
+    assert world.children.candidates == []
+    assert [slot.process for slot in world.children.leaving] == [world.last("worker")]
+    assert world.last("worker").signals == [signal.SIGKILL]
 
 
 def test_a_worker_waits_while_there_is_no_socket_for_it() -> None:

@@ -140,6 +140,7 @@ def test_reload_starts_the_new_before_the_old_end(sidecar: Sidecar) -> None:
         ("proxy: {workers: many", "is not YAML"),
         ("proxy: {workers: many}\nnonsense: 1\n", "nonsense: unknown setting"),
         ("data_dir: /elsewhere\n", "data_dir: a change needs a restart"),
+        ("admin: {listen: '127.0.0..1:8081'}\n", "admin.listen: '127.0.0..1:8081' names no host"),
     ],
 )
 def test_a_broken_reload_changes_nothing(sidecar: Sidecar, change: str, complaint: str) -> None:
@@ -153,6 +154,22 @@ def test_a_broken_reload_changes_nothing(sidecar: Sidecar, change: str, complain
     assert found.last_reload is not None
     assert complaint in " ".join(found.last_reload.faults)
     assert sidecar.pids("worker") + sidecar.pids("control") == before
+
+
+def test_a_reload_that_fails_in_a_way_that_nobody_thought_of_changes_nothing(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(lambda: "serving on" in sidecar.output)
+    before = sidecar.pids("worker") + sidecar.pids("control")
+    # Half of a character: YAML can say it, and what a child is told cannot hold it.
+    sidecar.configure(more='keys: {pepper_file: "\\ud800"}\n')
+    sidecar.send(signal.SIGHUP)
+    found = reloaded(sidecar)
+    assert found.last_reload is not None
+    assert "cannot be taken over (UnicodeEncodeError); undo the last change" in found.last_reload.faults[0]
+    assert sidecar.pids("worker") + sidecar.pids("control") == before
+    sidecar.configure(realm="third")
+    sidecar.send(signal.SIGHUP)
+    until(lambda: "worker start third" in sidecar.order())
 
 
 def test_new_workers_that_do_not_come_up_leave_the_old_ones_in_place(sidecar: Sidecar) -> None:
