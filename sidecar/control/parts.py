@@ -90,7 +90,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         store,
         made.adoption,
         first=lambda: admin_tokens.ensure_first(data_dir / ADMIN_FILE),
-        again=lambda: reapply(tombstones, repository, admin_tokens, time.time()),
+        again=lambda: _hold_to_revocations(tombstones, repository, admin_tokens),
     )
     audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY))
     reported = Workers(time.time, since=time.time(), count=settings.proxy.worker_count)
@@ -129,6 +129,11 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         admin=build(services, store, Overview(store, usage)),
         metrics=Listener(scrape, readiness, watch.sync).application(),
     )
+
+
+async def _hold_to_revocations(tombstones: TombstoneFile, repository: KeyRepository, admin_tokens: AdminTokens) -> None:
+    await reapply(tombstones, repository, admin_tokens, time.time())
+    await admin_tokens.look_at_first()
 
 
 def _detection(

@@ -20,8 +20,8 @@ from msgspec.structs import replace
 from sidecar.keys import grave
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.digest import Digester
+from sidecar.keys.first_token import FirstToken
 from sidecar.keys.issue import new_id
-from sidecar.keys.secret_file import make_once
 from sidecar.keys.token import generate, hint
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
@@ -91,6 +91,7 @@ class AdminTokens:
         self._digester = Digester(PREFIX, digester.pepper, digester.previous)
         self._tombstones = tombstones
         self._clock = clock
+        self._first: FirstToken | None = None
         self._used: dict[str, float] = {}
         self._told: set[str] = set()
         """Digests of the records of which the log says already that they cannot be read."""
@@ -152,6 +153,7 @@ class AdminTokens:
                 raise LastAdminToken(token_id)
             if verdict == 1:
                 grave.note(self._tombstones, token_id, members["revoked_at"])
+                self._note_revoked(digest)
                 return _readable(members)
 
     async def living(self, token_ids: Collection[str]) -> tuple[str, ...]:
@@ -163,16 +165,51 @@ class AdminTokens:
     async def ensure_first(self, file: Path) -> None:
         """See to it that `file` (mode 0600) holds a token, and that the store knows it as an `admin`.
 
-        A token in the file that was revoked stays revoked. Raises OSError when the file cannot be made.
+        A token in the file that was revoked stays revoked, whatever the store has forgotten; where it has no admin any more,
+        a new token takes its place. Raises OSError when the file cannot be made.
         """
-        token = _first_token(file)
+        self._first = FirstToken(file, PREFIX)
+        await self._see_to(self._first, self._first.read_or_make())
+
+    async def look_at_first(self) -> None:
+        """The same for a store that may be another now, or where another replica revoked. A file that is gone is made at the next start."""
+        try:
+            if self._first is not None and self._digester.is_possible(token := self._first.read()):
+                await self._see_to(self._first, token)
+        except OSError as error:
+            log.error("the first admin token cannot be looked at: %s", error)
+
+    async def _see_to(self, first: FirstToken, token: bytes) -> None:
         primary = self._digester.primary(token)
         while (found := await self._find(token)) is not None and found[0] != primary:
             # Nobody uses a revoked one, so it moves here: left under the previous pepper, it would be taken for a new one without that.
             await self._change(*found, primary, found[1])
-        if found is None:
-            record = AdminToken(new_id(PREFIX), FIRST_NAME, "admin", hint(token.decode()), self._clock())
-            await self._write(primary, record)
+        if found is not None:
+            await self._compare(first, token, members_of(found[1]))
+            return
+        if first.is_revoked(token):
+            if any(record.role == "admin" for record in (await self._live()).values()):
+                return
+            token = first.renew()
+        record = AdminToken(new_id(PREFIX), FIRST_NAME, "admin", hint(token.decode()), self._clock())
+        await self._write(self._digester.primary(token), record)
+
+    async def _compare(self, first: FirstToken, token: bytes, members: dict[str, Any]) -> None:
+        """Whichever of the store and the file's side knows that the token is revoked tells the other."""
+        if members.get("revoked_at") is not None:
+            first.note_revoked(token)
+        elif first.is_revoked(token):
+            with suppress(UnknownAdminToken):  # somebody else was faster
+                revoked = await self.revoke(str(members.get("id")))
+                log.warning("the store had lost the revocation of %s, the first admin token; it is revoked again", revoked.id)
+
+    def _note_revoked(self, digest: str) -> None:
+        """Beside its file, if the token with `digest` is the first one."""
+        try:
+            if self._first is not None and digest in self._digester.candidates(token := self._first.read()):
+                self._first.note_revoked(token)
+        except OSError as error:
+            log.error("whether the first admin token was revoked cannot be seen: %s", error)
 
     async def _find(self, token: bytes) -> tuple[str, bytes] | None:
         """The digest by which `token` is known, and its record as it is stored."""
@@ -239,9 +276,3 @@ def _readable(members: dict[str, Any]) -> AdminToken:
 
 def _time(raw: bytes | None) -> float | None:
     return float(raw) if raw is not None else None
-
-
-def _first_token(file: Path) -> bytes:
-    # Bare, without a newline: people paste and programs read it as it is.
-    make_once(file, lambda: generate(PREFIX))
-    return file.read_bytes().strip()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sidecar.keys.adoption import Adoption
+from sidecar.keys.digest import load
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.test_process import Control, become_alive, become_ready, until
@@ -44,5 +46,35 @@ async def test_what_a_failover_brings_back_is_revoked_again(tmp_path: Path, valk
             return token["id"] not in [one["id"] for one in tokens["data"]] and shown["key"]["status"] == "revoked"
 
         await until(repeated)
+    finally:
+        control.close()
+
+
+async def test_who_adopts_a_new_store_gets_in_though_the_first_admin_token_was_revoked(
+    tmp_path: Path, valkey: Server, store: Store
+) -> None:
+    control = Control(tmp_path / "data", valkey.url)
+    control.start()
+    try:
+        await become_alive(control)
+        await become_ready(control, control.spool())
+        file = control.data_dir / "admin-token"
+        revoked = file.read_bytes()
+        (first,) = (await control.admin("GET", "/admin-tokens"))[1]["data"]
+        assert (await control.admin("POST", "/admin-tokens", {"name": "alice", "role": "admin"}))[0] == 201
+        assert (await control.admin("DELETE", f"/admin-tokens/{first['id']}"))[0] == 200
+        await store.call("FLUSHALL")
+
+        async def noticed() -> bool:
+            return "store" in (await control.get("/readyz"))[1]
+
+        await until(noticed)
+        await Adoption(control.data_dir / "store-epoch", load(control.data_dir / "pepper")).adopt(store)
+
+        async def let_in() -> bool:
+            return (await control.admin("GET", "/admin-tokens"))[0] == 200
+
+        await until(let_in)
+        assert file.read_bytes() != revoked
     finally:
         control.close()

@@ -179,3 +179,23 @@ def test_a_new_first_admin_token_where_all_are_lost(hub: HubProcess, tmp_path: P
     with sidecar:
         assert sidecar.admin_token != old
         assert sidecar.admin("GET", "/keys").status == 200
+
+
+def test_a_restore_does_not_bring_back_the_token_of_the_file(hub: HubProcess, tmp_path: Path) -> None:
+    """It was made since the backup and revoked since: the restored store knows nothing of it, and the file is still there."""
+    sidecar, saved = Sidecar(tmp_path, hub.url, ACCESS_KEY), tmp_path / "saved"
+    with sidecar:
+        alice = sidecar.admin("POST", "/admin-tokens", {"name": "alice", "role": "admin"}).json
+    shutil.copytree(sidecar.data_dir / "store", saved, ignore=shutil.ignore_patterns("*.sock"))
+    (sidecar.data_dir / "admin-token").unlink()
+    by = {"Authorization": f"Bearer {alice['token']}"}
+    with sidecar:
+        first = sidecar.admin("GET", "/admin-tokens").json["data"][-1]
+        assert first["name"] == "first"
+        assert call("DELETE", f"{sidecar.admin_url}/admin/v1/admin-tokens/{first['id']}", headers=by).status in (200, 204)
+    shutil.rmtree(sidecar.data_dir / "store")
+    saved.rename(sidecar.data_dir / "store")
+    shutil.rmtree(sidecar.data_dir / "spool")
+    with sidecar:
+        assert is_admin(sidecar, alice)
+        assert sidecar.admin("GET", "/keys").status == 401

@@ -121,6 +121,117 @@ async def test_a_new_store_learns_the_token_of_the_file(tokens: AdminTokens, key
     assert await tokens.verify(file.read_bytes()) is not None
 
 
+async def backup(keys: Keys) -> dict[bytes, bytes]:
+    return dict(await keys.store.call("HGETALL", names.ADMIN_TOKENS))
+
+
+async def restore(keys: Keys, saved: dict[bytes, bytes]) -> None:
+    await keys.store.call("DEL", names.ADMIN_TOKENS)
+    for digest, raw in saved.items():
+        await keys.store.call("HSET", names.ADMIN_TOKENS, digest, raw)
+
+
+async def test_a_restored_store_that_never_knew_the_token_of_the_file_does_not_bring_it_back(
+    tokens: AdminTokens, keys: Keys, tmp_path: Path
+) -> None:
+    file = tmp_path / "admin-token"
+    other = await tokens.create("alice", "admin")
+    saved = await backup(keys)
+    await tokens.ensure_first(file)
+    token = file.read_bytes()
+    await tokens.revoke(next(one.id for one in await tokens.list() if one.name == "first"))
+    await restore(keys, saved)
+    again = AdminTokens(keys.store, keys.adoption, keys.digester)
+    await again.ensure_first(file)
+    await again.look_at_first()
+    assert await again.verify(token) is None
+    assert [one.id for one in await again.list()] == [other.record.id]
+    assert file.read_bytes() == token
+    # As the page says: whoever deletes the file gets another.
+    file.unlink()
+    await again.ensure_first(file)
+    assert file.read_bytes() != token
+    assert await again.verify(file.read_bytes()) is not None
+    assert await again.verify(token) is None
+
+
+async def test_a_restored_store_that_knew_the_token_of_the_file_is_told_that_it_was_revoked(
+    tokens: AdminTokens, keys: Keys, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "admin-token"
+    await tokens.create("alice", "admin")
+    await tokens.ensure_first(file)
+    saved = await backup(keys)
+    first = next(one.id for one in await tokens.list() if one.name == "first")
+    await tokens.revoke(first)
+    await restore(keys, saved)
+    await AdminTokens(keys.store, keys.adoption, keys.digester).ensure_first(file)
+    assert await tokens.verify(file.read_bytes()) is None
+    assert first in caplog.text
+    assert file.read_text() not in caplog.text
+
+
+async def test_a_new_store_gets_a_new_first_token_where_the_last_one_was_revoked(tokens: AdminTokens, keys: Keys, tmp_path: Path) -> None:
+    """Nobody could get in else. It may be adopted while the sidecar runs."""
+    file = tmp_path / "admin-token"
+    await tokens.ensure_first(file)
+    token = file.read_bytes()
+    await tokens.revoke((await tokens.list())[0].id)
+    await keys.store.call("FLUSHALL")
+    await keys.adoption.adopt(keys.store)
+    await tokens.look_at_first()
+    assert file.read_bytes() != token
+    assert file.stat().st_mode & 0o777 == 0o600
+    found = await tokens.verify(file.read_bytes())
+    assert found is not None
+    assert found.role == "admin"
+    assert await tokens.verify(token) is None
+
+
+async def test_the_revocation_of_another_replica_is_noted_too_whatever_the_pepper_then(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "admin-token"
+    old = await open_keys(store, tmp_path, pepper=OLDER_PEPPER)
+    ours, theirs = (AdminTokens(store, old.adoption, old.digester) for _ in range(2))
+    await ours.ensure_first(file)
+    await theirs.create("alice", "admin")
+    await theirs.revoke(next(one.id for one in await theirs.list() if one.name == "first"))
+    await ours.look_at_first()
+    await store.call("DEL", names.ADMIN_TOKENS)
+    new = await open_keys(store, tmp_path, previous=OLDER_PEPPER)
+    restored = AdminTokens(store, new.adoption, new.digester)
+    await restored.create("alice", "admin")
+    await restored.ensure_first(file)
+    assert [one.name for one in await restored.list()] == ["alice"]
+    assert await restored.verify(file.read_bytes()) is None
+
+
+async def test_a_file_that_is_gone_or_half_written_is_left_alone_until_the_next_start(tokens: AdminTokens, tmp_path: Path) -> None:
+    file = tmp_path / "admin-token"
+    await tokens.ensure_first(file)
+    file.write_text("sat_half")
+    await tokens.look_at_first()
+    file.unlink()
+    await tokens.look_at_first()
+    assert not file.exists()
+    assert len(await tokens.list()) == 1
+
+
+async def test_a_disk_that_takes_no_note_stands_in_the_way_of_no_revocation(
+    tokens: AdminTokens, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "admin-token"
+    await tokens.ensure_first(file)
+    (tmp_path / "admin-token.revoked").mkdir()
+    await tokens.revoke((await tokens.list())[0].id)
+    assert await tokens.verify(file.read_bytes()) is None
+    assert "cannot be noted beside it" in caplog.text
+    await tokens.look_at_first()
+    file.unlink()
+    file.mkdir()
+    await tokens.look_at_first()
+    assert "the first admin token cannot be looked at" in caplog.text
+
+
 async def test_tokens_survive_a_new_pepper(store: Store, tmp_path: Path) -> None:
     old = await open_keys(store, tmp_path, pepper=OLDER_PEPPER)
     issued = await AdminTokens(store, old.adoption, old.digester).create("a", "admin")
