@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import logging
 import os
 import sys
@@ -15,8 +14,10 @@ from sidecar import log
 from sidecar.cli import config_file, configuration
 from sidecar.cli.errors import CommandError
 from sidecar.hubs.protocol import protocol_named
-from sidecar.keys.setup import pepper_faults
+from sidecar.keys.digest import Pepper, load, load_or_create
+from sidecar.keys.setup import pepper_faults, succession_faults, unmakeable
 from sidecar.settings import Settings, SettingsError
+from sidecar.settings.declaration import Keys
 from sidecar.supervisor import data_dir, embedded_store, hardening, listeners
 from sidecar.supervisor.process import Launcher, PythonLauncher
 from sidecar.supervisor.run import Supervisor, catch_signals, nothing_to_end
@@ -50,19 +51,19 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
     """
     # Before ports and lock are waited for: SIGHUP would end this process, and as process 1 of a container it would not hear SIGTERM.
     wakeup = catch_signals()
-    read_all = functools.partial(_with_peppers, read)
-    settings = read_all()
+    settings = _without_faults(read(), pepper_faults)
     log.setup(settings.log.level, "supervisor")
     hardening.apply()
     try:
         with nothing_to_end():
             fds, sockets = claim(settings, listening)
+            reload = Reload(read, settings, _pepper(settings))
     except (data_dir.DataDirError, listeners.ListenError, embedded_store.NoServerError) as error:
         raise CommandError(str(error)) from None
     if not settings.hub.access_key and protocol_named(settings.hub.profile) == "aigne":
         # No fault, for a hub may be told to do without; but else every call would fail, and nothing here would say why.
         _logger.warning("hub.access_key is empty, and an AIGNE Hub answers nobody without; set hub.access_key or hub.access_key_file")
-    supervisor = Supervisor(settings, launch, reload=read_all, fds=fds, sockets=sockets)
+    supervisor = Supervisor(settings, launch, reload=reload, fds=fds, sockets=sockets)
     try:
         return supervisor.run(wakeup)
     finally:
@@ -70,13 +71,40 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
             Path(settings.proxy.listen.path).unlink(missing_ok=True)
 
 
-def _with_peppers(read: Callable[[], Settings]) -> Settings:
-    """What `read` brings; raises SettingsError too when a pepper cannot be used, for no child could begin with it."""
-    settings = read()
-    faults = pepper_faults(settings.keys)
+def _without_faults(settings: Settings, find: Callable[[Keys], list[str]]) -> Settings:
+    """`settings`; raises SettingsError with the faults that `find` finds in what they say of keys."""
+    faults = find(settings.keys)
     if faults:
         raise SettingsError(faults)
     return settings
+
+
+def _pepper(settings: Settings) -> Pepper:
+    """The pepper, made at the very first start: a child that could not make it would end again and again. Raises CommandError."""
+    file = settings.keys.pepper_file
+    try:
+        return load_or_create(Path(file))
+    except OSError as error:
+        raise CommandError(unmakeable(file, error.strerror or str(error))) from None
+
+
+class Reload:
+    """Reads the configuration for a sidecar that runs: its peppers must exist, and know the keys that those in use know."""
+
+    def __init__(self, read: Callable[[], Settings], settings: Settings, pepper: Pepper) -> None:
+        self._read = read
+        self._in_use = pepper.id
+        self._last = settings, pepper.id
+
+    def __call__(self, running: Settings) -> Settings:
+        """What there is to take over from the settings that run; raises SettingsError."""
+        # What was read last may have been given up since.
+        if running is self._last[0]:
+            self._in_use = self._last[1]
+        settings = _without_faults(self._read(), pepper_faults)
+        _without_faults(settings, lambda keys: succession_faults(keys, self._in_use))
+        self._last = settings, load(Path(settings.keys.pepper_file)).id
+        return settings
 
 
 class Claim(NamedTuple):

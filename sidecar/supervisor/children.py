@@ -18,7 +18,7 @@ from sidecar.supervisor.process import Launcher, Process, Role
 from sidecar.supervisor.sockets import WorkerSockets
 
 CONTROL_HEAD_START = 5.0
-"""Seconds that workers wait for the first control process, which makes pepper and tokens; a broken one must not keep them down."""
+"""Seconds that workers wait for the first control process, which makes the first token; a broken one must not keep them down."""
 
 _logger = logging.getLogger("sidecar.supervisor")
 

@@ -34,7 +34,7 @@ _logger = logging.getLogger("sidecar.supervisor")
 
 
 class Supervisor:
-    """Runs the children of `settings` until SIGTERM or SIGINT; SIGHUP takes over what `reload` returns.
+    """Runs the children of `settings` until SIGTERM or SIGINT; SIGHUP takes over what `reload` makes of them.
 
     `fds` are descriptors that children of a role inherit, by the option that announces them; `sockets` is what workers listen on.
     """
@@ -44,7 +44,7 @@ class Supervisor:
         settings: Settings,
         launch: Launcher,
         *,
-        reload: Callable[[], Settings],
+        reload: Callable[[Settings], Settings],
         fds: Mapping[Role, Mapping[str, int]],
         sockets: WorkerSockets,
         clock: Callable[[], float] = time.monotonic,
@@ -123,7 +123,7 @@ class Supervisor:
     def _begin_reload(self) -> None:
         old = self._children.settings
         try:
-            settings = self._reload()
+            settings = self._reload(old)
             faults = needs_restart(old, settings, self._children.sockets.name) or taken(old, settings)
             if not faults:
                 self._replacement = Replacement(self._children, settings, self._clock)

@@ -17,6 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sidecar.cli.serve import Reload
+from sidecar.keys.digest import load_or_create
+from sidecar.settings import SettingsError, load
 from sidecar.supervisor import status
 from tests.support.ports import free_port, is_open
 from tests.support.source import ROOT
@@ -149,6 +152,50 @@ def test_a_reload_that_control_could_not_begin_with_leaves_the_last_one(sidecar:
         assert sidecar.ready()
 
 
+def test_a_reload_makes_no_pepper_and_takes_over_none_that_knows_no_key(sidecar: Sidecar) -> None:
+    sidecar.start()
+    until(sidecar.ready, within=30)
+    assert sidecar.process is not None
+    control, pepper = sidecar.pids("control"), sidecar.data_dir / "pepper"
+    another, mistyped = sidecar.data_dir / "another", sidecar.data_dir / "peper"
+    another.write_text("x" * 64)
+    for more, told in (
+        (f"keys: {{pepper_file: {mistyped}}}\n", "does not exist, and only a start makes one"),
+        (f"keys: {{pepper_file: {another}}}\n", "holds another pepper than the one in use"),
+    ):
+        sidecar.configure(more)
+        sidecar.process.send_signal(signal.SIGHUP)
+        until(lambda told=told: any(told in fault for fault in refused(sidecar)), within=20)
+        assert sidecar.pids("control") == control
+        assert sidecar.ready()
+    assert not mistyped.exists()
+    sidecar.configure(f"keys: {{pepper_file: {another}, previous_pepper_file: {pepper}}}\n")
+    sidecar.process.send_signal(signal.SIGHUP)
+    until(lambda: sidecar.pids("control") not in ([], control), within=30)
+    until(sidecar.ready, within=30)
+    # What is in use now is the other one.
+    sidecar.configure(f"keys: {{pepper_file: {pepper}}}\n")
+    sidecar.process.send_signal(signal.SIGHUP)
+    until(lambda: any("holds another pepper" in fault for fault in refused(sidecar)), within=20)
+
+
+def test_a_reload_that_was_given_up_leaves_the_pepper_in_use(tmp_path: Path) -> None:
+    first, second = f"{tmp_path}/first", f"{tmp_path}/second"
+    pepper = load_or_create(Path(first))
+    load_or_create(Path(second))
+    running = load(None, {"SIDECAR_KEYS__PEPPER_FILE": first})
+    both, alone = (
+        load(None, {"SIDECAR_KEYS__PEPPER_FILE": second, "SIDECAR_KEYS__PREVIOUS_PEPPER_FILE": previous}) for previous in (first, "")
+    )
+    found = iter([both, alone, both, alone])
+    reload = Reload(lambda: next(found), running, pepper)
+    assert reload(running) is both
+    with pytest.raises(SettingsError, match="holds another pepper"):
+        reload(running)
+    assert reload(running) is both
+    assert reload(both) is alone
+
+
 def refused(sidecar: Sidecar) -> list[str]:
     found = status.read(sidecar.data_dir)
     return found.last_reload.faults if found and found.last_reload else []
@@ -257,3 +304,14 @@ def test_a_pepper_that_cannot_be_used_starts_nothing(sidecar: Sidecar) -> None:
     assert sidecar.process.wait(30) == 2
     assert sidecar.error.read_text().startswith(f"sidecar: keys.pepper_file: {sidecar.data_dir}/pepper holds fewer than 32 bytes")
     assert "canary" not in sidecar.error.read_text()
+
+
+def test_a_pepper_that_cannot_be_made_starts_nothing(sidecar: Sidecar) -> None:
+    # Of a directory where not even root can make anything, which nobody sees before trying.
+    sidecar.configure("keys: {pepper_file: /proc/secrets/pepper}\n")
+    sidecar.start()
+    assert sidecar.process is not None
+    assert sidecar.process.wait(30) == (1 if os.access("/proc", os.W_OK) else 2)
+    said = sidecar.error.read_text()
+    assert said.startswith("sidecar: keys.pepper_file: /proc/secrets/pepper does not exist and cannot be made (")
+    assert said.count("\n") == 1

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from sidecar.keys.setup import pepper_faults
+import pytest
+
+from sidecar.keys.digest import load_or_create
+from sidecar.keys.setup import pepper_faults, succession_faults
 from sidecar.settings.declaration import Keys
 
 
@@ -19,3 +23,31 @@ def test_a_pepper_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     found = pepper_faults(Keys(pepper_file=str(tmp_path), previous_pepper_file=f"{tmp_path}/absent"))
     assert [fault.split(":")[0] for fault in found] == ["keys.pepper_file", "keys.previous_pepper_file"]
     assert "canary" not in "".join(found)
+
+
+def test_a_pepper_that_no_start_can_make_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever tried would end again and again."""
+    (tmp_path / "loose").symlink_to(tmp_path / "nowhere")
+    (found,) = pepper_faults(Keys(pepper_file=f"{tmp_path}/loose/a/pepper"))
+    assert found.startswith(
+        f"keys.pepper_file: {tmp_path}/loose/a/pepper does not exist and cannot be made ({tmp_path}/loose is no directory"
+    )
+    assert [fault.split(":")[0] for fault in pepper_faults(Keys(pepper_file="a\0b"))] == ["keys.pepper_file"]
+    assert pepper_faults(Keys(pepper_file=f"{tmp_path}/a/b/pepper")) == []
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path))
+    (found,) = pepper_faults(Keys(pepper_file=f"{tmp_path}/a/b/pepper"))
+    assert f"{tmp_path} is no directory that this user may write" in found
+    assert "correct the path" in found
+    assert not (tmp_path / "a").exists()
+
+
+def test_who_runs_goes_on_only_with_a_pepper_that_knows_the_keys(tmp_path: Path) -> None:
+    new, running = f"{tmp_path}/new", f"{tmp_path}/pepper"
+    load_or_create(Path(new))
+    known = load_or_create(Path(running)).id
+    assert succession_faults(Keys(pepper_file=running), known) == []
+    assert succession_faults(Keys(pepper_file=new, previous_pepper_file=running), known) == []
+    (found,) = succession_faults(Keys(pepper_file=new), known)
+    assert found.startswith(f"keys.pepper_file: {new} holds another pepper than the one in use")
+    (found,) = succession_faults(Keys(pepper_file=f"{tmp_path}/peper"), known)
+    assert found.startswith(f"keys.pepper_file: {tmp_path}/peper does not exist, and only a start makes one")

@@ -28,7 +28,7 @@ def main(file: Path, events: Path) -> int:
     def launch(role: str, index: int, settings: bytes, fds: Mapping[str, int]) -> ChildProcess:
         return (real if role == "store" else fake)(role, index, settings, fds)
 
-    return Supervisor(settings, launch, reload=lambda: load(file, {}), fds=fds, sockets=sockets).run()
+    return Supervisor(settings, launch, reload=lambda running: load(file, {}), fds=fds, sockets=sockets).run()
 
 
 if __name__ == "__main__":

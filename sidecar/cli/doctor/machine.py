@@ -14,6 +14,7 @@ from pathlib import Path
 from sidecar.cli.doctor.check import Check, fail, ok, warn
 from sidecar.hubs.protocol import protocol_named
 from sidecar.keys import digest
+from sidecar.keys.setup import obstacle
 from sidecar.settings import Settings
 from sidecar.settings.values import Listen
 from sidecar.supervisor import data_dir, embedded_store
@@ -72,6 +73,10 @@ def _pepper(settings: Settings) -> Check:
     try:
         pepper = digest.load(path)
     except FileNotFoundError:
+        if reason := obstacle(path):
+            return fail(
+                "pepper", f"{path} does not exist and cannot be made ({reason})", "correct keys.pepper_file, or bring the file back"
+            )
         return ok("pepper", f"{path} is made at the first start")
     except PermissionError as error:
         return fail("pepper", f"{path} cannot be read ({error.strerror})", _AS_SERVICE)

@@ -70,6 +70,13 @@ def test_a_pepper_is_looked_at_and_never_shown(environment: dict[str, str]) -> N
     assert examine(environment)["pepper"].verdict == "fail"
 
 
+def test_a_pepper_that_no_start_can_make_is_told(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "loose").symlink_to(tmp_path / "nowhere")
+    found = examine({**environment, "SIDECAR_KEYS__PEPPER_FILE": f"{tmp_path}/loose/pepper"})["pepper"]
+    assert (found.verdict, "cannot be made" in found.finding) == ("fail", True)
+    assert found.advice
+
+
 @pytest.mark.parametrize(("running", "verdict"), [(False, "fail"), (True, "ok")])
 def test_a_taken_port_is_ours_or_not(environment: dict[str, str], running: bool, verdict: str) -> None:
     with socket.socket() as other:
