@@ -1,7 +1,8 @@
 """New settings without a gap: new workers first, and the old ones drain when the new ones serve.
 
 A new worker accepts from the socket of the old one of its index, which is never closed: no connection is
-lost in its queue. If a new worker does not come up, the new ones are killed and everything stays as it was.
+lost in its queue. If a new worker does not come up, everything stays as it was: those that serve already drain,
+the others are killed.
 """
 
 from __future__ import annotations
@@ -88,8 +89,13 @@ class Replacement:
 
     def _give_up(self, failure: str) -> None:
         self.failure = failure
+        drain = self._settings.proxy.drain_timeout + DRAIN_MARGIN
         for slot in self._children.running(self._children.candidates):
-            slot.tell(signal.SIGKILL, self._clock() + 1)
+            if slot.is_ready:
+                # It has taken requests from the socket that it shares.
+                slot.tell(signal.SIGTERM, self._clock() + drain)
+            else:
+                slot.tell(signal.SIGKILL, self._clock() + 1)
             self._children.leaving.append(slot)
         self._children.candidates = []
         self._let_go_of_sockets()

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.settings import load
 from sidecar.supervisor.rolling import Replacement
-from sidecar.supervisor.shutdown import NOTICE, Shutdown
+from sidecar.supervisor.shutdown import DRAIN_MARGIN, NOTICE, Shutdown
 from tests.supervisor.paper import Paper, World
 from tests.support.ports import free_port
 
@@ -102,6 +102,27 @@ def test_a_reload_to_an_address_that_cannot_be_had_changes_nothing() -> None:
     assert "proxy.listen" in replacement.failure and "in use" in replacement.failure
     assert world.last("worker") is old
     assert old.signals == []
+
+
+def test_a_reload_that_is_given_up_cuts_no_request_of_a_worker_that_serves_already() -> None:
+    world = World()
+    world.serve()
+    old = world.last("worker")
+    settings = load(None, {"SIDECAR_PROXY__WORKERS": "3", "SIDECAR_PROXY__DRAIN_TIMEOUT": "7s"})
+    replacement = Replacement(world.children, settings, lambda: world.now)
+    serving, dying, waiting = world.started[-3:]
+    serving.ready = True
+    world.end(dying, 1)
+    assert replacement.step()
+    assert "ended before it was ready" in replacement.failure
+    assert (serving.signals, waiting.signals, old.signals) == ([signal.SIGTERM], [signal.SIGKILL], [])
+    world.end(waiting)
+    world.now += 7
+    world.children.kill_overdue()
+    assert serving.signals == [signal.SIGTERM], "its time to drain is not over"
+    world.now += DRAIN_MARGIN
+    world.children.kill_overdue()
+    assert serving.signals == [signal.SIGTERM, signal.SIGKILL]
 
 
 class Failing(World):
