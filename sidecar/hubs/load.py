@@ -32,16 +32,15 @@ def load_profile(name_or_path: str) -> Profile:
     if name_or_path in BUILT_IN:
         text = _PROFILES.joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
         return parse_profile(text, f"{name_or_path}.yaml")
-    path = Path(name_or_path)
+    path, advice = Path(name_or_path), f"name a file or one of {', '.join(BUILT_IN)}"
     try:
         return parse_profile(path.read_text(encoding="utf-8"), path.name)
     except OSError as error:
-        known = ", ".join(BUILT_IN)
-        raise ProfileError([f"hub.profile: {name_or_path} cannot be read ({error.strerror}); name a file or one of {known}"]) from error
+        raise ProfileError([f"hub.profile: {name_or_path} cannot be read ({error.strerror}); {advice}"]) from error
     except UnicodeDecodeError as error:
         raise ProfileError([f"hub.profile: {name_or_path} is not UTF-8 text"]) from error
     except ValueError as error:
-        raise ProfileError([f"hub.profile: {name_or_path!r} cannot be the name of a file"]) from error
+        raise ProfileError([f"hub.profile: {name_or_path!r} cannot be the name of a file; {advice}"]) from error
 
 
 def parse_profile(text: str, source: str) -> Profile:

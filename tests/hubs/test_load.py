@@ -47,7 +47,7 @@ def test_a_file_that_is_no_text(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
 def test_what_no_file_can_be_called(name):
-    with pytest.raises(ProfileError, match=r"hub.profile: .* cannot be the name of a file") as caught:
+    with pytest.raises(ProfileError, match=r"hub.profile: .* cannot be the name of a file; name a file or one of") as caught:
         load_profile(name)
     assert caught.value.faults[0].isprintable()
 
