@@ -46,10 +46,13 @@ class Hub:
         """GET `path` below the mount prefix; raises aiohttp.ClientError and TimeoutError."""
         fields = headers(self._hub, self._inject, with_key=with_key)
         async with self._session.get(address(self._hub, path), headers=fields, allow_redirects=False) as response:
-            body = await response.content.read(_LARGEST)
+            body = b""
+            # One read gives what has arrived so far, which of a large answer is only its beginning.
+            while len(body) < _LARGEST and (piece := await response.content.read(_LARGEST - len(body))):
+                body += piece
             try:
                 return Answer(response.status, json.loads(body))
-            except ValueError:
+            except (ValueError, RecursionError):
                 return Answer(response.status)
 
 
@@ -81,7 +84,7 @@ def judge_shape(answer: Answer, mount: str) -> Check:
         if mount:
             return warn("hub shape", f"the hub's own port, yet hub.url has the path {mount}", "remove the path from hub.url")
         return ok("hub shape", "the hub's own port: only this machine should reach it, for it believes identity headers")
-    points = answer.document.get("componentMountPoints") or []
+    points = _listed(answer.document, "componentMountPoints")
     found = next((point.get("mountPoint", "") for point in points if isinstance(point, dict) and point.get("did") == HUB_COMPONENT), None)
     if found is None:
         return warn("hub shape", "a gateway that knows no AIGNE Hub", "point hub.url at the site on which the hub is installed")
@@ -139,7 +142,12 @@ def judge_models(answer: Answer) -> Check:
         return warn(
             "hub models", f"GET /v1/models answers {answer.status}", "check that hub.url leads to an OpenAI-compatible hub, without /v1"
         )
-    return ok("hub models", f"{len(answer.document.get('data') or [])} models")
+    return ok("hub models", f"{len(_listed(answer.document, 'data'))} models")
+
+
+def _listed(document: dict[str, Any], name: str) -> list[Any]:
+    found = document.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _role(document: Any) -> str:

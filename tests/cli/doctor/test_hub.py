@@ -31,6 +31,7 @@ def points(mount: str, did: str = HUB_COMPONENT) -> Answer:
         (Answer(404), "/ai-kit", "warn", "path"),
         (Answer(200), "", "ok", "own port"),
         (Answer(200, {"componentMountPoints": "nonsense"}), "", "warn", "no AIGNE Hub"),
+        (Answer(200, {"componentMountPoints": 1}), "", "warn", "no AIGNE Hub"),
         (Answer(200, []), "", "ok", "own port"),
     ],
 )
@@ -72,6 +73,22 @@ def test_the_key_of_the_hub(answer: Answer, has_key: bool, verdict: str) -> None
     assert bool(check.advice) == (verdict != "ok")
 
 
+@pytest.mark.parametrize(
+    ("answer", "verdict", "finding"),
+    [
+        (Answer(200, {"data": [{"id": "a"}, {"id": "b"}]}), "ok", "2 models"),
+        (Answer(200, {"data": None}), "ok", "0 models"),
+        (Answer(200, {"data": 3}), "ok", "0 models"),
+        (Answer(200), "warn", "answers 200"),
+        (Answer(401), "fail", "refuses"),
+    ],
+)
+def test_the_models_of_a_hub(answer: Answer, verdict: str, finding: str) -> None:
+    check = hub.judge_models(answer)
+    assert check.verdict == verdict
+    assert finding in check.finding
+
+
 @pytest.fixture
 async def fake() -> AsyncIterator[tuple[str, list[str]]]:
     """A hub on its own port that takes `KEY`, and the requests that it saw."""
@@ -104,6 +121,32 @@ async def test_a_hub_is_asked_and_no_model_is_called(fake: tuple[str, list[str]]
     assert {check.name: check.verdict for check in checks}["hub key"] == verdict
     assert [check.name for check in checks] == ["hub", "hub shape", "hub status", "hub key", "hub v1"]
     assert all(line.startswith("GET ") for line in seen)
+
+
+async def test_an_answer_that_comes_in_pieces_is_judged_whole() -> None:
+    """A gateway's description would be none otherwise, and its operator told to take the path out of hub.url."""
+
+    async def in_pieces(request: web.Request) -> web.StreamResponse:
+        text = json.dumps({"data": [{"id": f"model-{n}", "description": "x" * 300} for n in range(400)]} | (points("/ai-kit").document))
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for start in range(0, len(text), 50_000):
+            await response.write(text[start : start + 50_000].encode())
+        await response.write_eof()
+        return response
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", in_pieces)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        for profile, finding in (("aigne", "a gateway with the hub at /ai-kit"), ("openai", "400 models")):
+            environment = {"SIDECAR_HUB__URL": f"http://127.0.0.1:{port}/ai-kit", "SIDECAR_HUB__PROFILE": profile}
+            assert finding in [check.finding async for check in hub.checks(load(None, environment))]
+    finally:
+        await runner.cleanup()
 
 
 async def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
