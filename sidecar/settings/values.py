@@ -17,6 +17,9 @@ _MOUNT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 _TWO_MEANINGS = re.compile(r"//|/\.\.?(?:;[^/]*)?/|%00|%5c")
 """In a path with its escapes of dots and slashes decoded: empty and dot segments, NUL and backslash."""
 
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f.]*:[0-9a-f:.]+(?:%[a-z0-9._-]+)?", re.IGNORECASE)
+"""A name, or an address of IPv6 with its zone."""
+
 _LONGEST = 36_500 * _SECONDS["d"]
 
 
@@ -163,7 +166,7 @@ class HubUrl(str):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or not _has_port(parts):
             shown = repr(text) if "@" not in text else "this"
             raise ValueError(f"{shown} is not a hub address; write http://host:port/, https://host/ or unix:///path")
-        url.host = parts.hostname
+        url.host = _as_dns(parts.hostname)
         url.port = parts.port or (443 if parts.scheme == "https" else 80)
         url.mount = parts.path.rstrip("/")
         if not _is_mount(url.mount):
@@ -186,6 +189,17 @@ def _is_encodable(name: str, encoding: str) -> bool:
     except UnicodeError:
         return False
     return "\0" not in name
+
+
+def _as_dns(host: str) -> str:
+    """`host` in the letters that a resolver and a Host header take (IDNA); raises ValueError when nothing can be called so."""
+    try:
+        found = host.encode("idna").decode()
+    except UnicodeError:
+        found = ""
+    if not _HOST.fullmatch(found):
+        raise ValueError(f"{host!r} is no host; write a name such as hub.example, or an IP address")
+    return found
 
 
 def _is_mount(path: str) -> bool:

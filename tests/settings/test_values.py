@@ -66,6 +66,9 @@ def test_what_the_system_cannot_be_asked_for_is_no_address(text: str) -> None:
         ("http://127.0.0.1:3000/", "127.0.0.1", 3000, ""),
         ("https://hub.example/ai-kit/", "hub.example", 443, "/ai-kit"),
         ("http://[::1]/x/y", "::1", 80, "/x/y"),
+        ("http://[fe80::1%eth0]/", "fe80::1%eth0", 80, ""),
+        ("http://Hub_1.example./", "hub_1.example.", 80, ""),
+        ("http://hüb.example:81/", "xn--hb-xka.example", 81, ""),
         ("unix:///run/hub.sock", "", 0, ""),
     ],
 )
@@ -82,6 +85,16 @@ def test_what_is_no_hub_address(text: str) -> None:
     with pytest.raises(ValueError) as refused:
         HubUrl.parse(text)
     assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "host", ["hub..example", ".example", "a b", "a\u3000b", "a%20b", "x" * 64, "ü" * 64, "hub\\evil", "a;b", "*", '"hub"']
+)
+def test_a_host_that_nothing_can_be_called_is_no_hub_address(host: str) -> None:
+    """Every call would fail in the resolver, or bring the hub a Host header that is none."""
+    for text in (f"http://{host}/", f"https://{host}:3000/ai-kit"):
+        with pytest.raises(ValueError, match="is no host; write a name"):
+            HubUrl.parse(text)
 
 
 PATHS = (

@@ -63,7 +63,8 @@ class HubPool:
             connection = await self._loop.create_task(asyncio.wait_for(self._open_transport(), self._connect_timeout))
         except TimeoutError:
             raise Refused(HUB_TIMEOUT) from None
-        except (OSError, ssl.SSLError):
+        except (OSError, ssl.SSLError, ValueError):
+            # ValueError: the resolver's, of a name that it cannot write down.
             raise Refused(HUB_UNAVAILABLE) from None
         finally:
             self._connecting -= 1

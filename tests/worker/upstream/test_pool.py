@@ -7,8 +7,11 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
+import msgspec
 import pytest
 
+from sidecar.refusals import HUB_UNAVAILABLE, Refused
+from sidecar.settings.values import HubUrl
 from sidecar.worker.upstream.connection import HubConnection, HubFault
 from tests.worker.plane import running, until
 
@@ -56,6 +59,18 @@ async def test_a_hub_that_closes_at_once_is_told_and_takes_no_place(fields: str)
                 assert answer.startswith(b"HTTP/1.1 502 ")
                 assert pool.size == 0
                 assert (await plane.event(number))[-1].reason == "hub_unavailable"
+
+
+async def test_a_name_that_the_resolver_cannot_write_down_is_a_hub_that_is_not_there() -> None:
+    async with running() as plane:
+        pool = plane.plane.pool
+        url = HubUrl.parse("http://hub.example/")
+        url.host = "hub..example"
+        pool._settings = msgspec.structs.replace(pool._settings, url=url)
+        with pytest.raises(Refused) as refused:
+            await pool.connect(b"GET")
+        assert refused.value.refusal is HUB_UNAVAILABLE
+        assert pool.size == 0
 
 
 async def test_an_exchange_does_not_wait_for_a_connection_that_was_lost_before_it_began() -> None:
