@@ -26,7 +26,7 @@ class Route(Part, frozen=True):
     """
 
     name: Annotated[
-        str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$", description="Label in metrics and logs, and a name for allowed_routes.")
+        str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$(?!\n)", description="Label in metrics and logs, and a name for allowed_routes.")
     ]
     methods: Annotated[
         tuple[str, ...],
@@ -39,7 +39,8 @@ class Route(Part, frozen=True):
     path: Annotated[str, Meta(description="Path as the client sends it, without the hub's mount prefix.")]
     aliases: Annotated[tuple[str, ...], Meta(description="Further paths of this route.")] = ()
     group: Annotated[
-        str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$|^$", description="Further name for allowed_routes, shared by routes of a kind.")
+        str,
+        Meta(pattern=r"^([a-z0-9][a-z0-9_.-]{0,63})?$(?!\n)", description="Further name for allowed_routes, shared by routes of a kind."),
     ] = ""
     rewrite: Annotated[str, Meta(description="Path sent to the hub instead; ends in `/**` when the route's path does.")] = ""
     model: Annotated[

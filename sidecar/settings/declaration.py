@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from sidecar.settings.values import Duration, HubUrl, Listen, Secret, Size, StoreUrl, WebhookUrl
 
+# In a pattern `$` alone also matches before a line feed at the end, such as the one that a block of YAML ends in; hence `$(?!\n)`.
 Enforcement = Literal["off", "shadow", "enforce"]
 
 
@@ -91,7 +92,7 @@ class Proxy(Section, frozen=True):
     workers: Annotated[int | Literal["auto"], Meta(description="Number of worker processes; auto: one for each core.")] = 1
     trusted_proxies: Annotated[tuple[str, ...], Meta(description="Networks (CIDR) whose X-Forwarded-For is believed.")] = ()
     drain_timeout: Annotated[Duration, Meta(description="How long open requests may take after SIGTERM.")] = Duration(25)
-    realm: Annotated[str, Meta(pattern=r"^[ !#-\[\]-~]+$", description="realm of WWW-Authenticate.")] = "aigne-hub"
+    realm: Annotated[str, Meta(pattern=r"^[ !#-\[\]-~]+$(?!\n)", description="realm of WWW-Authenticate.")] = "aigne-hub"
     timeouts: Timeouts = Timeouts()
     bounds: Bounds = Bounds()
     tls: Annotated[Tls | None, Meta(description="Serve HTTPS.")] = None
@@ -146,7 +147,7 @@ class Store(Section, frozen=True):
 class Keys(Section, frozen=True):
     """Form and storage of API keys."""
 
-    prefix: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]{1,15}$", description="First part of every key.")] = "ahk"
+    prefix: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]{1,15}$(?!\n)", description="First part of every key.")] = "ahk"
     pepper_file: Annotated[
         str, Meta(description="Secret that digests are keyed with; made at the first start when absent. Left out: `pepper` in data_dir.")
     ] = "./data/pepper"

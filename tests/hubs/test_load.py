@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import get_args
 
@@ -50,6 +51,18 @@ def test_what_no_file_can_be_called(name):
     with pytest.raises(ProfileError, match=r"hub.profile: .* cannot be the name of a file; name a file or one of") as caught:
         load_profile(name)
     assert caught.value.faults[0].isprintable()
+
+
+@pytest.mark.parametrize("member", ["name", "group"])
+def test_a_line_feed_is_no_part_of_a_routes_name(member):
+    route = {"name": "chat", "group": "", "methods": ["POST"], "path": "/chat"}
+    for value, good in (("talk", True), ("talk\n", False)):
+        text = json.dumps({"name": "mine", "routes": [route | {member: value}]})
+        if good:
+            assert getattr(parse_profile(text, "mine").routes[0], member) == value
+        else:
+            with pytest.raises(ProfileError, match=member):
+                parse_profile(text, "mine")
 
 
 def test_all_faults_are_told_together_with_their_paths():

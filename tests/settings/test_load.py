@@ -40,6 +40,14 @@ def test_an_empty_file_and_empty_sections_are_the_defaults(tmp_path: Path) -> No
     assert from_text(tmp_path, "") == from_text(tmp_path, "# nothing\n") == from_text(tmp_path, "hub:\nproxy: {}\n") == Settings()
 
 
+@pytest.mark.parametrize(("section", "name"), [("proxy", "realm"), ("keys", "prefix")])
+def test_a_line_feed_at_the_end_of_a_block_is_no_part_of_a_name(tmp_path: Path, section: str, name: str) -> None:
+    """It would break the header of a refusal in two, or be the end of every key's prefix."""
+    with pytest.raises(SettingsError, match=rf"{section}\.{name}: must be text matching"):
+        from_text(tmp_path, f"{section}:\n  {name}: |\n    abc\n")
+    assert getattr(getattr(from_text(tmp_path, f"{section}:\n  {name}: |-\n    abc\n"), section), name) == "abc"
+
+
 def test_a_file_that_is_not_there_is_a_fault() -> None:
     with pytest.raises(SettingsError, match=r"cannot be read .*give the path of a configuration file with -c"):
         load(Path("/nowhere/x.yaml"), {})

@@ -112,7 +112,7 @@ class ImportedKey(NewKey, frozen=True, kw_only=True):
     """An existing token, known by its digest only."""
 
     sha256: Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-fA-F]{64}$", description="SHA-256 of the token, 64 hex digits.")]
-    hint: Annotated[str, Meta(max_length=24, pattern=r"^[\x21-\x7e…]*$", description="What may be shown of the token.")] = ""
+    hint: Annotated[str, Meta(max_length=24, pattern=r"^[\x21-\x7e…]*$(?!\n)", description="What may be shown of the token.")] = ""
 
 
 class KeyChange(Request, frozen=True, kw_only=True):

@@ -230,6 +230,8 @@ async def test_a_digest_is_nothing_but_its_digits(api: Api) -> None:
     sha256 = hashlib.sha256(b"old-token").hexdigest()
     status, body, _ = await api.call("POST", "/admin/v1/keys/import", {"name": "old", "sha256": f"{sha256}\n"})
     assert (status, body["error"]["param"]) == (400, "sha256")
+    status, body, _ = await api.call("POST", "/admin/v1/keys/import", {"name": "old", "sha256": sha256, "hint": "old\n"})
+    assert (status, body["error"]["param"]) == (400, "hint")
     assert await api.services.keys.count() == 0
 
 
