@@ -158,11 +158,14 @@ class HubUrl(str):
         url = cls(text)
         parts = urlsplit(text)
         url.scheme, url.host, url.port, url.mount, url.socket = parts.scheme, "", 0, "", ""
-        if parts.scheme == "unix" and parts.path:
-            url.socket = parts.path
-            return url
         if "@" in parts.netloc:
             raise ValueError("a hub address has no user and password; give hub.access_key instead")
+        if parts.scheme == "unix" and parts.path:
+            # With two slashes the first directory would be taken for a host, and another socket be called.
+            if parts.netloc or parts.query or parts.fragment or not parts.path.startswith("/"):
+                raise ValueError(f"{text!r} is not a socket; write its absolute path and nothing else: unix:///path")
+            url.socket = parts.path
+            return url
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or not _has_port(parts):
             shown = repr(text) if "@" not in text else "this"
             raise ValueError(f"{shown} is not a hub address; write http://host:port/, https://host/ or unix:///path")

@@ -119,6 +119,9 @@ def _single(parts: SplitResult, hosts: str, query: dict[str, str]) -> dict[str, 
         raise ValueError("store.url says tls=true, which only redis+sentinel:// and redis+cluster:// have; write rediss://host:port")
     _refuse_idle_files(query, tls, "write rediss://host:port")
     if parts.scheme == "unix":
+        # With two slashes the first directory would be taken for a host, and another socket be called.
+        if hosts or not parts.path.startswith("/"):
+            raise ValueError(f"store.url needs an absolute path: unix:///path or unix://user:password@/path; {_ENCODED}")
         return {"path": unquote(parts.path), "connection_class": UnixDomainSocketConnection, **_db(query.get("db", ""))}
     host, port = _host(hosts, 6379)
     options = {"host": host, "port": port, **_db(query.get("db", "") or parts.path.strip("/"))}

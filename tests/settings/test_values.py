@@ -88,6 +88,21 @@ def test_what_is_no_hub_address(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["unix://run/hub.sock", "unix://hub.sock", "unix:run/hub.sock", "unix:///run/hub.sock?x", "unix:///run/a#b", "unix://"]
+)
+def test_the_socket_of_a_hub_is_an_absolute_path(text: str) -> None:
+    with pytest.raises(ValueError, match="unix:///path"):
+        HubUrl.parse(text)
+    assert HubUrl.parse("unix:///run/hub.sock").socket == "/run/hub.sock"
+
+
+def test_a_socket_has_no_password_that_a_fault_could_show() -> None:
+    with pytest.raises(ValueError, match="no user and password") as refused:
+        HubUrl.parse("unix://user:canary@/run/hub.sock")
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     "host", ["hub..example", ".example", "a b", "a\u3000b", "a%20b", "x" * 64, "ü" * 64, "hub\\evil", "a;b", "*", '"hub"']
 )
 def test_a_host_that_nothing_can_be_called_is_no_hub_address(host: str) -> None:

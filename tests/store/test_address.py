@@ -23,6 +23,10 @@ def address(url: str, password: str = "") -> Address:
     [
         ("embedded", {"path": "/data/store/store.sock", "connection_class": UnixDomainSocketConnection}),
         ("unix:///run/a%20b.sock?db=2", {"path": "/run/a b.sock", "db": 2, "connection_class": UnixDomainSocketConnection}),
+        (
+            "unix://u:p%2Fw@/run/a.sock",
+            {"path": "/run/a.sock", "connection_class": UnixDomainSocketConnection, "username": "u", "password": "p/w"},
+        ),
         ("redis://host", {"host": "host", "port": 6379}),
         ("redis://u:p%40ss@host:1/3", {"host": "host", "port": 1, "db": 3, "username": "u", "password": "p@ss"}),
         ("redis://:p@[::1]:7", {"host": "::1", "port": 7, "password": "p"}),
@@ -92,6 +96,15 @@ def test_the_password_of_its_own_setting_wins() -> None:
 def test_a_url_that_makes_no_sense(url: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         address(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["unix://run/redis.sock", "unix://", "unix:run/redis.sock", "unix://u:hunter2@run/x.sock", "unix://u:hunter2/2@/run/x"]
+)
+def test_a_socket_is_an_absolute_path(url: str) -> None:
+    with pytest.raises(ValueError, match="unix:///path") as refused:
+        address(url)
+    assert "hunter" not in str(refused.value)
 
 
 @pytest.mark.parametrize("mark", "/?#")
