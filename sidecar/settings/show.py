@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import yaml
@@ -13,7 +13,7 @@ from sidecar.settings.declaration import Section, Settings
 from sidecar.settings.values import Duration, Secret, Size, StoreUrl, WebhookUrl
 
 MASK = "********"
-_QUERY_PASSWORD = re.compile(r"(?<=[?&])([a-z_]*password)=[^&]*")
+_PARAMETER = re.compile(r"(?<=[?&])([^=&]*)=[^&]*")
 
 
 def tree(settings: Settings) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def as_yaml_scalar(value: Any) -> str:
 
 def without_password(url: StoreUrl) -> str:
     """The store's address, with every password in it masked."""
-    text = _QUERY_PASSWORD.sub(rf"\1={MASK}", url.reveal())
+    text = _PARAMETER.sub(lambda pair: f"{pair[1]}={MASK}" if unquote(pair[1]).endswith("password") else pair[0], url.reveal())
     credentials, at, _ = urlsplit(text).netloc.rpartition("@")
     user, colon, _ = credentials.partition(":")
     return text.replace(f"{credentials}@", f"{user}{colon}{MASK}@", 1) if at and colon else text

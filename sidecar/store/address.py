@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
@@ -155,10 +155,14 @@ def _several(parts: SplitResult, hosts: str, query: dict[str, str], options: dic
 
 
 def _query(parts: SplitResult) -> dict[str, str]:
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    unknown = sorted(set(query) - _QUERY)
+    # As the password before the host is read, and not as a form is: there a + would be a blank.
+    pairs = {name: unquote(value) for name, _, value in (pair.partition("=") for pair in parts.query.split("&") if pair)}
+    unknown = sorted(set(pairs) - _QUERY)
     if unknown:
-        raise ValueError(f"store.url does not know ?{unknown[0]}=; it knows {', '.join(sorted(_QUERY))}")
+        # Behind the sentinels' password it may be the rest of that.
+        shown = f"?{unknown[0]}=" if "sentinel_password" not in pairs else "what follows an & in its query"
+        raise ValueError(f"store.url does not know {shown}; it knows {', '.join(sorted(_QUERY))}; in a password write %26 for &")
+    query = {name: value for name, value in pairs.items() if value}
     idle = sorted(_OF_SENTINELS & query.keys())
     if idle and parts.scheme != "redis+sentinel":
         raise ValueError(f"store.url has ?{idle[0]}=, which only redis+sentinel:// has; leave it out")

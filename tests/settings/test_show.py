@@ -43,6 +43,8 @@ def test_what_is_shown_of_the_defaults_can_be_read_again(tmp_path) -> None:  # t
             "redis+sentinel://a:1,b:2/main?sentinel_password=canary&db=1",
             f"redis+sentinel://a:1,b:2/main?sentinel_password={show.MASK}&db=1",
         ),
+        ("redis+sentinel://a/main?sentinel%5Fpassword=canary&db=1", f"redis+sentinel://a/main?sentinel%5Fpassword={show.MASK}&db=1"),
+        ("redis+sentinel://a/main?sentinel_p%61ssword=canary", f"redis+sentinel://a/main?sentinel_p%61ssword={show.MASK}"),
         ("unix:///run/x.sock?db=1", "unix:///run/x.sock?db=1"),
     ],
 )

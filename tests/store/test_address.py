@@ -122,6 +122,26 @@ def test_what_stands_in_the_query_may_hold_an_at_sign() -> None:
     assert address("rediss://h?ca_file=/run/credentials/a@b.service/ca").options["ssl_ca_certs"] == "/run/credentials/a@b.service/ca"
 
 
+@pytest.mark.parametrize("password", ["a+b", "a b", "a;b", "a=b", "a/b?c#d@e", "a&b", "50%", "%41", "ü"])
+def test_a_password_of_sentinels_is_read_as_that_of_the_servers_is(password: str) -> None:
+    written = password
+    for mark in "%/?#@&":
+        written = written.replace(mark, f"%{ord(mark):02X}")
+    found = address(f"redis+sentinel://u:{written}@a/keys?sentinel_password={written}")
+    assert found.options["password"] == found.sentinel_options["password"] == password
+
+
+@pytest.mark.parametrize("query", ["sentinel%5Fpassword=hunter2", "sentinel_password=hunter&hunter2", "sentinel_password=a&hunter2=1"])
+def test_a_name_in_the_query_is_written_plainly(query: str) -> None:
+    with pytest.raises(ValueError, match=r"does not know .*%26") as refused:
+        address(f"redis+sentinel://a/keys?{query}")
+    assert "hunter" not in str(refused.value)
+
+
+def test_what_is_left_empty_in_the_query_is_left_out() -> None:
+    assert address("redis+cluster://a?db=&tls=&ca_file=") == address("redis+cluster://a")
+
+
 def test_no_password_shows_itself() -> None:
     assert "hunter2" not in repr(address("redis+sentinel://:hunter2@a/keys?sentinel_password=hunter2"))
 
