@@ -20,9 +20,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` (without the program's name) describe; returns the exit code."""
-    if sys.stdout is None:
-        # Closed by the caller (`>&-`): Python gives such a process none, and every command would fail at its first word.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    _replace_closed()
     _take_any_text(sys.stdout)
     known = arguments[:1] if arguments and arguments[0] in COMMANDS else tuple(COMMANDS)
     try:
@@ -53,6 +51,16 @@ def main(arguments: Sequence[str]) -> int:
         print(f"sidecar: the output cannot be written ({error.strerror}); make room, or send it elsewhere.", file=sys.stderr)
         return REFUSED
     return code
+
+
+def _replace_closed() -> None:
+    """Nothing to read, and nobody who reads, in place of what the caller has closed (`<&-`, `>&-`): Python has None there.
+
+    A command would fail at its first word, and an error that is printed to None goes to standard output.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _take_any_text(out: TextIO) -> None:

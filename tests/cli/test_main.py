@@ -10,6 +10,7 @@ from sidecar import __version__
 from sidecar.cli import commands, main
 from sidecar.cli.errors import WRONG_USE, CommandError
 from sidecar.settings import SettingsError
+from tests.support.ports import free_port
 from tests.support.source import ROOT
 
 SIDECAR = (sys.executable, "-m", "sidecar")
@@ -59,6 +60,31 @@ def test_whoever_closes_standard_output_gets_the_exit_code(arguments: str) -> No
     usual = subprocess.run([*SIDECAR, *arguments.split()], cwd=ROOT, capture_output=True, check=False)
     assert closed.returncode == usual.returncode
     assert b"Traceback" not in closed.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", ["keys identify", "keys revoke key_0123456789abcdef", "admin-tokens revoke sat_0123456789abcdef", "keys import -"]
+)
+def test_whoever_closes_standard_input_gets_what_an_empty_one_gets(arguments: str) -> None:
+    closed, empty = (_in_a_shell(arguments + redirection) for redirection in (" <&-", " </dev/null"))
+    assert (closed.returncode, closed.stdout, closed.stderr) == (empty.returncode, empty.stdout, empty.stderr)
+    assert "Traceback" not in closed.stderr
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "<&- 2>&-"])
+def test_an_error_that_nobody_wants_to_read_is_not_printed_where_data_is(redirection: str) -> None:
+    for arguments, code in (("keys list --json", 1), ("keys nonsense", 2)):
+        ended = _in_a_shell(f"{arguments} {redirection}")
+        assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
+
+
+def _in_a_shell(arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command with the redirections of a shell, where no sidecar listens."""
+    environment = {**os.environ, "SIDECAR_ADMIN_URL": f"http://127.0.0.1:{free_port()}", "SIDECAR_ADMIN_TOKEN": "none"}
+    line = ["sh", "-c", f'exec "$0" -m sidecar {arguments}', sys.executable]
+    ended = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    ended.stderr = ended.stderr.replace(environment["SIDECAR_ADMIN_URL"], "URL")
+    return ended
 
 
 def test_every_command_has_its_module_and_its_name() -> None:
