@@ -17,6 +17,7 @@ _MOUNT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 _TWO_MEANINGS = re.compile(r"//|/\.\.?(?:;[^/]*)?/|%00|%5c")
 """In a path with its escapes of dots and slashes decoded: empty and dot segments, NUL and backslash."""
 
+_PORT = re.compile(r"[0-9]{1,5}")
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f.]*:[0-9a-f:.]+(?:%[a-z0-9._-]+)?", re.IGNORECASE)
 """A name, or an address of IPv6 with its zone."""
 
@@ -92,7 +93,7 @@ class Listen(str):
                 raise ValueError(f"{text!r} needs an absolute path: unix:///path")
             return listen
         host, _, port = text.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
+        if not host or not _PORT.fullmatch(port) or int(port) > 65535:
             raise ValueError(f"{text!r} is not an address to listen on; write host:port or unix:///path")
         listen.host, listen.port = host.strip("[]"), int(port)
         if not _is_encodable(listen.host, "idna"):
@@ -140,6 +141,8 @@ class WebhookUrl(Secret):
         """Read `text`; raises ValueError with what to write instead."""
         if _scheme(text) not in ("http", "https") or not urlsplit(text).hostname:
             raise ValueError("a webhook is a URL that starts with http:// or https://")
+        if not _has_port(urlsplit(text)):
+            raise ValueError("the port of a webhook is a number from 1 to 65535")
         return cls(text)
 
 

@@ -118,9 +118,27 @@ def test_a_scrape_has_room_for_keys_that_have_seen_every_way_to_fail() -> None:
         page.feed(request(key_id(1), time=NOW, outcome=outcome, reason=reason))
     for secret in ("current", "retiring", "revoked"):
         page.feed(request(key_id(1), time=NOW, secret_state=secret, shadow="rate_limit_exceeded"))
-    of_key = sum(dict(labels).get("key_id") == key_id(1) for _, labels in page.samples())
+    of_key = _series(page, 1)
     assert of_key > 35
     assert _scrape_config()["sample_limit"] >= (of_key + 10) * Metrics().max_keys
+    page.key(2, owner="team")
+    page.key(3, owner="team", expires_at=NOW)
+    new = _series(page, 2)
+    assert _series(page, 3) == new + 1
+    assert [(low, of_key <= high <= of_key + 10) for low, high in _told()] == [(new, True)] * 2
+
+
+def _series(page: Page, number: int) -> int:
+    return sum(dict(labels).get("key_id") == key_id(number) for _, labels in page.samples())
+
+
+def _told() -> list[tuple[int, int]]:
+    """How many series a key is said to have: when it is new, and when it has seen every way to fail."""
+    sentences = {
+        "deploy/prometheus/prometheus.yml": r"about (\d+) series when it is new and up to (\d+) ",
+        "docs/runbooks/sidecar-metrics-overflow.md": r": (\d+) to (\d+) samples for each key",
+    }
+    return [(int(low), int(high)) for file, form in sentences.items() for low, high in re.findall(form, (ROOT / file).read_text())]
 
 
 def test_what_has_no_instance_silences_nothing() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.refusals import Refused
-from sidecar.settings.values import Duration, HubUrl, Listen, Secret, Size, StoreUrl
+from sidecar.settings.values import Duration, HubUrl, Listen, Secret, Size, StoreUrl, WebhookUrl
 from sidecar.worker.client.target import parse_target
 
 
@@ -44,7 +44,9 @@ def test_addresses(text: str, host: str, port: int, path: str) -> None:
     assert (listen.host, listen.port, listen.path, str(listen)) == (host, port, path, text)
 
 
-@pytest.mark.parametrize("text", ["", "8080", ":8080", "host:", "host:x", "host:65536", "unix://relative"])
+@pytest.mark.parametrize(
+    "text", ["", "8080", ":8080", "host:", "host:x", "host:65536", "host:²", "host:٣", "host:" + "9" * 5000, "unix://relative"]
+)
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="unix:///path"):
         Listen.parse(text)
@@ -110,6 +112,16 @@ def test_a_host_that_nothing_can_be_called_is_no_hub_address(host: str) -> None:
     for text in (f"http://{host}/", f"https://{host}:3000/ai-kit"):
         with pytest.raises(ValueError, match="is no host; write a name"):
             HubUrl.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hooks.example/x", "ftp://hooks.example/canary", "https://", "http://h:99999/canary", "http://h:0/", "http://h:canary/"]
+)
+def test_what_is_no_webhook(text: str) -> None:
+    with pytest.raises(ValueError, match="webhook") as refused:
+        WebhookUrl.parse(text)
+    assert "canary" not in str(refused.value)
+    assert WebhookUrl.parse("https://h:8443/x").reveal() == "https://h:8443/x"
 
 
 PATHS = (

@@ -116,7 +116,7 @@ def check(file: Path) -> dict[str, Any]:
         return _chain(events)
     except OSError as error:
         raise CommandError(f"{file} cannot be read ({error.strerror}).") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CommandError(f"{file} is not an export of the audit log; make one with `sidecar audit export`.") from None
 
 

@@ -118,8 +118,9 @@ def test_a_file_can_be_verified_without_the_admin_api(cli: Cli, admin: FakeAdmin
     assert admin.calls == []
 
 
-def test_another_file_is_said_to_be_one(tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("{}\n")
+@pytest.mark.parametrize("text", ["{}\n", "[" * 100_000, '{"sequence":' * 100_000])
+def test_another_file_is_said_to_be_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x").write_text(text)
     with pytest.raises(CommandError, match="is not an export of the audit log"):
         check(tmp_path / "x")
 
