@@ -14,7 +14,10 @@ that accepts `application/openmetrics-text`, then with `trace_id` exemplars on t
 are on the same listener.
 
 - Everything is counted by the control process from the events that the workers write, one for each request; counters go on after a
-  restart of any process. Until the store has answered for the first time, counters are absent rather than wrong.
+  restart of any process. What tells of the control process's own work begins at 0 with it, and so with each reload:
+  `sidecar_audit_events_total`, `sidecar_webhook_attempts_total`, `sidecar_metering_given_up_total`, `sidecar_spool_corrupt_total`,
+  `sidecar_access_log_dropped_total`, `sidecar_redis_command_duration_seconds` and `sidecar_key_revocation_propagation_seconds`.
+  Until the store has answered for the first time, counters are absent rather than wrong.
 - `key_id` is the stable id of a key. A key has its rows, at 0, from the moment that it exists. At most `metrics.max_keys` keys have
   rows of their own, the others add up under `key_id="_overflow"`; `sidecar_metrics_overflow_keys` says how many they are.
 - `outcome` is one of `ok, denied, rate_limited, client_error, hub_error, client_closed, sidecar_error`; each request counts once.
