@@ -18,13 +18,19 @@ from sidecar.cli.errors import WRONG_USE
 from sidecar.spelling import did_you_mean
 
 _HELP = {"-h", "--help"}
-_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
+_NUMBER = re.compile(r"-(?:\d+(?:\.\d+)?(?:ms|s|m|h|d)?|\d*\.\d+)$")
+"""A number or a duration below zero, which is a value: the command says what it may be."""
 _NAME = re.compile(r"-[A-Za-z]|--[a-z][a-z_-]{0,30}")
 """What is surely the name of an option. Anything else that begins with a dash may be a secret with a dash before it."""
 
 
 class Parser(argparse.ArgumentParser):
     """A command's parser; the commands below it get this class as well, as argparse does by default."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # By this argparse tells a value from an option; its own pattern knows no units.
+        self._negative_number_matcher = _NUMBER
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Read the words of this command. None is left over for the command above, which could only show its own usage."""

@@ -135,6 +135,8 @@ def test_help_is_given_to_whoever_asks_for_it_on_a_wrong_line(capsys: pytest.Cap
         (["keys", "create", "--nam", "x"], "name", "x"),
         (["keys", "create", "--name=x", "--allow-m=a", "--allow-model", "b"], "allow_model", ["a", "b"]),
         (["keys", "create", "--name", "-1"], "name", "-1"),
+        (["keys", "create", "--name", "x", "--expires", "-1h"], "expires", "-1h"),
+        (["keys", "rotate", "x", "--grace", "-1.5h"], "grace", "-1.5h"),
         (["keys", "create", "--name", "-x and --more"], "name", "-x and --more"),
         (["keys", "create", "--name", "-"], "name", "-"),
         (["keys", "list", "--", "--shop"], "q", "--shop"),

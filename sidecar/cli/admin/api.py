@@ -37,8 +37,8 @@ class ApiError(CommandError):
 class Items:
     """The items of a paged list; `next_cursor` says where what is behind the last one begins, if there is more."""
 
-    def __init__(self, page: Callable[[int, str | None], dict[str, Any]], limit: int | None) -> None:
-        self.next_cursor: str | None = None
+    def __init__(self, page: Callable[[int, str | None], dict[str, Any]], limit: int | None, cursor: str | None) -> None:
+        self.next_cursor = cursor
         self._items = self._fetch(page, limit)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -102,9 +102,9 @@ class AdminApi:
         """The answer to a POST with a body that is not JSON."""
         return self._document(self._open("POST", path, {}, body, {"Content-Type": content_type}))
 
-    def items(self, path: str, limit: int | None = None, **query: Any) -> Items:
-        """The items of a paged list, page after page as they are asked for, `limit` at most."""
-        return Items(lambda size, cursor: self.get(path, **query, limit=size, cursor=cursor), limit)
+    def items(self, path: str, limit: int | None = None, start: str | None = None, **query: Any) -> Items:
+        """The items of a paged list, page after page as they are asked for, `limit` at most, from the cursor `start` on."""
+        return Items(lambda size, cursor: self.get(path, **query, limit=size, cursor=cursor), limit, start)
 
     def lines(self, path: str, accept: str, **query: Any) -> Iterator[bytes]:
         """The lines of an export, as they arrive, each with its line end."""

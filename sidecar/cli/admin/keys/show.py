@@ -45,22 +45,24 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N keys")
 
 
-def filtered(args: argparse.Namespace, session: Session) -> Items:
-    """The keys that the options of `add_filters` choose, newest first, fetched page by page."""
+def filtered(args: argparse.Namespace, session: Session, cursor: str | None = None) -> Items:
+    """The keys that the options of `add_filters` choose, newest first, fetched page by page, from `cursor` on."""
     if args.limit is not None and args.limit < 1:
         raise CommandError("--limit: give a number from 1.", WRONG_USE)
-    return session.api.items("/keys", args.limit, q=args.q, status=args.status, owner=args.owner)
+    return session.api.items("/keys", args.limit, cursor, q=args.q, status=args.status, owner=args.owner)
 
 
 def add(subparsers: Any) -> None:
     """Add both commands."""
-    add_filters(add_command(subparsers, "list", list_keys, "list keys, newest first"))
+    listing = add_command(subparsers, "list", list_keys, "list keys, newest first")
+    add_filters(listing)
+    listing.add_argument("--cursor", metavar="TEXT", help="go on where --limit ended a list before: its next_cursor, which --json prints")
     add_command(subparsers, "show", show, "show a key and who uses which of its secrets").add_argument("key", metavar="KEY", help=KEY_HELP)
 
 
 def list_keys(args: argparse.Namespace, session: Session) -> int:
     """Print the chosen keys: a table for each page, so that the first rows of a million show at once."""
-    keys = filtered(args, session)
+    keys = filtered(args, session, args.cursor)
     if args.json:
         listing = ListDocument(session.out)
         for key in keys:

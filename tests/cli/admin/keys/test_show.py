@@ -28,6 +28,26 @@ def test_a_list_that_was_cut_off_says_where_the_rest_begins(cli: Cli, admin: Fak
         assert (len(listing["data"]), listing["next_cursor"]) == (count, cursor)
 
 
+def test_a_list_goes_on_where_the_one_before_ended(cli: Cli, admin: FakeAdmin) -> None:
+    def page(call: Call) -> Reply:
+        start = int(call.query.get("cursor", "0"))
+        end = min(start + int(call.query["limit"]), 5)
+        return Reply({"data": [make_key(name=f"key {n}") for n in range(start, end)], "next_cursor": str(end) if end < 5 else None})
+
+    admin.on("GET", "/keys", page)
+    names: list[str] = []
+    options: list[str] = []
+    while True:
+        listing = json.loads(cli("keys", "list", "--json", "--limit", "2", *options).out)
+        names += [key["name"] for key in listing["data"]]
+        if listing["next_cursor"] is None:
+            break
+        options = ["--cursor", listing["next_cursor"]]
+    assert names == [f"key {n}" for n in range(5)]
+    told = cli("keys", "list", "--cursor", "3").out
+    assert "key 3" in told and "key 2" not in told
+
+
 def test_list_fits_the_terminal(cli: Cli, admin: FakeAdmin) -> None:
     admin.on("GET", "/keys", {"data": [make_key(name="n" * 128, owner="o" * 128)], "next_cursor": None})
     lines = cli("keys", "list", tty=True).out.splitlines()
