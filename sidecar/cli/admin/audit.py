@@ -11,6 +11,7 @@ import msgspec
 
 from sidecar.cli.admin import session
 from sidecar.cli.admin.output import Column, ListDocument
+from sidecar.cli.admin.selection import filled
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import count, parse_time, read_moment, shorten
 from sidecar.cli.errors import REFUSED, WRONG_USE, CommandError
@@ -38,9 +39,9 @@ def add(subparsers: Any) -> None:
     listing.add_argument("--limit", type=int, default=50, metavar="N", help="events at most (50)")
     exporting = add_command(commands, "export", export, "write audit events as JSON Lines")
     for one in (listing, exporting):
-        one.add_argument("--actor", metavar="ID", help="only acts of this actor")
-        one.add_argument("--action", metavar="NAME", help="only this action, or family of actions (api_key)")
-        one.add_argument("--target", metavar="ID", help="only acts on this key or token")
+        one.add_argument("--actor", type=filled, metavar="ID", help="only acts of this actor")
+        one.add_argument("--action", type=filled, metavar="NAME", help="only this action, or family of actions (api_key)")
+        one.add_argument("--target", type=filled, metavar="ID", help="only acts on this key or token")
         one.add_argument("--from", dest="start", metavar="WHEN", help="then or later: 24h, 2026-01-31, an RFC 3339 time")
         one.add_argument("--to", dest="end", metavar="WHEN", help="before then")
     verifying = add_command(

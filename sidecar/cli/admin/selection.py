@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from typing import Any
 from urllib.parse import quote
 
 from sidecar.cli.admin.api import AdminApi
 from sidecar.cli.admin.text import printable
-from sidecar.cli.errors import CommandError
+from sidecar.cli.errors import WRONG_USE, CommandError
 from sidecar.redaction import without_secrets
 
 _ID = re.compile(r"key_[0-9A-Za-z]{16}")
@@ -22,11 +23,20 @@ def key_path(key_id: str, *more: str) -> str:
     return "/".join(["/keys", quote(key_id, safe=""), *more])
 
 
+def filled(text: str) -> str:
+    """What an option selects by. Empty, as a variable that is not set leaves it, it would select everything."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; give what to look for, or leave it out")
+    return text
+
+
 def find_key(api: AdminApi, wanted: str) -> dict[str, Any]:
     """The key with this id or exactly this name.
 
     Revoked keys step back when one of the same name lives. CommandError when none or several fit.
     """
+    if not wanted.strip():
+        raise CommandError("KEY is empty; give the id or the name of a key.", WRONG_USE)
     if _ID.fullmatch(wanted):
         key: dict[str, Any] = api.get(key_path(wanted))["key"]
         return key

@@ -43,7 +43,7 @@ def usage(args: argparse.Namespace, session: Session) -> int:
     """Print the use as a document, as CSV, or as totals with the newest rows that are not empty."""
     if args.json and args.csv:
         raise CommandError("choose either --json or --csv.", WRONG_USE)
-    key = find_key(session.api, args.key) if args.key else None
+    key = find_key(session.api, args.key) if args.key is not None else None
     path = key_path(key["id"], "usage") if key else "/usage"
     query = {"from": _moment(args.start, session), "to": _moment(args.end, session), "step": args.step, "group_by": args.group_by}
     if args.csv:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.admin.conftest import Cli, make_key
 from tests.support.fake_admin import FakeAdmin
 
@@ -21,6 +23,35 @@ def test_only_the_whole_name_counts(cli: Cli, admin: FakeAdmin) -> None:
 def test_a_living_key_outranks_revoked_ones_of_its_name(cli: Cli, admin: FakeAdmin) -> None:
     listed(admin, REVOKED, make_key())
     assert "key_0123456789abcdef" in cli("keys", "disable", "shop").out
+
+
+@pytest.mark.parametrize("words", [("keys", "disable", ""), ("keys", "revoke", " "), ("usage", "")])
+def test_an_empty_key_is_no_key(cli: Cli, admin: FakeAdmin, words: tuple[str, ...]) -> None:
+    """Least of all is it all of them, as whose use `usage` without a key gives."""
+    result = cli(*words)
+    assert (result.code, result.out, result.err) == (2, "", "KEY is empty; give the id or the name of a key.\n")
+    assert admin.calls == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("keys", "list", ""),
+        ("keys", "list", "--owner", ""),
+        ("keys", "export", "--owner", " "),
+        ("audit", "list", "--target", ""),
+        ("audit", "list", "--actor", ""),
+        ("audit", "export", "--action", ""),
+    ],
+)
+def test_an_empty_filter_does_not_choose_everything(
+    cli: Cli, admin: FakeAdmin, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli(*words)
+    assert end.value.code == 2
+    assert "it is empty; give what to look for, or leave it out" in capsys.readouterr().err
+    assert admin.calls == []
 
 
 def test_two_living_keys_of_one_name_need_an_id(cli: Cli, admin: FakeAdmin) -> None:

@@ -48,20 +48,23 @@ def update(args: argparse.Namespace, session: Session) -> int:
 
 def revoke(args: argparse.Namespace, session: Session) -> int:
     """Revoke a key, after a question when somebody sits at the terminal."""
+    if args.secret is not None and not args.secret.strip():
+        # A variable of a shell that is not set must not end the whole key.
+        raise CommandError("--secret: give the id of a secret; `sidecar keys show KEY` lists them.", WRONG_USE)
     key = find_key(session.api, args.key)
-    what = f"the secret {args.secret} of the key" if args.secret else "the key"
+    what = f"the secret {args.secret} of the key" if args.secret is not None else "the key"
     question = f"Revoke {what} {printable(key['name'])} ({key['id']}, {key['hint']})? This is final. [y/N] "
     if not args.yes and not args.json and session.stdin.isatty() and not _confirmed(question, session):
         raise CommandError("nothing was revoked; answer y, or give --yes.")
-    more = ("secrets", quote(args.secret, safe=""), "revoke") if args.secret else ("revoke",)
+    more = ("secrets", quote(args.secret, safe=""), "revoke") if args.secret is not None else ("revoke",)
     try:
         answer = session.api.send("POST", key_path(key["id"], *more), _because(args))
     except ApiError as error:
         # The key was found a moment ago: it is the secret that is not there.
-        if error.status != 404 or not args.secret:
+        if error.status != 404 or args.secret is None:
             raise
         raise CommandError(f"the key has no secret of this id; `sidecar keys show {key['id']}` lists them.") from None
-    return _changed(args, session, answer, "Revoked" if not args.secret else f"Revoked the secret {printable(args.secret)} of")
+    return _changed(args, session, answer, "Revoked" if args.secret is None else f"Revoked the secret {printable(args.secret)} of")
 
 
 def disable(args: argparse.Namespace, session: Session) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sidecar.cli.admin.api import PAGE, Items
 from sidecar.cli.admin.output import Column, ListDocument, facts
-from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path
+from sidecar.cli.admin.selection import KEY_HELP, filled, find_key, key_path
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import count, moment, relative
 from sidecar.cli.errors import WRONG_USE, CommandError
@@ -39,9 +39,9 @@ _SECRETS = (
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """The options that `keys list` and `keys export` share."""
-    parser.add_argument("q", nargs="?", metavar="TEXT", help="beginning of a name, owner, id or hint")
+    parser.add_argument("q", nargs="?", type=filled, metavar="TEXT", help="beginning of a name, owner, id or hint")
     parser.add_argument("--status", choices=STATUSES, help="only keys in this state")
-    parser.add_argument("--owner", help="only keys of exactly this owner")
+    parser.add_argument("--owner", type=filled, help="only keys of exactly this owner")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N keys")
 
 

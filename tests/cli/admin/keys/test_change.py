@@ -67,6 +67,13 @@ def test_a_secret_that_the_key_has_not_is_no_path_of_the_api(cli: Cli) -> None:
     assert (result.code, result.err) == (1, f"the key has no secret of this id; `sidecar keys show {ID}` lists them.\n")
 
 
+@pytest.mark.parametrize("secret", ["", " "])
+def test_an_empty_secret_does_not_mean_the_whole_key(cli: Cli, admin: FakeAdmin, secret: str) -> None:
+    result = cli("keys", "revoke", ID, "--secret", secret, "--yes")
+    assert (result.code, result.err) == (2, "--secret: give the id of a secret; `sidecar keys show KEY` lists them.\n")
+    assert admin.calls == []
+
+
 @pytest.mark.parametrize("act", ["enable", "disable"])
 def test_switches(cli: Cli, admin: FakeAdmin, act: str) -> None:
     assert cli("keys", act, ID).code == 0
