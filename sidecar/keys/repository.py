@@ -176,12 +176,14 @@ class KeyRepository(KeyReader):
                 raise SecretExists(secret.id)
             return issue.rotated(key, secret, now, grace)
 
-        if secret_id is not None:
-            # An earlier request may have made it and so have changed the revision that this one expects.
-            known = await self.get(key_id)
-            if known is not None and any(one.id == secret_id for one in known.secrets):
-                raise SecretExists(secret_id)
-        return Issued(await self.update(key_id, change, expected_revision), token)
+        # An earlier request may have made it and so have changed the revision that this one expects; another of the
+        # same moment still may, until this one has written.
+        await self._refuse_made(key_id, secret_id)
+        try:
+            return Issued(await self.update(key_id, change, expected_revision), token)
+        except RevisionConflict:
+            await self._refuse_made(key_id, secret_id)
+            raise
 
     async def end_secret(self, key_id: str, secret_id: str, expected_revision: int | None = None) -> Key:
         """End a retiring secret now; raises KeyError when the key has none of this id, else as `update` does."""
@@ -227,6 +229,12 @@ class KeyRepository(KeyReader):
     async def uses(self, key_ids: Sequence[str]) -> dict[str, Use]:
         """When, how often and from where the keys and their secrets were used; keys never used are absent."""
         return await read_uses(self._store, key_ids)
+
+    async def _refuse_made(self, key_id: str, secret_id: str | None) -> None:
+        """Raise SecretExists when the key has the secret that an idempotency claim names."""
+        known = await self.get(key_id) if secret_id is not None else None
+        if known is not None and any(one.id == secret_id for one in known.secrets):
+            raise SecretExists(secret_id) from None
 
     async def _current(self, key_id: str, expected_revision: int | None) -> tuple[Key, bytes]:
         identity, record = await self._store.pipeline([self._adoption.question, ("HGET", names.key(key_id), "record")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from sidecar.keys.issue import MOST_SECRETS
 from tests.control.admin.conftest import Api
 
@@ -24,3 +26,14 @@ async def test_a_rotation_that_would_end_a_secret_before_its_grace_is_refused(ap
     assert unchanged["key"] == body["key"]
     assert (await api.call("POST", f"{path}/secrets/{first['id']}/revoke"))[0] == 200
     assert (await api.call("POST", f"{path}/rotate", {"grace_period": "24h"}))[0] == 200
+
+
+async def test_two_attempts_of_one_rotation_at_once_rotate_once(api: Api) -> None:
+    key, _ = await api.key()
+    path = f"/admin/v1/keys/{key['id']}"
+    headers = {"Idempotency-Key": "once", "If-Match": f'"{key["revision"]}"'}
+    answers = await asyncio.gather(*(api.call("POST", f"{path}/rotate", {"grace_period": "24h"}, headers=headers) for _ in range(4)))
+    assert [status for status, _, _ in answers] == [200] * 4
+    assert sum(body["secret"] is not None for _, body, _ in answers) == 1
+    _, after, _ = await api.call("GET", path)
+    assert len(after["key"]["secrets"]) == 2
