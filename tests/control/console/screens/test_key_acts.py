@@ -82,6 +82,7 @@ async def test_rotation_shows_a_new_secret_once(console: Console, made: Made) ->
     assert re.search(r"ahk_[0-9A-Za-z]{49}", page.text) and "stays valid for 1 hour." in page.text
     again = await made.browser.post(f"{made.path}/rotate", fields)
     assert not re.search(r"ahk_[0-9A-Za-z]{49}", again.text)
+    assert "was shown" not in again.text and f'href="{made.path}/rotate"' in again.text
     key = await key_of(console, made)
     assert [secret.state for secret in key.secrets] == ["current", "retiring"]
     page = await made.browser.get(made.path)

@@ -57,6 +57,7 @@ async def test_the_secret_is_shown_once_and_is_nowhere_else(console: Console) ->
     assert "curl http://127.0.0.1:8080/api/v2/chat" in page.text and "AIGNEHubChatModel" in page.text
     again = await browser.post(NEW, fields)
     assert again.status == 200 and secret[0] not in again.text and "cannot be shown again" in again.text
+    assert "was shown" not in again.text and "If its secret did not reach you" in again.text
     assert await console.services.keys.count() == 1
     ((key_id, _),) = [(key.id, key) for key in (await console.services.keys.list(_all())).keys]
     for place in ("/settings/api-keys", f"/settings/api-keys/{key_id}", "/audit-log", "/settings/api-keys/export.csv"):
