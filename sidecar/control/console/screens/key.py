@@ -14,12 +14,16 @@ from sidecar.control.console.charts import of_use
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.sample import MOST, sample
 from sidecar.control.console.screens.key_acts import read_key, read_secrets
-from sidecar.control.console.spans import RANGES, chosen
+from sidecar.control.console.spans import RANGES, Span, chosen
 from sidecar.control.console.visit import Screen, Visit
+from sidecar.control.queries import CallPage
 from sidecar.control.usage_overview import Overview
+from sidecar.events.record import Request
 
 CALLS = 15
 EVENTS = 10
+MORE_PAGES = 3
+"""Pages of the call log that are looked through beyond the first for the calls of a key that seldom calls."""
 
 
 class KeyPage:
@@ -40,7 +44,7 @@ class KeyPage:
         use, secrets, calls, anomalies, events = await asyncio.gather(
             self._overview.breakdown(key.id, span.start, span.end, span.step),
             read_secrets(visit, key.id),
-            self._calls.calls(key_id=key.id, outcome=None, start=span.start, end=span.end, limit=MOST, cursor=""),
+            self._latest(key.id, span),
             visit.ask(endpoints.LIST_ANOMALIES, query={"key": key.id, "limit": "20"}),
             visit.ask(endpoints.AUDIT_EVENTS, query={"target": key.id, "limit": str(EVENTS)}),
         )
@@ -67,4 +71,16 @@ class KeyPage:
             alerts=anomalies.document.data,
             events=events.document.data,
             calls=[call_object(call) for call in calls.calls[:CALLS]],
+            more=bool(calls.next_cursor),
         )
+
+    async def _latest(self, key_id: str, span: Span) -> CallPage:
+        """The latest calls of the span, `MOST` at most; with a cursor when too much of the log lies between them to find a table's worth."""
+        found: list[Request] = []
+        cursor = ""
+        for _ in range(1 + MORE_PAGES):
+            page = await self._calls.calls(key_id=key_id, outcome=None, start=span.start, end=span.end, limit=MOST, cursor=cursor)
+            found, cursor = [*found, *page.calls], page.next_cursor
+            if not cursor or len(found) >= CALLS:
+                break
+        return CallPage(found[:MOST], cursor if len(found) < CALLS else "")

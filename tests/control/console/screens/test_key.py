@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
+import pytest
+
+from sidecar.control import calls as call_log
+from sidecar.control.blocks import key_mask
+from sidecar.control.console.screens.key import MORE_PAGES
+from sidecar.store.names import shard_of
 from tests.control.console.conftest import Console
 from tests.control.support.events import request
 
@@ -29,3 +37,29 @@ async def test_a_key_without_use_says_so(console: Console) -> None:
     key_id, _ = await console.create()
     page = await (await console.signed_in("viewer")).get(f"/settings/api-keys/{key_id}")
     assert page.text.count("Nothing in this time.") >= 6 and "No calls." in page.text
+
+
+@pytest.mark.parametrize("blocks", [MORE_PAGES - 1, MORE_PAGES + 5])
+async def test_a_key_that_seldom_calls_is_not_said_never_to_have_called(
+    console: Console, monkeypatch: pytest.MonkeyPatch, blocks: int
+) -> None:
+    """One page of the log ends after so many calls; here after each block, and those of a busy key come first."""
+    for name, value in (("BLOCKS", 1), ("MOST_BLOCKS", 1), ("MOST_READ", 0)):
+        monkeypatch.setattr(call_log, name, value)
+    key_id, _ = await console.create("seldom")
+    now = console.clock()
+    await console.fold(request(key_id, time=now - 600, client="203.0.113.9"))
+    for number in range(blocks):
+        await console.fold(request(look_alike(key_id), time=now - 500 + 20 * number))
+    page = await (await console.signed_in()).get(f"/settings/api-keys/{key_id}?range=1h")
+    looked_far_enough = blocks < MORE_PAGES
+    assert ("203.0.113.9" in page.text) == looked_far_enough
+    assert ("Only the latest part of the log was looked at." in page.text) == (not looked_far_enough)
+    assert page.text.count("None in the part of the log that was looked at") == (0 if looked_far_enough else 3)
+    assert "No calls." not in page.text
+
+
+def look_alike(key_id: str) -> str:
+    """Another key, for which the headers of the log's blocks say what they say for this one."""
+    others = (f"key_{number:016}" for number in itertools.count())
+    return next(one for one in others if (shard_of(one), key_mask(one)) == (shard_of(key_id), key_mask(key_id)))
