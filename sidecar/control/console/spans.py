@@ -52,13 +52,14 @@ _RANGES = {
 }
 RANGES = tuple((code, name) for code, (name, _, _) in _RANGES.items())
 DEFAULT = "24h"
-MINUTES_KEPT = 47 * HOUR
-"""Minutes by group are kept for two days, a whole hour at a time."""
 _FINEST = ((3 * HOUR, MINUTE), (3 * DAY, HOUR), (14 * DAY, 6 * HOUR), (400 * DAY, DAY))
 
 
-def chosen(query: Mapping[str, str], now: float) -> Span:
-    """The span that `range`, or `from` and `to`, ask for; what cannot be read is the default, and says so."""
+def chosen(query: Mapping[str, str], now: float, minutes_kept: float) -> Span:
+    """The span that `range`, or `from` and `to`, ask for; what cannot be read is the default, and says so.
+
+    Of what is older than `minutes_kept` seconds only whole hours are left, which a chart by the minute would show as minutes.
+    """
     end = _up(now, MINUTE)
     fault = ""
     if "from" in query or "to" in query:
@@ -66,7 +67,8 @@ def chosen(query: Mapping[str, str], now: float) -> Span:
         last = min(last or end, end)
         if first is not None and (first := max(first, 0.0)) < last:
             step = next((step for length, step in _FINEST if last - first <= length), 7 * DAY)
-            if now - first > MINUTES_KEPT:
+            if now - first > minutes_kept - HOUR:
+                # Minutes go a whole hour at a time, some of them while the page is open.
                 step = max(step, HOUR)
             return Span("custom", "Chosen span", _down(first, step), _up(last, min(step, HOUR)), step)
         fault = "This is not a span of time: From must be before To, and not in the future."

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from sidecar.control.console.spans import DAY, DEFAULT, HOUR, MINUTE, RANGES, Span, chosen
 
 NOW = 1_790_000_000.0
+KEPT = 14.0 * DAY
 times = st.floats(1e9, 4e9)
 
 
 @given(times, st.sampled_from([code for code, _ in RANGES]))
 def test_fixed_ranges(now: float, code: str) -> None:
-    span = chosen({"range": code}, now)
+    span = chosen({"range": code}, now, KEPT)
     assert span.code == code
     _well_formed(span, now)
     assert span.times[-1] <= now <= span.end < now + MINUTE
@@ -22,7 +23,7 @@ def test_fixed_ranges(now: float, code: str) -> None:
 
 @given(times, times, times)
 def test_any_span(now: float, first: float, last: float) -> None:
-    span = chosen({"from": f"{_text(first)}", "to": f"{_text(last)}"}, now)
+    span = chosen({"from": f"{_text(first)}", "to": f"{_text(last)}"}, now, KEPT)
     _well_formed(span, now)
 
 
@@ -42,7 +43,7 @@ def test_any_span(now: float, first: float, last: float) -> None:
     ],
 )
 def test_what_is_no_span_says_so(query: dict[str, str], wrong: bool) -> None:
-    span = chosen(query, NOW)
+    span = chosen(query, NOW, KEPT)
     assert bool(span.fault) == wrong
     assert not wrong or span.code == DEFAULT
 
@@ -62,22 +63,26 @@ def _well_formed(span: Span, now: float) -> None:
 @pytest.mark.parametrize("query", [{}, {"range": "x"}, {"from": "x"}, {"from": "2030-01-01T00:00"}, {"to": "2026-01-01T00:00"},
                                    {"from": "2026-01-02T00:00", "to": "2026-01-01T00:00"}])  # fmt: skip
 def test_nonsense(query: dict[str, str]) -> None:
-    assert chosen(query, NOW).code == DEFAULT
+    assert chosen(query, NOW, KEPT).code == DEFAULT
 
 
-def test_minutes_are_only_shown_while_they_are_kept_by_group() -> None:
+@pytest.mark.parametrize("kept", [6 * HOUR, DAY, 14 * DAY])
+def test_minutes_are_only_shown_while_they_are_kept(kept: float) -> None:
+    """They go a whole hour at a time; of that hour only its sum is left, which is no minute's."""
     lately = {"from": _text(NOW - HOUR), "to": _text(NOW)}
-    assert chosen(lately, NOW).step == MINUTE
-    assert chosen(lately, NOW + 3 * DAY).step == HOUR
+    assert chosen(lately, NOW, kept).step == MINUTE
+    assert chosen(lately, NOW + kept - 2 * HOUR - MINUTE, kept).step == MINUTE
+    assert chosen(lately, NOW + kept - 2 * HOUR + MINUTE, kept).step == HOUR
+    assert chosen(lately, NOW + 2 * kept, kept).step == HOUR
 
 
 def test_a_form_gets_what_it_can_send_back() -> None:
-    span = chosen({"from": "2026-01-31T13:05", "to": "2026-01-31T14:00"}, NOW)
+    span = chosen({"from": "2026-01-31T13:05", "to": "2026-01-31T14:00"}, NOW, KEPT)
     assert (span.form_start, span.form_end) == ("2026-01-31T13:00", "2026-01-31T14:00")
 
 
 @pytest.mark.parametrize("first", ["0001-01-01T00:00", "1969-12-31T23:59", "0001-01-01T00:00+14:00"])
 def test_a_span_from_before_all_time_begins_with_it(first: str) -> None:
-    span = chosen({"from": first, "to": "2026-01-31T00:00"}, NOW)
+    span = chosen({"from": first, "to": "2026-01-31T00:00"}, NOW, KEPT)
     assert (span.code, span.form_start) == ("custom", "1970-01-01T00:00")
-    assert chosen({"from": first, "to": "0001-01-02T00:00"}, NOW).code == DEFAULT
+    assert chosen({"from": first, "to": "0001-01-02T00:00"}, NOW, KEPT).code == DEFAULT

@@ -18,6 +18,9 @@ KeyId = Annotated[str, Meta(max_length=20, pattern=r"^key_[0-9A-Za-z]{16}$", des
 From = Annotated[Time, Meta(description="Requests that ended at or after this moment.")]
 To = Annotated[Time, Meta(description="Requests that ended before this moment.")]
 
+Width = Annotated[
+    Step, Meta(description="Width of a point. Of what is older than `usage.minutes`, `1m` gives whole hours, each at its first minute.")
+]
 Grouping = Annotated[Group, Meta(description="A request without a model or without a route is in no group of these, only in the totals.")]
 CallLimit = Annotated[
     int, Meta(ge=1, le=1000, description="Calls in a page, at most, 100 when it is left out; in CSV calls in all, and every one then.")
@@ -29,7 +32,7 @@ class UsageQuery(Request, frozen=True, kw_only=True, rename=FROM):
 
     from_: From | None = None
     to: To | None = None
-    step: Step = "1h"
+    step: Width = "1h"
     group_by: Grouping | None = None
 
 

@@ -26,6 +26,7 @@ class Analytics:
 
     def __init__(self, services: AdminServices, overview: Overview) -> None:
         self._keys = services.keys
+        self._minutes_kept = services.settings.usage.minutes
         self._overview = overview
 
     def screens(self) -> list[Screen]:
@@ -34,7 +35,7 @@ class Analytics:
 
     async def show(self, visit: Visit) -> web.StreamResponse:
         """The page."""
-        span = chosen(visit.query, visit.now)
+        span = chosen(visit.query, visit.now, self._minutes_kept)
         await visit.begin("analytics.html")
         use, before, keys = await asyncio.gather(
             self._overview.breakdown(None, span.start, span.end, span.step),

@@ -31,6 +31,7 @@ class KeyPage:
 
     def __init__(self, services: AdminServices, overview: Overview) -> None:
         self._calls = services.calls
+        self._minutes_kept = services.settings.usage.minutes
         self._overview = overview
 
     def screens(self) -> list[Screen]:
@@ -40,7 +41,7 @@ class KeyPage:
     async def show(self, visit: Visit) -> web.StreamResponse:
         """The page."""
         key = await read_key(visit)
-        span = chosen(visit.query, visit.now)
+        span = chosen(visit.query, visit.now, self._minutes_kept)
         use, secrets, calls, anomalies, events = await asyncio.gather(
             self._overview.breakdown(key.id, span.start, span.end, span.step),
             read_secrets(visit, key.id),
