@@ -74,3 +74,15 @@ def test_an_ended_session_takes_nothing_that_was_typed(console: Console) -> None
         page.context.clear_cookies()
         expect(page.get_by_role("status")).to_contain_text("Your session has ended", timeout=SLOWLY)
         expect(page.get_by_label("Name (required)")).to_have_value("A long name")
+
+
+def test_a_wide_table_is_not_thrown_back_to_its_edge(console: Console) -> None:
+    _, secret = console.sidecar.create_key(name="wide")
+    console.sidecar.ask(secret)
+    with page_of(console.browser, console.base, console.token, viewport={"width": 400, "height": 800}) as page:
+        page.goto("/calls")
+        page.locator("#calls .scroll").evaluate("table => { table.scrollLeft = 150; }")
+        page.locator("#calls tbody tr").first.evaluate("row => { row.dataset.old = 'yes'; }")
+        console.sidecar.ask(secret)
+        expect(page.locator("#calls tr[data-old]")).to_have_count(0, timeout=SLOWLY)
+        assert page.locator("#calls .scroll").evaluate("table => table.scrollLeft") == 150

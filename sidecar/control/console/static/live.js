@@ -19,6 +19,11 @@ function busy(part) {
   );
 }
 
+// A wide table is read where it was scrolled to.
+function scrolled(part) {
+  return [...part.querySelectorAll(".scroll")];
+}
+
 function signedOut() {
   if (!typed(document)) location.reload();
   const told = document.getElementById("told");
@@ -35,7 +40,9 @@ async function refresh() {
     const next = fresh.getElementById(part.id);
     if (next && next.innerHTML !== part.dataset.seen && !busy(part)) {
       const seen = next.innerHTML;
+      const places = scrolled(part).map((each) => each.scrollLeft);
       part.replaceWith(document.adoptNode(next));
+      scrolled(next).forEach((each, index) => { each.scrollLeft = places[index] ?? 0; });
       next.dataset.seen = seen;
     }
   }
