@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -171,11 +173,18 @@ def _progress(done: int, total: int, report: Report, session: Session) -> None:
 def _keep(path: Path, raw: list[bytes], report: Report) -> None:
     data = b"".join(raw[line["line"] - 1] + b"\n" for line in report.refused)
     try:
-        # The lines may hold tokens.
-        path.touch(mode=0o600)
-        path.write_bytes(data)
+        with open(path, "wb", opener=_for_this_user) as file:
+            file.write(data)
     except OSError as error:
         raise CommandError(f"{path} cannot be written ({error.strerror}); {report.imported} keys were imported all the same.") from None
+
+
+def _for_this_user(path: str, flags: int) -> int:
+    """Open a file that nobody else can read, also where it was there before: the lines may hold tokens."""
+    descriptor = os.open(path, flags, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 def _conclude(args: argparse.Namespace, report: Report, session: Session) -> int:

@@ -117,3 +117,20 @@ def test_export_is_json_lines_and_one_document_with_json(cli: Cli, admin: FakeAd
     admin.on("GET", "/keys", {"data": [make_key(name="a"), make_key(name="b")], "next_cursor": None})
     assert [json.loads(line)["name"] for line in cli("keys", "export").out.splitlines()] == ["a", "b"]
     assert [key["name"] for key in json.loads(cli("keys", "export", "--json").out)["data"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_refused_lines_are_for_nobody_else(cli: Cli, admin: FakeAdmin, tmp_path: Path, there: bool) -> None:
+    """They may hold tokens, and the file may be that of an import before."""
+    admin.on("POST", "/keys/import/lines", importer)
+    kept = tmp_path / "refused"
+    if there:
+        kept.write_text("older and longer than what comes now\n" * 9)
+        kept.chmod(0o644)
+    cli("keys", "import", write(tmp_path / "keys", "not JSON"), "--refused", str(kept))
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("not JSON\n", 0o600)
+
+
+def test_refused_lines_may_go_where_no_mode_can_be_set(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
+    assert cli("keys", "import", write(tmp_path / "keys", "not JSON"), "--refused", "/dev/null").code == 1
+    assert Path("/dev/null").stat().st_mode & 0o777 == 0o666
