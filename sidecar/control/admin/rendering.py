@@ -68,6 +68,9 @@ async def respond(request: web.Request, answer: Answer, request_id: str) -> web.
         await response.write(first)
         async for piece in pieces:
             await response.write(piece)
+    except ConnectionError:
+        # Whoever has left needs no more of it, and is no failure here.
+        return response
     except Exception:
         log.exception("an export of %s broke off", shown_path(request))
         if request.transport is not None:
