@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.key_fields import changed_members, new_members, normal_network
-from sidecar.control.admin.messages.keys import KeyChange, NewKey
+from sidecar.control.admin.messages.keys import ImportedKey, KeyChange, KeysQuery, NewKey, Rotation
 from sidecar.keys.record import Limits, Quota
 
 
@@ -85,6 +85,20 @@ def test_zones_that_are_none(zone: str) -> None:
 def test_names_that_do_not_look_like_what_they_are(name: str) -> None:
     with pytest.raises((AdminError, msgspec.ValidationError)):
         new(name=name)
+
+
+@pytest.mark.parametrize(
+    ("message", "given"),
+    [
+        (ImportedKey, {"name": "a", "sha256": "0" * 64, "hint": "…1234\n"}),
+        (Rotation, {"grace_period": "24h\n"}),
+        (KeysQuery, {"cursor": "abc\n"}),
+    ],
+)
+def test_a_line_feed_at_the_end_is_no_part_of_any_form(message: type[msgspec.Struct], given: dict[str, str]) -> None:
+    assert msgspec.convert({name: value.rstrip() for name, value in given.items()}, message)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(given, message)
 
 
 @pytest.mark.parametrize("name", ["Büro Köln", "客户端", "a" * 128, "<script>alert(1)</script>", "=1+1", "👩‍💻 laptop"])
