@@ -6,16 +6,21 @@ import asyncio
 import logging
 import os
 import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from sidecar.refusals import INVALID_REQUEST
+from sidecar.refusals import EXPECTATION_FAILED, INVALID_REQUEST, Refusal
 from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
 
 UNIX_MODE = 0o660
+_CONTINUE = "100-continue"
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +58,14 @@ class _Protocol(web.RequestHandler):
         log.debug("%s sent what is no request: %s", request.remote, type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
-        error = {"message": INVALID_REQUEST.message, "type": INVALID_REQUEST.type, "param": None, "code": INVALID_REQUEST.code}
-        response = web.Response(status=status, body=msgspec.json.encode({"error": error}), content_type="application/json")
-        response.headers["Cache-Control"] = "no-store"
-        response.force_close()
-        return response
+        return _refused(INVALID_REQUEST, status)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Tell of what failed here; a body that is not in its Content-Encoding, read to its end after the answer, is its sender's."""
+        if isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            log.debug("a body was not in the Content-Encoding that it came with")
+            return
+        super().log_exception(*args, **kw)
 
 
 class _Server(web.Server):
@@ -69,7 +77,26 @@ class _Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         # aiohttp has no other way to give an application's connections a class of one's own.
-        return _Server(made.request_handler, request_factory=made.request_factory, **made._kwargs)
+        return _Server(_with_known_expectations(made.request_handler), request_factory=made.request_factory, **made._kwargs)
+
+
+def _with_known_expectations(handler: _Handler) -> _Handler:
+    """The same, but for an Expect that HTTP does not know: aiohttp's own answer to it, made before any other check, repeats it."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", _CONTINUE).lower() != _CONTINUE:
+            return _refused(EXPECTATION_FAILED, EXPECTATION_FAILED.status)
+        return await handler(request)
+
+    return handle
+
+
+def _refused(refusal: Refusal, status: int) -> web.Response:
+    error = {"message": refusal.message, "type": refusal.type, "param": None, "code": refusal.code}
+    response = web.Response(status=status, body=msgspec.json.encode({"error": error}), content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    response.force_close()
+    return response
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

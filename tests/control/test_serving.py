@@ -1,0 +1,77 @@
+"""What is answered, and logged, before any application sees a request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from sidecar.control.serving import serve
+from sidecar.settings.values import Listen
+
+SECRET = "ahk_" + "x" * 49
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[tuple[str, int]]:
+    """Of an application that refuses everything under /refused, without a look at its body."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=401)
+
+    app = web.Application()
+    app.router.add_route("*", "/refused", refuse)
+    runner = await serve(app, Listen.parse("127.0.0.1:0"))
+    yield runner.addresses[0]
+    await runner.cleanup()
+
+
+async def ask(address: tuple[str, int], head: str, body: bytes = b"") -> tuple[str, str]:
+    """Head and body of the last answer, of a connection that is closed after it."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(f"{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode() + body)
+    answer = (await asyncio.wait_for(reader.read(), 10)).decode()
+    writer.close()
+    found, _, rest = answer.removeprefix("HTTP/1.1 100 Continue\r\n\r\n").partition("\r\n\r\n")
+    return found, rest
+
+
+async def test_a_body_that_is_not_what_it_says_is_no_failure_of_the_sidecar(
+    address: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    head, _ = await ask(address, "POST /refused HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 4", b"nope")
+    assert head.startswith("HTTP/1.1 401 ")
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
+async def test_a_failure_of_the_sidecar_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_: web.Request) -> web.Response:
+        raise RuntimeError("nobody thought of this")
+
+    app = web.Application()
+    app.router.add_get("/", fail)
+    runner = await serve(app, Listen.parse("127.0.0.1:0"))
+    head, _ = await ask(runner.addresses[0], "GET / HTTP/1.1")
+    await runner.cleanup()
+    assert head.startswith("HTTP/1.1 500 ") and "nobody thought of this" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/refused", "/nowhere"])
+async def test_an_expectation_that_nobody_knows_is_not_repeated(address: tuple[str, int], path: str) -> None:
+    head, body = await ask(address, f"POST {path} HTTP/1.1\r\nExpect: {SECRET}\r\nContent-Length: 4", b"body")
+    assert head.startswith("HTTP/1.1 417 ") and "application/json" in head and SECRET not in head + body
+    assert json.loads(body)["error"] == {
+        "message": "Only Expect: 100-continue is understood.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_request",
+    }
+
+
+async def test_who_asks_before_sending_a_body_is_told_to_go_on(address: tuple[str, int]) -> None:
+    head, _ = await ask(address, "POST /refused HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 4", b"body")
+    assert head.startswith("HTTP/1.1 401 ")
