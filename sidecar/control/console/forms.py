@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.messages.keys import KeyObject
 
 LABELS = {
@@ -154,6 +155,14 @@ def faults_by_field(faults: Iterable[tuple[str, str]]) -> dict[str, str]:
         where = f"Entry {int(entry[1]) + 1} " if entry else ""
         plain = _SENTENCES.get(sentence, sentence)
         found.setdefault(name, f"{where}{plain}.".replace("..", ".") if where else plain[:1].upper() + plain[1:].rstrip(".") + ".")
+    return found
+
+
+def faults_of(error: AdminError, *fields: str) -> dict[str, str]:
+    """The same of a form that has these fields; raises `error` again where it is no fault of theirs."""
+    found = faults_by_field(error.faults)
+    if error.problem.status != 400 or not found.keys() <= set(fields):
+        raise error
     return found
 
 

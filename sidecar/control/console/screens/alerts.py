@@ -5,7 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from sidecar.control.admin import endpoints
+from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.messages.operations import AnomalyList
+from sidecar.control.console.forms import faults_of
 from sidecar.control.console.guard import local
 from sidecar.control.console.visit import Screen, Visit, see
 
@@ -50,11 +52,23 @@ class Alerts:
 
     async def acknowledge(self, visit: Visit) -> web.StreamResponse:
         """Say that it is dealt with."""
-        await visit.ask(endpoints.ACKNOWLEDGE, path=dict(visit.path), body={"reason": visit.form.get("reason", "")})
+        try:
+            await visit.ask(endpoints.ACKNOWLEDGE, path=dict(visit.path), body={"reason": visit.form.get("reason", "")})
+        except AdminError as error:
+            return _again(visit, "Acknowledge", faults_of(error, "reason"))
         return see(local(visit.form.get("back", "/alerts")), "acknowledged")
 
     async def mute(self, visit: Visit) -> web.StreamResponse:
         """Silence its signals for its key."""
         duration = visit.form.get("duration", "24h")
-        await visit.ask(endpoints.MUTE, path=dict(visit.path), body={"reason": visit.form.get("reason", ""), "duration": duration})
+        try:
+            await visit.ask(endpoints.MUTE, path=dict(visit.path), body={"reason": visit.form.get("reason", ""), "duration": duration})
+        except AdminError as error:
+            return _again(visit, "Mute", faults_of(error, "reason"))
         return see(local(visit.form.get("back", "/alerts")), "unmuted" if duration == "0s" else "muted")
+
+
+def _again(visit: Visit, act: str, faults: dict[str, str]) -> web.StreamResponse:
+    """The form with what was typed, on a page of its own: the one that it came from shows many."""
+    form = {name: visit.form.get(name, "") for name in ("reason", "duration")}
+    return visit.page("alert_reason.html", status=400, act=act, back=local(visit.form.get("back", "/alerts")), form=form, faults=faults)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from sidecar.control.admin import endpoints
+from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.messages.operations import AuditList, AuditVerdict
 from sidecar.control.admin.origin import request_id
 from sidecar.control.admin.rendering import respond
 from sidecar.control.console.door import LIVE_HEADER
+from sidecar.control.console.forms import faults_of
 from sidecar.control.console.screens.calls import asked
 from sidecar.control.console.visit import Screen, Visit
 
@@ -35,10 +37,15 @@ class AuditLog:
         """One page."""
         link = {name: visit.query[name] for name in _FILTERS if name in visit.query}
         cursor = visit.query.get("cursor", "")
-        answer = await visit.ask(
-            endpoints.AUDIT_EVENTS, query={**asked(link), "limit": str(PAGE), **({"cursor": cursor} if cursor else {})}
-        )
-        assert isinstance(answer.document, AuditList)
+        page, faults = AuditList(data=[], next_cursor=None), dict[str, str]()
+        try:
+            answer = await visit.ask(
+                endpoints.AUDIT_EVENTS, query={**asked(link), "limit": str(PAGE), **({"cursor": cursor} if cursor else {})}
+            )
+            assert isinstance(answer.document, AuditList)
+            page = answer.document
+        except AdminError as error:
+            faults = faults_of(error, "actor", "target", "from", "to")
         verdict = None
         # A page that refreshes itself keeps the verdict that it has: the whole log is not read again every few seconds.
         if visit.query.get("verify") == "yes" and LIVE_HEADER not in visit.request.headers:
@@ -47,11 +54,13 @@ class AuditLog:
             verdict = checked.document.verdict
         return visit.page(
             "audit_log.html",
-            events=answer.document.data,
+            status=400 if faults else 200,
+            faults=faults,
+            events=page.data,
             query={name: link.get(name, "") for name in _FILTERS},
             link=link,
             cursor=cursor,
-            next_cursor=answer.document.next_cursor,
+            next_cursor=page.next_cursor,
             families=FAMILIES,
             verdict=verdict,
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from sidecar.control.admin import endpoints
+from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.messages.usage import CallList
 from sidecar.control.admin.origin import request_id
 from sidecar.control.admin.rendering import respond
 from sidecar.control.admin.services import AdminServices
+from sidecar.control.console.forms import faults_of
 from sidecar.control.console.visit import Screen, Visit
 
 PAGE = 50
@@ -30,19 +32,26 @@ class CallLog:
         """One page."""
         link = {name: visit.query[name] for name in _FILTERS if name in visit.query}
         cursor = visit.query.get("cursor", "")
-        answer = await visit.ask(endpoints.REQUESTS, query={**asked(link), "limit": str(PAGE), **({"cursor": cursor} if cursor else {})})
-        assert isinstance(answer.document, CallList)
-        calls = answer.document.data
+        page, faults = CallList(data=[], next_cursor=None), dict[str, str]()
+        try:
+            answer = await visit.ask(endpoints.REQUESTS, query={**asked(link), "limit": str(PAGE), **({"cursor": cursor} if cursor else {})})
+            assert isinstance(answer.document, CallList)
+            page = answer.document
+        except AdminError as error:
+            faults = faults_of(error, "key", "from", "to")
+        calls = page.data
         ids = list(dict.fromkeys(call.key_id for call in calls if call.key_id))
         found = await self._keys.get_many(ids) if ids else []
         return visit.page(
             "calls.html",
+            status=400 if faults else 200,
+            faults=faults,
             calls=calls,
             key_names={key.id: key.name for key in found if key is not None},
             query={name: link.get(name, "") for name in _FILTERS},
             link=link,
             cursor=cursor,
-            next_cursor=answer.document.next_cursor,
+            next_cursor=page.next_cursor,
             outcomes=OUTCOMES,
         )
 

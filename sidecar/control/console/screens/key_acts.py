@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -11,7 +12,7 @@ from sidecar.control.admin import endpoints
 from sidecar.control.admin.errors import CONFLICT, AdminError
 from sidecar.control.admin.messages.keys import KeyAnswer, KeyObject, SecretList
 from sidecar.control.admin.services import AdminServices
-from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field
+from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field, faults_of
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.screens.new_key import reveal
 from sidecar.control.console.snippets import FirstCalls
@@ -23,6 +24,9 @@ from sidecar.settings.values import Duration
 MINUTE, DAY = 60, 86400
 _KEY = f"{HOME}/{{key_id}}"
 _REVISION = re.compile(r"[0-9]{1,15}")
+Faults = Mapping[str, str]
+"""By field of a form, what is wrong with it."""
+_NO_FAULTS: Faults = {}
 GRACES = (("24h", "24 hours"), ("7d", "7 days"), ("1h", "1 hour"), ("0s", "no time: it ends at once"))
 
 
@@ -89,15 +93,15 @@ class KeyActs:
         )
         return reveal(visit, self._first_calls, answer.document, "The new secret", retiring=_overlap(grace))
 
-    async def revocation(self, visit: Visit, fault: str = "") -> web.StreamResponse:
-        """Name the key and what it did in the last 24 hours. With a `fault` the reason that was typed stands in the form again."""
+    async def revocation(self, visit: Visit, faults: Faults = _NO_FAULTS) -> web.StreamResponse:
+        """Name the key and what it did in the last 24 hours. With `faults` the reason that was typed stands in the form again."""
         key = await read_key(visit)
         return visit.page(
             "revoke.html",
-            status=400 if fault else 200,
+            status=400 if faults else 200,
             key=key,
             requests=await self._lately(key.id, visit.now),
-            fault=fault,
+            faults=faults,
             reason=visit.form.get("reason", ""),
         )
 
@@ -105,8 +109,11 @@ class KeyActs:
         """For ever. Whoever revokes a key in use has to type its name."""
         key = await read_key(visit)
         if await self._lately(key.id, visit.now) and _as_seen(visit.form.get("typed_name", "")) != _as_seen(key.name):
-            return await self.revocation(visit, "Type the name exactly as it stands above.")
-        await visit.ask(endpoints.REVOKE_KEY, path={"key_id": key.id}, body={"reason": visit.form.get("reason", "")})
+            return await self.revocation(visit, {"typed_name": "Type the name exactly as it stands above."})
+        try:
+            await visit.ask(endpoints.REVOKE_KEY, path={"key_id": key.id}, body={"reason": visit.form.get("reason", "")})
+        except AdminError as error:
+            return await self.revocation(visit, faults_of(error, "reason"))
         return see(f"{HOME}/{key.id}", "revoked")
 
     async def disable(self, visit: Visit) -> web.StreamResponse:
@@ -119,18 +126,24 @@ class KeyActs:
         await visit.ask(endpoints.ENABLE_KEY, path=dict(visit.path), body={})
         return see(f"{HOME}/{visit.path['key_id']}", "enabled")
 
-    async def ending(self, visit: Visit) -> web.StreamResponse:
+    async def ending(self, visit: Visit, faults: Faults = _NO_FAULTS) -> web.StreamResponse:
         """Name the old secret and who still uses it. Where there is no overlap to end, the key's page says how things are."""
         key = await read_key(visit)
         found = await read_secrets(visit, key.id)
         secret = next((one for one in found.data if (one.id, one.state) == (visit.path["secret_id"], "retiring")), None)
         if secret is None or key.status == "revoked":
             return see(f"{HOME}/{key.id}")
-        return visit.page("end_secret.html", key=key, secret=secret, secrets=found)
+        reason = visit.form.get("reason", "")
+        return visit.page(
+            "end_secret.html", status=400 if faults else 200, key=key, secret=secret, secrets=found, reason=reason, faults=faults
+        )
 
     async def end_secret(self, visit: Visit) -> web.StreamResponse:
         """End the overlap of a rotation."""
-        await visit.ask(endpoints.REVOKE_SECRET, path=dict(visit.path), body={"reason": visit.form.get("reason", "")})
+        try:
+            await visit.ask(endpoints.REVOKE_SECRET, path=dict(visit.path), body={"reason": visit.form.get("reason", "")})
+        except AdminError as error:
+            return await self.ending(visit, faults_of(error, "reason"))
         return see(f"{HOME}/{visit.path['key_id']}", "secret-ended")
 
     async def _lately(self, key_id: str, now: float) -> int:

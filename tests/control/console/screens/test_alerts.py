@@ -51,3 +51,15 @@ async def test_an_operator_acknowledges_and_mutes(console: Console) -> None:
     assert suspicions.asked == [("acknowledge", "ano_1", "our new office"), ("mute", "ano_1", "known"), ("mute", "ano_1", "")]
     assert (await browser.post("/alerts/ano_2/acknowledge", {"reason": ""})).status == 404
     assert (await browser.post("/alerts/ano_1/mute", {"duration": "x"})).status == 400
+
+
+@pytest.mark.parametrize(("act", "fields"), [("acknowledge", {}), ("mute", {"duration": "7d"})])
+async def test_a_refused_reason_comes_back_with_what_is_wrong(console: Console, act: str, fields: dict[str, str]) -> None:
+    suspicions = console.services.anomalies
+    assert isinstance(suspicions, Suspicions)
+    browser = await console.signed_in("operator")
+    page = await browser.post(f"/alerts/ano_1/{act}", {"reason": "tab\there", "back": "/settings/api-keys/key_1", **fields})
+    assert page.status == 400 and suspicions.asked == []
+    assert re.search(r'id="reason"[^>]*value="tab\there"[^>]*aria-invalid="true"', page.text)
+    assert "up to 500 printable characters" in page.text and 'name="back" value="/settings/api-keys/key_1"' in page.text
+    assert ('name="duration" value="7d"' in page.text) == bool(fields) and f'action="/alerts/ano_1/{act}"' in page.text

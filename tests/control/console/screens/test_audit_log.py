@@ -24,6 +24,16 @@ async def test_events_filters_and_export(console: Console) -> None:
     assert secret not in "".join(lines) + page.text
 
 
+async def test_a_refused_filter_is_told_at_its_field(console: Console) -> None:
+    browser = await console.signed_in("viewer")
+    page = await browser.get("/audit-log?outcome=denied&from=soon&target=" + "x" * 129)
+    assert page.status == 400 and "No events." not in page.text and "<option selected>denied</option>" in page.text
+    for field in ("from", "target"):
+        assert re.search(rf'id="{field}"[^>]*aria-invalid="true"', page.text)
+    assert re.search(r'id="from"[^>]*value="soon"', page.text) and "Must be a date and a time." in page.text
+    assert (await browser.get("/audit-log?cursor=x")).status == 400
+
+
 async def test_nobody_is_said_once(console: Console) -> None:
     await console.browser().post("/sign-in", {"token": "sat_wrong"})
     page = await (await console.signed_in("viewer")).get("/audit-log?outcome=denied")

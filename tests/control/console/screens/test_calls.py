@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+import pytest
 
 from sidecar.control.console.screens import calls as screen
 from sidecar.control.console.screens.calls import asked
@@ -28,8 +31,24 @@ async def test_filters_pages_and_export(console: Console) -> None:
     moment = datetime.fromtimestamp(now - 3600, UTC).strftime("%Y-%m-%dT%H:%M")
     assert (await browser.get(f"/calls?to={moment}")).text.count("<code>req_") == 1
     assert len((await browser.get("/calls/export.csv")).text.splitlines()) == screen.PAGE + 3
-    assert (await browser.get("/calls?key=nonsense")).status == 400
     assert (await browser.get("/calls?cursor=nonsense")).status == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "sentence"),
+    [
+        ("key=shop", "key", "Does not have the right form: Id of a key."),
+        ("from=2026-02-01T00:00&to=2026-01-01T00:00", "to", "Must not be before from."),
+        ("to=soon", "to", "Must be a date and a time."),
+    ],
+)
+async def test_a_refused_filter_is_told_at_its_field(console: Console, query: str, field: str, sentence: str) -> None:
+    page = await (await console.signed_in("viewer")).get(f"/calls?outcome=ok&{query}")
+    assert page.status == 400 and "No calls." not in page.text and '<option value="ok" selected>' in page.text
+    for name, value in parse_qsl(query):
+        assert re.search(rf'id="{name}"[^>]*value="{value}"', page.text)
+    assert re.search(rf'id="{field}"[^>]*aria-invalid="true"', page.text)
+    assert re.search(rf'id="{field}-note"[^>]*><strong role="alert">{sentence}', page.text)
 
 
 def test_a_form_s_moment_is_in_utc() -> None:

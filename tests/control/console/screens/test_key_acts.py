@@ -176,6 +176,18 @@ async def test_a_mistyped_name_leaves_the_reason(console: Console, made: Made) -
     assert page.text.count("Type the name exactly") == 1
 
 
+@pytest.mark.parametrize("reason", ["tab\there", "evil\u202egnp"])
+async def test_a_refused_reason_is_told_at_its_field(console: Console, made: Made, reason: str) -> None:
+    end = await rotated(console, made)
+    for path in (end, f"{made.path}/revoke"):
+        page = await made.browser.post(path, {"reason": reason})
+        assert page.status == 400 and f'value="{reason}"' in page.text
+        assert re.search(r'id="reason"[^>]*aria-invalid="true"', page.text) and page.text.count("autofocus") == 1
+        assert "Does not have the right form: Why, for the audit log; up to 500 printable characters." in page.text
+    key = await key_of(console, made)
+    assert key.revoked_at is None and key.secrets[1].state == "retiring"
+
+
 async def test_an_edit_leaves_what_the_form_does_not_show_whole(console: Console, made: Made) -> None:
     shape = replace(
         await key_of(console, made), name="odd ", expires_at=1_999_999_999.25, tags=("a,b", "c"), allowed_models=("none",), disabled=True
