@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from tests.console.conftest import Console
+from tests.console.screens import key_with_faults
 from tests.support.browser import page_of
 from tests.support.sidecar import wait_until
 
@@ -86,3 +87,11 @@ def test_a_wide_table_is_not_thrown_back_to_its_edge(console: Console) -> None:
         console.sidecar.ask(secret)
         expect(page.locator("#calls tr[data-old]")).to_have_count(0, timeout=SLOWLY)
         assert page.locator("#calls .scroll").evaluate("table => table.scrollLeft") == 150
+
+
+def test_an_ended_session_takes_nothing_that_was_refused(console: Console) -> None:
+    with page_of(console.browser, console.base, console.token) as page:
+        key_with_faults(page)
+        page.context.clear_cookies()
+        expect(page.get_by_role("status")).to_contain_text("Your session has ended", timeout=SLOWLY)
+        expect(page.get_by_label("Requests a minute")).to_have_value("many")

@@ -24,8 +24,13 @@ function scrolled(part) {
   return [...part.querySelectorAll(".scroll")];
 }
 
+// A form that came back refused has what was typed as what it began with, and a reload would ask for it anew.
+function refused() {
+  return document.querySelector("form[method=post] [aria-invalid], .alarm + form[method=post]");
+}
+
 function signedOut() {
-  if (!typed(document)) location.reload();
+  if (!typed(document) && !refused()) location.reload();
   const told = document.getElementById("told");
   const words = "Your session has ended, so this cannot be sent. Copy what you have typed, then reload the page to sign in.";
   if (told.textContent !== words) told.textContent = words;
