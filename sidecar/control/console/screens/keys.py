@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -26,7 +26,8 @@ from sidecar.control.console.snippets import PLACEHOLDER, FirstCalls
 from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
 from sidecar.keys.index_entries import fold, is_found
-from sidecar.keys.record import status
+from sidecar.keys.record import Key, status
+from sidecar.keys.use import Use
 from sidecar.store.client import StoreUnavailable
 
 PAGE = 50
@@ -160,11 +161,11 @@ class KeyTable:
             and query["owner"] in ("", key.owner)
             and (not prefix or is_found(key, prefix))
         ]
-        found.sort(key=lambda key: (-risks[key.id].score, key.id))
+        uses = await self._keys.uses([key.id for key in found])
+        found = _ordered(found, query["sort"], uses, risks)
         first = int(query["cursor"]) if _PLACE.fullmatch(query["cursor"]) else 0
-        page = found[first : first + limit]
-        uses = await self._keys.uses([key.id for key in page])
-        return [key_object(key, uses.get(key.id), now) for key in page], str(first + limit) if len(found) > first + limit else None
+        page = [key_object(key, uses.get(key.id), now) for key in found[first : first + limit]]
+        return page, str(first + limit) if len(found) > first + limit else None
 
     async def _rows(self, keys: list[KeyObject], now: float) -> list[Row]:
         ids = [key.id for key in keys]
@@ -177,6 +178,22 @@ class KeyTable:
         while cursor is not None:
             keys, cursor = await self._page(visit, {**asked, "cursor": cursor}, EXPORT_PAGE)
             yield [[_cell(getattr(key, name)) for name in _EXPORTED] for key in keys]
+
+
+def _ordered(keys: list[Key], order: str, uses: Mapping[str, Use], risks: Mapping[str, Risk]) -> list[Key]:
+    """By the order that was chosen, which leaves out the keys without such a time; else the most suspected first."""
+    used = {key_id: use.last_used_at for key_id, use in uses.items() if use.last_used_at}
+    if order == "last_used_at":
+        keys = [key for key in keys if key.id in used]
+    elif order == "expires_at":
+        keys = [key for key in keys if key.expires_at is not None]
+    places: dict[str, Callable[[Key], tuple[str | float, ...]]] = {
+        "oldest": lambda key: (key.created_at, key.id),
+        "name": lambda key: (fold(key.name), key.id),
+        "last_used_at": lambda key: (-used[key.id], key.id),
+        "expires_at": lambda key: (key.expires_at or 0.0, key.id),
+    }
+    return sorted(keys, key=places.get(order, lambda key: (-risks[key.id].score, key.id)))
 
 
 def _in_use(rows: list[Row]) -> bool:

@@ -117,6 +117,29 @@ async def test_suspected_keys_come_in_pages_the_worst_first(console: Console, mo
     assert [row["name"] for row in exported] == seen
 
 
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [("", "cba"), ("oldest", "bca"), ("name", "abc"), ("last_used_at", "ab"), ("expires_at", "cb"), ("nonsense", "cba")],
+)
+async def test_suspected_keys_come_in_the_order_that_was_chosen(
+    console: Console, monkeypatch: pytest.MonkeyPatch, order: str, expected: str
+) -> None:
+    made = {}
+    for name, expires in (("b", "30"), ("c", "7"), ("a", "")):
+        made[name], _ = await console.create(name, expires=expires)
+        console.clock.offset += 1
+    await console.fold(request(made["b"], time=console.clock() - 9), request(made["a"], time=console.clock() - 5))
+    anomaly = console.services.anomalies.anomaly  # type: ignore[union-attr]
+    every = [replace(anomaly, key_id=made[name], score=score) for score, name in enumerate("abc")]
+
+    async def anomalies(**_: object) -> Anomalies:
+        return Anomalies([document(one) for one in every])
+
+    monkeypatch.setattr(console.services.anomalies, "anomalies", anomalies)
+    page = await (await console.signed_in("viewer")).get(f"{HOME}?risk=any&sort={order}")
+    assert "".join(names(page.text)) == expected
+
+
 async def test_the_export_is_complete_and_safe_to_open(console: Console) -> None:
     await fill(console, 3)
     await console.create("=HYPERLINK(1)")
