@@ -20,8 +20,8 @@ Served on `admin.listen`. `GET /admin/v1/openapi.json` is the same as an OpenAPI
   A `viewer` reads, an `operator` also manages keys, an `admin` also manages admin tokens.
   API keys are not accepted here, nor admin tokens on the data plane.
 - **Times** are RFC 3339 with an offset, answers are in UTC. **Durations** are a number and a unit: `250ms`, `30s`, `5m`, `24h`, `7d`.
-- **Lists** are `{"data": […], "next_cursor": …}`, newest first; give `next_cursor` back as `cursor` until it is null.
-  A page may hold fewer than `limit`, and still have a next one.
+- **Lists** are `{"data": […], "next_cursor": …}`, newest first (admin tokens oldest first, all at once); give
+  `next_cursor` back as `cursor` until it is null. A page may hold fewer than `limit`, and still have a next one.
 - **Repeats**: with an `Idempotency-Key` header, creating and rotating are safe to repeat for 24 hours. A repeat answers 200 with
   `"secret": null`; with another body it is refused.
 - **Lost updates**: with `If-Match: <revision>` (or `revision` in the body of a change) a key that has changed meanwhile is a 409.

@@ -55,6 +55,14 @@ def test_operations_are_described() -> None:
         assert (one.get("security") == []) is (one["operationId"] == "status.openapi")
 
 
+def test_refusals_are_those_that_a_call_can_give() -> None:
+    for _, method, one in operations():
+        codes = {code for answer in one["responses"].values() for code in re.findall(r"`(\w+)`", answer["description"])}
+        public = one.get("security") == []
+        assert ({"missing_admin_token", "invalid_admin_token", "forbidden"} <= codes) is not public
+        assert ("audit_journal_unavailable" in codes) is (method != "get"), one["operationId"]
+
+
 def test_requests_refuse_unknown_members() -> None:
     for _, _, one in operations():
         content = one.get("requestBody", {}).get("content", {}).get("application/json")
