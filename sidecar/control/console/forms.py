@@ -13,6 +13,7 @@ from typing import Any
 
 from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.messages.keys import KeyObject
+from sidecar.control.console.text import whole
 
 LABELS = {
     "name": "Name",
@@ -35,6 +36,7 @@ _NONE = "none"
 """Written in a list to allow nothing at all, which an empty list does not say."""
 _FIELD_OF = {"quota": "quota_requests", "quota.requests": "quota_requests", "quota.tokens": "quota_tokens"}
 _FIELD_OF |= {"quota.timezone": "quota_timezone", "quota.period": "quota_requests"}
+_DIGITS = 17
 _INDEX = re.compile(r"\[.*?\]")
 
 
@@ -153,7 +155,7 @@ def faults_by_field(faults: Iterable[tuple[str, str]]) -> dict[str, str]:
         name = _FIELD_OF.get(place, place.removeprefix("limits."))
         entry = re.search(r"\[(\d+)\]", path)
         where = f"Entry {int(entry[1]) + 1} " if entry else ""
-        plain = _SENTENCES.get(sentence, sentence)
+        plain = _in_words(sentence)
         found.setdefault(name, f"{where}{plain}.".replace("..", ".") if where else plain[:1].upper() + plain[1:].rstrip(".") + ".")
     return found
 
@@ -166,6 +168,16 @@ def faults_of(error: AdminError, *fields: str) -> dict[str, str]:
     return found
 
 
+def _in_words(sentence: str) -> str:
+    """What the API says of types, for somebody who has filled in a form."""
+    most = _MOST.fullmatch(sentence)
+    if most:
+        return f"must be {whole(int(most[2]))} at most" if most[1] is None else f"must have {most[2]} {_PARTS[most[1]]} at most"
+    return _SENTENCES.get(sentence, sentence)
+
+
+_MOST = re.compile(r"expected `(?:int|(str|array))(?: \| null)?`(?: of length)? <= (\d+)")
+_PARTS = {"str": "characters", "array": "entries"}
 _SENTENCES = {
     "expected `str` of length >= 1": "must not be empty",
     "expected `int | null`, got `str`": "must be a whole number of at least 1",
@@ -176,8 +188,9 @@ _SENTENCES = {
 
 
 def _number(text: str) -> int | str | None:
-    # What is no number goes on as it is, for the API to refuse.
-    return None if not text else int(text) if re.fullmatch(r"-?\d{1,16}", text) else text
+    # What is no number goes on as it is, for the API to refuse; one of more digits than JSON has as a number that is refused, too.
+    digits = re.fullmatch(r"(-?)0*(\d+)", text)
+    return int(digits[1] + digits[2][:_DIGITS]) if digits else text or None
 
 
 def _entries(text: str) -> list[str] | None:

@@ -63,15 +63,15 @@ def chosen(query: Mapping[str, str], now: float, minutes_kept: float) -> Span:
     end = _up(now, MINUTE)
     fault = ""
     if "from" in query or "to" in query:
-        first, last = _moment(query.get("from", "")), _moment(query.get("to", ""))
-        last = min(last or end, end)
-        if first is not None and (first := max(first, 0.0)) < last:
+        first, last = _moment(query.get("from", "")), _moment(query["to"]) if "to" in query else end
+        last = None if last is None else min(last, end)
+        if first is not None and last is not None and (first := max(first, 0.0)) < last:
             step = next((step for length, step in _FINEST if last - first <= length), 7 * DAY)
             if now - first > minutes_kept - HOUR:
                 # Minutes go a whole hour at a time, some of them while the page is open.
                 step = max(step, HOUR)
             return Span("custom", "Chosen span", _down(first, step), _up(last, min(step, HOUR)), step)
-        fault = "This is not a span of time: From must be before To, and not in the future."
+        fault = "This is not a span of time: From and To must be moments, From before To and not in the future."
     code = query.get("range", DEFAULT)
     name, length, step = _RANGES.get(code, _RANGES[DEFAULT])
     # The bucket that has just begun is the last; before it the others are whole.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.control.admin.decoding import decode_body
+from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.key_fields import new_members
 from sidecar.control.admin.messages.keys import NewKey
 from sidecar.control.admin.presenting import key_object
@@ -74,3 +76,26 @@ def test_faults_find_their_fields() -> None:
         "tags": "Entry 1 must have printable characters only.",
     }
     assert set(found) <= set(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "sentence"),
+    [
+        ({"rpm": "9" * 16}, "rpm", "Must be 9\u202f007\u202f199\u202f254\u202f740\u202f991 at most."),
+        ({"rpm": "9" * 17}, "rpm", "Must be 9\u202f007\u202f199\u202f254\u202f740\u202f991 at most."),
+        ({"rpm": "1" + "0" * 5000}, "rpm", "Must be 9\u202f007\u202f199\u202f254\u202f740\u202f991 at most."),
+        ({"rpm": "-" + "9" * 30}, "rpm", "Must be a whole number of at least 1."),
+        ({"rpm": "many"}, "rpm", "Must be a whole number of at least 1."),
+        ({"tags": "a" * 65}, "tags", "Entry 1 must have 64 characters at most."),
+        ({"tags": ",".join(map(str, range(51)))}, "tags", "Must have 50 entries at most."),
+        ({"name": "a" * 129}, "name", "Must have 128 characters at most."),
+    ],
+)
+def test_what_is_too_much_is_said_in_words(fields: dict[str, str], field: str, sentence: str) -> None:
+    with pytest.raises(AdminError) as caught:
+        key_of(KeyForm({"name": "a", **fields}).body(now=0.0))
+    assert faults_by_field(caught.value.faults) == {field: sentence}
+
+
+def test_noughts_before_a_number_do_not_change_it() -> None:
+    assert KeyForm({"rpm": "0" * 30 + "12", "tpm": "0"}).body(0.0)["limits"] == {"rpm": 12, "tpm": 0, "max_concurrency": None}
