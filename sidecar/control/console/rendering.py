@@ -31,6 +31,7 @@ class Pages:
         self._environment.filters |= {
             "absolute": text.absolute,
             "compact": text.compact,
+            "credits": text.credits,
             "milliseconds": text.milliseconds,
             "share": text.share,
             "size": text.size,

@@ -52,6 +52,15 @@ def compact(number: float) -> str:
     return f"{number:.0f}" if abs(number) >= 10 or number == int(number) else f"{number:.2g}"
 
 
+def credits(amount: float) -> str:
+    """What something cost: `0.25`, `12.4`, `1.2k`; what is too little for three digits is not nothing, `<0.001`."""
+    if 0 < amount < 0.001:
+        return "<0.001"
+    if amount >= 999.95:
+        return compact(amount)
+    return f"{amount:.{3 if amount < 10 else 1}f}".rstrip("0").rstrip(".")
+
+
 def size(count: float) -> str:
     """Bytes in binary units: `12 KiB`."""
     for bytes_, unit in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):

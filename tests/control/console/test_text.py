@@ -39,6 +39,20 @@ def test_compact_is_short(number: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("amount", "shown"),
+    [(0, "0"), (2e-05, "<0.001"), (0.001, "0.001"), (0.0126, "0.013"), (0.25, "0.25"), (9.9999, "10"), (12.44, "12.4"), (20, "20"),
+     (999.96, "1k"), (1234, "1.2k")],
+)  # fmt: skip
+def test_credits(amount: float, shown: str) -> None:
+    assert text.credits(amount) == shown
+
+
+@given(st.floats(0, 1e15))
+def test_credits_have_no_exponent(amount: float) -> None:
+    assert "e" not in text.credits(amount) and len(text.credits(amount)) <= 8
+
+
+@pytest.mark.parametrize(
     ("part", "of", "shown"),
     [(0, 0, "0%"), (0, 10, "0%"), (10, 10, "100%"), (1, 3, "33.3%"), (1, 100_000, "<0.1%"), (99_999, 100_000, ">99.9%")],
 )

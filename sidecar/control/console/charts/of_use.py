@@ -73,7 +73,7 @@ def credits_used(use: Breakdown, span: Span) -> Chart:
     """What the hub charged."""
     values = _values(list(use.series.items()), span, lambda point: point.credits)
     series = [Series("credits", "s4", values)]
-    return Chart("credits", "Credits", "What the hub says that calls cost.", span.times, span.step, series, exact=_exact, whole=False)
+    return Chart("credits", "Credits", "What the hub says that calls cost.", span.times, span.step, series, shown=text.credits, exact=_exact, whole=False)
 
 
 def latency(middle: Sequence[float | None], slow: Sequence[float | None], span: Span, calls: int) -> Chart:
@@ -104,4 +104,4 @@ def _percent(value: float) -> str:
 
 
 def _exact(value: float) -> str:
-    return f"{value:.4f}".rstrip("0").rstrip(".")
+    return "<0.0001" if 0 < value < 0.0001 else f"{value:.4f}".rstrip("0").rstrip(".")
