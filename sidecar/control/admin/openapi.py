@@ -47,7 +47,8 @@ def problems(endpoint: Endpoint[Any, Any]) -> list[Problem]:
     """Every refusal that `endpoint` can give, its own and those that any call may meet."""
     found = [errors.INVALID_REQUEST, errors.MISDIRECTED, errors.INTERNAL_ERROR, *endpoint.problems]
     if endpoint.role is not None:
-        found += [errors.MISSING_ADMIN_TOKEN, errors.INVALID_ADMIN_TOKEN, errors.TOO_MANY_FAILURES, errors.KEY_STORE_UNAVAILABLE, errors.FORBIDDEN]
+        found += [errors.MISSING_ADMIN_TOKEN, errors.INVALID_ADMIN_TOKEN, errors.FORBIDDEN]
+        found += [errors.TOO_MANY_FAILURES, errors.KEY_STORE_UNAVAILABLE]
         if endpoint.method != "GET":
             # Every act is journalled first.
             found.append(errors.AUDIT_JOURNAL_UNAVAILABLE)

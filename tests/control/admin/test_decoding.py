@@ -40,8 +40,18 @@ from sidecar.control.admin.messages.usage import UsageQuery
         ),
         (b'{"grace_period":"1000d"}', Rotation, "grace_period", ["grace_period: does not have the right form: A number and a unit"]),
         (b'{"name":"a\\u0007"}', NewKey, "name", ["name: does not have the right form: 1 to 128 printable characters"]),
-        (b'{"name":"a","owner":"Sales\\tBerlin"}', NewKey, "owner", ["owner: does not have the right form: Who uses the key; up to 128 printable"]),
-        (b'{"reason":"a\\u202e"}', Because, "reason", ["reason: does not have the right form: Why, for the audit log; up to 500 printable"]),
+        (
+            b'{"name":"a","owner":"Sales\\tBerlin"}',
+            NewKey,
+            "owner",
+            ["owner: does not have the right form: Who uses the key; up to 128 printable"],
+        ),
+        (
+            b'{"reason":"a\\u202e"}',
+            Because,
+            "reason",
+            ["reason: does not have the right form: Why, for the audit log; up to 500 printable"],
+        ),
         (
             b'{"nme":1,"limits":{"rpm":0,"burst":1},"allowed_ips":[1],"tags":[""]}',
             NewKey,

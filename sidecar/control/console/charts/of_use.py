@@ -73,7 +73,8 @@ def credits_used(use: Breakdown, span: Span) -> Chart:
     """What the hub charged."""
     values = _values(list(use.series.items()), span, lambda point: point.credits)
     series = [Series("credits", "s4", values)]
-    return Chart("credits", "Credits", "What the hub says that calls cost.", span.times, span.step, series, shown=text.credits, exact=_exact, whole=False)
+    about = "What the hub says that calls cost."
+    return Chart("credits", "Credits", about, span.times, span.step, series, shown=text.credits, exact=_exact, whole=False)
 
 
 def latency(middle: Sequence[float | None], slow: Sequence[float | None], span: Span, calls: int) -> Chart:

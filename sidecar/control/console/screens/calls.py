@@ -34,7 +34,8 @@ class CallLog:
         cursor = visit.query.get("cursor", "")
         page, faults = CallList(data=[], next_cursor=None), dict[str, str]()
         try:
-            answer = await visit.ask(endpoints.REQUESTS, query={**asked(link), "limit": str(PAGE), **({"cursor": cursor} if cursor else {})})
+            query = {**asked(link), "limit": str(PAGE), **({"cursor": cursor} if cursor else {})}
+            answer = await visit.ask(endpoints.REQUESTS, query=query)
             assert isinstance(answer.document, CallList)
             page = answer.document
         except AdminError as error:

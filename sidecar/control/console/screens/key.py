@@ -76,7 +76,7 @@ class KeyPage:
         )
 
     async def _latest(self, key_id: str, span: Span) -> CallPage:
-        """The latest calls of the span, `MOST` at most; with a cursor when too much of the log lies between them to find a table's worth."""
+        """The latest calls of the span, `MOST` at most; with a cursor when the log was not looked through to find a table's worth."""
         found: list[Request] = []
         cursor = ""
         for _ in range(1 + MORE_PAGES):
