@@ -41,6 +41,7 @@ def screens(keys: dict[str, str]) -> dict[str, str]:
         "analytics-30-days": "/analytics?range=30d",
         "analytics-nothing": "/analytics?from=2026-01-01T00:00&to=2026-01-02T00:00",
         "calls": "/calls",
+        "calls-fault": "/calls?key=shop",
         "alerts": "/alerts?state=all",
         "audit-log": "/audit-log?verify=yes",
         "system": "/system",
