@@ -13,7 +13,7 @@ FROM = {"from_": "from"}
 Step = Literal["1m", "1h", "1d"]
 Group = Literal["key", "owner", "model", "route", "outcome"]
 Outcome = Literal["ok", "denied", "rate_limited", "client_error", "hub_error", "client_closed", "sidecar_error"]
-KeyId = Annotated[str, Meta(max_length=20, pattern=r"^key_[0-9A-Za-z]{16}$", description="Id of a key: `key_` and 16 letters or digits.")]
+KeyId = Annotated[str, Meta(max_length=20, pattern=r"^key_[0-9A-Za-z]{16}$", description="Id of a key: key_ and 16 letters or digits.")]
 
 From = Annotated[Time, Meta(description="Requests that ended at or after this moment.")]
 To = Annotated[Time, Meta(description="Requests that ended before this moment.")]

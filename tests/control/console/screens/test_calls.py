@@ -37,7 +37,7 @@ async def test_filters_pages_and_export(console: Console) -> None:
 @pytest.mark.parametrize(
     ("query", "field", "sentence"),
     [
-        ("key=shop", "key", "Does not have the right form: Id of a key: `key_` and 16 letters or digits."),
+        ("key=shop", "key", "Does not have the right form: Id of a key: key_ and 16 letters or digits."),
         ("from=2026-02-01T00:00&to=2026-01-01T00:00", "to", "Must not be before from."),
         ("to=soon", "to", "Must be a date and a time."),
     ],
