@@ -186,7 +186,8 @@ class AdminTokens:
             await self._change(*found, primary, found[1])
         if found is not None:
             await self._compare(first, token, members_of(found[1]))
-            return
+            if not first.is_revoked(token):
+                return
         if first.is_revoked(token):
             if any(record.role == "admin" for record in (await self._live()).values()):
                 return

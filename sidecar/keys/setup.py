@@ -22,19 +22,20 @@ class KeySetup:
     adoption: Adoption
 
 
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+
+
 def pepper_faults(keys: Keys) -> list[str]:
-    """Why no process could begin with the peppers of `keys`, a sentence each. One that can be made at the first start is no fault."""
+    """Why no process could begin with the peppers of `keys`, a sentence each. One that is to be made at the first start is no fault."""
     faults = []
     for setting, file in (("pepper_file", keys.pepper_file), ("previous_pepper_file", keys.previous_pepper_file)):
         try:
             if file:
                 load(Path(file))
         except OSError as error:
-            is_new = setting == "pepper_file" and isinstance(error, FileNotFoundError)
+            is_new = setting == "pepper_file" and isinstance(error, _ABSENT)
             if not is_new:
                 faults.append(f"keys.{setting}: {file} cannot be read by user {os.getuid()} ({error.strerror})")
-            elif reason := obstacle(Path(file)):
-                faults.append(unmakeable(file, reason))
         except ValueError as error:
             faults.append(f"keys.{setting}: {error}")
     return faults
@@ -47,13 +48,13 @@ def succession_faults(keys: Keys, running: str) -> list[str]:
     """
     try:
         ids = [load(Path(file)).id for file in (keys.pepper_file, keys.previous_pepper_file) if file]
-    except FileNotFoundError:
+    except _ABSENT:
         return [
             f"keys.pepper_file: {keys.pepper_file} does not exist, and only a start makes one; correct the path, or bring the file back"
         ]
     if running in ids:
         return []
-    advice = "correct the path, or name the file of the one in use as keys.previous_pepper_file"
+    advice = "correct the path; to change the pepper, name the file of the one in use as keys.previous_pepper_file and start anew"
     return [f"keys.pepper_file: {keys.pepper_file} holds another pepper than the one in use, and no key would be known; {advice}"]
 
 

@@ -89,8 +89,10 @@ class Listen(str):
         listen.host, listen.port, listen.path = "", 0, ""
         if text.startswith("unix://"):
             listen.path = text.removeprefix("unix://")
-            if not listen.path.startswith("/") or not _is_encodable(listen.path, "utf-8"):
+            if not listen.path.startswith("/"):
                 raise ValueError(f"{text!r} needs an absolute path: unix:///path")
+            if not _is_encodable(listen.path, "utf-8"):
+                raise ValueError(f"{text!r} has a character that no path can have")
             return listen
         host, _, port = text.rpartition(":")
         if not host or not _PORT.fullmatch(port) or int(port) > 65535:

@@ -67,11 +67,11 @@ class Expected:
     quota: Counter[tuple[str, int]] = dataclasses.field(default_factory=Counter)
     ids: set[str] = dataclasses.field(default_factory=set)
 
-    def add(self, call: Request, figures: Sequence[float], tokens: Tokens) -> None:
+    def add(self, call: Request, figures: Sequence[float], settled: int) -> None:
         self.figures = [one + other for one, other in zip(self.figures, figures, strict=True)]
         self.times.append(call.time)
         if call.quota_period:
-            self.quota[call.quota_period, tokens.input + tokens.output] += 1
+            self.quota[call.quota_period, settled] += 1
 
 
 class Histograms:
@@ -95,6 +95,12 @@ class Histograms:
             assert getattr(latency, name + "_sum") == pytest.approx(sum(values))
 
 
+def _counted(*parts: Tokens) -> int:
+    """What counts for limits of tokens that were told in parts."""
+    read, written, cached, created = (sum(astuple(part)[place] for part in parts) for place in range(4))
+    return max(read, cached + created) + written
+
+
 def _like(traits: Request | Traits, time: float, *, ledger: bool) -> tuple[object, ...]:
     names = [name for name in _APART if not ledger or name not in ("secret_id", "secret_state", "shadow")]
     return (ledger, time // 60, *(getattr(traits, name) for name in names))
@@ -115,7 +121,7 @@ def _model(events: Sequence[Event]) -> tuple[dict[tuple[object, ...], Expected],
         seen = latencies[_labels(call)]
         if isinstance(event, Reconciled):
             row.reconciled += 1
-            row.add(call, [0.0, 0.0, 0.0, 0.0, 0.0, *astuple(event.tokens)], event.tokens)
+            row.add(call, [0.0, 0.0, 0.0, 0.0, 0.0, *astuple(event.tokens)], _counted(call.tokens, event.tokens) - _counted(call.tokens))
             if call.usage_source == "none":
                 seen.input.append(event.tokens.input)
                 seen.output.append(event.tokens.output)
@@ -126,7 +132,7 @@ def _model(events: Sequence[Event]) -> tuple[dict[tuple[object, ...], Expected],
         row.callers[call.client, call.agent] += 1
         row.ids.add(call.request_id)
         moved = [call.bytes_in - call.interim_in, call.bytes_out - call.interim_out, call.interim_in, call.interim_out]
-        row.add(call, [call.total, *moved, *used], call.tokens)
+        row.add(call, [call.total, *moved, *used], _counted(call.tokens))
         seen.total.append(call.total)
         seen.auth.append(call.auth)
         if call.hub_status:

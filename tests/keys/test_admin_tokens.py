@@ -106,6 +106,7 @@ async def test_a_revoked_first_token_stays_revoked(tokens: AdminTokens, tmp_path
     file = tmp_path / "admin-token"
     await tokens.ensure_first(file)
     await tokens.revoke((await tokens.list())[0].id)
+    await tokens.create("alice", "admin")
     await tokens.ensure_first(file)
     assert await tokens.verify(file.read_bytes()) is None
 
@@ -169,6 +170,24 @@ async def test_a_restored_store_that_knew_the_token_of_the_file_is_told_that_it_
     assert await tokens.verify(file.read_bytes()) is None
     assert first in caplog.text
     assert file.read_text() not in caplog.text
+
+
+async def test_a_restored_store_whose_only_admin_was_revoked_gets_a_new_first_token(
+    tokens: AdminTokens, keys: Keys, tmp_path: Path
+) -> None:
+    """Made before anybody else had a token, as a first backup may be: nobody could get in, and restore what there was."""
+    file = tmp_path / "admin-token"
+    await tokens.ensure_first(file)
+    revoked, saved = file.read_bytes(), await backup(keys)
+    await tokens.create("alice", "admin")
+    await tokens.revoke(next(one.id for one in await tokens.list() if one.name == "first"))
+    await restore(keys, saved)
+    await tokens.look_at_first()
+    assert file.read_bytes() != revoked
+    assert await tokens.verify(revoked) is None
+    found = await tokens.verify(file.read_bytes())
+    assert found is not None
+    assert (found.name, found.role) == ("first", "admin")
 
 
 async def test_a_new_store_gets_a_new_first_token_where_the_last_one_was_revoked(tokens: AdminTokens, keys: Keys, tmp_path: Path) -> None:
@@ -250,12 +269,13 @@ async def test_a_revoked_first_token_stays_revoked_over_a_new_pepper(store: Stor
     tokens = AdminTokens(store, old.adoption, old.digester)
     await tokens.ensure_first(file)
     await tokens.revoke((await tokens.list())[0].id)
+    await tokens.create("alice", "admin")
     for pepper in ({"previous": OLDER_PEPPER}, {}):
         keys = await open_keys(store, tmp_path, **pepper)
         tokens = AdminTokens(store, keys.adoption, keys.digester)
         await tokens.ensure_first(file)
         # Not asked with: that would move it too, and nobody does.
-        assert await tokens.list() == ()
+        assert [one.name for one in await tokens.list()] == ["alice"]
     assert await tokens.verify(file.read_bytes()) is None
 
 
@@ -265,6 +285,7 @@ async def test_a_first_token_that_moves_to_a_new_pepper_can_be_revoked_meanwhile
     file = tmp_path / "admin-token"
     old = await open_keys(store, tmp_path, pepper=OLDER_PEPPER)
     await AdminTokens(store, old.adoption, old.digester).ensure_first(file)
+    await AdminTokens(store, old.adoption, old.digester).create("alice", "admin")
     both = await open_keys(store, tmp_path, previous=OLDER_PEPPER)
     starting, revoking = (AdminTokens(store, both.adoption, both.digester) for _ in range(2))
     read = AdminTokens._find
@@ -272,7 +293,8 @@ async def test_a_first_token_that_moves_to_a_new_pepper_can_be_revoked_meanwhile
     async def found(self: AdminTokens, token: bytes) -> Any:
         known = await read(self, token)
         for living in await revoking.list():
-            await revoking.revoke(living.id)
+            if living.name == "first":
+                await revoking.revoke(living.id)
         return known
 
     monkeypatch.setattr(AdminTokens, "_find", found)

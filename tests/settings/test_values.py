@@ -57,7 +57,7 @@ def test_what_is_no_address(text: str) -> None:
 )
 def test_what_the_system_cannot_be_asked_for_is_no_address(text: str) -> None:
     """Whoever tries to listen there gets no OSError, and so would end."""
-    with pytest.raises(ValueError, match=r"names no host|needs an absolute path") as caught:
+    with pytest.raises(ValueError, match=r"names no host|has a character that no path can have") as caught:
         Listen.parse(text)
     assert not isinstance(caught.value, UnicodeError)
 

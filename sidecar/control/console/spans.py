@@ -63,7 +63,7 @@ def chosen(query: Mapping[str, str], now: float, minutes_kept: float) -> Span:
     end = _up(now, MINUTE)
     fault = ""
     if "from" in query or "to" in query:
-        first, last = _moment(query.get("from", "")), _moment(query["to"]) if "to" in query else end
+        first, last = _moment(query.get("from", "")), _moment(query["to"]) if query.get("to") else end
         last = None if last is None else min(last, end)
         if first is not None and last is not None and (first := max(first, 0.0)) < last:
             step = next((step for length, step in _FINEST if last - first <= length), 7 * DAY)

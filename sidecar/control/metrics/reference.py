@@ -20,6 +20,7 @@ are on the same listener.
   Until the store has answered for the first time, counters are absent rather than wrong.
 - `key_id` is the stable id of a key. A key has its rows, at 0, from the moment that it exists. At most `metrics.max_keys` keys have
   rows of their own, the others add up under `key_id="_overflow"`; `sidecar_metrics_overflow_keys` says how many they are.
+  Where there are more keys than that, those that nobody has used for 30 days have none and are not among them, until they are used.
 - `outcome` is one of `ok, denied, rate_limited, client_error, hub_error, client_closed, sidecar_error`; each request counts once.
   `reason` is the code of the [refusal](refusals.md), the hub's status class, or empty.
 - Figures are this sidecar's own; with several replicas sum them over `instance`. Worker counters start anew with the control process.

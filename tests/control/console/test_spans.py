@@ -37,6 +37,7 @@ def test_any_span(now: float, first: float, last: float) -> None:
         ({"from": "2099-01-01T00:00"}, True),
         ({"from": "2026-09-21T08:00", "to": "2026-09-21T09:00"}, False),
         ({"from": "2026-09-21T08:00"}, False),
+        ({"from": "2026-09-21T08:00", "to": ""}, False),
         ({"from": "2026-09-21T08:00", "to": "garbage"}, True),
         ({"from": "garbage", "to": "2026-09-21T09:00"}, True),
         ({"range": "7d"}, False),
