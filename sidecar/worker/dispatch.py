@@ -13,7 +13,7 @@ from sidecar.hubs.profile import Profile, Route
 from sidecar.hubs.protected import HeaderPolicy
 from sidecar.keys.record import Key
 from sidecar.limits.reservation import estimate
-from sidecar.refusals import Refused
+from sidecar.refusals import REQUEST_TOO_LARGE, Refused
 from sidecar.settings.declaration import Bounds
 from sidecar.worker.authorize import check_models
 from sidecar.worker.client.exchange import Exchange
@@ -62,6 +62,9 @@ class BodyInspector:
         if body is None:
             # What was not seen is on nobody's list.
             return Inspected("", None, _verdict(key, ()))
+        if len(body) > self._longest and self.must_read(exchange, route, key):
+            # It came at once, which says nothing of whether it may.
+            raise Refused(REQUEST_TOO_LARGE)
         if not _has_list(key):
             return self._peek(exchange, route, body)
         head = exchange.head

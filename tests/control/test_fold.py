@@ -73,7 +73,7 @@ async def test_a_hub_that_says_the_largest_figures_all_the_time_is_counted(tmp_p
     folding = Folding(tmp_path / "spool", store)
     await folding.run()
     assert folding.counts.keys[A]["t"] == [2100 * most] * 4
-    assert await store.call("HGET", names.limit(A, "counts"), "2026-11:tokens") == b"%d" % (2 * 2100 * most)
+    assert await store.call("HGET", names.limit(A, "counts"), "2026-11:tokens") == b"%d" % (3 * 2100 * most)
 
 
 async def test_a_lost_reply_is_not_applied_again(tmp_path: Path, store: Store) -> None:

@@ -108,6 +108,21 @@ async def test_the_model_of_a_long_body_is_recorded(profile: str, target: str, b
         assert plane.events.requests[0].model == "cheap"
 
 
+@pytest.mark.parametrize(("profile", "target", "listed", "status"), [
+    ("openai", CHAT, True, b"413"), ("openai", CHAT, False, b"200"), ("aigne", "/api/v2/chat/completions", False, b"413"),
+])  # fmt: skip
+async def test_a_body_that_must_be_read_is_bounded_also_where_it_comes_at_once(
+    profile: str, target: str, listed: bool, status: bytes
+) -> None:
+    """A profile with a prefix to cut off reads all of them."""
+    async with running(profile=profile, environment={"SIDECAR_PROXY__BOUNDS__INSPECTED_BODY": "1000"}) as plane:
+        if listed:
+            plane.keys.change(plane.key, allowed_models=("cheap",))
+        for size, expected in ((900, b"200"), (1100, status)):
+            raw = plane.post(b'{"model":"cheap","prompt":"%b"}' % (b"x" * (size - 32)), target)
+            assert (await plane.exchange(raw)).split(b" ", 2)[1] == expected
+
+
 @pytest.mark.parametrize("size", [100, 100_000, 5_000_000])
 @pytest.mark.parametrize("body", [b'{"max_tokens":16000,"messages":"%b"}', b'{"messages":"%b","max_completion_tokens": 16000}'])
 def test_the_output_that_is_asked_for_is_reserved_wherever_a_body_says_it(body: bytes, size: int) -> None:

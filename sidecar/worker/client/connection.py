@@ -18,7 +18,7 @@ from sidecar.worker.client.head import skip_blank_lines
 from sidecar.worker.client.linger import Linger
 from sidecar.worker.client.patience import await_reader, await_rest, disarm_all
 from sidecar.worker.client.request_head import RequestHead
-from sidecar.worker.client.reset import reset
+from sidecar.worker.client.reset import reset, would_reset
 from sidecar.worker.drive import Signal
 from sidecar.worker.tls import hold_back_at_once
 
@@ -160,8 +160,8 @@ class ClientConnection(asyncio.Protocol):
             reset(self._transport)
 
     def close_if_idle(self) -> None:
-        """Close when no request is under way."""
-        if self._exchange is None and not self._buffer:
+        """Close when no request is under way, nor has come in."""
+        if self._exchange is None and not self._buffer and not would_reset(self._transport):
             self._close()
 
     @property
@@ -214,7 +214,7 @@ class ClientConnection(asyncio.Protocol):
 
     def idle_expired(self) -> None:
         """Nobody needs this connection."""
-        self._close()
+        self.close_if_idle()
 
     def body_expired(self) -> None:
         """The body stopped arriving."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
-from tests.worker.plane import HubSide, running
+from tests.worker.plane import HubSide, running, until
 
 SHORT = {
     "SIDECAR_PROXY__TIMEOUTS__HEADER": "300ms",
@@ -170,6 +171,28 @@ async def test_old_clients_are_told_that_an_answer_of_our_own_is_the_last(line: 
         reader, writer = await plane.open()
         writer.write(f"{line} HTTP/1.1\r\nHost: a\r\n{length}\r\n".encode())
         assert b"\r\nconnection: " not in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+
+@pytest.mark.parametrize("end", ["drain", "idle"])
+async def test_a_request_that_has_come_is_answered_though_its_connection_was_to_be_closed(end: str) -> None:
+    """Closing would reset it, and whoever sent it could not know whether it reached the hub."""
+    async with running() as plane:
+        front = plane.plane.front
+        _, writer = await plane.open()
+        writer.transport.pause_reading()
+        kept = writer.get_extra_info("socket")
+        writer.write(plane.get(close=False))
+        await until(lambda: plane.events.requests)
+        await until(lambda: front.idle_deadline.waiting)
+        # All at once: the sidecar, in this very loop, has no turn to read it.
+        os.write(kept.fileno(), plane.get(close=False))
+        if end == "drain":
+            front.drain()
+        else:
+            front.idle_deadline.tick(front.loop.time() + 1000)
+        await until(lambda: len(plane.events.requests) == 2)
+        assert [event.status for event in plane.events.requests] == [200, 200]
         writer.close()
 
 
