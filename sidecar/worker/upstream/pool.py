@@ -15,6 +15,7 @@ from sidecar.refusals import HUB_TIMEOUT, HUB_UNAVAILABLE, OVERLOADED, Refused
 from sidecar.settings.declaration import Hub, Timeouts
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
 from sidecar.worker.upstream.connection import HubConnection
+from sidecar.worker.upstream.dial import dial
 from sidecar.worker.upstream.pipe import TunnelDeadlines
 from sidecar.worker.upstream.plain import PlainReader
 
@@ -60,7 +61,8 @@ class HubPool:
         self._connecting += 1
         try:
             # In a task of its own: a request has none, and only a task can be timed out.
-            connection = await self._loop.create_task(asyncio.wait_for(self._open_transport(), self._connect_timeout))
+            opening = dial(self._loop, self._protocol, self._settings.url, self._tls, self._connect_timeout)
+            connection = await self._loop.create_task(asyncio.wait_for(opening, self._connect_timeout))
         except TimeoutError:
             raise Refused(HUB_TIMEOUT) from None
         except (OSError, ssl.SSLError, ValueError):
@@ -108,15 +110,6 @@ class HubPool:
         """Break everything off."""
         for connection in list(self._open):
             connection.abort("shutdown")
-
-    async def _open_transport(self) -> HubConnection:
-        url = self._settings.url
-        if url.socket:
-            _, connection = await self._loop.create_unix_connection(self._protocol, url.socket)
-        else:
-            name = url.host if self._tls is not None else None
-            _, connection = await self._loop.create_connection(self._protocol, url.host, url.port, ssl=self._tls, server_hostname=name)
-        return connection
 
     def _protocol(self) -> HubConnection:
         return HubConnection(self._loop, self._first_byte, self._between, self._open.discard, self._plain)
