@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import struct
 import time
@@ -24,6 +25,9 @@ RETRY_SECONDS = 1.0
 """Between two attempts to begin a segment: looking for room costs a stat of every file, too much for each request."""
 
 
+_NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.spool")
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """One spool file: `base` is the offset of its first byte in spool `spool_id`."""
@@ -33,15 +37,16 @@ class Segment:
     base: int
 
     @classmethod
-    def of(cls, path: Path) -> Segment:
-        """Read the name `<spool id>-<base, 16 hex digits>.spool`; ValueError when it is another's file."""
-        spool_id, _, base = path.stem.rpartition("-")
-        return cls(path, spool_id, int(base, 16))
+    def of(cls, path: Path) -> Segment | None:
+        """Read the name `<spool id>-<base>.spool`, both 16 hex digits; None when no writer gives such a name."""
+        # Not by int() alone, which takes signs, blanks and underscores.
+        named = _NAME.fullmatch(path.name)
+        return cls(path, named[1], int(named[2], 16)) if named is not None else None
 
 
 def segments(directory: Path) -> list[Segment]:
-    """Every segment in `directory`, by spool and then by offset."""
-    found = [Segment.of(path) for path in directory.glob("*-*.spool")]
+    """Every segment in `directory`, by spool and then by offset; what else lies there, a copy of one perhaps, is left alone."""
+    found = [segment for path in directory.glob("*-*.spool") if (segment := Segment.of(path)) is not None]
     return sorted(found, key=lambda segment: (segment.spool_id, segment.base))
 
 
