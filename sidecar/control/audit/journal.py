@@ -18,6 +18,7 @@ JOURNAL_DIRECTORY = "audit-journal"
 """Its name in data_dir."""
 
 _SUFFIX = ".event"
+_UNFINISHED = ".new"
 _HEAD = "head"
 
 
@@ -31,6 +32,11 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what a process that died left half written; for the one that writes here, before it does. Raises OSError."""
+        for path in self._directory.glob(f"*{_UNFINISHED}"):
+            path.unlink(missing_ok=True)
 
     def write(self, event: Event) -> None:
         """Keep `event`, or a later state of it; it is the kernel's when this returns. Raises OSError."""
@@ -66,14 +72,19 @@ class Journal:
         (self._directory / _HEAD).unlink(missing_ok=True)
 
     def _put(self, path: Path, data: bytes) -> None:
-        fresh = path.with_suffix(".new")
+        fresh = path.with_suffix(_UNFINISHED)
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            if os.write(fd, data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        finally:
-            os.close(fd)
-        fresh.replace(path)
+            try:
+                if os.write(fd, data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(fd)
+            fresh.replace(path)
+        except OSError:
+            # A full disk still makes empty files, and each event has a name of its own.
+            fresh.unlink(missing_ok=True)
+            raise
 
     def _path(self, event_id: str) -> Path:
         return self._directory / f"{event_id}{_SUFFIX}"

@@ -102,8 +102,11 @@ class AuditLog(AuditReader):
         # Or else `settle`, which finds it in the journal and not yet in the log, appends it a second time.
         self._under_way.add(event.id)
         try:
-            self._keep(event)
+            is_kept = self._keep(event)
             await self._append_or_leave(event)
+            if not is_kept:
+                # `settle` forgets only the places of what it finds in the journal.
+                self._places.pop(event.id, None)
         finally:
             self._under_way.discard(event.id)
 
@@ -116,6 +119,8 @@ class AuditLog(AuditReader):
 
         Nothing that goes wrong in a round ends it: the journal would fill unnoticed, until the next start.
         """
+        with suppress(OSError):
+            self._journal.tidy()
         told = ""
         while True:
             try:
@@ -199,12 +204,14 @@ class AuditLog(AuditReader):
         self._complained = False
         return True
 
-    def _keep(self, event: Event) -> None:
+    def _keep(self, event: Event) -> bool:
         """Put `event` into the journal. A disk that is full, or broken, takes from it only its second chance."""
         try:
             self._journal.write(event)
         except OSError as error:
             log.error("the audit journal in data_dir cannot be written (%s); audit record %s has only one chance", error.strerror, event.id)
+            return False
+        return True
 
     async def _append_or_leave(self, event: Event) -> None:
         kind = (event.action, event.outcome)
