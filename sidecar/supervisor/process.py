@@ -102,8 +102,13 @@ class PythonLauncher:
 
     def __call__(self, role: Role, index: int, settings: bytes, fds: Mapping[str, int]) -> ChildProcess:
         """Start one child; raises OSError when the system cannot."""
-        settings_fd = _sealed(settings)
         reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            settings_fd = _sealed(settings)
+        except OSError:
+            os.close(reading)
+            os.close(writing)
+            raise
         passed = {"settings": settings_fd, "ready": writing, **fds}
         options = [item for name, fd in passed.items() for item in (f"--{name}-fd", str(fd))]
         arguments = [*self._command, role, "--index", str(index), "--parent", str(os.getpid()), *options]
@@ -139,6 +144,10 @@ def with_package_path(environment: Mapping[str, str]) -> dict[str, str]:
 def _sealed(data: bytes) -> int:
     """A descriptor at the start of `data`: memory without a name. Unlike a pipe it takes any length without a reader."""
     fd = os.memfd_create("settings", os.MFD_CLOEXEC)
-    os.write(fd, data)
-    os.lseek(fd, 0, os.SEEK_SET)
+    try:
+        os.write(fd, data)
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
