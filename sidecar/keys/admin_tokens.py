@@ -254,7 +254,8 @@ class AdminTokens:
 
     async def _note_use(self, record: AdminToken) -> AdminToken:
         now = self._clock()
-        if now - self._used.get(record.id, 0.0) >= USED_AGAIN_AFTER:
+        # Either way: a clock that was put back would note no use until it is again where it was.
+        if abs(now - self._used.get(record.id, 0.0)) >= USED_AGAIN_AFTER:
             self._used[record.id] = now
             # For what is noted here nobody is refused.
             with suppress(StoreUnavailable):

@@ -70,6 +70,16 @@ async def test_use_is_noted_once_a_minute(tokens: AdminTokens, keys: Keys) -> No
         assert (await tokens.list())[0].last_used_at == noted
 
 
+async def test_use_is_noted_after_the_clock_was_put_back(tokens: AdminTokens, keys: Keys) -> None:
+    issued = await tokens.create("a", "viewer")
+    begin = keys.clock.now
+    for step, noted in ((0, begin), (-59, begin), (-3600, begin - 3600), (-3590, begin - 3600)):
+        keys.clock.now = begin + step
+        found = await tokens.verify(issued.token.encode())
+        assert found is not None
+        assert found.last_used_at == (await tokens.list())[0].last_used_at == noted
+
+
 @pytest.mark.parametrize("previous", [True, False], ids=["of the pepper before", "of this pepper"])
 async def test_a_store_that_takes_no_writes_keeps_nobody_out(store: Store, tmp_path: Path, previous: bool) -> None:
     """Whoever must find out why it takes none signs in first; what goes unwritten is only when, and under which pepper."""
