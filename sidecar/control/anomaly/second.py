@@ -12,6 +12,7 @@ from itertools import islice
 import msgspec
 
 from sidecar.control.anomaly.amounts import PLACES, REFUSED_OUTCOMES, SERVED_OUTCOMES, SUMMED
+from sidecar.control.anomaly.networks import agent_product
 from sidecar.control.anomaly.signals import MINUTE
 from sidecar.control.anomaly.windows import STEP
 from sidecar.control.rows import Row
@@ -27,6 +28,14 @@ NO_KEY = ""
 
 CAPACITY = 30_000
 """Sums by minute that wait at most, those of a few minutes for many keys."""
+
+TOLD_APART = 250
+"""Callers, and refusals, of one sum that are told apart by all that is known of them; further ones by ever less.
+
+Agents, models and, of IPv6, addresses are the client's choice: one that takes others each time must not fill the memory.
+"""
+
+_MOST = 4 * TOLD_APART
 
 _Slot = str | tuple[str, int]
 """A key's id, or that and a minute."""
@@ -58,9 +67,30 @@ class Second(msgspec.Struct, gc=False):
             self.amounts[place] += amount
         self.in_flight = max(self.in_flight, other.in_flight)
         for caller, count in other.callers.items():
-            self.callers[caller] = self.callers.get(caller, 0) + count
+            self.count_caller(caller, count)
         for refusal, count in other.refusals.items():
-            self.refusals[refusal] = self.refusals.get(refusal, 0) + count
+            self.count_refusal(refusal, count)
+
+    def count_caller(self, caller: Caller, count: int) -> None:
+        """Add served requests of a caller. Of too many the agent goes down to its program, then is left out; the last are not noted."""
+        callers = self.callers
+        if len(callers) >= TOLD_APART and caller not in callers:
+            client, agent, model, route = caller
+            # No detector looks at more of an agent than its program.
+            caller = (client, agent_product(agent) if len(callers) < 2 * TOLD_APART else "", model, route)
+            if len(callers) >= _MOST and caller not in callers:
+                return
+        callers[caller] = callers.get(caller, 0) + count
+
+    def count_refusal(self, refusal: Refusal, count: int) -> None:
+        """Add refused requests. Of too many the model is left out, then the address too; all are counted, for guesses are added up."""
+        refusals = self.refusals
+        if len(refusals) >= TOLD_APART and refusal not in refusals:
+            client, code, _ = refusal
+            refusal = (client, code, "")
+            if len(refusals) >= _MOST and refusal not in refusals:
+                refusal = ("", code, "")
+        refusals[refusal] = refusals.get(refusal, 0) + count
 
 
 class SecondSums:
@@ -92,17 +122,14 @@ class SecondSums:
         for place, read in _READ:
             amounts[place] += read(row)
         if traits.outcome in SERVED_OUTCOMES:
-            callers = sums.callers
             each = row.callers
             while each is not None:
-                caller = (each.client, each.agent, traits.model, traits.route)
-                callers[caller] = callers.get(caller, 0) + each.requests
+                sums.count_caller((each.client, each.agent, traits.model, traits.route), each.requests)
                 each = each.after
         elif traits.outcome in REFUSED_OUTCOMES:
             each = row.callers
             while each is not None:
-                refusal = (each.client, traits.reason, traits.model)
-                sums.refusals[refusal] = sums.refusals.get(refusal, 0) + each.requests
+                sums.count_refusal((each.client, traits.reason, traits.model), each.requests)
                 each = each.after
 
     def add(self, second: Second) -> None:

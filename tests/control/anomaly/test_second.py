@@ -9,7 +9,7 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from sidecar.control.anomaly.amounts import PLACES, SERVED
-from sidecar.control.anomaly.second import NO_KEY, Second, SecondSums
+from sidecar.control.anomaly.second import NO_KEY, TOLD_APART, Second, SecondSums
 from sidecar.control.anomaly.signals import MINUTE
 from sidecar.control.anomaly.windows import STEP
 from sidecar.events.record import Request, Tokens
@@ -193,3 +193,79 @@ def test_what_a_throttle_refuses_tells_nothing_about_the_key() -> None:
     ]
     (second,) = _counted(requests).take_all()
     assert second.amounts == amounts(refused=1)
+
+
+def _second() -> Second:
+    return Second("a", 1, callers={}, refusals={})
+
+
+def test_of_too_many_callers_the_agent_is_told_ever_less() -> None:
+    second = _second()
+    for number in range(TOLD_APART):
+        second.count_caller(("x", f"app/{number}", "m", "chat"), 1)
+    assert len(second.callers) == TOLD_APART == 250
+    for number in range(TOLD_APART):
+        second.count_caller(("x", f"app/{number}", "m", "chat"), 1)
+        second.count_caller(("x", f"App/{number} more", "m", "chat"), 2)
+    assert second.callers.pop(("x", "app", "m", "chat")) == 2 * TOLD_APART, "by its program"
+    assert set(second.callers.values()) == {2} and len(second.callers) == TOLD_APART
+    for number in range(TOLD_APART):
+        second.count_caller(("x", f"app{number}/1", "m", "chat"), 1)
+    assert ("x", f"app{TOLD_APART - 1}", "m", "chat") in second.callers
+    assert len(second.callers) == 2 * TOLD_APART
+    second.count_caller(("x", "another/1", "m", "chat"), 3)
+    second.count_caller(("x", "one more/1", "m", "chat"), 4)
+    second.count_caller(("x", "app0", "m", "chat"), 5)
+    assert second.callers[("x", "", "m", "chat")] == 7, "not at all"
+    assert second.callers[("x", "app0", "m", "chat")] == 6
+    assert len(second.callers) == 2 * TOLD_APART + 1
+
+
+def test_callers_from_ever_new_addresses_are_noted_up_to_a_bound() -> None:
+    second = _second()
+    for number in range(5 * TOLD_APART):
+        second.count_caller((f"address {number}", "app/1", "m", "chat"), 1)
+    assert len(second.callers) == 4 * TOLD_APART
+    assert (f"address {4 * TOLD_APART - 1}", "", "m", "chat") in second.callers
+    # Those that are known already go on counting.
+    second.count_caller((f"address {4 * TOLD_APART - 1}", "other", "m", "chat"), 1)
+    second.count_caller(("address 0", "app/1", "m", "chat"), 1)
+    assert second.callers[(f"address {4 * TOLD_APART - 1}", "", "m", "chat")] == 2
+    assert second.callers[("address 0", "app/1", "m", "chat")] == 2
+    assert len(second.callers) == 4 * TOLD_APART
+
+
+def test_of_too_many_refusals_the_model_and_then_the_address_goes_but_none_is_lost() -> None:
+    second = _second()
+    for number in range(2 * TOLD_APART):
+        second.count_refusal(("x", "model_not_allowed", f"m{number}"), 1)
+    second.count_refusal(("x", "model_not_allowed", "m0"), 1)
+    assert len(second.refusals) == TOLD_APART + 1
+    assert second.refusals[("x", "model_not_allowed", "")] == TOLD_APART
+    assert second.refusals[("x", "model_not_allowed", "m0")] == 2
+    for number in range(4 * TOLD_APART):
+        second.count_refusal((f"address {number}", "invalid_api_key", ""), 1)
+    assert len(second.refusals) == 4 * TOLD_APART + 1
+    assert (f"address {3 * TOLD_APART - 2}", "invalid_api_key", "") in second.refusals
+    assert second.refusals[("", "invalid_api_key", "")] == TOLD_APART + 1
+    second.count_refusal(("address 0", "invalid_api_key", "m"), 1)
+    assert second.refusals[("address 0", "invalid_api_key", "")] == 2
+    assert sum(second.refusals.values()) == 6 * TOLD_APART + 2
+
+
+@pytest.mark.parametrize("outcome", ["ok", "denied"])
+def test_a_client_with_another_name_each_time_does_not_fill_the_memory(outcome: str) -> None:
+    requests = [
+        replace(_request("a", outcome, f"2001:db8::{number:x}", f"m{number}"), agent=f"app{number}") for number in range(5 * TOLD_APART)
+    ]
+    (counted,) = _counted(requests).take_all()
+    assert counted.amounts == (
+        amounts(served=len(requests), tokens=7 * len(requests)) if outcome == "ok" else amounts(refused=len(requests))
+    )
+    assert len(counted.callers) + len(counted.refusals) <= 4 * TOLD_APART + 1
+    # Neither do the sums of many makers.
+    added = _second()
+    for part in range(5):
+        for second in _counted(requests[part * TOLD_APART : (part + 1) * TOLD_APART]).take_all():
+            added.add(second)
+    assert (added.callers, added.refusals) == (counted.callers, counted.refusals)
