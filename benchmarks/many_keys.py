@@ -118,7 +118,7 @@ async def looking_up(full: Full, cache_size: int) -> AsyncIterator[tuple[Lookup,
     cache = KeyCache(cache_size)
     lease = Lease(full.store, full.adoption, cache, lambda key_id: None)
     task = asyncio.create_task(lease.run())
-    await until(lambda: lease.fresh(time.monotonic()))
+    await until(lease.fresh)
     try:
         yield Lookup(KeyReader(full.store, full.adoption), cache, lease, DIGESTER), cache
     finally:

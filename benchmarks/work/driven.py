@@ -91,11 +91,11 @@ class Loop(uvloop.Loop):
 class Trusted:
     """A lease that always holds."""
 
-    def fresh(self, _now: float) -> bool:
+    def fresh(self) -> bool:
         """Yes."""
         return True
 
-    def age(self, _now: float) -> float:
+    def age(self) -> float:
         """None at all."""
         return 0.0
 

@@ -29,11 +29,16 @@ RETRY_AFTER = 0.1
 Changed = Callable[[str | None], None]
 
 
+def elapsed() -> float:
+    """Seconds, those that the machine slept among them: `time.monotonic` leaves these out, and changes are missed in them as in others."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Lease:
     """Run `run` as a task for as long as the cache is in use."""
 
     def __init__(
-        self, store: Store, adoption: Adoption, cache: KeyCache, on_change: Changed, *, clock: Callable[[], float] = time.monotonic
+        self, store: Store, adoption: Adoption, cache: KeyCache, on_change: Changed, *, clock: Callable[[], float] = elapsed
     ) -> None:
         """`on_change` gets the id of each changed key, or None when any key may have changed unseen."""
         self._store = store
@@ -43,13 +48,14 @@ class Lease:
         self._clock = clock
         self._proven_at = -math.inf
 
-    def age(self, now: float) -> float:
+    def age(self) -> float:
         """Seconds since the last proof; infinite before the first one."""
-        return now - self._proven_at
+        return self._clock() - self._proven_at
 
-    def fresh(self, now: float) -> bool:
-        """Whether what is remembered may be served at `now` (this clock's time)."""
-        return now - self._proven_at <= TRUSTED_FOR
+    def fresh(self) -> bool:
+        """Whether what is remembered may be served now."""
+        # No caller brings a time along: one of another clock would say yes for ever.
+        return self._clock() - self._proven_at <= TRUSTED_FOR
 
     async def run(self) -> None:
         """Hold the lease until cancelled."""

@@ -78,7 +78,6 @@ class Lookup:
         *,
         graves: Graves | None = None,
         max_stale: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`max_stale`: how old (seconds) a remembered key may be while the store cannot be asked; 0 refuses instead."""
         self._reader = reader
@@ -87,7 +86,6 @@ class Lookup:
         self._digester = digester
         self._graves = graves or Graves()
         self._max_stale = max_stale
-        self._clock = clock
         self._asking: dict[tuple[str, int], asyncio.Task[Found | None]] = {}
         """By digest, and the cache's generation when it was asked: what changed since then, it does not tell."""
 
@@ -95,7 +93,7 @@ class Lookup:
         """The key of `token`, None if it is known to be nobody's, or MISS: then `resolve` must find out."""
         if len(token) > LONGEST_TOKEN:
             return None
-        if not self._lease.fresh(self._clock()):
+        if not self._lease.fresh():
             return MISS
         answer = self._cache.lookup(self._digester.primary(token))
         # What cannot be a key is nobody's, whatever the store says: whoever tries tokens is not worth a coroutine.
@@ -120,7 +118,7 @@ class Lookup:
         except StoreNotAdopted:
             raise
         except StoreUnavailable:
-            stale = self._cache.peek(digests[0]) if self._lease.age(self._clock()) <= self._max_stale else None
+            stale = self._cache.peek(digests[0]) if self._lease.age() <= self._max_stale else None
             if stale is None:
                 raise
             return stale

@@ -177,7 +177,7 @@ class Worker:
             worker=self._index,
             pid=os.getpid(),
             in_flight=plane.open.in_flight(),
-            lease_age=min(self._lease.age(time.monotonic()), 1e9),
+            lease_age=min(self._lease.age(), 1e9),
             loop_lag=plane.ticker.take_lag(),
             connections=len(plane.front.connections),
             hub_connections=plane.pool.size,

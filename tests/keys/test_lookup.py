@@ -58,7 +58,7 @@ class Worker:
         return found is not None and status(found.key, time.time()) == "active"
 
     def is_fresh(self) -> bool:
-        return self.lease.fresh(time.monotonic())
+        return self.lease.fresh()
 
 
 @contextlib.asynccontextmanager
@@ -105,6 +105,23 @@ async def test_a_cached_key_costs_no_question(valkey: Server, keys: Keys, tmp_pa
         assert one.lookup.cached(issued.token[:-1].encode()) is None, "what cannot be a key is nobody's, and nobody has to wait"
         assert one.lookup.cached(generate("ahk").encode()) is MISS
         assert one.changes == [None]
+
+
+async def test_after_the_machine_slept_nothing_is_served_before_it_was_asked(
+    valkey: Server, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued = await keys.repository.create(shape())
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        assert await one.admits(issued.token)
+        assert one.lookup.cached(issued.token.encode()) is not MISS
+        # A machine that wakes up: the time since it started has gone on, and that for which it ran has not.
+        now, slept = time.clock_gettime, {time.CLOCK_BOOTTIME: 3600.0}
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: now(clock) + slept.get(clock, 0.0))
+        assert one.lease.age() > 3600.0
+        assert one.lookup.cached(issued.token.encode()) is MISS
+        await until(one.is_fresh, within=2.0)
+        assert one.lookup.cached(issued.token.encode()) is not MISS
 
 
 async def test_a_revoked_key_is_dead_within_50_ms_everywhere(valkey: Server, keys: Keys, tmp_path: Path) -> None:

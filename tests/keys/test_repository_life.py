@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +107,7 @@ async def live(server: Server, steps: list[tuple[str, int, int]], chance: random
         lease = Lease(store, keys.adoption, cache, lambda changed: None)
         lookup = Lookup(KeyReader(store, keys.adoption), cache, lease, keys.digester)
         task = asyncio.create_task(lease.run())
-        await until(lambda: lease.fresh(time.monotonic()))
+        await until(lease.fresh)
         try:
             world: dict[str, Model] = {}
             for act, which, amount in steps:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +37,7 @@ async def test_keys_live_on_redis_7_too(redis: Server, tmp_path: Path) -> None:
     lease = Lease(store, keys.adoption, KeyCache(100), changes.append)
     task = asyncio.create_task(lease.run())
     try:
-        await until(lambda: lease.fresh(time.monotonic()))
+        await until(lease.fresh)
         issued = await keys.repository.create(shape())
         await until(lambda: issued.key.id in changes)
         assert await keys.repository.identify(issued.token.encode()) is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -131,7 +130,7 @@ async def leased(store: Store, keys: Keys) -> AsyncIterator[tuple[Lease, list[st
     lease = Lease(store, keys.adoption, KeyCache(100), changes.append)
     task = asyncio.create_task(lease.run())
     try:
-        await until(lambda: lease.fresh(time.monotonic()))
+        await until(lease.fresh)
         yield lease, changes
     finally:
         task.cancel()

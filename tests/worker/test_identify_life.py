@@ -91,7 +91,7 @@ class Worker:
         self.store = store
         self.cache = KeyCache(100, clock=elapsed)
         self.lease = Lease(store, adoption, self.cache, lambda key_id: None, clock=elapsed)
-        lookup = Lookup(KeyReader(store, adoption), self.cache, self.lease, digester, clock=elapsed)
+        lookup = Lookup(KeyReader(store, adoption), self.cache, self.lease, digester)
         self._rehasher = Rehasher(KeyRepository(store, adoption, digester, clock=wall), digester)
         self._identifier = Identifier(lookup, Throttle(clock=elapsed), self._rehasher.offer)
         self._wall = wall
@@ -120,12 +120,12 @@ class Worker:
         def knows() -> bool:
             # A token that was asked for before it was imported is remembered as nobody's, under no key.
             remembered = key_id in self.cache or self.cache._absent
-            return not remembered or self.lease.age(self._elapsed()) < self._elapsed() - begun or not self.is_fresh()
+            return not remembered or self.lease.age() < self._elapsed() - begun or not self.is_fresh()
 
         await until(knows, within=10)
 
     def is_fresh(self) -> bool:
-        return self.lease.fresh(self._elapsed())
+        return self.lease.fresh()
 
     async def close(self) -> None:
         self._task.cancel()
