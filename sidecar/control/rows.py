@@ -141,7 +141,8 @@ class Kind:
 
 
 class Row(Figures):
-    """Requests of a kind that share key, secret and its state, where their use was read, and what shadow mode would have refused.
+    """Requests of a kind that share key, secret and its state, where their use was read, what shadow mode would have refused,
+    and whether a change of the key cut them off.
 
     `traits` are those of the first of them.
     What the hub's ledger adds to them later makes a row of its own, which has `reconciled` calls and no requests.

@@ -139,11 +139,11 @@ class Sums:
         minute = time // 60.0
         # All of it in one step, in the order of their declaration: compiled code reaches a msgspec struct's fields slowly.
         (
-            key_id, secret_id, outcome, reason, status, hub_status, method, route, _, model, model_served, client, agent, streaming, _,
+            key_id, secret_id, outcome, reason, status, hub_status, method, route, _, model, model_served, client, agent, streaming, ending,
             usage_source, shadow, secret_state, quota_period, _, _,
         ) = astuple(traits)  # fmt: skip
         kind = self._kind(traits, (minute, not key_id, outcome, reason, route, model, model_served, status, method, streaming))
-        like = (kind, key_id, secret_id, secret_state, usage_source, shadow)
+        like = (kind, key_id, secret_id, secret_state, usage_source, shadow, ending == "revoked")
         row = self._by_like.get(like)
         if row is None:
             row = self._by_like[like] = self._row(traits, key_id, time, kind)

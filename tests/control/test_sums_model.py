@@ -35,6 +35,7 @@ _requests = st.builds(
     agent=st.sampled_from(["a", "b"]),
     path=st.sampled_from(["/a", "/b"]),
     streaming=st.booleans(),
+    ending=st.sampled_from(["complete", "drained", "revoked"]),
     total=_seconds, auth=_seconds, queue=_seconds, first_byte=_seconds, hub_time=_seconds, bytes_in=_counts, bytes_out=_counts,
     tokens=st.builds(Tokens, _counts, _counts, _counts, _counts, _seconds, st.integers(0, 9)),
     usage_source=st.sampled_from(["none", "hub", "partial"]),
@@ -103,7 +104,7 @@ def _counted(*parts: Tokens) -> int:
 
 def _like(traits: Request | Traits, time: float, *, ledger: bool) -> tuple[object, ...]:
     names = [name for name in _APART if not ledger or name not in ("secret_id", "secret_state", "shadow")]
-    return (ledger, time // 60, *(getattr(traits, name) for name in names))
+    return (ledger, not ledger and traits.ending == "revoked", time // 60, *(getattr(traits, name) for name in names))
 
 
 def _labels(call: Request) -> tuple[object, ...]:

@@ -126,7 +126,8 @@ class SecondSums:
             while each is not None:
                 sums.count_caller((each.client, each.agent, traits.model, traits.route), each.requests)
                 each = each.after
-        elif traits.outcome in REFUSED_OUTCOMES:
+        elif traits.outcome in REFUSED_OUTCOMES and traits.ending != "revoked":
+            # What a change of the key cut off had been let in: nobody presented anything after it.
             each = row.callers
             while each is not None:
                 sums.count_refusal((each.client, traits.reason, traits.model), each.requests)

@@ -6,10 +6,12 @@ from sidecar.control.anomaly import conduct
 from sidecar.control.anomaly.amounts import IN_FLIGHT, REFUSED, SERVED
 from sidecar.control.anomaly.baseline import REQUESTS_HOUR
 from sidecar.control.anomaly.memory import Feedback, Memory
+from sidecar.control.anomaly.second import SecondSums
 from sidecar.control.anomaly.seen import Sighting
 from sidecar.control.anomaly.signals import DAY, HOUR
 from sidecar.control.anomaly.thresholds import Thresholds
 from tests.control.anomaly.life import AWAY, BORN, KEY, Life, peaks, refused, served
+from tests.control.support.events import denied, sums_of
 
 
 def test_use_after_a_long_silence_is_a_warning_and_with_anything_new_a_page() -> None:
@@ -35,6 +37,15 @@ def test_a_dead_secret_is_one_warning_a_day(code: str, why: str) -> None:
     assert life.signals == {"retired_secret"}
     assert life.memory.raised["retired_secret"].evidence == f"presented from 203.0.113.0/24 although {why}"
     assert life.told == [(KEY, "warn")]
+
+
+@pytest.mark.parametrize(("ending", "told"), [("revoked", set()), ("refused", {"retired_secret"})])
+def test_a_stream_that_its_revocation_cut_off_is_no_dead_secret(ending: str, told: set[str]) -> None:
+    life, sums = Life(), SecondSums()
+    for row in sums_of(denied(KEY, "api_key_revoked", time=life.later(60), ending=ending)).rows:
+        sums.count(row)
+    life.see(*sums.take_all())
+    assert life.signals == told
 
 
 def test_mostly_refused_is_a_warning_and_some_refusals_are_not() -> None:

@@ -187,6 +187,14 @@ def test_the_most_open_requests_of_a_key_are_kept() -> None:
     assert structs.astuple(Second("a", 1)) == ("a", 1, amounts(), 0, {}, {})
 
 
+def test_calls_that_a_change_of_their_key_cut_off_presented_nothing_after_it() -> None:
+    cut = replace(_request("a", "denied", "x", "m"), reason="api_key_revoked", ending="revoked")
+    (second,) = _counted([cut]).take_all()
+    assert (second.amounts, second.refusals) == (amounts(refused=1), {})
+    (second,) = _counted([cut, replace(cut, ending="refused")]).take_all()
+    assert second.refusals == {("x", "api_key_revoked", "m"): 1}
+
+
 def test_what_a_throttle_refuses_tells_nothing_about_the_key() -> None:
     requests = [
         replace(_request("a", "rate_limited", "x", "m"), reason=reason) for reason in ("abnormal_usage_detected", "insufficient_quota")
