@@ -9,7 +9,7 @@ from typing import Any
 from sidecar import __version__
 from sidecar.control.metering import Metering
 from sidecar.control.pulse import Pulse
-from sidecar.events.record import WorkerState
+from sidecar.events.record import NO_LEASE, WorkerState
 from sidecar.settings import Settings
 from sidecar.store.client import Store, StoreUnavailable
 
@@ -63,7 +63,7 @@ class Status:
             "pid": state.pid,
             "age_seconds": round(max(0.0, self._clock() - state.time), 3),
             "in_flight": sum(state.in_flight.values()),
-            "lease_age_seconds": round(state.lease_age, 3) if state.lease_age < float("inf") else None,
+            "lease_age_seconds": round(state.lease_age, 3) if state.lease_age < NO_LEASE else None,
             "loop_lag_seconds": round(state.loop_lag, 6),
             "connections": state.connections,
             "hub_connections": state.hub_connections,

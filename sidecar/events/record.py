@@ -154,6 +154,10 @@ class Reconciled(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="l"
     version: int = VERSION
 
 
+NO_LEASE = 1e9
+"""`lease_age` of a worker that has no lease."""
+
+
 class WorkerState(msgspec.Struct, array_like=True, frozen=True, tag="w"):
     """Once a second from each worker: what it holds now, and its counters since it started."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import uvloop
 
 from sidecar import collector
-from sidecar.events.record import WorkerState
+from sidecar.events.record import NO_LEASE, WorkerState
 from sidecar.events.spool import SpoolWriter
 from sidecar.events.wire import encode
 from sidecar.hubs.load import load_profile
@@ -177,7 +177,7 @@ class Worker:
             worker=self._index,
             pid=os.getpid(),
             in_flight=plane.open.in_flight(),
-            lease_age=min(self._lease.age(), 1e9),
+            lease_age=min(self._lease.age(), NO_LEASE),
             loop_lag=plane.ticker.take_lag(),
             connections=len(plane.front.connections),
             hub_connections=plane.pool.size,

@@ -90,7 +90,9 @@ READY = _gauge("sidecar_ready", (), "1 when /readyz answers 200.")
 BUILD = _gauge("sidecar_build_info", ("version", "python"), "The running version; always 1.")
 
 LOOP_LAG = _gauge("sidecar_event_loop_lag_seconds", ("worker",), "How late a worker's event loop ran in the last second.")
-LEASE_AGE = _gauge("sidecar_worker_lease_age_seconds", ("worker",), "Age of a worker's proof that it has seen every change of a key.")
+LEASE_AGE = _gauge(
+    "sidecar_worker_lease_age_seconds", ("worker",), "Age of a worker's proof that it has seen every change of a key; absent without one."
+)
 CONNECTIONS = _gauge("sidecar_worker_connections", ("worker",), "Open client connections.")
 HUB_CONNECTIONS = _gauge("sidecar_worker_hub_connections", ("worker",), "Open connections to the hub.")
 WORKER_STORE_UP = _gauge("sidecar_worker_store_up", ("worker",), "1 when the store answers a worker.")

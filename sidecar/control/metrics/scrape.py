@@ -22,6 +22,7 @@ from sidecar.control.metrics.state import Counts
 from sidecar.control.metrics.text import Page
 from sidecar.control.networks import Networks
 from sidecar.control.workers import Workers
+from sidecar.events.record import NO_LEASE
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
 Histograms = Iterable[tuple[tuple[str, ...], Sequence[float]]]
@@ -108,13 +109,13 @@ class Scrape:
         workers = self._workers
         for family, name in (
             (catalogue.LOOP_LAG, "loop_lag"),
-            (catalogue.LEASE_AGE, "lease_age"),
             (catalogue.CONNECTIONS, "connections"),
             (catalogue.HUB_CONNECTIONS, "hub_connections"),
             (catalogue.WORKER_STORE_UP, "store_up"),
             (catalogue.DRAINS, "draining"),
         ):
             page.samples(family, workers.gauge(name))
+        page.samples(catalogue.LEASE_AGE, [sample for sample in workers.gauge("lease_age") if sample[1] < NO_LEASE])
         page.samples(catalogue.WORKERS, [((), len(workers.indexes()))])
         if workers.all_heard():
             self._write_counters(page, workers.counters())

@@ -17,7 +17,7 @@ from sidecar.control.metrics.scrape import Gauges, Scrape
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import Networks
 from sidecar.control.workers import FRESH, Workers
-from sidecar.events.record import Event, Tokens
+from sidecar.events.record import NO_LEASE, Event, Tokens
 from sidecar.keys.record import Key
 from sidecar.refusals import Outcome
 from tests.control.support.events import denied, key_id, request, state, sums_of
@@ -266,6 +266,14 @@ def test_nothing_dropped_is_said_as_zero() -> None:
     page.feed(state(0, time=NOW))
     page.clock.now += FRESH
     assert page.value("sidecar_spool_dropped_total") == 0
+
+
+def test_a_worker_without_a_lease_has_no_age_of_one() -> None:
+    page = Page()
+    page.feed(state(0, time=NOW, lease_age=NO_LEASE), spool="s")
+    page.feed(state(1, time=NOW, lease_age=0.25), spool="t")
+    ages = {labels: age for (name, labels), age in page.samples().items() if name == "sidecar_worker_lease_age_seconds"}
+    assert ages == {(("worker", "1"),): 0.25}
 
 
 def worker_counters(page: Page) -> dict[str, float]:

@@ -1,0 +1,29 @@
+"""What the status says of the workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.control.metering import compose
+from sidecar.control.pulse import Pulse
+from sidecar.control.status import Status
+from sidecar.control.workers import Workers
+from sidecar.events.record import NO_LEASE
+from sidecar.settings import Settings
+from sidecar.store.client import Store
+from tests.control.support.events import state, sums_of
+from tests.support.keys import Clock, open_keys
+
+
+@pytest.mark.parametrize(("age", "shown"), [(0.25, 0.25), (3600.0, 3600.0), (NO_LEASE, None), (float("inf"), None)])
+async def test_a_worker_without_a_lease_has_no_age(store: Store, tmp_path: Path, age: float, shown: float | None) -> None:
+    async def nothing() -> None:
+        return
+
+    keys, clock, settings = await open_keys(store, tmp_path), Clock(), Settings(data_dir=str(tmp_path))
+    workers, pulse = Workers(clock, since=clock.now), Pulse(store, keys.adoption, first=nothing, again=nothing)
+    status = Status(settings, store, pulse=pulse, metering=compose(settings, store, pulse, workers, ()), clock=clock)
+    workers.observe("spool", [], sums_of(state(0, time=clock.now, lease_age=age)))
+    assert [worker["lease_age_seconds"] for worker in (await status.snapshot())["workers"]] == [shown]
