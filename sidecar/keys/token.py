@@ -6,6 +6,7 @@ asking the store.
 
 from __future__ import annotations
 
+import re
 import secrets
 import zlib
 
@@ -17,6 +18,7 @@ HUB_KEY_PREFIX = "blocklet-"
 SENT = rb"[!-+\--~]+"
 """Pattern of what can be sent as a bearer token: printable ASCII without blank and comma, more than RFC 6750 2.1 allows."""
 
+_SCHEME = re.compile(r"bearer\s+", re.IGNORECASE)
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 """Two digits at a time: whoever tries tokens is to cost little."""
 
@@ -49,3 +51,10 @@ def hint(token: str) -> str:
     """What may be shown of a key: its prefix and its last four characters (`ahk_…1c96`)."""
     prefix, separator, _ = token.partition("_")
     return f"{prefix}_…{token[-4:]}" if separator else f"…{token[-4:]}"
+
+
+def pasted(text: str) -> str:
+    """The token in what somebody found and pasted: without the blanks around it and the scheme of its header."""
+    found = text.strip()
+    scheme = _SCHEME.match(found)
+    return found[scheme.end() :] if scheme is not None else found

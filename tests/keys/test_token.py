@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.keys.token import ALPHABET, CHECKSUM_LENGTH, RANDOM_LENGTH, checksum, generate, hint, is_well_formed
+from sidecar.keys.token import ALPHABET, CHECKSUM_LENGTH, RANDOM_LENGTH, checksum, generate, hint, is_well_formed, pasted
 
 RANDOM = st.text(ALPHABET, min_size=RANDOM_LENGTH, max_size=RANDOM_LENGTH)
 KNOWN = "ahk_" + "0" * 43
@@ -82,3 +82,21 @@ def test_the_hint(token: str, shown: str) -> None:
 def test_only_letters_and_digits_make_a_key(character: str) -> None:
     assert not is_well_formed(complete("ahk_" + "0" * 42 + character), "ahk")
     assert is_well_formed(complete(KNOWN), "ahk")
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        ("ahk_x", "ahk_x"),
+        (" ahk_x\r\n", "ahk_x"),
+        ("Bearer ahk_x", "ahk_x"),
+        ("\tbEARER \t ahk_x ", "ahk_x"),
+        ("Bearer Bearer ahk_x", "Bearer ahk_x"),
+        ("bearer_x", "bearer_x"),
+        ("x bearer y", "x bearer y"),
+        ("Bearer ", "Bearer"),
+        (" \n", ""),
+    ],
+)
+def test_the_token_in_what_was_pasted(text: str, token: str) -> None:
+    assert pasted(text) == token

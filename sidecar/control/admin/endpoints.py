@@ -57,6 +57,8 @@ IMPORT_LINES = Endpoint(
 IDENTIFY = Endpoint(
     "POST", f"{_KEYS}/identify", "keys.identify", "Whose token is this", "operator", {200: keys.Identified}, Nothing, keys.Leaked,
     (NOT_FOUND,),
+    description=f"Blanks around the token and a leading `Bearer` do not matter. Each key remembers its {MOST_SECRETS} latest secrets only: "
+    "a token that has been dead for longer than that is not found either.",
 )  # fmt: skip
 LIST_SECRETS = Endpoint(
     "GET", f"{_KEY}/secrets", "secrets.list", "The secrets of a key and who uses them", "viewer", {200: keys.SecretList}, Nothing, Nothing

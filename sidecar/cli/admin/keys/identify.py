@@ -10,6 +10,7 @@ from sidecar.cli.admin.output import facts
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import moment
 from sidecar.cli.errors import WRONG_USE, CommandError
+from sidecar.keys.token import pasted
 
 
 def add(subparsers: Any) -> None:
@@ -56,7 +57,7 @@ def _end(key_id: str, secret: dict[str, Any]) -> str:
 
 def _token(session: Session) -> str:
     asked = session.stdin.isatty()
-    token = (getpass.getpass("Token: ", stream=session.err) if asked else session.stdin.readline()).strip()
+    token = pasted(getpass.getpass("Token: ", stream=session.err) if asked else session.stdin.readline())
     if not token:
         raise CommandError("no token; send it on standard input: sidecar keys identify < file.", WRONG_USE)
     return token

@@ -19,13 +19,20 @@ from sidecar.control.admin.recorder import Recorder
 from sidecar.control.admin.repeats import Repeated, Repeats, repeats
 from sidecar.control.audit import Party
 from sidecar.keys.digest import may_be_key
+from sidecar.keys.issue import MOST_SECRETS
 from sidecar.keys.listing import Query
 from sidecar.keys.record import Key, secret_is_live, status
 from sidecar.keys.repository import KeyRepository
+from sidecar.keys.token import pasted
 from sidecar.settings.declaration import Keys as KeySettings
 from sidecar.settings.values import Duration
 
 Change = Callable[[Key], Key]
+
+_NOT_OURS = (
+    f"No key here has or had this token as a secret. Each key remembers its {MOST_SECRETS} latest secrets only, "
+    "so an older one may have been yours all the same."
+)
 
 
 class Keys:
@@ -125,13 +132,16 @@ class Keys:
 
     async def identify(self, call: Call[Nothing, messages.Leaked]) -> Answer:
         """Whose token is this."""
+        token = pasted(call.body.token).encode()
+        if not token:
+            raise faulty([("token", "is blank")])
         async with self._recorder.act(call, "api_key.identified", None) as act:
-            found = await self._keys.identify(call.body.token.encode())
+            found = await self._keys.identify(token)
             if found is None:
-                raise AdminError(NOT_FOUND, "No key here has or had this token as a secret.", param="token")
+                raise AdminError(NOT_FOUND, _NOT_OURS, param="token")
             act.on(target(found.key))
         now = self._recorder.now()
-        accepted = may_be_key(call.body.token.encode(), self._settings.prefix, accept_imported=self._settings.accept_imported)
+        accepted = may_be_key(token, self._settings.prefix, accept_imported=self._settings.accept_imported)
         valid = accepted and status(found.key, now) == "active" and secret_is_live(found.secret, now)
         use = (await self._keys.uses([found.key.id])).get(found.key.id)
         identified = messages.Identified(key=key_object(found.key, use, now), secret=secret_object(found.secret, use, now), valid=valid)

@@ -23,6 +23,11 @@ def test_the_token_comes_from_standard_input(cli: Cli, admin: FakeAdmin) -> None
     assert "ahk_leaked" not in result.out + result.err
 
 
+def test_a_token_may_be_pasted_with_the_scheme_of_its_header(cli: Cli, admin: FakeAdmin) -> None:
+    cli("keys", "identify", stdin=" bearer ahk_leaked \n")
+    assert admin.calls[0].json == {"token": "ahk_leaked"}
+
+
 def test_a_current_secret_ends_by_a_rotation_at_once(cli: Cli) -> None:
     said = cli("keys", "identify", stdin="t").out
     assert "To end it: sidecar keys rotate key_0123456789abcdef --grace 0s, or sidecar keys revoke key_0123456789abcdef\n" in said
