@@ -18,7 +18,9 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_configuration_is_the_only_finding(capsys: pytest.CaptureFixture[str]) -> None:
     Path("sidecar.yaml").write_text("nonsense: 1\nproxy: {workers: x}\n")
     assert main(["doctor", "--json"]) == 2
-    report = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    report = json.loads(said.out)
+    assert said.err == "".join(f"sidecar: {check['finding']}\n" for check in report["checks"])
     assert report["ok"] is False
     assert [check["name"] for check in report["checks"]] == ["configuration"] * 2
 

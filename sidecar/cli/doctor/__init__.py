@@ -14,7 +14,7 @@ import msgspec
 from sidecar.cli import config_file, configuration
 from sidecar.cli.doctor import hub, machine, processes, secrets, store
 from sidecar.cli.doctor.check import Check, fail, failed, lines, ok
-from sidecar.cli.errors import REFUSED, WRONG_USE
+from sidecar.cli.errors import REFUSED
 from sidecar.settings import Settings, SettingsError
 from sidecar.supervisor.data_dir import in_use
 
@@ -31,24 +31,20 @@ def add(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; returns 1 when something must be mended, 2 when the configuration cannot be read."""
-    wrong = REFUSED
+    """Print the report; returns 1 when something must be mended. Raises SettingsError when the configuration is wrong."""
     # The report says itself what does not answer; without a handler Python would put the parts' own warnings beside it.
     logging.getLogger("sidecar").addHandler(logging.NullHandler())
     try:
         settings = configuration.read(args.config, os.environ)
     except SettingsError as error:
-        checks = [fail("configuration", fault, "correct it; `sidecar config reference` lists every setting") for fault in error.faults]
-        wrong = WRONG_USE
-    else:
-        file = config_file.find(args.config, os.environ)
-        checks = [ok("configuration", f"{file} is valid" if file else "no file: the defaults hold")]
-        checks += [*secrets.checks(settings, file, os.environ), *asyncio.run(examine(settings))]
-    if args.json:
-        print(msgspec.json.format(msgspec.json.encode({"ok": not failed(checks), "checks": checks}), indent=2).decode())
-    else:
-        print("\n".join(lines(checks)))
-    return wrong if failed(checks) else 0
+        hint = "correct it; `sidecar config reference` lists every setting"
+        _report(args, [fail("configuration", fault, hint) for fault in error.faults])
+        raise
+    file = config_file.find(args.config, os.environ)
+    checks = [ok("configuration", f"{file} is valid" if file else "no file: the defaults hold")]
+    checks += [*secrets.checks(settings, file, os.environ), *asyncio.run(examine(settings))]
+    _report(args, checks)
+    return REFUSED if failed(checks) else 0
 
 
 async def examine(settings: Settings) -> list[Check]:
@@ -59,3 +55,10 @@ async def examine(settings: Settings) -> list[Check]:
     found += [check async for check in store.checks(settings, running=running)]
     found += [check async for check in hub.checks(settings)]
     return found
+
+
+def _report(args: argparse.Namespace, checks: list[Check]) -> None:
+    if args.json:
+        print(msgspec.json.format(msgspec.json.encode({"ok": not failed(checks), "checks": checks}), indent=2).decode())
+    else:
+        print("\n".join(lines(checks)))

@@ -22,7 +22,7 @@ from sidecar.cli.admin.keys.show import add_filters, filtered
 from sidecar.cli.admin.output import ListDocument, encoded
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import amount, printable
-from sidecar.cli.errors import REFUSED, CommandError
+from sidecar.cli.errors import CommandError
 from sidecar.keys.token import hint
 
 BATCH_LINES = 200
@@ -197,4 +197,7 @@ def _conclude(args: argparse.Namespace, report: Report, session: Session) -> int
         session.say(f"Imported {amount(report.imported, 'key')}; {amount(len(refused), 'line')} refused.")
         if refused and args.refused is not None:
             session.say(f"The refused lines are in {args.refused}.")
-    return REFUSED if refused else 0
+    if refused:
+        were = "was" if len(refused) == 1 else "were"
+        raise CommandError(f"{amount(len(refused), 'line')} {were} refused; mend and import only those again.")
+    return 0

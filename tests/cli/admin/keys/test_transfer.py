@@ -45,7 +45,8 @@ def test_every_refused_line_is_reported_with_its_reason(cli: Cli, admin: FakeAdm
     kept = tmp_path / "refused"
     result = cli("keys", "import", file, "--refused", str(kept))
     assert result.code == 1
-    assert result.err == "line 3: is not JSON\nline 4: is not a JSON object\nline 5: name: is taken\n"
+    lines = "line 3: is not JSON\nline 4: is not a JSON object\nline 5: name: is taken\n"
+    assert result.err == lines + "3 lines were refused; mend and import only those again.\n"
     assert result.out.startswith("Imported 2 keys; 3 lines refused.\n")
     assert kept.read_text().splitlines() == ["not json", "[]", json.dumps({"name": "bad", "sha256": DIGEST})]
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
@@ -56,6 +57,13 @@ def test_all_well(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
     result = cli("keys", "import", write(tmp_path / "keys", {"name": "a", "sha256": DIGEST}), "--json")
     assert result.code == 0
     assert json.loads(result.out) == {"imported": 1, "refused": 0, "lines": [{"line": 1, "id": "key_0000000000000001", "error": None}]}
+
+
+def test_with_json_standard_error_tells_of_refused_lines_too(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
+    admin.on("POST", "/keys/import/lines", importer)
+    result = cli("keys", "import", write(tmp_path / "keys", {"name": "bad", "sha256": DIGEST}), "--json")
+    assert (result.code, json.loads(result.out)["refused"]) == (1, 1)
+    assert result.err == "1 line was refused; mend and import only those again.\n"
 
 
 def test_tokens_are_digested_here_and_never_sent(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
