@@ -6,8 +6,9 @@ happy path is one conversion, and only a refused request is walked member by mem
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
@@ -19,12 +20,21 @@ _DIGITS = re.compile(r"-?[0-9]{1,18}")
 T = TypeVar("T", bound=msgspec.Struct)
 
 
+class _Members(list[tuple[str, Any]]):
+    """The members of an object as they stand there."""
+
+
 def decode_body(data: bytes, message: type[T]) -> T:
-    """Read a JSON body; AdminError with every fault, `param` naming the first."""
+    """Read a JSON body; AdminError with every fault, `param` naming the first. A member that is there twice is one: the last would win."""
+    data = data or b"{}"
     try:
-        tree = msgspec.json.decode(data or b"{}")
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        tree = msgspec.json.decode(data)
+        # Digits are left alone: how many of them an int may have depends on the interpreter.
+        repeats = list(dict.fromkeys(_repeats(json.loads(data, object_pairs_hook=_Members, parse_int=str, parse_float=str), "")))
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise AdminError(INVALID_REQUEST, f"The body is not JSON ({error}).") from None
+    if repeats:
+        raise faulty([(path, "is given twice") for path in repeats])
     return _convert(tree, message)
 
 
@@ -38,6 +48,21 @@ def decode_query(pairs: Iterable[tuple[str, str]], message: type[T]) -> T:
     hints = get_type_hints(message)
     fields = {info.encode_name: hints[info.name] for info in msgspec.structs.fields(message)}
     return _convert({name: _number(value, fields.get(name)) for name, value in tree.items()}, message)
+
+
+def _repeats(part: Any, path: str) -> Iterator[str]:
+    """The paths of members that are there again."""
+    if isinstance(part, _Members):
+        seen: set[str] = set()
+        for name, value in part:
+            here = _join(path, name)
+            if name in seen:
+                yield here
+            seen.add(name)
+            yield from _repeats(value, here)
+    elif isinstance(part, list):
+        for index, value in enumerate(part):
+            yield from _repeats(value, f"{path}[{index}]")
 
 
 def _number(value: str, hint: Any) -> str | int:

@@ -69,6 +69,33 @@ def test_all_faults_of_a_body(body: bytes, message: type[msgspec.Struct], param:
         assert part in caught.value.detail
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"name":"dup","allowed_models":[],"allowed_models":null}', "allowed_models"),
+        (b'{"name":"a","n\\u0061me":"a"}', "name"),
+        (b'{"name":"a","limits":{"rpm":1,"tpm":2,"rpm":null}}', "limits.rpm"),
+        (b'{"name":"a","surprise":[{"b":1},{"b":1,"b":2,"b":3}]}', "surprise[1].b"),
+    ],
+)
+def test_a_member_that_is_there_twice_is_no_choice_of_ours(body: bytes, param: str) -> None:
+    with pytest.raises(AdminError) as caught:
+        decode_body(body, NewKey)
+    assert (caught.value.problem.status, caught.value.param, caught.value.detail) == (400, param, f"{param}: is given twice.")
+
+
+def test_the_same_member_of_two_objects_is_no_repeat() -> None:
+    body = b'{"name":"a","metadata":{"name":"b"},"limits":{"rpm":1},"quota":{"requests":1,"period":"day"}}'
+    assert decode_body(body, NewKey).metadata == {"name": "b"}
+
+
+@pytest.mark.parametrize("number", [b"9" * 5000, b"1e999", b"-0.0"])
+def test_numbers_of_any_length_are_judged_by_their_member(number: bytes) -> None:
+    with pytest.raises(AdminError) as caught:
+        decode_body(b'{"name":' + number + b"}", NewKey)
+    assert caught.value.problem.status == 400
+
+
 def test_absent_and_null_differ() -> None:
     assert decode_body(b"{}", KeyChange).quota is msgspec.UNSET
     assert decode_body(b'{"quota":null}', KeyChange).quota is None
