@@ -32,6 +32,10 @@ _MEDIA = "application/x-ndjson"
 _BAR = 30
 
 
+class _Repeat(ValueError):
+    """A line that can be read in two ways."""
+
+
 @dataclass
 class Report:
     """What became of each line so far."""
@@ -136,7 +140,9 @@ def _prepared(line: bytes) -> bytes:
     if len(line) > MAX_LINE:
         raise ValueError(f"is longer than {MAX_LINE >> 10} KiB")
     try:
-        entry = json.loads(line)
+        entry = json.loads(line, object_pairs_hook=_members)
+    except _Repeat:
+        raise
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(entry, dict):
@@ -148,6 +154,14 @@ def _prepared(line: bytes) -> bytes:
         entry["sha256"] = hashlib.sha256(token.encode()).hexdigest()
         entry.setdefault("hint", hint(token))
     return json.dumps(entry).encode()
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        # Sent on, it would be there once: the API could not refuse it any more.
+        raise _Repeat("has a member twice")
+    return members
 
 
 def _send(batch: list[tuple[int, bytes]], report: Report, session: Session) -> None:

@@ -59,6 +59,12 @@ def test_all_well(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
     assert json.loads(result.out) == {"imported": 1, "refused": 0, "lines": [{"line": 1, "id": "key_0000000000000001", "error": None}]}
 
 
+def test_a_line_with_a_member_twice_is_not_made_one_without(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
+    line = f'{{"name": "a", "sha256": "{DIGEST}", "allowed_models": [], "allowed_models": null}}'
+    assert cli("keys", "import", write(tmp_path / "keys", line)).err.startswith("line 1: has a member twice\n")
+    assert admin.calls == []
+
+
 def test_with_json_standard_error_tells_of_refused_lines_too(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
     admin.on("POST", "/keys/import/lines", importer)
     result = cli("keys", "import", write(tmp_path / "keys", {"name": "bad", "sha256": DIGEST}), "--json")
