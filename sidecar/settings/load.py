@@ -188,6 +188,10 @@ def _value(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: li
 
 
 def _leaf(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: list[str]) -> Any:
+    if isinstance(raw, dict) and raw:
+        # Under the path that each came from, so that a variable with a level too many is named.
+        faults += [f"{below}: names no setting, for {path} is no section" for below in _ends(raw, path)]
+        return _MISSING
     target = Annotated[hint, meta] if meta is not None and _constrained(meta) else hint
     if isinstance(raw, str) and _is_list(hint):
         raw = [part.strip() for part in raw.split(",") if part.strip()]
@@ -197,6 +201,14 @@ def _leaf(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: lis
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         faults.append(f"{path}: {_sentence(str(error), hint)}")
         return _MISSING
+
+
+def _ends(tree: Any, path: str) -> Iterator[str]:
+    if not isinstance(tree, dict):
+        yield path
+        return
+    for name, value in tree.items():
+        yield from _ends(value, join(path, str(name)))
 
 
 def _is_list(hint: Any) -> bool:

@@ -167,6 +167,27 @@ def test_aliases_that_nest_without_end_are_a_fault(tmp_path: Path) -> None:
         from_text(tmp_path, "\n".join(lines))
 
 
+@pytest.mark.parametrize(
+    ("variable", "path", "setting"),
+    [
+        ("SIDECAR_HUB__URL__X", "hub.url.x", "hub.url"),
+        ("SIDECAR_HUB__ACCESS_KEY__X__Y", "hub.access_key.x.y", "hub.access_key"),
+        ("SIDECAR_PROXY__TRUSTED_PROXIES__0", "proxy.trusted_proxies.0", "proxy.trusted_proxies"),
+        ("SIDECAR_DATA_DIR__X", "data_dir.x", "data_dir"),
+    ],
+)
+def test_a_variable_that_goes_too_deep_is_named(variable: str, path: str, setting: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(None, {variable: "canary"})
+    assert refused.value.faults == [f"{path} (from {variable}): names no setting, for {setting} is no section"]
+
+
+def test_a_section_where_a_value_belongs_is_said_of_a_file_too(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        from_text(tmp_path, "hub: {url: {host: canary, port: 1}}")
+    assert refused.value.faults == [f"hub.url.{name}: names no setting, for hub.url is no section" for name in ("host", "port")]
+
+
 def test_a_slip_of_the_pen_is_guessed() -> None:
     with pytest.raises(SettingsError) as refused:
         load(None, {"SIDECAR_HUB__ACESS_KEY": "x", "SIDECAR_HUB__COLOUR": "red"})
