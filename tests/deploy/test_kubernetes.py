@@ -111,6 +111,14 @@ def test_the_pod_is_careful(manifests: list[dict[str, Any]]) -> None:
     assert not secret["defaultMode"] & 0o007
 
 
+def test_a_pod_outlives_a_control_process_that_is_replaced(manifests: list[dict[str, Any]]) -> None:
+    """Nothing answers a probe for a second or two then, and the data plane goes on."""
+    sidecar = next(one for one in pod(manifests)["containers"] if "readinessProbe" in one)
+    for name in ("livenessProbe", "readinessProbe"):
+        probe = sidecar[name]
+        assert probe.get("failureThreshold", 3) >= 3 and probe.get("periodSeconds", 10) >= 2, name
+
+
 def test_a_pod_that_ends_finishes_what_it_has(manifests: list[dict[str, Any]]) -> None:
     spec, drain = pod(manifests), load(None, {}).proxy.drain_timeout
     pauses = {container["name"]: container["lifecycle"]["preStop"]["sleep"]["seconds"] for container in spec["containers"]}
