@@ -21,7 +21,6 @@ from sidecar.control.spools import Chunk, Spools
 from sidecar.control.sums import Sums
 from sidecar.control.work import Planner, Work
 from sidecar.store.client import StoreUnavailable
-from sidecar.store.names import SHARDS
 
 DETAIL_CHUNKS = 8
 """Readings of a spool, of a few MiB each, that are added up together when the details have fallen behind."""
@@ -159,18 +158,30 @@ class Fold:
             raise failure
 
     async def verify(self) -> None:
-        """Compare with the store's own positions: one that fell back is brought up to date again. Raises StoreUnavailable."""
+        """Compare with the store's own positions: one that fell back is brought up to date again.
+
+        Raises StoreUnavailable when a shard does not answer, with all done for the others.
+        """
         # The positions of a foreign store say nothing.
         await self._guard()
-        # A key that nobody uses for a month must not lose its counts for it.
-        await self._ledger.renew()
         async with self._writing:
-            positions = await self._ledger.positions()
+            positions = await self._ledger.each_position()
+        failure: StoreUnavailable | None = None
+        known: list[tuple[int, dict[str, int]]] = []
+        for shard, found in enumerate(positions):
+            if isinstance(found, StoreUnavailable):
+                failure = found
+            else:
+                known.append((shard, found))
         for spool_id, cursor in self._cursors.items():
-            places = [(shard, lane) for shard in range(SHARDS) for lane in LANES]
-            corrected = [cursor.lane(lane).correct(shard, positions[shard].get(spool_id + lane, 0)) for shard, lane in places]
+            places = [(shard, lane, found.get(spool_id + lane, 0)) for shard, found in known for lane in LANES]
+            corrected = [cursor.lane(lane).correct(shard, position) for shard, lane, position in places]
             if any(corrected):
                 _log.warning("the store has other positions of spool %s than before: reading on from there", spool_id)
+        # A key that nobody uses for a month must not lose its counts for it.
+        await self._ledger.renew()
+        if failure is not None:
+            raise failure
 
     def trails(self, lane: str) -> bool:
         """Whether a lane has not brought everything that is counted into the store."""

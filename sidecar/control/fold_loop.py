@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.control.fold import Fold
 from sidecar.control.ledger import DETAILS, NOW
+from sidecar.control.patience import RETRY_MOST, Patience, ShardsAway
 from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 
 IDLE_EVERY = 0.1
@@ -20,7 +21,6 @@ CHEAP_ROWS = 500
 SPREAD_EVERY = 0.65
 """From the beginning of such a turn: a finished request must show within a second, and the turn takes up to a third of one."""
 DETAILS_EVERY = 5.0
-RETRY_FIRST, RETRY_MOST = 0.2, 2.0
 VERIFY_EVERY = 5.0
 """Seconds; a store that fell back must be noticed without traffic too."""
 
@@ -35,10 +35,14 @@ class FoldLoop:
         self._clock = clock
         self._verify_at = 0.0
         self._details_at = 0.0
-        self._retry_at = 0.0
-        self._delay = RETRY_FIRST
-        self.complaint = ""
-        """Why the store does not take what was used; empty while it does."""
+        # Each act by itself: what one server of a Cluster does not do must not keep the others from theirs.
+        self._patience = Patience(clock)
+
+    @property
+    def complaint(self) -> str:
+        """Why the store does not take what was used, or not all of it; empty while it does."""
+        reason = self._patience.reason
+        return "" if reason is None else str(reason)
 
     async def run(self) -> None:
         """Fold until cancelled."""
@@ -50,15 +54,15 @@ class FoldLoop:
 
     async def turn(self) -> float:
         """One round; returns the seconds from its beginning to the next one's."""
-        if not self._fold.restored.is_set() and not await self._try(self._fold.restore):
+        if not self._fold.restored.is_set() and not await self._try("restore", self._fold.restore):
             return IDLE_EVERY
         events = self._fold.count()
         # Only what was there when the turn began. Under load something always comes in meanwhile, and if that began the
         # next one, turns would be short, and each request would have a row to itself.
         more = self._fold.has_more
-        if self._clock() >= self._verify_at and await self._try(self._fold.verify):
+        if self._clock() >= self._verify_at and await self._try("verify", self._fold.verify):
             self._verify_at = self._clock() + VERIFY_EVERY
-        if await self._try(lambda: self._fold.apply(NOW)):
+        if await self._try("now", lambda: self._fold.apply(NOW)):
             more = more or self._fold.trails(NOW)
         spread = self._fold.rows() > CHEAP_ROWS
         if not spread or self._clock() >= self._details_at:
@@ -73,7 +77,8 @@ class FoldLoop:
         """Read to the end and bring it into the store; False when that took longer than `within` seconds."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
-            self._retry_at = self._details_at = 0.0
+            self._patience.hurry()
+            self._details_at = 0.0
             await self.turn()
             if self._fold.restored.is_set() and not self.complaint and not self._fold.uncounted() and not self._fold.backlog():
                 return True
@@ -81,26 +86,26 @@ class FoldLoop:
         return False
 
     async def _bring_details(self) -> None:
-        await self._try(lambda: self._fold.apply(DETAILS))
+        await self._try("details", lambda: self._fold.apply(DETAILS))
         # A little at a time: the rest follows in the next turns, between which everybody else is served.
         if self._fold.lag(DETAILS) <= self._fold.lag(NOW):
             self._details_at = self._clock() + DETAILS_EVERY
 
-    async def _try(self, act: Callable[[], Awaitable[object]]) -> bool:
-        if self._clock() < self._retry_at:
+    async def _try(self, name: str, act: Callable[[], Awaitable[object]]) -> bool:
+        if self._patience.rests(name):
             return False
+        complained = bool(self.complaint)
         try:
             await act()
         except StoreUnavailable as error:
-            if not self.complaint:
+            if not complained:
                 level = logging.DEBUG if isinstance(error, StoreNotAdopted) else logging.WARNING
                 _log.log(level, "use is kept in the spool until the store takes it: %s", error)
-            self.complaint = str(error)
-            self._retry_at = self._clock() + self._delay
-            self._delay = min(RETRY_MOST, self._delay * 2)
-            self._verify_at = 0.0
+            self._patience.failed(name, error)
+            # A store that was away may have fallen back. While only a part of it is, this is asked at every turn.
+            self._verify_at = min(self._verify_at, self._clock() + RETRY_MOST) if isinstance(error, ShardsAway) else 0.0
             return False
-        if self.complaint:
+        self._patience.succeeded(name)
+        if complained and not self.complaint:
             _log.info("the store takes use again")
-        self.complaint, self._delay = "", RETRY_FIRST
         return True

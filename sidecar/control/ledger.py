@@ -8,7 +8,7 @@ the position in the store says what is still to be done.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -63,9 +63,18 @@ class Ledger:
         self._renew_at = float("-inf")
 
     async def positions(self) -> Positions:
-        """Where every shard is; raises StoreUnavailable."""
-        found = await self._store.pipeline([("HGETALL", names.positions(shard)) for shard in range(names.SHARDS)])
-        return [{spool_id.decode(): int(offset) for spool_id, offset in one.items()} for one in found]
+        """Where every shard is; raises StoreUnavailable when one of them does not answer."""
+        positions: Positions = []
+        for found in await self.each_position():
+            if isinstance(found, StoreUnavailable):
+                raise found
+            positions.append(found)
+        return positions
+
+    async def each_position(self) -> list[dict[str, int] | StoreUnavailable]:
+        """Where each shard is, or why that is unknown; raises StoreUnavailable when none answers."""
+        replies = await self._store.pipeline_each([("HGETALL", names.positions(shard)) for shard in range(names.SHARDS)])
+        return [reply if isinstance(reply, StoreUnavailable) else _offsets(reply.items()) for reply in replies]
 
     async def load(self) -> tuple[Positions, list[dict[bytes, bytes]]]:
         """Positions, and by shard the totals that belong to exactly these positions; raises StoreUnavailable."""
@@ -75,19 +84,25 @@ class Ledger:
         failed = next((reply for reply in replies if isinstance(reply, StoreUnavailable)), None)
         if failed is not None:
             raise failed
-        positions = [{spool_id.decode(): int(offset) for spool_id, offset in _flat(one)} for one, _ in replies]
-        return positions, [dict(_flat(one)) for _, one in replies]
+        return [_offsets(_flat(one)) for one, _ in replies], [dict(_flat(one)) for _, one in replies]
 
     async def apply(self, entries: Sequence[Entry]) -> list[int | StoreUnavailable]:
         """Apply `entries`; for each the position that the store is at now, or why that is unknown."""
         positions: list[int | StoreUnavailable] = []
         for trip in _trips(entries):
-            replies = await self._store.run_many([self._call(entry) for entry in trip])
+            try:
+                replies = await self._store.run_many([self._call(entry) for entry in trip])
+            except StoreUnavailable as error:
+                # The next trip may go to other servers, which answer.
+                replies = [error] * len(trip)
             positions += [reply if isinstance(reply, StoreUnavailable) else int(reply[1]) for reply in replies]
         return positions
 
     async def renew(self) -> None:
-        """Keep the totals of every shard while this instance lives; sends something once an hour. Raises StoreUnavailable."""
+        """Keep the totals of every shard while this instance lives; sends something once an hour, or until all have answered.
+
+        Raises StoreUnavailable when a shard did not; the others have done it.
+        """
         now = self._clock()
         if now < self._renew_at:
             return
@@ -133,6 +148,10 @@ def _trips(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
             trip, fields = [], 0
     if trip:
         yield trip
+
+
+def _offsets(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, int]:
+    return {spool_id.decode(): int(offset) for spool_id, offset in fields}
 
 
 def _flat(reply: list[bytes]) -> list[tuple[bytes, bytes]]:

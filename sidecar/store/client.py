@@ -68,6 +68,12 @@ class Store:
             return []
         return [_reply(reply) for reply in await self._transport.exchange(commands)]
 
+    async def pipeline_each(self, commands: Sequence[Command]) -> list[Any]:
+        """As `pipeline`, but with a StoreUnavailable in the place of each command that was refused; raises when none is answered."""
+        if not commands:
+            return []
+        return [translate(reply) if isinstance(reply, Exception) else reply for reply in await self._transport.exchange(commands)]
+
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """The reply of `script`; `keys` must all be in one hash slot."""
         return _reply((await self._run([(script, keys, args)]))[0])

@@ -10,6 +10,7 @@ import pytest
 from sidecar.control.fold import Fold
 from sidecar.control.fold_loop import BUSY_EVERY, CHEAP_ROWS, DETAILS_EVERY, IDLE_EVERY, SPREAD_EVERY, FoldLoop
 from sidecar.control.ledger import DETAILS, NOW
+from sidecar.control.patience import RETRY_MOST
 from sidecar.store.client import StoreUnavailable
 
 AT_ONCE = 100
@@ -36,6 +37,8 @@ class Turn:
     """Bytes whose details the store lacks."""
     applied: list[str] = field(default_factory=list)
     is_away: bool = False
+    away: set[str] = field(default_factory=set)
+    """Acts that the store does not do while it does others: `verify`, lanes."""
     restored: Restored = field(default_factory=Restored)
 
     def count(self) -> int:
@@ -51,11 +54,11 @@ class Turn:
         return 0 if lane == NOW else self.waiting
 
     async def verify(self) -> None:
-        if self.is_away:
-            raise StoreUnavailable("away")
+        if self.is_away or "verify" in self.away:
+            raise StoreUnavailable("verify is away")
 
     async def apply(self, lane: str) -> None:
-        if self.is_away:
+        if self.is_away or lane in self.away:
             raise StoreUnavailable("away")
         self.applied.append(lane)
         if lane == DETAILS:
@@ -99,3 +102,38 @@ async def test_details_wait_while_few_requests_share_a_row() -> None:
     assert await applied(1) == [NOW]
     turn.rows_ = CHEAP_ROWS
     assert await applied(1) == await applied(1) == [NOW, DETAILS]
+
+
+@pytest.mark.parametrize(("away", "applied"), [("verify", [NOW, DETAILS]), (NOW, [DETAILS]), (DETAILS, [NOW])])
+async def test_what_fails_waits_by_itself(away: str, applied: list[str]) -> None:
+    """On a Cluster with one server away one act fails for ever, while others are done."""
+    now = 1000.0
+    turn = Turn(1, away={away})
+    loop = FoldLoop(cast(Fold, turn), clock=lambda: now)
+    for _ in range(20):
+        turn.applied.clear()
+        await loop.turn()
+        assert turn.applied == applied
+        assert loop.complaint.endswith("away"), "as long as one of them fails"
+        now += BUSY_EVERY
+    turn.away.clear()
+    now += RETRY_MOST
+    await loop.turn()
+    assert loop.complaint == ""
+
+
+async def test_what_fails_is_not_asked_at_every_turn() -> None:
+    now, asked = 1000.0, 0
+    turn = Turn(1)
+
+    async def verify() -> None:
+        nonlocal asked
+        asked += 1
+        raise StoreUnavailable("away")
+
+    turn.verify = verify  # type: ignore[method-assign]
+    loop = FoldLoop(cast(Fold, turn), clock=lambda: now)
+    for _ in range(100):
+        await loop.turn()
+        now += 0.1
+    assert 5 <= asked <= 9

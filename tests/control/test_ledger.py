@@ -6,13 +6,16 @@ import random
 import time
 from collections import defaultdict
 
-from sidecar.control.ledger import NOW, RENEW_EVERY, Entry, Ledger
+import pytest
+
+from sidecar.control.ledger import FIELDS_AT_ONCE, NOW, RENEW_EVERY, Entry, Ledger
 from sidecar.control.series import DAY, SeriesBuilder
 from sidecar.control.work import Planner
 from sidecar.events.record import Request
 from sidecar.keys.use import read_uses
 from sidecar.store import names
-from sidecar.store.client import Store
+from sidecar.store.client import Store, StoreUnavailable
+from tests.control.support.away import partly_away
 from tests.control.support.events import key_id, request, sums_of
 from tests.control.support.folding import RETENTION
 from tests.support.keys import Clock
@@ -99,3 +102,20 @@ async def test_totals_are_renewed_once_an_hour(store: Store) -> None:
             await store.call("EXPIRE", names.totals(shard, "i"), 60)
         await ledger.renew()
         assert {await store.call("TTL", names.totals(shard, "i")) > 60 for shard in shards} == {renewed}
+
+
+async def test_one_shard_away_keeps_no_other_from_what_is_brought(store: Store) -> None:
+    """However much it is: then each shard's part is a trip of its own."""
+    planner = Planner(SeriesBuilder(RETENTION), network=lambda client: client, active_for=RETENTION.hours)
+    works = planner.details(sums_of(*(request(key_id(number), time=NOON) for number in range(20_000))))
+    entries = [Entry(NOW, shard, "s", 0, 1, works[shard]) for shard in range(3)]
+    assert all(len(entry.work.arguments) > 2 * FIELDS_AT_ONCE for entry in entries)
+    partly_away(store).shards = {0, 4}
+    ledger = Ledger(store, "i")
+    replies = await ledger.apply(entries)
+    assert isinstance(replies[0], StoreUnavailable) and replies[1:] == [1, 1]
+    positions = await ledger.each_position()
+    assert [shard for shard, found in enumerate(positions) if isinstance(found, StoreUnavailable)] == [0, 4]
+    assert positions[1] == positions[2] == {"s": 1}
+    with pytest.raises(StoreUnavailable):
+        await ledger.positions()

@@ -46,7 +46,9 @@ async def test_commands_pipelines_and_scripts(store: Store) -> None:
         {b"f": b"v"},
         None,
     ]
-    assert await store.pipeline([]) == []
+    assert await store.pipeline([]) == await store.pipeline_each([]) == []
+    value, refused, after = await store.pipeline_each([("GET", "a"), ("LPUSH", "a", "1"), ("GET", "a")])
+    assert value == after == b"1" and isinstance(refused, StoreRefused)
     assert await store.run(ECHO, ["k"], ["v"]) == [b"k", b"v"]
     replies = await store.run_many([(ECHO, ["k"], [1]), (FAIL, [], []), (ECHO, ["k"], [2])])
     assert replies[0] == [b"k", b"1"]
