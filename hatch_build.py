@@ -28,6 +28,7 @@ HOT = (
     "sidecar/control/metrics/state.py",
     "sidecar/control/nested.py",
     "sidecar/control/networks.py",
+    "sidecar/control/planned.py",
     "sidecar/control/rows.py",
     "sidecar/control/series.py",
     "sidecar/control/spools.py",

@@ -54,10 +54,10 @@ class Cursor:
         return min((min(place.applied) for place in self.lanes.values()), default=0)
 
 
-def groups(positions: list[int], end: int) -> Iterator[tuple[int, list[int]]]:
-    """The shards that are short of `end`, by where they are; nearly always it is one group."""
+def groups(positions: list[int], end: int, shards: list[int]) -> Iterator[tuple[int, list[int]]]:
+    """Those of `shards` that are short of `end`, by where they are; nearly always it is one group."""
     by_position: dict[int, list[int]] = {}
-    for shard, position in enumerate(positions):
-        if position < end:
-            by_position.setdefault(position, []).append(shard)
+    for shard in shards:
+        if positions[shard] < end:
+            by_position.setdefault(positions[shard], []).append(shard)
     yield from by_position.items()

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from sidecar.control.cursor import Cursor, Place, groups
 from sidecar.control.kept import Kept, Stretch
 from sidecar.control.ledger import DETAILS, LANES, NOW, Entry, Ledger
-from sidecar.control.metrics.counts import Counter, Delta
+from sidecar.control.metrics.counts import Counter
 from sidecar.control.metrics.state import Counts
+from sidecar.control.patience import Patience, ShardsAway
+from sidecar.control.planned import Planned
 from sidecar.control.spools import Chunk, Spools
 from sidecar.control.sums import Sums
-from sidecar.control.work import Planner, Work
+from sidecar.control.work import Planner
 from sidecar.store.client import StoreUnavailable
+from sidecar.store.names import SHARDS
 
+ALL = list(range(SHARDS))
 DETAIL_CHUNKS = 8
 """Readings of a spool, of a few MiB each, that are added up together when the details have fallen behind."""
 
@@ -36,25 +41,6 @@ class Observer(Protocol):
 
     def retire(self, spool_id: str) -> None:
         """The spool has been read to its end and is gone."""
-
-
-class _Stretch:
-    """A chunk's events beyond an offset, summed; what is made of the sums is made once."""
-
-    def __init__(self, records: list[bytes], sums: Sums, counts: Delta, planner: Planner) -> None:
-        self.records = records
-        self.sums = sums
-        self.counts = counts
-        self._planner = planner
-        self._works: dict[str, dict[int, Work]] = {}
-
-    def works(self, lane: str) -> dict[int, Work]:
-        """What the stretch changes in the store in a lane, by shard."""
-        works = self._works.get(lane)
-        if works is None:
-            works = self._planner.now(self.sums, self.counts) if lane == NOW else self._planner.details(self.sums)
-            self._works[lane] = works
-        return works
 
 
 class Fold:
@@ -75,6 +61,7 @@ class Fold:
         claim: Callable[[], Awaitable[None]],
         observers: Sequence[Observer] = (),
         redact: Callable[[list[bytes]], list[bytes]] = lambda records: records,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spools = spools
         self._ledger = ledger
@@ -87,9 +74,11 @@ class Fold:
         self._redact = redact
         self._cursors: dict[str, Cursor] = {}
         self._chunks: dict[str, Chunk] = {}
-        self._stretches: dict[tuple[str, int, int, int], _Stretch] = {}
+        self._stretches: dict[tuple[str, int, int, int], Planned] = {}
         self._kept = Kept()
         self._writing = asyncio.Lock()
+        # By shard: one whose server is away is left alone for a moment, not the others.
+        self._patience = {lane: Patience(clock) for lane in LANES}
         self.has_more = False
         """Whether the last count ended before the end of what was there when it began."""
         self.restored = asyncio.Event()
@@ -129,33 +118,42 @@ class Fold:
                 self.has_more = self.has_more or chunk.end < there
         return events
 
+    def hurry(self) -> None:
+        """Ask shards that did not answer again at once."""
+        for patience in self._patience.values():
+            patience.hurry()
+
     async def apply(self, lane: str) -> None:
-        """Bring one stretch of each spool into the store. Raises StoreUnavailable."""
+        """Bring one stretch of each spool into the store. Raises StoreUnavailable, ShardsAway when only some shards lack theirs."""
         async with self._writing:
             await self._apply(lane)
 
     async def _apply(self, lane: str) -> None:
+        shards = [shard for shard in ALL if not self._patience[lane].rests(shard)]
         entries = []
         for spool_id in list(self._spools.ids):
-            place = self._cursors.setdefault(spool_id, Cursor()).lane(lane)
-            chunk, stretch = await self._next(spool_id, place, lane)
-            entries += self._entries(chunk, stretch, place, lane)
-        if not entries:
-            return
+            entries += await self._due(spool_id, lane, shards)
+        failures = await self._bring(entries, lane) if entries else {}
+        self._patience[lane].heed(shards, failures)
+        reason = self._patience[lane].reason
+        if reason is not None:
+            raise ShardsAway(str(reason))
+
+    async def _bring(self, entries: list[Entry], lane: str) -> dict[int, StoreUnavailable]:
+        """Why shards did not take what was for them."""
         await self._guard()
         await self._claim()
-        failure: StoreUnavailable | None = None
+        failures: dict[int, StoreUnavailable] = {}
         for entry, reply in zip(entries, await self._ledger.apply(entries), strict=True):
             if isinstance(reply, StoreUnavailable):
-                failure = reply
+                failures[entry.shard] = reply
                 continue
             place = self._cursors[entry.spool_id].lane(lane)
             if reply == entry.end:
                 place.advance(entry.shard, reply)
             elif place.correct(entry.shard, reply):
                 _log.info("shard %d of the store is at %d of spool %s: reading on from there", entry.shard, reply, entry.spool_id)
-        if failure is not None:
-            raise failure
+        return failures
 
     async def verify(self) -> None:
         """Compare with the store's own positions: one that fell back is brought up to date again.
@@ -225,7 +223,7 @@ class Fold:
 
     def _count(self, chunk: Chunk, cursor: Cursor) -> None:
         newest = max(cursor.counted)
-        for after, shards in groups(cursor.counted, chunk.end):
+        for after, shards in groups(cursor.counted, chunk.end, ALL):
             stretch = self._stretch(chunk, after)
             if after <= chunk.start:
                 self._kept.put(chunk.spool_id, Stretch(chunk.start, chunk.end, stretch.sums))
@@ -237,15 +235,29 @@ class Fold:
             for shard in shards:
                 cursor.counted[shard] = chunk.end
 
-    async def _next(self, spool_id: str, place: Place, lane: str) -> tuple[Chunk, _Stretch | None]:
+    async def _due(self, spool_id: str, lane: str, shards: list[int]) -> list[Entry]:
+        """The next stretch of a spool for each of these shards."""
+        cursor = self._cursors.setdefault(spool_id, Cursor())
+        place = cursor.lane(lane)
+        entries: list[Entry] = []
+        while shards:
+            chunk, stretch = await self._next(spool_id, place, lane, shards)
+            # A shard that was away may have much to catch up with, and those that were not go on meanwhile.
+            ahead = [shard for shard in shards if chunk.end <= place.applied[shard] < min(cursor.counted)]
+            entries += self._entries(chunk, stretch, place, lane, shards)
+            shards = ahead if chunk.end > chunk.start else []
+        return entries
+
+    async def _next(self, spool_id: str, place: Place, lane: str, shards: list[int]) -> tuple[Chunk, Planned | None]:
         """What a lane has to do next: for the details, when they have fallen behind, as much as possible at once."""
-        start = max(min(place.applied), self._spools.base(spool_id))
+        applied = [place.applied[shard] for shard in shards]
+        start = max(min(applied), self._spools.base(spool_id))
         chunk = self._chunks.get(spool_id)
         if chunk is not None and chunk.start == start:
             return chunk, None
-        alike = lane == DETAILS and max(place.applied) <= start
+        alike = lane == DETAILS and max(applied) <= start
         if alike and (kept := self._kept.following(spool_id, start)) is not None:
-            return Chunk(spool_id, start, kept.end, [], []), _Stretch([], kept.sums, {}, self._planner)
+            return Chunk(spool_id, start, kept.end, [], []), Planned([], kept.sums, {}, self._planner)
         # Not beyond what is counted: from there it goes on with the same stretches, else it would add up its own for good.
         counted = min(self._cursors[spool_id].counted)
         chunk = self._spools.read(spool_id, start).until(counted)
@@ -260,20 +272,20 @@ class Fold:
                 break
             sums.add(more.records, self._redact(more.records))
             chunk = Chunk(spool_id, chunk.start, more.end, [], [])
-        return chunk, _Stretch([], sums, {}, self._planner)
+        return chunk, Planned([], sums, {}, self._planner)
 
-    def _entries(self, chunk: Chunk, stretch: _Stretch | None, place: Place, lane: str) -> list[Entry]:
+    def _entries(self, chunk: Chunk, stretch: Planned | None, place: Place, lane: str, shards: list[int]) -> list[Entry]:
         entries = []
-        for after, shards in groups(place.applied, chunk.end):
+        for after, behind in groups(place.applied, chunk.end, shards):
             works = (stretch or self._stretch(chunk, after)).works(lane)
-            for shard in shards:
+            for shard in behind:
                 if shard in works:
                     entries.append(Entry(lane, shard, chunk.spool_id, place.stored[shard], chunk.end, works[shard]))
                 else:
                     place.applied[shard] = chunk.end
         return entries
 
-    def _stretch(self, chunk: Chunk, after: int) -> _Stretch:
+    def _stretch(self, chunk: Chunk, after: int) -> Planned:
         place = (chunk.spool_id, chunk.start, chunk.end, max(after, chunk.start))
         stretch = self._stretches.get(place)
         if stretch is None:
@@ -281,5 +293,5 @@ class Fold:
             sums = Sums()
             sums.add(records, self._redact(records))
             sums.close()
-            stretch = self._stretches[place] = _Stretch(records, sums, self._counter.delta(sums), self._planner)
+            stretch = self._stretches[place] = Planned(records, sums, self._counter.delta(sums), self._planner)
         return stretch

@@ -78,6 +78,7 @@ class FoldLoop:
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             self._patience.hurry()
+            self._fold.hurry()
             self._details_at = 0.0
             await self.turn()
             if self._fold.restored.is_set() and not self.complaint and not self._fold.uncounted() and not self._fold.backlog():

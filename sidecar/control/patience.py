@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sidecar.store.client import StoreUnavailable
 
@@ -50,6 +51,14 @@ class Patience:
     def succeeded(self, what: Hashable) -> None:
         """This works."""
         self._failures.pop(what, None)
+
+    def heed(self, asked: Iterable[Hashable], failures: Mapping[Any, StoreUnavailable]) -> None:
+        """Of what was asked, this failed and the rest works."""
+        for what in asked:
+            if what in failures:
+                self.failed(what, failures[what])
+            else:
+                self.succeeded(what)
 
     def hurry(self) -> None:
         """Let everything be tried again at once."""

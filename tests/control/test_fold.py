@@ -14,7 +14,6 @@ from sidecar.keys.use import read_uses
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.names import SHARDS
-from tests.control.support.away import partly_away
 from tests.control.support.events import denied, key_id, request
 from tests.control.support.folding import Folding, usage_of, write, writer
 from tests.support.store import Server
@@ -121,22 +120,6 @@ async def test_a_store_that_fell_back_is_brought_up_to_date(tmp_path: Path, stor
     again = Folding(tmp_path / "spool", store)
     await again.run()
     assert sum(again.requests(key_id(number)) for number in range(7)) == 80
-
-
-async def test_shards_that_answer_are_verified_and_renewed_whatever_the_others_do(tmp_path: Path, store: Store) -> None:
-    shard = names.shard_of(A)
-    write(writer(tmp_path / "spool"), *(request(A) for _ in range(5)))
-    folding = Folding(tmp_path / "spool", store)
-    await folding.run()
-    await store.call("DEL", *[name.decode() for name in await store.call("KEYS", f"sidecar:{{u{shard}}}:*")])
-    await store.call("HSET", totals := names.totals(shard, "i1"), "name", "value")
-    partly_away(store).shards = {(shard + 1) % SHARDS}
-    with pytest.raises(StoreUnavailable):
-        await folding.fold.verify()
-    assert await store.call("TTL", totals) > 0
-    folding.fold.count()
-    await folding.apply()
-    assert await store.call("HLEN", names.positions(shard)) == len(LANES), "brought once more"
 
 
 async def test_totals_of_a_shard_without_traffic_outlive_it(tmp_path: Path, store: Store) -> None:

@@ -46,3 +46,11 @@ def test_nothing_rests_any_more_in_a_hurry() -> None:
     patience.failed("a", StoreUnavailable("gone"))
     patience.hurry()
     assert not patience.rests("a") and patience.reason is not None
+
+
+def test_of_what_was_asked_only_what_failed_rests() -> None:
+    patience = Patience(Clock())
+    for what in "abc":
+        patience.failed(what, StoreUnavailable("gone"))
+    patience.heed("bcd", {"c": StoreUnavailable("still gone")})
+    assert [patience.rests(what) for what in "abcd"] == [True, False, True, False]

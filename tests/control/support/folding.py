@@ -50,6 +50,7 @@ class Folding:
         """Read everything there is, and bring it into the store."""
         if not self.fold.restored.is_set():
             await self.fold.restore()
+        self.fold.hurry()
         while True:
             events = self.fold.count()
             await self.apply()
