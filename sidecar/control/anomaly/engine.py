@@ -12,28 +12,27 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from sidecar.control.anomaly import verdicts
 from sidecar.control.anomaly.admission import Admission
+from sidecar.control.anomaly.apart import apart
+from sidecar.control.anomaly.consequences import STOPPED, Consequences
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.observer import Observer
-from sidecar.control.anomaly.outbox import Message, messages
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.replicas import Replicas
 from sidecar.control.anomaly.responder import Responder
 from sidecar.control.anomaly.salt import Salt
-from sidecar.control.anomaly.signals import BY_NAME, LEVELS, TABLE, Level, level
-from sidecar.control.anomaly.storage import Storage
+from sidecar.control.anomaly.signals import TABLE
+from sidecar.control.anomaly.storage import PartlySaved, Storage
 from sidecar.control.anomaly.unsaved import Unsaved
 from sidecar.control.sums import Sums
 from sidecar.settings import declaration
 from sidecar.store.client import StoreNotAdopted, StoreUnavailable
+from sidecar.store.names import shard_of as shard_of_key
 
 TICK = 1.0
 SAVE_EVERY = 30.0
 DROP_EVERY = 3600.0
 FORGET_AFTER = 3600
 _ADMIT_AT_ONCE = 500
-
-_STOPPED = (StoreUnavailable, asyncio.CancelledError)
-"""What may end a save halfway: what was to be saved still is, by `finish` when the process is told to end."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,20 +62,17 @@ class Engine:
         self.observer = observer
         self.storage = storage
         self.unsaved = Unsaved()
-        self._responder = responder
+        self._consequences = Consequences(observer, storage, responder, self.unsaved, notifications=notifications, on_message=on_message)
         self._admission = admission
         self._replicas = replicas
         self._salt = salt
         self._settings = settings
-        self._notifications = notifications
         self._in_flight = in_flight
-        self._on_message = on_message
         self._guard = guard
         self._clock = clock
         self._restored = False
         self._saved_at = clock()
         self._dropped_at = 0.0
-        self._saving = asyncio.Lock()
 
     def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
         """Take in a stretch of events."""
@@ -152,16 +148,16 @@ class Engine:
             del self._replicas.told[0]
         await self._admit(now)
         self.unsaved.note(self.observer.tick(int(now)))
-        if self.unsaved:
-            await self._save_episodes(now)
-        await self._respond(now)
+        acts = [self._consequences.save, self._consequences.respond] if self.unsaved else [self._consequences.respond]
         # A clock that was put back must not put saving off for as long.
         if abs(now - self._saved_at) >= SAVE_EVERY:
-            await self._save(now)
+            acts.append(self._save)
+        # What one server of a Cluster does not take is not to keep what is for the others.
+        await apart(acts, lambda act: act(now))
 
     async def save_now(self) -> None:
         """Save what people changed in an episode that is followed here. Raises StoreUnavailable; then it is tried again."""
-        await self._save_episodes(self._clock())
+        await self._consequences.save(self._clock())
 
     async def save_apart(self, anomaly: Anomaly, *, muted: bool) -> None:
         """Save what people changed in an anomaly that is over, or that another process follows, which is told of it.
@@ -179,7 +175,7 @@ class Engine:
     async def take_over(self) -> None:
         """Learn what people said of the open episodes to other processes. Raises StoreUnavailable."""
         # While nothing of an episode is being saved, a mute that the store lacks still waits.
-        async with self._saving:
+        async with self._consequences.saving:
             for stored in await self.storage.reread(list(self.observer.episodes.open.values())):
                 verdicts.take_over(self.observer, self.unsaved, stored, self._clock())
 
@@ -236,54 +232,35 @@ class Engine:
     async def _admit(self, now: float) -> None:
         await self._admission.admit(self.observer.unknown(_ADMIT_AT_ONCE), now)
 
-    async def _save_episodes(self, now: float) -> None:
-        async with self._saving:
-            batch = self.unsaved.take()
-            try:
-                told = [message for anomaly, rose_to in batch.risen for message in await self._tell(anomaly, rose_to, now)]
-                watches = self.observer.watches
-                states = [(one.key_id, watches[one.key_id].memory) for one in batch.anomalies.values() if one.key_id in watches]
-                await self.storage.save(states, batch.anomalies.values(), told, muted=batch.muted)
-            except _STOPPED:
-                self.unsaved.put_back(batch)
-                raise
-        if told:
-            self._on_message()
-
-    async def _tell(self, anomaly: Anomaly, rose_to: Level, now: float) -> list[Message]:
-        anomaly.policy, anomaly.key_name = await self._responder.policy(anomaly)
-        if anomaly.policy == "observe" or LEVELS.index(rose_to) < LEVELS.index(self._notifications.level):
-            return []
-        return messages(anomaly, rose_to, tuple(url.reveal() for url in self._notifications.webhooks), now)
-
-    async def _respond(self, now: float) -> None:
-        for anomaly in list(self.observer.episodes.open.values()):
-            pages = level(BY_NAME[name] for name in anomaly.active if name in BY_NAME) == "page"
-            if self._responder.is_due(anomaly, now, pages=pages):
-                before = anomaly.policy, anomaly.responses
-                await self._responder.respond(anomaly)
-                if (anomaly.policy, anomaly.responses) != before:
-                    self.unsaved.add(anomaly)
-                    await self._save_episodes(now)
-
     async def _save(self, now: float) -> None:
         observer = self.observer
         # A store that was emptied and adopted since lacks the salt of what is saved now.
         observer.number_with(await self._salt.read())
         changed, observer.changed = observer.changed, set()
         try:
-            await self.storage.save([(key_id, observer.watches[key_id].memory) for key_id in changed if key_id in observer.watches])
+            states = [(key_id, observer.watches[key_id].memory) for key_id in changed if key_id in observer.watches]
+            failure = await self._save_states(states)
+            observer.changed |= {key_id for key_id in changed if failure is not None and shard_of_key(key_id) in failure.away}
             await self.storage.save_sources(observer.sources.recent(int(now)))
-        except _STOPPED:
+        except STOPPED:
             observer.changed |= changed
             raise
         await self.take_over()
-        await self._save_episodes(now)
+        await self._consequences.save(now)
+        if failure is not None:
+            raise failure
         self._admission.let_go([key_id for key_id, watch in observer.watches.items() if self._is_idle(key_id, watch.memory, now)])
         if abs(now - self._dropped_at) >= DROP_EVERY:
             await self.storage.drop_closed(now - self._settings.keep)
             self._dropped_at = now
         self._saved_at = now
+
+    async def _save_states(self, states: list[tuple[str, Memory]]) -> PartlySaved | None:
+        try:
+            await self.storage.save(states)
+        except PartlySaved as failure:
+            return failure
+        return None
 
     def _is_idle(self, key_id: str, memory: Memory, now: float) -> bool:
         in_use = key_id in self.observer.changed or memory.raised or key_id in self.observer.episodes.open

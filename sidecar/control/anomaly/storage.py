@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -16,7 +17,7 @@ from sidecar.control.anomaly.outbox import Message
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.sources import Source
 from sidecar.store import names
-from sidecar.store.client import Argument, Store
+from sidecar.store.client import Argument, Store, StoreUnavailable
 from sidecar.store.script import load
 
 _SAVE = load("anomaly_save")
@@ -36,6 +37,14 @@ class Part:
     states: list[tuple[str, bytes]] = field(default_factory=list)
     records: list[Anomaly] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+
+
+class PartlySaved(StoreUnavailable):
+    """Some shards, those in `away`, have not taken what was to be saved in them; all others have."""
+
+    def __init__(self, away: dict[int, StoreUnavailable]) -> None:
+        super().__init__(str(next(iter(away.values()))))
+        self.away = away
 
 
 class Storage:
@@ -83,7 +92,7 @@ class Storage:
         *,
         muted: Collection[str] = (),
     ) -> None:
-        """Save, shard by shard, in slices that leave the event loop room.
+        """Save, shard by shard, in slices that leave the event loop room. Raises PartlySaved when some did not take theirs.
 
         `muted` are ids of anomalies: only of these the `muted_until` is the news, of all others the store keeps the one that it has.
         """
@@ -96,12 +105,14 @@ class Storage:
             parts.setdefault(shard_of(anomaly), Part()).records.append(anomaly)
         for message in messages:
             parts.setdefault(message.shard, Part()).messages.append(message)
+        away: dict[int, StoreUnavailable] = {}
         for shard, part in parts.items():
-            # Records and messages go with the first slice, which holds the states that they came from.
-            states_first = sorted(part.states, key=lambda state: state[0] not in {anomaly.key_id for anomaly in part.records})
-            await self._save(shard, Part(states_first[:_SLICE], part.records, part.messages), muted)
-            for start in range(_SLICE, len(states_first), _SLICE):
-                await self._save(shard, Part(states_first[start : start + _SLICE]))
+            try:
+                await self._save_part(shard, part, muted)
+            except StoreUnavailable as error:
+                away[shard] = error
+        if away:
+            raise PartlySaved(away)
 
     async def open_anomalies(self) -> list[Anomaly]:
         """Those of this instance that are not over."""
@@ -114,8 +125,9 @@ class Storage:
         return next(iter(readable(data)), None)
 
     async def reread(self, anomalies: Sequence[Anomaly]) -> list[Anomaly]:
-        """What the store says of these now; those that it does not have are left out."""
-        return readable(await self._store.pipeline([("HGET", names.anomalies(shard_of(one)), one.id) for one in anomalies]))
+        """What the store says of these now; those that it does not have, or whose shard does not answer, are left out."""
+        commands = [("HGET", names.anomalies(shard_of(one)), one.id) for one in anomalies]
+        return readable(_answered(await self._store.pipeline_each(commands)))
 
     async def drop_closed(self, before: float) -> None:
         """Forget anomalies that began before `before` and are over."""
@@ -134,9 +146,9 @@ class Storage:
                 )
 
     async def messages(self) -> list[Message]:
-        """Every notification that is not delivered, of all instances."""
-        replies = await self._store.pipeline([("HVALS", names.outbox(shard)) for shard in range(names.SHARDS)])
-        return [message for values in replies for message in map(Message.decode, values) if message is not None]
+        """Every notification that is not delivered, of all instances; of shards that do not answer none."""
+        replies = await self._store.pipeline_each([("HVALS", names.outbox(shard)) for shard in range(names.SHARDS)])
+        return [message for values in _answered(replies) for message in map(Message.decode, values) if message is not None]
 
     async def put_message(self, message: Message) -> None:
         """Note another attempt."""
@@ -155,6 +167,13 @@ class Storage:
 
     async def _all(self, shard: int) -> list[Anomaly]:
         return readable(await self._store.call("HVALS", names.anomalies(shard)))
+
+    async def _save_part(self, shard: int, part: Part, muted: Collection[str]) -> None:
+        # Records and messages go with the first slice, which holds the states that they came from.
+        states_first = sorted(part.states, key=lambda state: state[0] not in {anomaly.key_id for anomaly in part.records})
+        await self._save(shard, Part(states_first[:_SLICE], part.records, part.messages), muted)
+        for start in range(_SLICE, len(states_first), _SLICE):
+            await self._save(shard, Part(states_first[start : start + _SLICE]))
 
     async def _save(self, shard: int, part: Part, muted: Collection[str] = ()) -> None:
         args: list[Argument] = [len(part.states)]
@@ -175,6 +194,10 @@ class Storage:
 def shard_of(anomaly: Anomaly) -> int:
     """The shard of a key's anomalies is the key's; a source has one by its name."""
     return names.shard_of(anomaly.key_id or anomaly.source)
+
+
+def _answered(replies: list[Any]) -> list[Any]:
+    return [reply for reply in replies if not isinstance(reply, StoreUnavailable)]
 
 
 def _memory(data: bytes | None) -> Memory | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from sidecar.control.anomaly.episodes import Change
@@ -23,6 +23,14 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self.anomalies or self.risen)
+
+    def only(self, ids: Container[str]) -> Batch:
+        """What of it is about these."""
+        return Batch(
+            {id_: one for id_, one in self.anomalies.items() if id_ in ids},
+            [(one, rose_to) for one, rose_to in self.risen if one.id in ids],
+            {id_ for id_ in self.muted if id_ in ids},
+        )
 
 
 class Unsaved:
@@ -62,6 +70,10 @@ class Unsaved:
             self._waiting.muted.add(anomaly.id)
         if anomaly.ended_at is not None:
             self._known_active.pop(anomaly.id, None)
+
+    def waits(self, anomaly_id: str) -> bool:
+        """Whether the store lacks what this episode has become."""
+        return anomaly_id in self._waiting.anomalies
 
     def is_muted_here(self, anomaly_id: str) -> bool:
         """Whether a mute of this episode waits, so that the one in the store is older."""

@@ -13,6 +13,7 @@ from sidecar.control.anomaly.outbox import BACK_OFF, Message
 from sidecar.settings.declaration import Notifications
 from sidecar.settings.values import Secret, WebhookUrl
 from tests.control.anomaly.conftest import SECRET, Bench, Receiver, until
+from tests.control.support.away import partly_away
 
 BODY = b'{"type":"anomaly.page"}'
 
@@ -216,4 +217,12 @@ async def test_a_clock_that_is_put_back_keeps_nothing_waiting_for_as_long(bench:
     bench.keys.clock.now -= 7200
     await bench.deliver()
     assert len(receiver.bodies) == attempts + 1, message.next_at
+    assert await bench.detection.engine.storage.messages() == []
+
+
+async def test_notifications_of_the_other_shards_go_out_while_one_is_away(bench: Bench, receiver: Receiver) -> None:
+    message = await _queue(bench, receiver)
+    partly_away(bench.store).shards = {message.shard + 1}
+    await bench.deliver()
+    assert [headers["webhook-id"] for headers in receiver.headers] == [message.id]
     assert await bench.detection.engine.storage.messages() == []

@@ -211,7 +211,8 @@ async def test_a_page_that_is_being_saved_when_the_process_is_told_to_end_is_not
 ) -> None:
     await bench.create("notify")
     engine = bench.detection.engine
-    tell, reached = engine._tell, asyncio.Event()
+    consequences = engine._consequences
+    tell, reached = consequences.tell, asyncio.Event()
 
     async def hang(anomaly: Anomaly, rose_to: Level, now: float) -> list[Message]:
         if rose_to == "page":
@@ -220,7 +221,7 @@ async def test_a_page_that_is_being_saved_when_the_process_is_told_to_end_is_not
         return await tell(anomaly, rose_to, now)
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "_tell", hang)
+        patched.setattr(consequences, "tell", hang)
         task = asyncio.create_task(bench.theft(6))
         await asyncio.wait_for(reached.wait(), 10)
         task.cancel()

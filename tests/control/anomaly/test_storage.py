@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
 from sidecar.control.anomaly import record
@@ -10,10 +11,12 @@ from sidecar.control.anomaly.outbox import Message
 from sidecar.control.anomaly.replicas import Replicas
 from sidecar.control.anomaly.second import Second
 from sidecar.control.anomaly.sources import Source
-from sidecar.control.anomaly.storage import Storage
+from sidecar.control.anomaly.storage import PartlySaved, Storage
 from sidecar.store import names
-from sidecar.store.client import Store
+from sidecar.store.client import Store, StoreUnavailable
 from tests.control.anomaly.test_queries import _anomaly
+from tests.control.support.away import partly_away
+from tests.control.support.events import key_id
 
 
 async def test_memories_are_each_instances_own(store: Store) -> None:
@@ -90,3 +93,23 @@ async def test_only_who_says_a_mute_changes_the_one_that_is_stored_and_every_oth
         assert await storage.anomaly(mine.id) == replace(mine, muted_until=theirs)
         await storage.save([], [replace(mine, level="warn", muted_until=7.0)], muted=["anm_other"])
         assert await storage.anomaly(mine.id) == replace(mine, level="warn", muted_until=theirs)
+
+
+async def test_a_shard_that_is_away_keeps_none_of_the_others(store: Store) -> None:
+    storage = Storage(store, "one")
+    away = partly_away(store)
+    keys = [next(key for key in map(key_id, range(1000)) if names.shard_of(key) == shard) for shard in range(4)]
+    anomalies = [replace(_anomaly(number), key_id=key, source="") for number, key in enumerate(keys)]
+    messages = [Message(f"msg_{shard}", "u", shard, "one", 1, 1, b"") for shard in range(4)]
+    away.shards = {1, 3}
+    with pytest.raises(PartlySaved) as raised:
+        await storage.save([(key, Memory(7)) for key in keys], anomalies, messages)
+    assert raised.value.away.keys() == {1, 3}
+    assert {message.shard for message in await storage.messages()} == {0, 2}
+    assert {one.key_id for one in await storage.reread(anomalies)} == {keys[0], keys[2]}
+    away.shards = set()
+    assert {message.shard for message in await storage.messages()} == {0, 2}
+    assert [memory is not None for memory in await storage.memories(keys)] == [True, False, True, False]
+    away.shards = set(range(names.SHARDS))
+    with pytest.raises(StoreUnavailable):
+        await storage.messages()

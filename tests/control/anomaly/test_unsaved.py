@@ -43,3 +43,15 @@ def test_a_signal_is_counted_when_it_comes_up_and_not_when_it_comes_out_of_the_s
     assert unsaved.raised == {("key_1", "new_network"): 2}
     unsaved.clear()
     assert not unsaved and unsaved.raised == {("key_1", "new_network"): 2}, "a counter of /metrics never goes back"
+
+
+def test_what_was_saved_of_a_batch_waits_no_more() -> None:
+    unsaved = Unsaved()
+    first, second = _anomaly("anm_1"), _anomaly("anm_2")
+    unsaved.note([Change(first, "warn"), Change(second, "page")])
+    unsaved.add(first, muted=True)
+    unsaved.add(second, muted=True)
+    unsaved.put_back(unsaved.take().only({"anm_2"}))
+    assert (unsaved.waits("anm_1"), unsaved.waits("anm_2")) == (False, True)
+    left = unsaved.take()
+    assert (left.risen, [*left.anomalies], left.muted) == ([(second, "page")], ["anm_2"], {"anm_2"})
