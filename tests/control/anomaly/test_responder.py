@@ -116,7 +116,7 @@ async def test_an_act_that_a_crash_prevented_is_done_after_the_restart(bench: Be
     async def crash(anomaly: Anomaly) -> None:
         raise RuntimeError("killed")
 
-    bench.detection.engine._responder.respond = crash  # type: ignore[method-assign]
+    bench.detection.engine._consequences._responder.respond = crash  # type: ignore[method-assign]
     with pytest.raises(RuntimeError):
         await bench.theft()
     assert not (await bench.read_key()).disabled
@@ -150,7 +150,7 @@ async def test_acts_that_wait_for_a_disk_are_told_once_each(
     await bench.keys.repository.update(bench.key.id, lambda key: replace(key, disabled=False))
     other = (await bench.keys.repository.create(shape("other", on_anomaly="disable"))).key
     waiting = [replace(anomaly, responses=[]), replace(anomaly, id="anm_other", key_id=other.id, responses=[])]
-    responder = bench.detection.engine._responder
+    responder = bench.detection.engine._consequences._responder
 
     def full(event: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -203,7 +203,7 @@ def test_a_throttle_that_an_older_version_noted_as_failed_is_not_due_again(bench
         id="anm_1", subject="key", key_id="key_1", key_name="", source="", level="page", score=6, started_at=0.0, updated_at=0.0,
         paged_at=1.0, policy="throttle", responses=[failed],
     )  # fmt: skip
-    responder = bench.detection.engine._responder
+    responder = bench.detection.engine._consequences._responder
     assert not responder.is_due(anomaly, 3.0, pages=True)
     anomaly.responses = [replace(failed, failed="")]
     assert responder.is_due(anomaly, 3.0, pages=True)
