@@ -71,6 +71,8 @@ class Engine:
         self._guard = guard
         self._clock = clock
         self._restored = False
+        self._admits_apart = False
+        """Whether keys could not be brought in together last time."""
         self._saved_at = clock()
         self._dropped_at = 0.0
 
@@ -143,12 +145,7 @@ class Engine:
             self.observer.sums.add(second)
         if not self._restored:
             await self._restore()
-        while self._replicas.told:
-            await self._hear(self._replicas.told[0])
-            del self._replicas.told[0]
-        await self._admit(now)
-        self.unsaved.note(self.observer.tick(int(now)))
-        acts = [self._consequences.save, self._consequences.respond] if self.unsaved else [self._consequences.respond]
+        acts = [self._hear_all, self._admit, self._look, self._consequences.save, self._consequences.respond]
         # A clock that was put back must not put saving off for as long.
         if abs(now - self._saved_at) >= SAVE_EVERY:
             acts.append(self._save)
@@ -178,6 +175,14 @@ class Engine:
         async with self._consequences.saving:
             for stored in await self.storage.reread(list(self.observer.episodes.open.values())):
                 verdicts.take_over(self.observer, self.unsaved, stored, self._clock())
+
+    async def _look(self, now: float) -> None:
+        self.unsaved.note(self.observer.tick(int(now)))
+
+    async def _hear_all(self, _now: float) -> None:
+        while self._replicas.told:
+            await self._hear(self._replicas.told[0])
+            del self._replicas.told[0]
 
     async def _hear(self, anomaly_id: str) -> None:
         """People said something of an anomaly to another process."""
@@ -230,7 +235,12 @@ class Engine:
         self._restored = True
 
     async def _admit(self, now: float) -> None:
-        await self._admission.admit(self.observer.unknown(_ADMIT_AT_ONCE), now)
+        unknown = self.observer.unknown(_ADMIT_AT_ONCE)
+        # One that a server of a Cluster has, which is away, is to keep no other: then each is asked for by itself.
+        parts = [[key_id] for key_id in unknown] if self._admits_apart else [unknown]
+        self._admits_apart = True
+        await apart(parts, lambda key_ids: self._admission.admit(key_ids, now))
+        self._admits_apart = False
 
     async def _save(self, now: float) -> None:
         observer = self.observer

@@ -11,6 +11,7 @@ from sidecar.keys.record import OnAnomaly
 from sidecar.store import names
 from sidecar.store.client import StoreUnavailable
 from tests.control.anomaly.conftest import Bench, Receiver
+from tests.control.anomaly.life import served
 from tests.control.anomaly.test_queries import _anomaly
 from tests.control.support.away import partly_away
 from tests.control.support.events import key_id
@@ -57,3 +58,23 @@ async def test_a_page_whose_policy_cannot_be_read_waits_alone(bench: Bench, rece
         await bench.deliver()
     assert [body["data"]["key_id"] for body in receiver.bodies] == [bench.key.id]
     assert bench.detection.engine.unsaved.waits(lost.id)
+
+
+async def test_a_key_that_cannot_be_read_keeps_no_other_from_being_watched(bench: Bench, receiver: Receiver) -> None:
+    await bench.create("notify")
+    away = partly_away(bench.store)
+    away.shards = {1 if names.shard_of(bench.key.id) != 1 else 2}
+    lost = next(key for key in map(key_id, range(1000)) if names.shard_of(key) in away.shards)
+    new = next(key for key in map(key_id, range(1000)) if names.shard_of(key) not in away.shards)
+    engine = bench.detection.engine
+    for key in (lost, new):
+        engine.observer.sums.add(served(bench.now + 1, 4, key=key))
+    for _ in range(6):
+        with pytest.raises(StoreUnavailable):
+            await bench.theft(1)
+    assert new in engine.observer.watches and lost not in engine.observer.watches
+    await bench.deliver()
+    assert [body["data"]["key_id"] for body in receiver.bodies] == [bench.key.id]
+    away.shards = set()
+    await engine.tick(bench.now)
+    assert lost in engine.observer.watches
