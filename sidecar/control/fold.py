@@ -129,7 +129,7 @@ class Fold:
             await self._apply(lane)
 
     async def _apply(self, lane: str) -> None:
-        shards = [shard for shard in ALL if not self._patience[lane].rests(shard)]
+        shards = self._patience[lane].awake(ALL)
         entries = []
         for spool_id in list(self._spools.ids):
             entries += await self._due(spool_id, lane, shards)

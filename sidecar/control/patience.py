@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sidecar.store.client import StoreUnavailable
+
+Thing = TypeVar("Thing", bound=Hashable)
 
 RETRY_FIRST, RETRY_MOST = 0.2, 2.0
 
@@ -52,8 +54,14 @@ class Patience:
         """This works."""
         self._failures.pop(what, None)
 
+    def awake(self, things: list[Thing]) -> list[Thing]:
+        """Those that may be tried. Most often nothing has failed, and this is asked in every turn."""
+        return [what for what in things if not self.rests(what)] if self._failures else things
+
     def heed(self, asked: Iterable[Hashable], failures: Mapping[Any, StoreUnavailable]) -> None:
         """Of what was asked, this failed and the rest works."""
+        if not self._failures and not failures:
+            return
         for what in asked:
             if what in failures:
                 self.failed(what, failures[what])

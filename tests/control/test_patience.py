@@ -54,3 +54,6 @@ def test_of_what_was_asked_only_what_failed_rests() -> None:
         patience.failed(what, StoreUnavailable("gone"))
     patience.heed("bcd", {"c": StoreUnavailable("still gone")})
     assert [patience.rests(what) for what in "abcd"] == [True, False, True, False]
+    assert patience.awake(list("abcd")) == ["b", "d"]
+    patience.heed("abc", {})
+    assert patience.awake(list("abcd")) == list("abcd")
