@@ -11,7 +11,7 @@ import tempfile
 
 from tests.support.source import ROOT
 
-WAITING = ("deploy", "e2e", "failures", "store", "supervisor", "wire")
+WAITING = ("cli", "deploy", "e2e", "failures", "store", "supervisor", "wire")
 """Directories whose tests start processes and wait for them; as many as make both halves end together."""
 
 
