@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.control.sweep import UNPROVEN_AGE, Sweep
+from sidecar.events.spool import SpoolWriter
 from sidecar.store import names
 from sidecar.store.client import Store, StoreNotAdopted
 from tests.control.support.events import key_id, request
@@ -78,14 +79,18 @@ async def test_what_a_store_lost_meanwhile_is_kept(tmp_path: Path, store: Store,
     assert await sweep.sweep() == before - 1
 
 
+def finished(tmp_path: Path, store: Store, spool: SpoolWriter) -> tuple[Folding, Sweep, Clock]:
+    """What folds and sweeps a spool whose worker has ended."""
+    spool.close()
+    age(tmp_path / "spool")
+    folding, clock = Folding(tmp_path / "spool", store), Clock()
+    return folding, Sweep(folding.spools, folding.fold, folding.ledger, folding.claims, Disk(proves=True), clock), clock
+
+
 async def test_a_finished_spool_goes_whole_and_its_positions_later(tmp_path: Path, store: Store) -> None:
     spool = writer(tmp_path / "spool", segment_bytes=2000)
     write(spool, *(request(key_id(number % 3)) for number in range(50)))
-    spool.close()
-    age(tmp_path / "spool")
-    folding = Folding(tmp_path / "spool", store)
-    clock = Clock()
-    sweep = Sweep(folding.spools, folding.fold, folding.ledger, folding.claims, Disk(proves=True), clock)
+    folding, sweep, clock = finished(tmp_path, store, spool)
     await folding.run()
     await sweep.sweep()
     assert left(tmp_path) == 0
@@ -100,11 +105,7 @@ async def test_a_finished_spool_goes_whole_and_its_positions_later(tmp_path: Pat
 async def test_positions_wait_for_the_store_that_has_them(tmp_path: Path, store: Store) -> None:
     spool = writer(tmp_path / "spool")
     write(spool, request(key_id(1)))
-    spool.close()
-    age(tmp_path / "spool")
-    folding = Folding(tmp_path / "spool", store)
-    clock = Clock()
-    sweep = Sweep(folding.spools, folding.fold, folding.ledger, folding.claims, Disk(proves=True), clock)
+    folding, sweep, clock = finished(tmp_path, store, spool)
     await folding.run()
     await sweep.sweep()
     folding.fold.count()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -17,6 +13,7 @@ from sidecar.keys.repository import KeyRepository
 from sidecar.keys.tombstones import COMPACTED_AT, REMEMBERED_FOR, TombstoneFile, reapply
 from sidecar.store import names
 from sidecar.store.client import Store
+from tests.support.disk import full_disk
 from tests.support.keys import open_keys, shape
 
 
@@ -60,25 +57,12 @@ def test_a_day_of_many_revocations_is_not_written_anew_for_each(tmp_path: Path, 
     assert b'"key_1"' not in file.read_bytes()
 
 
-@contextmanager
-def _room_for(size: int) -> Iterator[None]:
-    """No file grows over `size` bytes meanwhile: a disk that is full, which takes in what still fits of a line."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    told = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, told)
-
-
 def test_what_a_full_disk_cut_short_spoils_no_later_line(tmp_path: Path) -> None:
     file = tmp_path / "tombstones"
     tombstones = TombstoneFile(file, 0.0)
     for known in ("key_1", "key_2"):
         tombstones.add(known, 0.0)
-    with _room_for(file.stat().st_size + 9), pytest.raises(OSError, match="too large"):
+    with full_disk(file.stat().st_size + 9), pytest.raises(OSError, match="too large"):
         tombstones.add("key_while_full", 0.0)
     tombstones.add("key_after", 0.0)
     assert TombstoneFile(file, 0.0).recent(0.0) == ["key_1", "key_2", "key_while_full", "key_after"]

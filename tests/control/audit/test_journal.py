@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,20 +10,8 @@ import pytest
 from sidecar.control.audit import AuditLog, Filter, Journal
 from sidecar.store.client import Store
 from tests.control.audit.test_log import event
+from tests.support.disk import full_disk
 from tests.support.store import until
-
-
-@contextmanager
-def full_disk(room: int) -> Iterator[None]:
-    """No file takes more than `room` bytes meanwhile; all can be made, as on a disk with inodes left."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    told = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, told)
 
 
 @pytest.mark.parametrize("room", [0, 20])
