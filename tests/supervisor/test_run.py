@@ -179,7 +179,8 @@ def test_new_workers_that_do_not_come_up_leave_the_old_ones_in_place(sidecar: Si
     sidecar.configure(behaviour="crash")
     sidecar.send(signal.SIGHUP)
     until(lambda: "new worker 0 ended before it was ready" in sidecar.output)
-    assert sidecar.pids("worker") == before
+    # What is told of the children is written after that line.
+    until(lambda: sidecar.pids("worker") == before)
     sidecar.configure(realm="third")
     sidecar.send(signal.SIGHUP)
     until(lambda: "worker start third" in sidecar.order())
