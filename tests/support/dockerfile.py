@@ -43,6 +43,12 @@ def last_stage(file: Path) -> Image:
     return image
 
 
+def build_locks(file: Path) -> list[Path]:
+    """What the first stage of `file` installs beside its own interpreter, to build with: lock files."""
+    (command,) = re.findall(r"python -m pip install ([^&\n]*)", file.read_text(encoding="utf-8"))
+    return [file.parent / lock for lock in re.findall(r"-r (\S+)", command)]
+
+
 _SETTERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "USER": ("user", str),
     "WORKDIR": ("workdir", str),
