@@ -23,7 +23,7 @@ from sidecar.cli.admin.output import ListDocument, encoded
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import amount, printable
 from sidecar.cli.errors import CommandError
-from sidecar.keys.token import hint
+from sidecar.keys.digest import LONGEST_TOKEN, may_be_key
 
 BATCH_LINES = 200
 BATCH_BYTES = 512 << 10
@@ -151,9 +151,19 @@ def _prepared(line: bytes) -> bytes:
     if token is not None:
         if not isinstance(token, str) or not token or "sha256" in entry:
             raise ValueError("needs either a token or a sha256")
+        if not token.isascii() or not may_be_key(token.encode(), "", accept_imported=True):
+            raise ValueError(
+                f"has a token that no call can carry; use {LONGEST_TOKEN} printable ASCII characters at most, no blank or comma"
+            )
         entry["sha256"] = hashlib.sha256(token.encode()).hexdigest()
-        entry.setdefault("hint", hint(token))
+        entry.setdefault("hint", _hint(token))
     return json.dumps(entry).encode()
+
+
+def _hint(token: str) -> str:
+    """The last characters of a token whose form nobody knows, a quarter of it at most: what comes first in it may be secret too."""
+    shown = min(4, len(token) // 4)
+    return "…" + token[len(token) - shown :]
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,11 +5,14 @@ import json
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.cli.admin.keys import transfer
+from sidecar.control.admin.messages.keys import ImportedKey
+from sidecar.keys.token import generate
 from tests.cli.admin.conftest import Cli, make_key
 from tests.support.fake_admin import Call, FakeAdmin, Reply, refusal
 
@@ -74,9 +77,26 @@ def test_with_json_standard_error_tells_of_refused_lines_too(cli: Cli, admin: Fa
 
 def test_tokens_are_digested_here_and_never_sent(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
     admin.on("POST", "/keys/import/lines", importer)
-    cli("keys", "import", write(tmp_path / "keys", {"name": "a", "token": "sk-old-1234"}))
+    cli("keys", "import", write(tmp_path / "keys", {"name": "a", "token": "sk-old-abcdef-1234"}))
     assert b"sk-old" not in admin.calls[0].body
-    assert json.loads(admin.calls[0].body) == {"name": "a", "sha256": hashlib.sha256(b"sk-old-1234").hexdigest(), "hint": "…1234"}
+    assert json.loads(admin.calls[0].body) == {"name": "a", "sha256": hashlib.sha256(b"sk-old-abcdef-1234").hexdigest(), "hint": "…1234"}
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=","), min_size=1, max_size=512))
+def test_of_a_token_of_any_form_a_quarter_is_shown_at_most_and_four_characters(token: str) -> None:
+    line = transfer._prepared(json.dumps({"name": "a", "token": token}).encode())
+    entry = msgspec.json.decode(line, type=ImportedKey)
+    shown = entry.hint.removeprefix("…")
+    assert token.endswith(shown)
+    assert len(shown) == min(4, len(token) // 4)
+
+
+@pytest.mark.parametrize("token", ["tok with blank", " tok123", "one,two", "schlüssel", "\ud800", "x" * 513, generate("sat")])
+def test_a_token_that_no_call_can_carry_is_refused(cli: Cli, admin: FakeAdmin, tmp_path: Path, token: str) -> None:
+    result = cli("keys", "import", write(tmp_path / "keys", {"name": "a", "token": token}))
+    assert result.err.startswith("line 1: has a token that no call can carry; ")
+    assert token not in result.out + result.err
+    assert admin.calls == []
 
 
 def test_a_failure_in_the_middle_loses_no_line(cli: Cli, admin: FakeAdmin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
