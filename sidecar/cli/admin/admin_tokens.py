@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 from urllib.parse import quote
 
 from sidecar.cli.admin import session
+from sidecar.cli.admin.api import ApiError
 from sidecar.cli.admin.output import Column
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import printable, relative
 from sidecar.cli.errors import CommandError
 
+_ID = re.compile(r"sat_[0-9A-Za-z]{16}")
 ROLES = ("viewer", "operator", "admin")
 
 _LIST = (Column("name", shrinks=True), Column("id"), Column("role"), Column("hint"), Column("created"), Column("last used"))
@@ -81,17 +84,25 @@ def list_tokens(args: argparse.Namespace, session: Session) -> int:
 def revoke(args: argparse.Namespace, session: Session) -> int:
     """Revoke a token, after a question when somebody sits at the terminal."""
     fitting = [token for token in session.api.get("/admin-tokens")["data"] if args.token in (token["id"], token["name"])]
+    if not fitting and _ID.fullmatch(args.token):
+        # One whose record cannot be read is in no list; the log gives its id.
+        fitting = [{"id": args.token, "name": args.token}]
     if len(fitting) != 1:
-        raise CommandError(f"{len(fitting) or 'no'} admin tokens have this id or name; `sidecar admin-tokens list` shows all.")
+        raise _no_token(len(fitting))
     found = fitting[0]
-    if not args.yes and not args.json and session.stdin.isatty():
-        session.err.write(f"Revoke the admin token {printable(found['name'])} ({found['id']})? This is final. [y/N] ")
-        session.err.flush()
-        if session.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise CommandError("nothing was revoked; answer y, or give --yes.")
-    session.api.send("DELETE", f"/admin-tokens/{quote(found['id'], safe='')}")
+    question = f"Revoke the admin token {printable(found['name'])} ({found['id']})? This is final."
+    if not args.yes and not args.json and session.stdin.isatty() and not session.confirms(question):
+        raise CommandError("nothing was revoked; answer y, or give --yes.")
+    try:
+        session.api.send("DELETE", f"/admin-tokens/{quote(found['id'], safe='')}")
+    except ApiError as error:
+        raise _no_token(0) if error.status == 404 else error from None
     if args.json:
         session.document({"admin_token": found})
     else:
         session.say(f"Revoked the admin token {printable(found['name'])} ({found['id']}).")
     return 0
+
+
+def _no_token(count: int) -> CommandError:
+    return CommandError(f"{count or 'no'} admin tokens have this id or name; `sidecar admin-tokens list` shows all.")

@@ -84,6 +84,11 @@ class AdminApi:
     def __exit__(self, *exc: object) -> None:
         self._connection.close()
 
+    def rest(self) -> None:
+        """Let go of the connection before a pause: whoever closes it meanwhile would fail the next call that changes something."""
+        self._connection.close()
+        self._used = False
+
     @property
     def address(self) -> Address:
         """Where the calls go."""
@@ -199,7 +204,9 @@ def _refusal(response: HTTPResponse, address: Address) -> ApiError:
         fault = json.loads(response.read(_MAX_ERROR))["error"]
         message, reason = str(fault["message"]), str(fault["code"])
     except (ValueError, KeyError, TypeError, OSError, HTTPException):
-        return ApiError(f"{address.url} answered {response.status} and not like an admin API; check --admin-url.", response.status, "")
+        return ApiError(
+            f"{address.url} answered {response.status}, which is not how the admin API answers; check --admin-url.", response.status, ""
+        )
     if reason in (INVALID_API_KEY.code, UNKNOWN_ROUTE.code):
         # The commonest mix-up: the address that applications use answers as well, and no token would please it.
         message = f"{address.url} is where applications call the hub; give the admin API's address with --admin-url."

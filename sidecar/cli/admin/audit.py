@@ -15,7 +15,7 @@ from sidecar.cli.admin.selection import filled
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import count, parse_time, read_moment, shorten
 from sidecar.cli.errors import REFUSED, WRONG_USE, CommandError
-from sidecar.control.audit.event import digest
+from sidecar.control.audit.event import GENESIS, digest
 
 _CHANGE = 32
 """Columns for one side of a change in the list; --json and export have all of it."""
@@ -128,6 +128,8 @@ def _chain(events: list[dict[str, Any]]) -> dict[str, Any]:
         reason = ""
         if digest(msgspec.json.encode(sealed, order="sorted")) != event["hash"]:
             reason = "its hash is not that of its content"
+        elif previous is None and (event["sequence"], event["prev_hash"]) != (1, GENESIS):
+            reason = f"the events before it are missing (up to number {event['sequence'] - 1})"
         elif previous is not None and event["sequence"] != previous["sequence"] + 1:
             reason = f"the event before it is missing (number {event['sequence'] - 1})"
         elif previous is not None and event["prev_hash"] != previous["hash"]:

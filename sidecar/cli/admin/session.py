@@ -40,6 +40,13 @@ class Session:
         """One line beside the result, on standard error."""
         self.err.write(text + "\n")
 
+    def confirms(self, question: str) -> bool:
+        """Whether whoever sits at the terminal says yes."""
+        self.api.rest()
+        self.err.write(f"{question} [y/N] ")
+        self.err.flush()
+        return self.stdin.readline().strip().lower() in ("y", "yes")
+
     def data(self, line: bytes) -> None:
         """A line of an export as it came, unless a terminal would obey what clients have written into it."""
         text = line.decode()

@@ -91,6 +91,11 @@ def _fraction(value: float) -> str:
     return f"{value:.2g}" if value >= 0.001 else "<0.001"
 
 
+def is_duration(text: str) -> bool:
+    """Whether this is a duration: `24h`, `1.5d`."""
+    return _DURATION.fullmatch(text) is not None
+
+
 def read_moment(text: str, now: datetime, *, past: bool) -> str:
     """What a person typed for a time, as RFC 3339.
 
@@ -98,7 +103,7 @@ def read_moment(text: str, now: datetime, *, past: bool) -> str:
     Raises ValueError with what to write instead.
     """
     try:
-        if _DURATION.fullmatch(text):
+        if is_duration(text):
             seconds = float(Duration.parse(text))
             return datetime.fromtimestamp(now.timestamp() + (-seconds if past else seconds), UTC).isoformat()
         time = datetime.fromisoformat(text)

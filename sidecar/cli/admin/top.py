@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import argparse
 import select
+import signal
 import sys
 import termios
 import time
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from sidecar.cli.admin import session
+from sidecar.cli.admin.api import ApiError
 from sidecar.cli.admin.output import Column, table, terminal_width
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import amount, brief, parse_time, printable, shorten, span, width
@@ -63,14 +65,24 @@ def top(args: argparse.Namespace, session: Session) -> int:
         for line in render(*look(session), session.now(), terminal_width(session.out)):
             session.say(line)
         return 0
-    with _full_screen(session):
+    with _full_screen(session), suppress(KeyboardInterrupt):
+        _redraw(args.interval, session)
+    return 0
+
+
+def _redraw(interval: float, session: Session) -> None:
+    """Until the user leaves. Once there is something to see, a sidecar that is away for a moment (a reload) does not end it."""
+    lines: list[str] = []
+    while True:
         try:
-            while True:
-                _draw(render(*look(session), session.now(), terminal_width(session.out)), session)
-                if _left(args.interval):
-                    return 0
-        except KeyboardInterrupt:
-            return 0
+            lines = render(*look(session), session.now(), terminal_width(session.out))
+            _draw(lines, session)
+        except CommandError as error:
+            if not lines or (isinstance(error, ApiError) and error.status in (401, 403)):
+                raise
+            _draw([f"{session.now():%H:%M:%S} UTC: {printable(str(error))}", "", *lines], session)
+        if _left(interval):
+            return
 
 
 def look(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -140,11 +152,14 @@ def trend(series: list[dict[str, Any]], now: datetime) -> str:
 def _full_screen(session: Session) -> Iterator[None]:
     """The terminal's second screen, keys unbuffered, all as before at the end."""
     before = termios.tcgetattr(sys.stdin)
+    # Killed, the command would leave the terminal without echo and cursor: SIGTERM does what Ctrl-C does.
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         tty.setcbreak(sys.stdin)
         session.out.write(_ENTER)
         yield
     finally:
+        signal.signal(signal.SIGTERM, handler)
         session.out.write(_LEAVE)
         session.out.flush()
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

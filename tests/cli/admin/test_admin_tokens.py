@@ -45,3 +45,14 @@ def test_revoke_of_a_stranger(cli: Cli) -> None:
     result = cli("admin-tokens", "revoke", "x")
     assert result.code == 1
     assert "no admin tokens have this id or name" in result.err
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_token_that_no_list_has_can_be_revoked_by_its_id(cli: Cli, admin: FakeAdmin, known: bool) -> None:
+    token = "sat_0123456789abcdef"
+    if known:
+        admin.on("DELETE", f"/admin-tokens/{token}", Reply(status=204))
+    result = cli("admin-tokens", "revoke", token)
+    assert result.code == (0 if known else 1)
+    assert ("Revoked the admin token" in result.out) is known
+    assert ("no admin tokens have this id or name" in result.err) is not known

@@ -4,9 +4,12 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
+import termios
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 
 from sidecar.cli.admin.top import render, trend
 from tests.cli.admin.conftest import NOW, Cli
-from tests.support.fake_admin import TOKEN, FakeAdmin
+from tests.support.fake_admin import TOKEN, FakeAdmin, Reply, refusal
 
 SUMS = {
     "requests": 50,
@@ -96,27 +99,52 @@ def test_the_trend_is_as_tall_as_its_busiest_minute() -> None:
     assert trend([], now) == "      "
 
 
-def test_a_terminal_is_redrawn_until_q_and_left_as_it_was(admin: FakeAdmin) -> None:
+def watched(admin: FakeAdmin, looks: int, leave: Callable[[subprocess.Popen[bytes], int], object]) -> bytes:
+    """What `sidecar top` wrote to a terminal that somebody leaves after some looks."""
     main, other = pty.openpty()
+    before = termios.tcgetattr(other)
     environment = {**os.environ, "SIDECAR_ADMIN_TOKEN": TOKEN, "COLUMNS": "120", "LINES": "30"}
     command = [sys.executable, "-m", "sidecar", "top", "--interval", "0.2", "--admin-url", admin.url]
     child = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment)
-    os.close(other)
-    seen, asked = b"", 0
-    deadline = time.monotonic() + 20
+    seen, has_left = b"", False
+    deadline = time.monotonic() + 60
     try:
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and child.poll() is None:
             if select.select([main], [], [], 0.1)[0]:
-                try:
-                    seen += os.read(main, 65536)
-                except OSError:
-                    break
-            if seen.count(b"key_shop") >= 2 and not asked:
-                asked = os.write(main, b"q")
+                seen += os.read(main, 65536)
+            if seen.count(b"key_shop") >= looks and not has_left:
+                leave(child, main)
+                has_left = True
         assert child.wait(10) == 0
+        assert termios.tcgetattr(other) == before
+        while select.select([main], [], [], 0)[0]:
+            seen += os.read(main, 65536)
     finally:
         child.kill()
         child.wait()
+        os.close(other)
         os.close(main)
+    return seen
+
+
+@pytest.mark.parametrize("leave", [lambda child, main: os.write(main, b"q"), lambda child, main: child.send_signal(signal.SIGTERM)])
+def test_a_terminal_is_redrawn_until_somebody_leaves_and_left_as_it_was(
+    admin: FakeAdmin, leave: Callable[[subprocess.Popen[bytes], int], object]
+) -> None:
+    seen = watched(admin, 2, leave)
     assert seen.count(b"\x1b[H") >= 2
     assert seen.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")
+
+
+def test_a_sidecar_that_is_away_for_a_moment_does_not_end_the_view(admin: FakeAdmin) -> None:
+    answers = iter([Reply(STATUS), refusal(503, "key_store_unavailable", "The store is away.")])
+    admin.on("GET", "/status", lambda _: next(answers, Reply(STATUS)))
+    seen = watched(admin, 3, lambda child, main: os.write(main, b"q"))
+    assert seen.count(b"UTC: The store is away.") == 1
+
+
+def test_a_token_that_is_refused_ends_it(admin: FakeAdmin) -> None:
+    answers = iter([Reply(STATUS)])
+    admin.on("GET", "/status", lambda _: next(answers, refusal(401, "invalid_admin_token", "This admin token is not valid.")))
+    with pytest.raises(AssertionError, match="== 0"):
+        watched(admin, 99, lambda child, main: None)

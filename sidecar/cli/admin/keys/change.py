@@ -53,8 +53,8 @@ def revoke(args: argparse.Namespace, session: Session) -> int:
         raise CommandError("--secret: give the id of a secret; `sidecar keys show KEY` lists them.", WRONG_USE)
     key = find_key(session.api, args.key)
     what = f"the secret {args.secret} of the key" if args.secret is not None else "the key"
-    question = f"Revoke {what} {printable(key['name'])} ({key['id']}, {key['hint']})? This is final. [y/N] "
-    if not args.yes and not args.json and session.stdin.isatty() and not _confirmed(question, session):
+    question = f"Revoke {what} {printable(key['name'])} ({key['id']}, {key['hint']})? This is final."
+    if not args.yes and not args.json and session.stdin.isatty() and not session.confirms(question):
         raise CommandError("nothing was revoked; answer y, or give --yes.")
     more = ("secrets", quote(args.secret, safe=""), "revoke") if args.secret is not None else ("revoke",)
     try:
@@ -84,12 +84,6 @@ def _switch(args: argparse.Namespace, session: Session, act: str, done: str) -> 
 
 def _because(args: argparse.Namespace) -> dict[str, str]:
     return {"reason": args.reason} if args.reason else {}
-
-
-def _confirmed(question: str, session: Session) -> bool:
-    session.err.write(question)
-    session.err.flush()
-    return session.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _changed(args: argparse.Namespace, session: Session, answer: dict[str, Any], done: str) -> int:

@@ -70,7 +70,7 @@ def _number(text: str) -> int | str:
     if text == NONE:
         return NONE
     if not text.isdecimal() or not text.isascii() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 1 nor none")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number of at least 1 nor none")
     return int(text)
 
 

@@ -57,7 +57,12 @@ def _end(key_id: str, secret: dict[str, Any]) -> str:
 
 def _token(session: Session) -> str:
     asked = session.stdin.isatty()
-    token = pasted(getpass.getpass("Token: ", stream=session.err) if asked else session.stdin.readline())
+    try:
+        token = pasted(getpass.getpass("Token: ", stream=session.err) if asked else session.stdin.readline())
+    except EOFError:
+        token = ""
+    except UnicodeDecodeError:
+        raise CommandError("standard input is not text in UTF-8; send the token as plain text.", WRONG_USE) from None
     if not token:
         raise CommandError("no token; send it on standard input: sidecar keys identify < file.", WRONG_USE)
     return token

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import Any
 
 from sidecar.cli.admin.address import Address
@@ -11,7 +10,7 @@ from sidecar.cli.admin.keys.fields import add_options, members
 from sidecar.cli.admin.output import facts
 from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path
 from sidecar.cli.admin.session import Session, add_command, configured
-from sidecar.cli.admin.text import moment, parse_time, printable
+from sidecar.cli.admin.text import is_duration, moment, parse_time, printable
 from sidecar.cli.demo_text import call as demo_call
 from sidecar.cli.demo_text import web_address
 from sidecar.cli.errors import WRONG_USE, CommandError
@@ -20,7 +19,6 @@ from sidecar.supervisor.listeners import fault_of
 
 PROXY_VARIABLE = "SIDECAR_PROXY_URL"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_DURATION = re.compile(r"\d+(\.\d+)?(ms|s|m|h|d)")
 _REPEATED = "this call was made before, and its secret is shown only once; rotate the key if the secret is lost."
 
 
@@ -38,6 +36,8 @@ def add(subparsers: Any) -> None:
 
 def create(args: argparse.Namespace, session: Session) -> int:
     """Create a key and show its secret."""
+    if args.idempotency_key is not None and is_duration(args.expires or ""):
+        raise CommandError("--expires: with --idempotency-key give a date and time; a duration means another moment each time.", WRONG_USE)
     body = members(args, session.now(), {})
     answer = session.api.send("POST", "/keys", body, headers=_idempotency(args))
     if args.json:
@@ -51,7 +51,7 @@ def create(args: argparse.Namespace, session: Session) -> int:
 
 def rotate(args: argparse.Namespace, session: Session) -> int:
     """Rotate a key and show its new secret."""
-    if not _DURATION.fullmatch(args.grace):
+    if not is_duration(args.grace):
         raise CommandError(f"--grace: {args.grace!r} is not a duration; write a number and a unit (0s, 30m, 24h, 7d).", WRONG_USE)
     key = find_key(session.api, args.key)
     answer = session.api.send("POST", key_path(key["id"], "rotate"), {"grace_period": args.grace}, headers=_idempotency(args))
@@ -101,7 +101,7 @@ def _reveal(answer: dict[str, Any], session: Session) -> None:
     session.say("Store it now: it is not kept anywhere and cannot be shown again.")
     call = _call(secret, session)
     if call is None:
-        session.say(f"With {PROXY_VARIABLE} set to the address that applications use, a call to paste stands here.")
+        session.say(f"Set {PROXY_VARIABLE} to the address that applications use, and a call to paste is printed here.")
         return
     for line in facts([("Try it:", call)]):
         session.say(line)

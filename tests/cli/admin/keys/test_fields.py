@@ -82,4 +82,4 @@ def test_numbers_are_positive(value: str, capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as error:
         parse("--rpm", value)
     assert error.value.code == WRONG_USE
-    assert "neither a number from 1 nor none" in capsys.readouterr().err
+    assert "neither a whole number of at least 1 nor none" in capsys.readouterr().err

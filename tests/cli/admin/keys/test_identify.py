@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import io
 import json
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from sidecar.cli.admin.keys import identify
+from sidecar.cli.admin.session import Session
+from sidecar.cli.errors import CommandError
 from tests.cli.admin.conftest import Cli, make_key
 from tests.support.fake_admin import FakeAdmin
 
@@ -58,3 +64,19 @@ def test_no_token_is_wrong_use(cli: Cli, admin: FakeAdmin) -> None:
 def test_an_argument_is_not_taken(cli: Cli) -> None:
     with pytest.raises(SystemExit):
         cli("keys", "identify", "ahk_leaked")
+
+
+def test_the_end_of_input_at_the_question_is_no_token(cli: Cli, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(prompt: str, stream: object) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("getpass.getpass", end)
+    result = cli("keys", "identify", tty=True)
+    assert (result.code, admin.calls) == (2, [])
+    assert "no token" in result.err
+
+
+def test_what_is_no_text_is_said_to_be_none() -> None:
+    stdin = io.TextIOWrapper(io.BytesIO("ahk_leaked".encode("utf-16")), "utf-8")
+    with pytest.raises(CommandError, match="not text in UTF-8"):
+        identify._token(cast(Session, SimpleNamespace(stdin=stdin)))

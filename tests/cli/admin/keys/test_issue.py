@@ -95,6 +95,13 @@ def test_fields_and_idempotency_key_are_sent(cli: Cli, admin: FakeAdmin) -> None
     assert admin.calls[0].headers["idempotency-key"] == "deploy-7"
 
 
+def test_a_create_that_may_be_repeated_expires_at_the_same_moment_each_time(cli: Cli, admin: FakeAdmin) -> None:
+    result = cli("keys", "create", "--name", "shop", "--expires", "90d", "--idempotency-key", "deploy-7")
+    assert (result.code, admin.calls) == (2, [])
+    assert "give a date and time" in result.err
+    assert cli("keys", "create", "--name", "shop", "--expires", "2027-01-31", "--idempotency-key", "deploy-7").code == 0
+
+
 def test_a_repeated_create_has_no_secret_to_show(cli: Cli, admin: FakeAdmin) -> None:
     admin.on("POST", "/keys", {"key": make_key(), "secret": None})
     result = cli("keys", "create", "--name", "shop", "--idempotency-key", "deploy-7")
