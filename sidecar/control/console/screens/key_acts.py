@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import unicodedata
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -65,7 +66,7 @@ class KeyActs:
                 endpoints.CHANGE_KEY,
                 path={"key_id": key.id},
                 body=form.changes(KeyForm.of(key), visit.now),
-                if_match=int(revision) if _REVISION.fullmatch(revision) else 0,
+                if_match=_number(revision),
             )
         except AdminError as error:
             if error.problem == CONFLICT:
@@ -77,20 +78,25 @@ class KeyActs:
 
     async def rotation(self, visit: Visit) -> web.StreamResponse:
         """Which overlap, and what an earlier rotation has left."""
-        key = await read_key(visit)
-        return visit.page(
-            "rotate.html", key=key, graces=GRACES, intent=secrets.token_urlsafe(16), secrets=await read_secrets(visit, key.id)
-        )
+        return await _rotation(visit, await read_key(visit))
 
     async def rotate(self, visit: Visit) -> web.StreamResponse:
-        """A new secret, shown once."""
-        grace = visit.form.get("grace_period", "24h")
-        answer = await visit.ask(
-            endpoints.ROTATE_KEY,
-            path=dict(visit.path),
-            body={"grace_period": grace},
-            idempotency_key=visit.form.get("intent", "")[:64],
-        )
+        """A new secret, shown once, unless somebody else has rotated the key since the page was opened."""
+        grace, revision = visit.form.get("grace_period", "24h"), visit.form.get("revision")
+        expected = None if revision is None else _number(revision)
+        try:
+            answer = await visit.ask(
+                endpoints.ROTATE_KEY,
+                path=dict(visit.path),
+                body={"grace_period": grace},
+                if_match=expected,
+                idempotency_key=visit.form.get("intent", "")[:64],
+            )
+        except AdminError as error:
+            # A key with as many valid secrets as it can have is a conflict as well, and has not changed.
+            if error.problem != CONFLICT or expected in (None, (key := await read_key(visit)).revision):
+                raise
+            return await _rotation(visit, key, outdated=True)
         return reveal(visit, self._first_calls, answer.document, "The new secret", retiring=_overlap(grace))
 
     async def revocation(self, visit: Visit, faults: Faults = _NO_FAULTS) -> web.StreamResponse:
@@ -151,6 +157,23 @@ class KeyActs:
         return (await self._overview.totals(key_id, end - DAY, end)).requests
 
 
+def _number(revision: str) -> int:
+    """The revision that a form was made from; 0, which no key has, when it is none."""
+    return int(revision) if _REVISION.fullmatch(revision) else 0
+
+
+async def _rotation(visit: Visit, key: KeyObject, *, outdated: bool = False) -> web.StreamResponse:
+    return visit.page(
+        "rotate.html",
+        status=409 if outdated else 200,
+        outdated=outdated,
+        key=key,
+        graces=GRACES,
+        intent=secrets.token_urlsafe(16),
+        secrets=await read_secrets(visit, key.id),
+    )
+
+
 def _overlap(grace: str) -> str:
     """How long both secrets work, in the words of the form; empty for no time."""
     seconds = Duration.parse(grace)
@@ -158,8 +181,12 @@ def _overlap(grace: str) -> str:
 
 
 def _as_seen(name: str) -> str:
-    """What a person can read off a page, and so type: a row of blanks looks like one, joiners and marks like nothing."""
-    return " ".join("".join(character for character in name if character.isprintable() or character.isspace()).split())
+    """What a person can read off a page, and so type: a row of blanks looks like one, joiners and marks like nothing.
+
+    A letter and its accent, as macOS writes names of files, look like the one character that a keyboard gives (NFC).
+    """
+    seen = "".join(character for character in name if character.isprintable() or character.isspace())
+    return " ".join(unicodedata.normalize("NFC", seen).split())
 
 
 async def read_key(visit: Visit) -> KeyObject:

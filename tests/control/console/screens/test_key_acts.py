@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sidecar.control.admin.presenting import key_object
 from sidecar.control.console.forms import KeyForm
 from sidecar.keys.record import Key
-from tests.control.console.conftest import Browser, Console
+from tests.control.console.conftest import Browser, Console, Page
 from tests.control.support.events import request
 
 HOME = "/settings/api-keys"
@@ -99,6 +99,20 @@ async def rotated(console: Console, made: Made) -> str:
     """The key with an overlap; where its old secret is ended."""
     await made.browser.post(f"{made.path}/rotate", {"grace_period": "1h", "intent": "x"})
     return f"{made.path}/secrets/{(await key_of(console, made)).secrets[1].id}/end"
+
+
+def hidden(page: Page) -> dict[str, str]:
+    return dict(re.findall(r'<input type="hidden" name="(intent|revision)" value="([^"]+)"', page.text))
+
+
+async def test_a_key_that_was_rotated_meanwhile_is_not_rotated_again(console: Console, made: Made) -> None:
+    one, other = [hidden(await made.browser.get(f"{made.path}/rotate")) for _ in range(2)]
+    assert (await made.browser.post(f"{made.path}/rotate", one)).status == 200
+    key = await key_of(console, made)
+    page = await made.browser.post(f"{made.path}/rotate", {**other, "grace_period": "0s"})
+    assert page.status == 409 and "has changed since" in page.text
+    assert await key_of(console, made) == key
+    assert (await made.browser.post(f"{made.path}/rotate", hidden(page))).status == 200
 
 
 async def test_an_overlap_is_ended_after_a_question_that_repeats_the_verdict(console: Console, made: Made) -> None:
