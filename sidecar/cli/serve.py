@@ -62,13 +62,15 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
         raise CommandError(str(error)) from None
     if not settings.hub.access_key and protocol_named(settings.hub.profile) == "aigne":
         # No fault, for a hub may be told to do without; but else every call would fail, and nothing here would say why.
-        _logger.warning("hub.access_key is empty, and an AIGNE Hub answers nobody without; set hub.access_key or hub.access_key_file")
+        _logger.warning(
+            "hub.access_key is empty, and an AIGNE Hub refuses every call without one; set hub.access_key or hub.access_key_file"
+        )
     supervisor = Supervisor(settings, launch, reload=reload, fds=fds, sockets=sockets)
     try:
         return supervisor.run(wakeup)
     finally:
         if settings.proxy.listen.path:
-            Path(settings.proxy.listen.path).unlink(missing_ok=True)
+            listeners.remove(settings.proxy.listen)
 
 
 def _without_faults(settings: Settings, find: Callable[[Keys], list[str]]) -> Settings:

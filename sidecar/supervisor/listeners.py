@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sidecar.settings.values import Listen
@@ -69,6 +70,13 @@ def unix_socket(listen: Listen) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def remove(listen: Listen) -> None:
+    """Take away the file of a `unix://` address that was served here, unless somebody else has begun to listen there meanwhile."""
+    with suppress(OSError):
+        _refuse_live_socket(listen.path)
+        Path(listen.path).unlink(missing_ok=True)
 
 
 def _bind_once(family: int, kind: int, protocol: int, address: object) -> None:

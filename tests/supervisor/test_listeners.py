@@ -55,6 +55,17 @@ def test_a_unix_socket_replaces_a_dead_one_and_spares_a_live_one(tmp_path: Path)
     listeners.unix_socket(listen).close()
 
 
+def test_who_ends_takes_away_its_own_socket_and_not_a_successor_s(tmp_path: Path) -> None:
+    listen = Listen.parse(f"unix://{tmp_path}/s")
+    listeners.unix_socket(listen).close()
+    with listeners.unix_socket(listen):
+        listeners.remove(listen)
+        assert (tmp_path / "s").is_socket()
+    listeners.remove(listen)
+    assert not (tmp_path / "s").exists()
+    listeners.remove(listen)
+
+
 def test_a_file_is_never_replaced_by_a_socket(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("precious")
     with pytest.raises(FileExistsError, match="a file of that name exists"):

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import resource
 import shutil
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ from sidecar.supervisor.listeners import fault_of
 
 _LITTLE_SPACE = 1 << 30
 _SPARE_DESCRIPTORS = 256
+_PATIENCE = 2.0
+"""Seconds for a connection to this machine."""
+_SELF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""Where a listener on every address is reached."""
 _AS_SERVICE = "run this as the user of the sidecar"
 
 
@@ -114,7 +119,18 @@ def _for_requests(settings: Settings, running: bool) -> tuple[str, Listen]:
 
 def _is_served(listen: Listen) -> bool:
     fault = fault_of(listen)
+    if fault is not None and fault.errno in (errno.EACCES, errno.EPERM):
+        # A port below 1024, which this user may not try to take: whoever answers there has it.
+        return _answers(listen)
     return fault is not None and fault.errno == errno.EADDRINUSE
+
+
+def _answers(listen: Listen) -> bool:
+    try:
+        with socket.create_connection((_SELF.get(listen.host, listen.host), listen.port), _PATIENCE):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _port(name: str, listen: Listen, is_running: bool) -> Check:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -86,6 +87,19 @@ def test_a_taken_port_is_ours_or_not(environment: dict[str, str], running: bool,
         checks = examine(environment, running=running)
     assert checks["admin.listen"].verdict == verdict
     assert checks["proxy.listen"].verdict == ("fail" if running else "ok"), "a sidecar that runs serves every address"
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+def test_a_port_that_this_user_may_not_take_is_served_when_it_answers(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, is_served: bool
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        if is_served:
+            other.listen()
+        environment["SIDECAR_PROXY__LISTEN"] = f"0.0.0.0:{other.getsockname()[1]}"
+        monkeypatch.setattr(machine, "fault_of", lambda listen: OSError(errno.EACCES, "Permission denied"))
+        assert examine(environment, running=True)["proxy.listen"].verdict == ("ok" if is_served else "fail")
 
 
 def test_a_running_authorizer_is_looked_for_where_it_listens(environment: dict[str, str]) -> None:
