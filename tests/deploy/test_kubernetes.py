@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecar.control.admin.app import allowed_hosts
+from sidecar.control.admin.authentication import host_is_allowed
 from sidecar.settings import load
 from tests.deploy.proxies import DEPLOY
 from tests.support.dockerfile import last_stage
@@ -177,6 +179,13 @@ def test_the_configuration_is_understood(manifests: list[dict[str, Any]], tmp_pa
     )
     assert settings.proxy.worker_count == 1 and limit - tmp - settings.proxy.bounds.inspected_total >= 256 << 20, "room for the processes"
     assert settings.store.url.reveal().startswith("redis+sentinel://") and settings.keys.pepper_file == f"{tmp_path}/pepper"
+    for service in of_kind(manifests, "Service"):
+        if any(port["targetPort"] == "admin" for port in service["spec"]["ports"]):
+            name, names = service["metadata"]["name"], allowed_hosts(settings.admin)
+            namespace = service["metadata"]["namespace"]
+            assert names is not None
+            for host in (name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"):
+                assert host_is_allowed(f"{host}:8081", names)
     # A volume belongs to root, who shares it with the group: what is private must be below it, made by the sidecar.
     (data,) = (mount["mountPath"] for mount in sidecar["volumeMounts"] if mount["name"] == "data")
     assert settings.data_dir.startswith(f"{data}/")
