@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from docs import generate
+from sidecar import refusals
 from sidecar.cli.commands import build_parser
 from sidecar.refusals import KEY_STORE_UNAVAILABLE, OVERLOADED, SHUTTING_DOWN, TABLE
 from sidecar.settings import load
@@ -172,3 +173,28 @@ def test_the_example_of_a_narrow_run_finds_tests(file: str) -> None:
     command = [sys.executable, "-m", "pytest", "--collect-only", *shlex.split(words)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
+
+
+STAGES = {
+    "accept": ("worker/accept.py", "worker/client/*.py"),
+    "identify": ("worker/identify.py", "worker/enforce.py"),
+    "authorize": ("worker/authorize.py", "worker/dispatch.py", "hubs/*.py"),
+    "limit": ("limits/*.py",),
+    "rewrite": ("worker/rewrite.py",),
+    "forward": ("worker/forward.py", "worker/open_requests.py", "worker/upstream/*.py"),
+    "meter": ("worker/meter.py",),
+}
+
+
+def test_the_architecture_names_every_status_with_which_a_stage_refuses() -> None:
+    status_of = {name: row.status for name, row in vars(refusals).items() if isinstance(row, refusals.Refusal)}
+    rows = re.findall(r"^\| (\w+) \| [^|]* \| ([\d, ]*)\|$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    told = {stage: {int(text) for text in statuses.split(",") if text.strip()} for stage, statuses in rows}
+    for stage, patterns in STAGES.items():
+        used = {
+            name
+            for pattern in patterns
+            for path in (ROOT / "sidecar").glob(pattern)
+            for name in re.findall(r"\b[A-Z][A-Z_]+\b", path.read_text())
+        }
+        assert told[stage] == {status_of[name] for name in used & status_of.keys()}, stage

@@ -118,7 +118,7 @@ def test_test_files_mirror_source_files() -> None:
         folder = test.parent.relative_to(ROOT / "tests")
         source = ROOT / PACKAGE / folder
         if folder.parts and not source.is_dir():
-            continue  # a folder of tests that cross packages, such as tests/end_to_end
+            continue  # a folder of tests that cross packages, such as tests/e2e
         words = test.stem.removeprefix("test_").split("_")
         names = {"_".join(words[:count]) for count in range(1, len(words) + 1)}
         known = {path.stem.strip("_") for path in source.iterdir()} if folder.parts else names

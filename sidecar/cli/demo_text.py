@@ -25,7 +25,7 @@ _CALLS: dict[Protocol, tuple[str, dict[str, object]]] = {
 
 _HINTS = {
     # Whoever pastes the line and looks for its tokens would else take the zeros for a fault of the sidecar.
-    "aigne": "This hub tells what such a call used in events only: add -H 'Accept: text/event-stream' to see its tokens counted.\n\n",
+    "aigne": "This hub reports the usage of such a call only in event streams: add -H 'Accept: text/event-stream' to see it.\n\n",
 }
 
 

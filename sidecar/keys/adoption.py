@@ -26,7 +26,7 @@ SCHEMA = 1
 _ADOPT = load("adopt")
 
 _EMPTY = "the key store is empty or another one than before; bring back its data, or accept it with `sidecar store adopt`"
-_PEPPER = "the keys in the store were made with another pepper; bring back the pepper file, or accept with `sidecar store adopt`"
+_PEPPER = "the keys in the store were made with another pepper; bring back the pepper file, or accept this one with `sidecar store adopt`"
 
 
 class Adoption:

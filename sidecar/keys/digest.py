@@ -1,7 +1,8 @@
 """What the store knows of a secret: a digest keyed with the pepper, a secret that never enters the store.
 
 Secrets hold 256 random bits, so a fast digest is enough; the pepper makes a stolen store useless
-even for short imported secrets, and keeps whoever can write to the store from planting a key.
+even for short imported secrets, and keeps whoever can write to the store from planting a key: unless imported
+tokens are accepted, which are known by their bare SHA-256 until their first use.
 """
 
 from __future__ import annotations

@@ -51,13 +51,15 @@ class Timeouts(Section, frozen=True):
     header: Annotated[Duration, Meta(description="From a request's first byte to the end of its headers.")] = Duration(10)
     keep_alive: Annotated[Duration, Meta(description="How long an idle client connection is kept.")] = Duration(75)
     body_idle: Annotated[Duration, Meta(description="Between two reads of a request body.")] = Duration(30)
-    write_idle: Annotated[Duration, Meta(description="How long a client may take nothing of an answer that waits for it.")] = Duration(60)
+    write_idle: Annotated[Duration, Meta(description="How long a client may go without reading an answer that is waiting for it.")] = (
+        Duration(60)
+    )
     hub_connect: Annotated[Duration, Meta(description="To open a connection to the hub.")] = Duration(3)
     hub_first_byte: Annotated[Duration, Meta(description="From the end of the request to the first byte of the hub's answer.")] = Duration(
         600
     )
     hub_idle: Annotated[
-        Duration, Meta(description="Between two reads of the hub's answer; of a WebSocket, for how long neither side may say anything.")
+        Duration, Meta(description="Between two reads of the hub's answer; of a WebSocket, how long both sides may stay silent.")
     ] = Duration(300)
 
 
@@ -204,10 +206,10 @@ class Anomaly(Section, frozen=True):
     enabled: Annotated[bool, Meta(description="Watch every key's use for what is unusual.")] = True
     on_anomaly: Annotated[
         Literal["observe", "notify", "throttle", "disable"],
-        Meta(description="What a page does, for keys that say nothing themselves: observe only shows it, the others also notify."),
+        Meta(description="What a page does, for keys without an on_anomaly of their own: observe only shows it, the others also notify."),
     ] = "observe"
     shadow: Annotated[
-        bool, Meta(description="Whether the throttle or disable above is only recorded; what a key itself says is always done.")
+        bool, Meta(description="Whether the throttle or disable above is only recorded; a key's own on_anomaly always takes effect.")
     ] = True
     throttle_for: Annotated[Duration, Meta(description="How long throttle refuses a key.")] = Duration(3600)
     dormant_after: Annotated[Duration, Meta(description="A key that was silent for longer is dormant.")] = Duration(14 * 86400)

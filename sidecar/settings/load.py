@@ -190,7 +190,7 @@ def _value(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: li
 def _leaf(hint: Any, meta: msgspec.Meta | None, raw: Any, path: str, faults: list[str]) -> Any:
     if isinstance(raw, dict) and raw:
         # Under the path that each came from, so that a variable with a level too many is named.
-        faults += [f"{below}: names no setting, for {path} is no section" for below in _ends(raw, path)]
+        faults += [f"{below}: is not a setting: {path} is not a section" for below in _ends(raw, path)]
         return _MISSING
     target = Annotated[hint, meta] if meta is not None and _constrained(meta) else hint
     if isinstance(raw, str) and _is_list(hint):

@@ -206,5 +206,5 @@ class Gateway:
 def _keeps_alive(exchange: Exchange) -> bool:
     """Whether the connection may serve another request after an answer of our own."""
     head = exchange.head
-    # Such an answer says only when the connection ends. In HTTP/1.0 who says nothing of that means that it does.
+    # Such an answer says only when the connection ends. An HTTP/1.0 answer that says nothing about it ends it.
     return head.keep_alive and head.minor_version == 1 and exchange.body.complete and not exchange.connection.draining

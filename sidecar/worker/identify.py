@@ -60,7 +60,7 @@ def credential(head: RequestHead) -> bytes:
     one credential or a broken field.
     """
     if head.token is not None and head.target.query is None:
-        return _known_form(head.token)
+        return _not_too_long(head.token)
     values = head.all(b"authorization")
     if not values or not values[0]:
         if len(values) > 1:
@@ -75,10 +75,10 @@ def credential(head: RequestHead) -> bytes:
         if scheme.lower() != b"bearer":
             raise Refused(INVALID_API_KEY, "Only Authorization: Bearer <key> is accepted.")
         raise Refused(BAD_CREDENTIAL if rest.strip() else MISSING_API_KEY)
-    return _known_form(match[1])
+    return _not_too_long(match[1])
 
 
-def _known_form(token: bytes) -> bytes:
+def _not_too_long(token: bytes) -> bytes:
     if len(token) > LONGEST_TOKEN:
         raise Refused(INVALID_API_KEY)
     return token

@@ -1,4 +1,4 @@
-"""Limit: is there room for this request under the key's limits? Asked of the store, once, for limited keys only."""
+"""Limit: is there room for this request under the key's limits? Asked of the store, for limited keys only."""
 
 from __future__ import annotations
 

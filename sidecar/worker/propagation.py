@@ -1,4 +1,4 @@
-"""How long a revocation took to get here: measured for every one, so that the promise can be watched."""
+"""How long a revocation took to get here: measured for each, of a bulk change for its first ones, so that the promise can be watched."""
 
 from __future__ import annotations
 

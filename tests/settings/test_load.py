@@ -179,13 +179,13 @@ def test_aliases_that_nest_without_end_are_a_fault(tmp_path: Path) -> None:
 def test_a_variable_that_goes_too_deep_is_named(variable: str, path: str, setting: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load(None, {variable: "canary"})
-    assert refused.value.faults == [f"{path} (from {variable}): names no setting, for {setting} is no section"]
+    assert refused.value.faults == [f"{path} (from {variable}): is not a setting: {setting} is not a section"]
 
 
 def test_a_section_where_a_value_belongs_is_said_of_a_file_too(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refused:
         from_text(tmp_path, "hub: {url: {host: canary, port: 1}}")
-    assert refused.value.faults == [f"hub.url.{name}: names no setting, for hub.url is no section" for name in ("host", "port")]
+    assert refused.value.faults == [f"hub.url.{name}: is not a setting: hub.url is not a section" for name in ("host", "port")]
 
 
 def test_a_slip_of_the_pen_is_guessed() -> None:

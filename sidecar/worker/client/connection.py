@@ -1,7 +1,7 @@
 """One client connection: turns bytes into exchanges and answers into bytes.
 
 One request at a time for each connection; pipelined ones wait in the buffer. Nothing is answered
-here but what `Front.serve` and `Front.reject` decide.
+here but what `Serving` decides.
 """
 
 from __future__ import annotations

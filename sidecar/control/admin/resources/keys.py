@@ -93,7 +93,7 @@ class Keys:
         body = call.body
         expected = call.if_match if call.if_match is not None else (body.revision or None)
         if body.revision and body.revision != expected:
-            raise AdminError(CONFLICT, "If-Match and revision name two revisions, and the key has one at most.", param="revision")
+            raise AdminError(CONFLICT, "If-Match and revision differ; send one of them, or the same value in both.", param="revision")
         changed_members(body, Key(id="", name="", created_at=0.0).limits)
         return await self._changed(call, "api_key.updated", lambda key: replace(key, **changed_members(body, key.limits)), expected)
 
