@@ -136,6 +136,19 @@ def test_an_idle_connection_that_was_closed_is_opened_again_for_reads_only(admin
     assert len(admin.calls) == 3
 
 
+def test_a_call_after_a_pause_has_a_connection_of_its_own(admin: FakeAdmin) -> None:
+    admin.on("GET", "/x", Reply({}))
+    admin.on("POST", "/x", Reply({}))
+    with api_of(admin.url) as api:
+        api.get("/x")
+        before = api._connection.sock
+        assert before is not None
+        api.rest()
+        # What a server that closes idle connections does to it.
+        assert before.fileno() == -1
+        assert api.send("POST", "/x") == {}
+
+
 @pytest.mark.parametrize(
     "broken",
     [

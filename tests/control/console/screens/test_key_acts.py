@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import pytest
@@ -221,6 +222,12 @@ async def test_the_name_to_type_is_the_one_that_is_seen(console: Console, made: 
     path = f"{HOME}/{key_id}/revoke"
     assert (await made.browser.post(path, {"typed_name": "twowords"})).status == 400
     assert (await made.browser.post(path, {"typed_name": "two words"})).status == 303
+
+
+async def test_an_accent_is_typed_as_a_keyboard_gives_it(console: Console, made: Made) -> None:
+    key_id = (await console.services.keys.create(Key(id="", name=unicodedata.normalize("NFD", "Café"), created_at=0.0))).key.id
+    await console.fold(request(key_id, time=console.clock() - 1))
+    assert (await made.browser.post(f"{HOME}/{key_id}/revoke", {"typed_name": "Café"})).status == 303
 
 
 @pytest.mark.parametrize("revision", ["", "\u00b2", "9" * 5000])
