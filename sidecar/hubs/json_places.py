@@ -73,6 +73,7 @@ class JsonPlaces:
             node.wanted = True
             node.is_main = node.is_main or ".".join(path) in main
         self._main = main
+        self._main_paths = [path for path in self._paths if ".".join(path) in main]
         self._decoders = {name: _member_decoder(name) for path in self._paths for name in path}
         self._tokens = tuple({_token_of(name) for path in self._paths for name in path})
         self._leaves = tuple({_token_of(path[-1]) for path in self._paths})
@@ -89,8 +90,8 @@ class JsonPlaces:
         return [only] if only is not None else _Scan(body).find(self._root)
 
     def peek(self, body: bytes) -> str:
-        """The string at the first place that holds one, else the empty string. Judges nothing and never raises."""
-        for path in self._paths:
+        """The string at the first main place that holds one, else the empty string. Judges nothing and never raises."""
+        for path in self._main_paths:
             value = self._value(body, path)
             if value is not None:
                 return value

@@ -39,12 +39,14 @@ class Span(NamedTuple):
 class ModelFinding:
     """Every model name that a request names, as sent; `spans` has those in the body, in order of position.
 
-    `lacks` says where the request must name its model but does not; it is empty when all is well.
+    `lacks` says where the request must name its model but does not; it is empty when all is well. `own` is the first name
+    at a main place, or else in path or query; what further places of a body name may be no model at all, such as a prompt.
     """
 
     names: tuple[str, ...] = ()
     spans: tuple[Span, ...] = ()
     lacks: str = ""
+    own: str = ""
 
     def dispatched(self, prefix: str) -> tuple[str, ...]:
         """The names as the hub gets them once `replace_prefix` has cut `prefix` off."""
@@ -63,8 +65,14 @@ def find_models(places: tuple[str, ...], path: str, query: str, content_type: st
         if content_encoding.lower() not in ("", "identity"):
             raise Refused(BAD_BODY, "Send the request body without a content coding, so that its model can be checked.")
         found += compiled.in_body(content_type, body)
-    lacks = "" if any(named.is_main for named in found) else compiled.main
-    return ModelFinding(tuple(named.name for named in found), tuple(named.span for named in found if named.span is not None), lacks)
+    main = next((named for named in found if named.is_main), None)
+    own = main or next((named for named in found if named.span is None), None)
+    return ModelFinding(
+        tuple(named.name for named in found),
+        tuple(named.span for named in found if named.span is not None),
+        compiled.main if main is None else "",
+        own.name if own is not None else "",
+    )
 
 
 def peek_model(places: tuple[str, ...], body: bytes) -> str:

@@ -76,7 +76,7 @@ class BodyInspector:
             body = replace_prefix(body, finding, self._prefix)
         models = finding.dispatched(self._prefix)
         refused = _verdict(key, models, finding.lacks) if models or not route.model_optional else None
-        return Inspected(models[0] if models else "", body, refused)
+        return Inspected(finding.own.removeprefix(self._prefix), body, refused)
 
     def estimate(self, route: Route, size: int, body: bytes | None) -> int:
         """Tokens to reserve for a request of `size` bytes; next to none where the hub tells of no use."""

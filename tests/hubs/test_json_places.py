@@ -138,8 +138,15 @@ def test_what_msgspec_refuses_is_refused_and_nothing_else_raises(text):
 @settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=60))
 def test_peek_never_raises(body):
-    CHAT.peek(body)
-    LIST.peek(b'{"model":' + body)
+    places = JsonPlaces(("input.model", "model"), ("input.model", "model"))
+    places.peek(body)
+    places.peek(b'{"model":' + body)
+
+
+def test_peek_looks_at_main_places_alone():
+    places = JsonPlaces(("input.model", "model", "prompt_id"), ("input.model", "model"))
+    assert places.peek(b'{"prompt_id":"p","model":"a","input":{"model":"b"}}') == "b"
+    assert places.peek(b'{"prompt_id":"p"}') == ""
 
 
 @pytest.mark.parametrize(

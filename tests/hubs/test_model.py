@@ -192,23 +192,54 @@ def test_json_that_a_form_parser_reads_differently_is_refused(text):
         names(CHAT, "", FORM, body)
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"models": ["a", "b"]},
-        {"fallbacks": [{"a": ["b"]}]},
-        {"model_list": [{"model_name": "a", "litellm_params": {"model": "b"}}]},
-        {"user_config": {"model_list": []}},
-        {"router_settings_override": {"fallbacks": [{"a": ["b"]}]}},
-        {"context_window_fallback_dict": {"a": "b"}},
-        {"tools": [{"type": "function"}, {"type": "image_generation", "model": "b"}]},
-    ],
-)
-def test_what_else_has_an_openai_hub_ask_another_model_is_told_or_refused(more):
-    places = next(route.model for route in load_profile("openai").routes if route.name == "chat-completions")
+OTHERS = [
+    {"models": ["a", "b"]},
+    {"fallbacks": ["b"]},
+    {"fallbacks": [{"a": ["b"]}]},
+    {"context_window_fallbacks": [{"a": ["b"]}]},
+    {"content_policy_fallbacks": [{"a": ["b"]}]},
+    {"context_window_fallback_dict": {"a": "b"}},
+    {"model_list": [{"model_name": "a", "litellm_params": {"model": "b"}}]},
+    {"user_config": {"model_list": []}},
+    {"router_settings_override": {"fallbacks": [{"a": ["b"]}]}},
+    {"extra_body": {"model": "b"}},
+    {"extra_body": {}},
+    {"deployment_id": "b"},
+    {"prompt_id": "b"},
+    {"tools": [{"type": "function"}, {"type": "image_generation", "model": "b"}]},
+]
+"""Members of a body by which LiteLLM, OpenRouter or a hub's own tools ask the model b."""
+ASKING = [where for where, route in ROUTES.items() if where[0] == "openai" and "POST" in route.methods and route.group != "models"]
+"""Routes of the profile openai that ask a model for something."""
+
+
+@pytest.mark.parametrize("more", OTHERS, ids=json.dumps)
+@pytest.mark.parametrize("where", ASKING, ids=" ".join)
+def test_what_else_has_an_openai_hub_ask_another_model_is_told_or_refused(where, more):
     for body in ({"model": "a", **more}, more):
         with suppress(Refused):
-            assert "b" in names(places, "", JSON, json.dumps(body).encode())
+            assert "b" in names(ROUTES[where].model, "", JSON, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("more", [more for more in OTHERS if "tools" not in more], ids=json.dumps)
+@pytest.mark.parametrize("where", [where for where in FORM_ROUTES if where in ASKING], ids=" ".join)
+def test_in_the_fields_of_a_form_too(where, more):
+    ((name, value),) = more.items()
+    for spelling in (name, f"{name}[]", f"{name}[0]"):
+        content_type, body = multipart(("model", "", b"a"), (spelling, "", json.dumps(value).encode()))
+        with pytest.raises(Refused):
+            names(ROUTES[where].model, "", content_type, body)
+    with pytest.raises(Refused):
+        names(ROUTES[where].model, "", FORM, f"model=a&{name}=b".encode())
+
+
+@pytest.mark.parametrize("where", [where for where in ASKING if ROUTES[where].model[0].startswith("json:")], ids=" ".join)
+def test_a_prompt_is_not_taken_for_the_model(where):
+    places = ROUTES[where].model
+    for document, own in (({"prompt_id": "p"}, ""), ({"prompt_id": "p", "model": "a"}, "a"), ({"fallbacks": ["b"], "model": "a"}, "a")):
+        body = json.dumps(document).encode()
+        assert find_models(places, "/", "", JSON, body).own == peek_model(places, body) == own
+    assert find_models(places, "/", "model=a", JSON, b'{"prompt_id":"p"}').own == "a"
 
 
 def test_without_a_body_or_places_there_is_nothing():
