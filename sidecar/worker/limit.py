@@ -30,6 +30,7 @@ class Limit:
 
     async def admit(self, key: Key, record: Record, tokens: int) -> Admission:
         """Admit the request of `record`, which is taken for `tokens`. Raises Refused or StoreUnavailable."""
+        record.reserved = tokens
         admission = await self._limiter.admit(key, record.request_id, tokens)
         if admission.shadow and not record.shadow:
             record.shadow = refusal_of(admission.shadow).code
@@ -51,9 +52,12 @@ class Limit:
 
     def release(self, admission: Admission, record: Record) -> None:
         """The request of `record` is over."""
+        used, left = counted(record.tokens), record.outcome == "client_closed"
         # Where the hub answered well and told no use, the estimate stands; a call that failed used nothing that is known.
-        unknown = record.usage_source == "none" and record.outcome in ("ok", "client_closed")
-        self._limiter.release(admission, None if unknown else counted(record.tokens))
+        untold = record.usage_source == "none" and (left or record.outcome == "ok")
+        # Who leaves in mid-answer has seen more than what was told first: Anthropic's streams begin with an output of next to none.
+        half_told = record.usage_source == "partial" and left and used < record.reserved
+        self._limiter.release(admission, None if untold or half_told else used)
 
 
 def header_lines(admission: Admission) -> bytes:

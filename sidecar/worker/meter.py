@@ -28,8 +28,8 @@ class Record:
     __slots__ = (
         "agent", "auth", "bytes_in", "bytes_out", "client", "ending", "error", "finished", "first_byte", "hub_started", "hub_status",
         "hub_time", "in_trace", "interim_at", "interim_in", "interim_out", "key_id", "method", "model", "model_served", "outcome", "path",
-        "queue", "quota_period", "reason", "request_id", "route", "secret_id", "secret_state", "shadow", "span_id", "started",
-        "status", "streaming", "tokens", "trace_id", "traceparent", "usage_source",
+        "queue", "quota_period", "reason", "request_id", "reserved", "route", "secret_id", "secret_state", "shadow", "span_id",
+        "started", "status", "streaming", "tokens", "trace_id", "traceparent", "usage_source",
     )  # fmt: skip
 
     def __init__(self, request_id: str, started: float) -> None:
@@ -50,6 +50,8 @@ class Record:
         self.bytes_in = self.bytes_out = 0
         self.interim_at = started + INTERIM_SECONDS
         self.interim_in = self.interim_out = 0
+        self.reserved = 0
+        """Tokens that the call is taken for until its use is known; only of limited keys."""
         self.tokens: Tokens = NO_TOKENS
         self.usage_source = "none"
 

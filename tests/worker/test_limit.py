@@ -11,7 +11,7 @@ import pytest
 from sidecar.keys.record import Limits
 from sidecar.limits.decision import Admission
 from tests.support.ports import free_ports
-from tests.worker.plane import HubSide, RawHub, Unlimited, running
+from tests.worker.plane import HubSide, RawHub, Unlimited, running, until
 from tests.worker.upstream.test_tunnel import HANDSHAKE
 
 
@@ -82,3 +82,49 @@ async def test_nor_does_one_whose_body_broke_off_at_its_client() -> None:
         writer.write(plane.post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"1\r\na\r\nno size\r\n")
         assert (await asyncio.wait_for(reader.read(-1), 5)).startswith(b"HTTP/1.1 400 ")
         assert limiter.used == [0]
+
+
+BEGUN = b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":12,"output_tokens":1}}}\n\n'
+LATER = b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":%d}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        (b": nothing yet\n\n", None),
+        (BEGUN, None),
+        (BEGUN + LATER % 4000, None),
+        # More than it was taken for: what is known stands.
+        (BEGUN + LATER % 4500, 4512),
+    ],
+    ids=["nothing", "begun", "less", "more"],
+)
+async def test_who_leaves_in_mid_answer_is_not_let_off_with_what_was_told_so_far(told: bytes, used: int | None) -> None:
+    async def stream(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + told)
+        await side.reader.read(1)
+
+    async with running(profile="openai") as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(tpm=100_000))
+        plane.hub.answer = stream
+        reader, writer = await plane.open()
+        writer.write(plane.post(b'{"model":"claude","max_tokens":4096,"stream":true}', "/v1/messages"))
+        await reader.readuntil(told.rpartition(b"\n\n")[0])
+        writer.transport.abort()
+        (event,) = await plane.event()
+        assert (event.outcome, event.usage_source) == ("client_closed", "none" if told.startswith(b":") else "partial")
+        await until(lambda: limiter.used)
+        assert limiter.used == [used]
+
+
+async def test_who_stays_to_the_end_uses_what_the_hub_told() -> None:
+    async with running(profile="openai") as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(tpm=100_000))
+        plane.hub.answer = sends(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(BEGUN + LATER % 15), BEGUN + LATER % 15)
+        )
+        await plane.exchange(plane.post(b'{"model":"claude","max_tokens":4096,"stream":true}', "/v1/messages"))
+        assert limiter.used == [27]
