@@ -21,8 +21,11 @@ MAX_FIELDS = 100_000
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_./:=?-]{1,70}")
 # Without quotes Werkzeug, PHP and Rack end it at a character that needs some, and find other fields then.
 _TYPE_PARAMETER = re.compile(r'[ \t]*([0-9A-Za-z*_-]+)=(?:([0-9A-Za-z+_.-]+)|"([^"\\]*)")[ \t]*(?:;|\Z)')
-_DISPOSITION = re.compile(rb'form-data((?:; ?[A-Za-z*]+="[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*"|; ?filename\*=[!#-:<-~]+)+)')
-_PARAMETER = re.compile(rb'; ?([A-Za-z*]+)=(?:"([^"\\\r\n]*(?:\\.[^"\\\r\n]*)*)"|([!#-:<-~]+))')
+# RFC 2183 lets a value that is a token go without quotes, as .NET sends it; of tokens those that no parser ends early.
+_DISPOSITION = re.compile(
+    rb'form-data((?:; ?(?:[A-Za-z*]+="[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*"|filename\*=[!#-:<-~]++|[A-Za-z]+=[A-Za-z0-9._-]++))+)'
+)
+_PARAMETER = re.compile(rb'; ?([A-Za-z*]+)=(?:"([^"\\\r\n]*(?:\\.[^"\\\r\n]*)*)"|([!#-:<-~]++))')
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)")
 
 
@@ -114,7 +117,7 @@ def _part(head: bytes, start: int, end: int) -> Field:
             raise _not_multipart()
     if len(dispositions) != 1 or (found := _DISPOSITION.fullmatch(dispositions[0])) is None:
         raise _not_multipart()
-    parameters = [(parameter[1].lower(), parameter[2] or b"") for parameter in _PARAMETER.finditer(found[1])]
+    parameters = [(parameter[1].lower(), parameter[2] or parameter[3] or b"") for parameter in _PARAMETER.finditer(found[1])]
     names = [name for name, _ in parameters]
     if len(set(names)) != len(names) or not set(names) <= {b"name", b"filename", b"filename*"} or b"name" not in names:
         raise _not_multipart()

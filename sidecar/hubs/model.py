@@ -20,7 +20,7 @@ from sidecar.hubs.json_places import JsonPlaces
 from sidecar.refusals import BAD_BODY, Refused
 
 _CHARSET = re.compile(r"charset[*0-9]*\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
-_FORM_MODEL = re.compile(rb'name="model"\r\n\r\n([^\r\n]{1,256})\r\n')
+_FORM_MODEL = re.compile(rb'name=(?:"model"|model)\r\n\r\n([^\r\n]{1,256})\r\n')
 _JSON_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
 _PEEKED = 64 << 10
 _JSON_UNIT = re.compile(rb'\\u[0-9a-fA-F]{4}|\\.|[^\\"]', re.DOTALL)

@@ -44,7 +44,21 @@ def test_fields_with_their_spans():
         GOOD.replace(b"whisper-1", f"x\r--{B}\ry".encode()),
         GOOD.replace(b"whisper-1", f"x\n--{B}--".encode()),
         GOOD.replace(b"\r\n", b"\n"),
-        part("form-data; name=model", b"x") + END,
+        part("form-data; name=a b", b"x") + END,
+        part("form-data; name=a;b", b"x") + END,
+        part("form-data; name=a,b", b"x") + END,
+        part("form-data; name=", b"x") + END,
+        part("form-data; name=mod%65l", b"x") + END,
+        part("form-data; name='model'", b"x") + END,
+        part('form-data; name=model"', b"x") + END,
+        part('form-data; name="a"b', b"x") + END,
+        part("form-data; name=model[]", b"x") + END,
+        part("form-data; name=modél", b"x") + END,
+        part("form-data; name = model", b"x") + END,
+        part('form-data; name=a; name="model"', b"x") + END,
+        part("form-data; name=a; NAME=model", b"x") + END,
+        part("form-data; filename=a.wav", b"x") + END,
+        part("form-data; name=a; x=b", b"x") + END,
         part('form-data; name="a"; name="model"', b"x") + END,
         part("form-data; name*=utf-8''model", b"x") + END,
         part("form-data; name=\"a\"; name*=utf-8''model", b"x") + END,
@@ -61,11 +75,41 @@ def test_fields_with_their_spans():
         part('form-data; name="model"', b"x", "a:" + " " * 100_000 + "\n") + END,
         part('form-data; name="model"' + ";filename*=a" * 5_000 + " x", b"x") + END,
         part('form-data; name="model"' + '; filename*="a"' * 5_000 + " x", b"x") + END,
+        part("form-data; name=model" + "; filename=a" * 5_000 + " x", b"x") + END,
+        part("form-data; name=" + "a" * 100_000 + " x", b"x") + END,
     ],
 )
 def test_what_can_be_read_two_ways_is_refused(body):
     with pytest.raises(Refused):
         multipart_fields(body, B)
+
+
+# As .NET's MultipartFormDataContent writes it.
+TOKENS = (
+    part("form-data; name=model", b"whisper-1", "Content-Type: text/plain; charset=utf-8")
+    + part("form-data; name=file; filename=a.wav; filename*=utf-8''a.wav", b"\0", "Content-Type: audio/wav")
+    + END
+)
+
+
+def test_names_without_quotes():
+    assert [(field.name, TOKENS[field.start : field.end], field.is_file) for field in multipart_fields(TOKENS, B)] == [
+        ("model", b"whisper-1", False),
+        ("file", b"\0", True),
+    ]
+
+
+@given(st.text("abcXYZ019._-", min_size=1), st.text("abc019._-", min_size=1), st.sampled_from([";", "; "]))
+def test_a_token_means_the_same_with_quotes_and_without(name, file_name, separator):
+    def read(quote):
+        parameters = [f"name={quote}{name}{quote}", f"filename={quote}{file_name}{quote}"]
+        return [
+            (field.name, field.is_file)
+            for chosen in (parameters, parameters[:1], parameters[::-1])
+            for field in multipart_fields(part(separator.join(["form-data", *chosen]), b"x") + END, B)
+        ]
+
+    assert read("") == read('"') == [(name, True), (name, False), (name, True)]
 
 
 @pytest.mark.parametrize("boundary", ["", "a b", "a,b", "é", "x" * 71])

@@ -133,6 +133,8 @@ def test_a_form_field():
     assert names(AUDIO, "", content_type, body) == ("whisper-1",)
     assert names(EITHER, "", content_type, body) == ("whisper-1",)
     assert names(EITHER, "", FORM, b"x=1&model=a%2Fb") == ("a/b",)
+    # .NET writes no quotes.
+    assert names(AUDIO, "", content_type, body.replace(b'"', b"")) == ("whisper-1",)
 
 
 @pytest.mark.parametrize(
@@ -319,6 +321,7 @@ def test_replacing_is_the_same_as_writing_the_short_name(tail, is_ascii, other):
         (CHAT, b"\xff", ""),
         (("query:model",), b'{"model":"a"}', ""),
         (AUDIO, multipart(("model", "", b"whisper"))[1], "whisper"),
+        (AUDIO, multipart(("model", "", b"whisper"))[1].replace(b'"', b""), "whisper"),
         (AUDIO, multipart(("file", "a", b"x"))[1][:-5], ""),
     ],
 )
