@@ -84,6 +84,7 @@ METHOD_NOT_ALLOWED = _request("method_not_allowed", 405, "This method is not all
 METHOD_REFUSED = _request("method_not_allowed", 405, "The sidecar does not serve this method.")
 REQUEST_TIMEOUT = _request("request_timeout", 408, "The request did not arrive in time.")
 REQUEST_TOO_LARGE = _request("request_too_large", 413, "The request body is too large.")
+TOO_LARGE_TO_CHECK = _request("request_too_large", 413, "The request body is too large for its model to be checked.", shadows=True)
 TARGET_TOO_LONG = _request("target_too_long", 414, "The request target is too long.")
 HEADERS_TOO_LARGE = _request("headers_too_large", 431, "The request headers are too large.")
 UNKNOWN_ROUTE = _request("unknown_route", 404, "The sidecar does not forward this path; check the base URL and the path.", closes=False)

@@ -13,7 +13,7 @@ from sidecar.hubs.profile import Profile, Route
 from sidecar.hubs.protected import HeaderPolicy
 from sidecar.keys.record import Key
 from sidecar.limits.reservation import estimate
-from sidecar.refusals import REQUEST_TOO_LARGE, Refused
+from sidecar.refusals import REQUEST_TOO_LARGE, TOO_LARGE_TO_CHECK, Refusal, Refused
 from sidecar.settings.declaration import Bounds
 from sidecar.worker.authorize import check_models
 from sidecar.worker.client.exchange import Exchange
@@ -50,9 +50,9 @@ class BodyInspector:
             return False
         return _has_list(key) or (bool(self._prefix) and not _is_multipart(exchange))
 
-    async def read(self, exchange: Exchange) -> bytes:
-        """The whole body, to be inspected. Raises Refused and ClientGone."""
-        return await exchange.body.read_all(self._longest)
+    async def read(self, exchange: Exchange, route: Route) -> bytes:
+        """The whole body, to be inspected. Raises Refused and ClientGone; after Refused(TOO_LARGE_TO_CHECK) it can still stream."""
+        return await exchange.body.read_all(self._longest, self._too_large(exchange, route))
 
     def inspect(self, exchange: Exchange, route: Route, key: Key | None, body: bytes | None) -> Inspected:
         """Find the model that `exchange` asks for; `body` is the whole body or None. Raises Refused when it cannot be read."""
@@ -64,7 +64,7 @@ class BodyInspector:
             return Inspected("", None, _verdict(key, ()))
         if len(body) > self._longest and self.must_read(exchange, route, key):
             # It came at once, which says nothing of whether it may.
-            raise Refused(REQUEST_TOO_LARGE)
+            raise Refused(self._too_large(exchange, route))
         if not _has_list(key):
             return self._peek(exchange, route, body)
         head = exchange.head
@@ -87,6 +87,10 @@ class BodyInspector:
             # Clients write it before their messages or behind them.
             match = _MAX_TOKENS.search(body, 0, _BEGINNING) or _MAX_TOKENS.search(body, max(0, len(body) - _BEGINNING))
         return estimate(size, int(match[1]) if match else None)
+
+    def _too_large(self, exchange: Exchange, route: Route) -> Refusal:
+        # What is read for the sake of a key's list alone goes on where nobody is held to that.
+        return REQUEST_TOO_LARGE if self.must_read(exchange, route, None) else TOO_LARGE_TO_CHECK
 
     def _peek(self, exchange: Exchange, route: Route, body: bytes) -> Inspected:
         if not body:

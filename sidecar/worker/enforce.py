@@ -122,14 +122,18 @@ class Enforcer:
         except Refused as refused:
             self.tolerate(record, refused, self.mode(found))
 
-    async def read(self, exchange: Exchange, route: Route, found: Found | None) -> bytes | None:
+    async def read(self, exchange: Exchange, record: Record, route: Route, found: Found | None) -> bytes | None:
         """The body that is not all here yet, when all of it must be seen; None when it streams. Raises Refused and ClientGone."""
         if not self._inspector.must_read(exchange, route, found.key if found is not None else None):
             return None
         if self.mode(found) == "off" and not self._inspector.must_read(exchange, route, None):
             # A list to which nobody is held is no reason to wait for a body, nor to refuse a long one.
             return None
-        return await self._inspector.read(exchange)
+        try:
+            return await self._inspector.read(exchange, route)
+        except Refused as refused:
+            self.tolerate(record, refused, self.mode(found))
+            return None
 
     def inspect(self, exchange: Exchange, record: Record, route: Route, found: Found | None, body: bytes | None) -> bytes | None:
         """Find and judge the model in the whole `body`; returns the body to forward, None when it streams. Raises Refused."""

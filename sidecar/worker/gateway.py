@@ -117,7 +117,7 @@ class Gateway:
             return
         body = exchange.body.whole()
         if body is None:
-            body = await self._enforcer.read(exchange, matched.route, found)
+            body = await self._enforcer.read(exchange, record, matched.route, found)
         body = self._enforcer.inspect(exchange, record, matched.route, found, body)
         # limit
         admission = await self._admit(exchange, record, matched.route, found, body)

@@ -84,3 +84,53 @@ async def test_a_list_to_which_nobody_is_held_keeps_no_body_waiting() -> None:
         assert plane.hub.seen[0].body == body
         (event,) = plane.events.requests
         assert (event.outcome, event.shadow) == ("ok", "")
+
+
+MODES = [("off", ""), ("shadow", "request_too_large")]
+
+
+@pytest.mark.parametrize(("mode", "shadow"), MODES)
+@pytest.mark.parametrize("framing", ["Content-Length", "Transfer-Encoding"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "in pieces"])
+async def test_nor_is_a_body_refused_that_is_too_long_for_such_a_list(mode: str, shadow: str, framing: str, at_once: bool) -> None:
+    longest = 1000 if at_once else HIGH_WATER + 1000
+    body = b'{"model":"dear","messages":"' + b"x" * (3 * longest) + b'"}'
+    environment = {"SIDECAR_PROXY__BOUNDS__INSPECTED_BODY": str(longest)}
+    async with running(profile="openai", environment=environment) as plane:
+        plane.keys.change(plane.key, allowed_models=("a",), enforcement=mode)
+        raw = plane.post(body, CHAT)
+        if framing == "Transfer-Encoding":
+            raw = raw.replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
+            raw = raw.replace(body, b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        reader, writer = await plane.open()
+        writer.write(raw if at_once else raw[:-100])
+        if not at_once:
+            await until(lambda: plane.hub.seen)
+            writer.write(raw[-100:])
+        assert (await reader.read(-1)).startswith(b"HTTP/1.1 200 ")
+        assert [side.body for side in plane.hub.seen] == [body]
+        (event,) = plane.events.requests
+        assert (event.outcome, event.shadow, event.bytes_in) == ("ok", shadow, len(body))
+
+
+async def test_where_it_is_held_to_such_a_body_is_refused_at_once() -> None:
+    async with running(profile="openai", environment={"SIDECAR_PROXY__BOUNDS__INSPECTED_BODY": "1000"}) as plane:
+        plane.keys.change(plane.key, allowed_models=("a",))
+        reader, writer = await plane.open()
+        writer.write(plane.post(b"x" * 2000, CHAT)[:-1900])
+        assert (await reader.read(-1)).startswith(b"HTTP/1.1 413 ")
+        assert not plane.hub.seen
+        (event,) = plane.events.requests
+        assert (event.outcome, event.reason, event.shadow) == ("client_error", "request_too_large", "")
+
+
+@pytest.mark.parametrize("mode", ["off", "shadow"])
+async def test_a_prefix_that_is_cut_off_for_everybody_needs_the_whole_body_in_any_mode(mode: str) -> None:
+    async with running(profile="aigne", environment={"SIDECAR_PROXY__BOUNDS__INSPECTED_BODY": "1000"}) as plane:
+        plane.keys.change(plane.key, allowed_models=("a",), enforcement=mode)
+        for sent in (2000, 100):
+            reader, writer = await plane.open()
+            raw = plane.post(b"x" * 2000, "/api/v2/chat/completions")
+            writer.write(raw[: len(raw) - 2000 + sent])
+            assert (await reader.read(-1)).startswith(b"HTTP/1.1 413 ")
+        assert not plane.hub.seen

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
-from sidecar.refusals import REQUEST_TOO_LARGE, Refused
+from sidecar.refusals import REQUEST_TOO_LARGE, Refusal, Refused
 from sidecar.worker.client.chunked import ChunkedDecoder
 from sidecar.worker.client.room import Room
 
@@ -112,15 +112,19 @@ class RequestBody:
             self._flow.release()
         return piece
 
-    async def read_all(self, longest: int) -> bytes:
-        """The whole body, at most `longest` bytes. Raises Refused or ClientGone; call `forget` when it is needed no more."""
+    async def read_all(self, longest: int, too_large: Refusal = REQUEST_TOO_LARGE) -> bytes:
+        """The whole body, at most `longest` bytes. Raises Refused or ClientGone; call `forget` when it is needed no more.
+
+        A longer one is refused with `too_large`, and can still be read.
+        """
         if self.length is not None and self.length > longest:
-            raise Refused(REQUEST_TOO_LARGE)
+            raise Refused(too_large)
         # Not a list of pieces, of which a client could make as many as there are bytes.
         whole = bytearray()
         while piece := await self.read():
             if len(whole) + len(piece) > longest:
-                raise Refused(REQUEST_TOO_LARGE)
+                self._put_back(whole + piece)
+                raise Refused(too_large)
             if self._room is not None:
                 self._room.take(len(piece))
                 self._kept += len(piece)
@@ -171,6 +175,11 @@ class RequestBody:
             self._pieces.append(piece)
             self._buffered += len(piece)
             self.received += len(piece)
+
+    def _put_back(self, data: bytearray) -> None:
+        """Let `data` be read again, in pieces of a size that others have too."""
+        self._pieces.extendleft(bytes(data[at : at + HIGH_WATER]) for at in reversed(range(0, len(data), HIGH_WATER)))
+        self._buffered += len(data)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

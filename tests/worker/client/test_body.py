@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from sidecar.refusals import REQUEST_TIMEOUT, Refused
+from sidecar.refusals import REQUEST_TIMEOUT, TOO_LARGE_TO_CHECK, Refused
 from sidecar.worker.client.body import HIGH_WATER, ClientGone, RequestBody
 
 
@@ -105,6 +105,32 @@ async def test_bounds_hold_for_chunked_and_inspected_bodies() -> None:
     silent.feed(b"40\r\n" + b"x" * 64 + b"\r\n0\r\n\r\n")
     with pytest.raises(Refused):
         await silent.read_all(50)
+    assert (await silent.read(), await silent.read()) == (b"x" * 64, b"")
+
+
+@pytest.mark.parametrize("size", [1, HIGH_WATER, HIGH_WATER + 1, 3 * HIGH_WATER])
+async def test_a_body_that_was_too_long_to_be_read_whole_still_streams(size: int) -> None:
+    flow = Flow()
+    long = body(flow, chunked=True)
+    sent = bytes(range(251)) * (size // 251 + 1)
+    reading = asyncio.create_task(long.read_all(size, TOO_LARGE_TO_CHECK))
+    await asyncio.sleep(0)
+    for at in range(0, len(sent), 50_000):
+        piece = sent[at : at + 50_000]
+        long.feed(b"%x\r\n%b\r\n" % (len(piece), piece))
+        await asyncio.sleep(0)
+    with pytest.raises(Refused) as refused:
+        await reading
+    assert refused.value.refusal is TOO_LARGE_TO_CHECK
+    long.feed(b"4\r\nmore\r\n")
+    assert flow.calls == (["hold"] if len(sent) > HIGH_WATER else [])
+    long.feed(b"0\r\n\r\n")
+    pieces = []
+    while piece := await long.read():
+        pieces.append(piece)
+    assert b"".join(pieces) == sent + b"more"
+    assert max(map(len, pieces)) <= HIGH_WATER
+    assert flow.calls.count("hold") == flow.calls.count("release")
 
 
 async def test_after_a_fault_nothing_is_taken_for_the_end_of_the_body() -> None:
