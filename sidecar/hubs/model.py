@@ -3,7 +3,7 @@
 Every place that can choose the model is looked at, never only the first; what can be read in two ways
 is refused. But only the first place of a route, or one of its alternatives (`json:a|json:b`), names the
 request's own model: all others add to it, and a hub that does not know them would take a default.
-`find_models` is strict and for keys with a model list; `peek_model` and `strip_prefix` are for all others:
+`find_models` is strict and for keys with a model list; `peek_…` and `strip_prefix` are for all others:
 they never refuse, a malformed request is the hub's to answer.
 """
 
@@ -81,13 +81,23 @@ def peek_model(places: tuple[str, ...], body: bytes) -> str:
     `body` may be the first part of one. Never raises and judges nothing.
     """
     compiled = _compile(places)
-    if not compiled.reads_body or not body:
+    if not compiled.peeks_body or not body:
         return ""
     model = compiled.json.peek(body) if compiled.json is not None else ""
     if not model:
         match = (_FORM_MODEL if body.startswith(b"--") else _JSON_MODEL).search(body, 0, _PEEKED)
         model = match[1].decode("utf-8", "replace") if match is not None else ""
     return model
+
+
+def peek_target(places: tuple[str, ...], path: bytes, query: bytes | None) -> str:
+    """The same for path and query, both raw: for a request whose body names no model."""
+    compiled = _compile(places)
+    try:
+        named = compiled.in_path(path.decode()) or compiled.in_query((query or b"").decode())
+    except Refused:
+        return ""
+    return named[0].name if named else ""
 
 
 def replace_prefix(body: bytes, finding: ModelFinding, prefix: str) -> bytes:
@@ -161,6 +171,7 @@ class _Places:
         self._segments = [(int(where.rstrip("+")), where.endswith("+"), where in main["path"]) for where in kinds["path"]]
         self._json_leaves = frozenset(where.rpartition(".")[2].casefold() for where in kinds["json"])
         self.reads_body = self.json is not None or bool(kinds["form"])
+        self.peeks_body = bool(main["json"] or main["form"])
 
     def in_path(self, path: str) -> list[_Named]:
         found: list[_Named] = []

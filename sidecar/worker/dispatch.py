@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from sidecar.hubs.model import find_models, may_hold, peek_model, replace_prefix, strip_prefix
+from sidecar.hubs.model import find_models, may_hold, peek_model, peek_target, replace_prefix, strip_prefix
 from sidecar.hubs.profile import Profile, Route
 from sidecar.hubs.protected import HeaderPolicy
 from sidecar.keys.record import Key
@@ -35,12 +35,16 @@ class Inspected:
         self.refused = refused
 
 
+_NOTHING = Inspected("", b"", None)
+
+
 class BodyInspector:
     """Looks into bodies for one profile."""
 
     def __init__(self, profile: Profile, bounds: Bounds) -> None:
         self._prefix = profile.model_prefix
         self._longest = bounds.inspected_body
+        self._in_path = frozenset(route.model for route in profile.routes if any(place.startswith("path:") for place in route.model))
         self._types_pass = HeaderPolicy(profile.headers).passes(b"content-type")
         """Whether the hub learns of a body's type: without one it reads the body as it likes, and most read JSON."""
 
@@ -65,7 +69,7 @@ class BodyInspector:
         if len(body) > self._longest and self.must_read(exchange, route, key):
             # It came at once, which says nothing of whether it may.
             raise Refused(self._too_large(exchange, route))
-        if not _has_list(key):
+        if key is None or key.allowed_models is None:
             return self._peek(exchange, route, body)
         head = exchange.head
         encoding = b",".join(head.all(b"content-encoding")).decode("latin-1")
@@ -93,13 +97,13 @@ class BodyInspector:
         return REQUEST_TOO_LARGE if self.must_read(exchange, route, None) else TOO_LARGE_TO_CHECK
 
     def _peek(self, exchange: Exchange, route: Route, body: bytes) -> Inspected:
-        if not body:
-            return Inspected("", body, None)
+        if not body and not exchange.head.target.query and route.model not in self._in_path:
+            return _NOTHING
         # A form with files is not waited for, so that it is here whole says nothing but how it was sent.
         if self._prefix and may_hold(body, self._prefix) and not _is_multipart(exchange):
             body = strip_prefix(route.model, _content_type(exchange), body, self._prefix)
         seen = body if len(body) <= _LARGEST_PEEK else body[:_BEGINNING]
-        return Inspected(peek_model(route.model, seen), body, None)
+        return Inspected(peek_model(route.model, seen) or peek_target(route.model, *exchange.head.target), body, None)
 
 
 def _has_list(key: Key | None) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sidecar.hubs.model import peek_model
+from sidecar.hubs.model import peek_model, peek_target
 from sidecar.hubs.profile import Route
 from sidecar.hubs.usage import UsageReader, open_reader, rejects_credential
 from sidecar.refusals import HUB_BROKEN_ANSWER, HUB_REJECTED_CREDENTIAL, HUB_TIMEOUT, HUB_UNAVAILABLE, Refused
@@ -86,7 +86,7 @@ class Forwarder:
             # Before a connection is taken: a body that is broken from the start never reaches the hub.
             first = await exchange.body.read()
             # Whether a small body comes with the head or behind it is the network's choice, and tells nothing of the request.
-            record.model = record.model or peek_model(job.route.model, first)
+            record.model = record.model or peek_model(job.route.model, first) or peek_target(job.route.model, *exchange.head.target)
         method = exchange.head.method
         hub = self._pool.take(method) or await self._pool.connect(method)
         record.hub_started = self._clock()

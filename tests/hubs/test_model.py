@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.hubs.load import BUILT_IN, load_profile
-from sidecar.hubs.model import find_models, peek_model, replace_prefix, strip_prefix
+from sidecar.hubs.model import find_models, peek_model, peek_target, replace_prefix, strip_prefix
 from sidecar.refusals import Refused
 
 JSON = "application/json"
@@ -329,7 +329,30 @@ def test_peek(places, body, model):
     assert peek_model(places, body) == model
 
 
-@given(st.binary(max_size=100))
-def test_peek_never_raises(body):
+@pytest.mark.parametrize(
+    ("places", "path", "query", "model"),
+    [
+        (("query:model",), b"/v1/realtime", b"model=gpt-realtime", "gpt-realtime"),
+        (CHAT, b"/", b"x=1&model=a%2Fb", "a/b"),
+        (CHAT, b"/", None, ""),
+        # No telling which the hub takes, and nobody is to be refused for it.
+        (CHAT, b"/", b"model=a&model=b", ""),
+        (CHAT, b"/", b"Model=a", ""),
+        (("json:model", "path:2"), b"/openai/deployments/a/chat", b"model=b", "a"),
+        (("json:model", "path:2", "query:model"), b"/openai", b"model=b", "b"),
+        ((), b"/", b"model=a", ""),
+    ],
+)
+def test_peek_target(places, path, query, model):
+    assert peek_target(places, path, query) == model
+
+
+def test_a_body_is_not_asked_for_what_path_or_query_must_name():
+    assert peek_model(("path:2", "json:model", "query:model"), b'{"model":"b"}') == ""
+
+
+@given(st.text("/ab%2F0", max_size=40), st.text("model=&;%2Fb[]", max_size=40), st.binary(max_size=100))
+def test_peek_never_raises(path, query, body):
     peek_model(CHAT, body)
     peek_model(AUDIO, b"--" + body)
+    peek_target(("path:0+", "query:model"), path.encode(), query.encode())

@@ -151,6 +151,42 @@ async def test_the_model_is_recorded_however_the_body_comes(framing: str) -> Non
         assert plane.events.requests[0].model == "cheap"
 
 
+@pytest.mark.parametrize("listed", [None, ("cheap",)])
+async def test_the_model_is_recorded_where_the_query_names_it(listed: tuple[str, ...] | None) -> None:
+    async with running(profile="openai") as plane:
+        plane.keys.change(plane.key, allowed_models=listed)
+        assert (await plane.exchange(plane.get("/v1/realtime?model=cheap"))).startswith(b"HTTP/1.1 200 ")
+        assert plane.events.requests[0].model == "cheap"
+
+
+async def test_a_query_that_names_two_models_is_nobodys_matter_without_a_list() -> None:
+    async with running(profile="openai") as plane:
+        assert (await plane.exchange(plane.get("/v1/realtime?model=a&model=b"))).startswith(b"HTTP/1.1 200 ")
+        assert plane.events.requests[0].model == ""
+
+
+@pytest.mark.parametrize("listed", [None, ("cheap",)])
+@pytest.mark.parametrize("body", [b"", b'{"model":"other"}'])
+async def test_the_model_is_recorded_where_the_path_names_it(tmp_path: Path, listed: tuple[str, ...] | None, body: bytes) -> None:
+    profile = tmp_path / "mine.yaml"
+    profile.write_text("name: mine\nroutes: [{name: chat, methods: [POST], path: /deployments/*/chat, model: [path:1, json:model]}]\n")
+    async with running(profile=str(profile)) as plane:
+        plane.keys.change(plane.key, allowed_models=listed and (*listed, "other"))
+        assert (await plane.exchange(plane.post(body, "/deployments/cheap/chat"))).startswith(b"HTTP/1.1 200 ")
+        assert plane.events.requests[0].model == "cheap"
+
+
+async def test_the_model_is_recorded_where_the_query_names_it_and_the_body_streams() -> None:
+    async with running(profile="openai") as plane:
+        reader, writer = await plane.open()
+        raw = plane.post(b'{"x":1}', f"{CHAT}?model=cheap")
+        writer.write(raw[:-7])
+        await until(lambda: len(plane.plane.open))
+        writer.write(raw[-7:])
+        assert (await reader.read(-1)).startswith(b"HTTP/1.1 200 ")
+        assert plane.events.requests[0].model == "cheap"
+
+
 async def test_one_body_with_many_models_is_refused_at_once() -> None:
     async with running(profile="openai") as plane:
         body = b'{"tools":[' + b'{"model":"cheap"},' * 1000 + b'{"model":"cheap"}],"model":"cheap"}'

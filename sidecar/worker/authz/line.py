@@ -46,6 +46,10 @@ class Line:
         self._bare = bare
         self._countable = Countable()
         self._capacity = parts.settings.proxy.bounds.requests
+        self._told = frozenset(
+            route.model for route in parts.profile.routes if route.model and route.model[0].startswith(_SEEN_WITHOUT_BODY)
+        )
+        """Places of routes whose model no body can overrule."""
         self._credentials = frozenset(name.encode() for name in parts.profile.credential_parameters)
         self._open = 0
 
@@ -104,7 +108,7 @@ class Line:
         if not dialect.takes_target:
             self._refuse_uncut(head.target.query)
             self._refuse_unwritten(record.path, route)
-        if asked.body.received or (found is not None and found.key.allowed_models is not None):
+        if asked.body.received or route.model in self._told or (found is not None and found.key.allowed_models is not None):
             self._check_model(asked, record, route, found)
         # limit
         admission = None

@@ -26,6 +26,12 @@ async def test_a_question_leaves_one_event_that_says_what_is_not_known(site: Sit
     assert event.request_id == answer.fields["x-request-id"] and event.key_id.startswith("key_")
 
 
+@pytest.mark.parametrize(("target", "method", "model"), [("status?model=a", "GET", "a"), ("chat?model=a", "POST", "")])
+async def test_a_model_in_the_query_is_recorded_where_no_body_can_name_another(site: Site, target: str, method: str, model: str) -> None:
+    assert (await site.ask(f"/envoy/api/v2/{target}", method=method)).status == 200
+    assert site.events.requests[0].model == model
+
+
 async def test_questions_of_one_form_differ_in_key_client_and_trace(site: Site) -> None:
     keys = [site.key, "ahk_nobody", site.keys.issue(), site.key]
     for number, key in enumerate(keys):
