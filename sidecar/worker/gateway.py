@@ -120,6 +120,9 @@ class Gateway:
             body = await self._enforcer.read(exchange, record, matched.route, found)
         body = self._enforcer.inspect(exchange, record, matched.route, found, body)
         # limit
+        if body is None and exchange.body.error is not None:
+            # It is known to be broken already, so it will never reach the hub.
+            raise exchange.body.error
         admission = await self._admit(exchange, record, matched.route, found, body)
         try:
             # rewrite, forward, meter

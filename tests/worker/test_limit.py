@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from sidecar.keys.record import Limits
+from sidecar.keys.record import Key, Limits
 from sidecar.limits.decision import Admission
 from tests.support.ports import free_ports
 from tests.worker.plane import HubSide, RawHub, Unlimited, running, until
@@ -20,7 +20,12 @@ class Noting(Unlimited):
 
     def __init__(self) -> None:
         super().__init__()
+        self.admitted = 0
         self.used: list[int | None] = []
+
+    async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
+        self.admitted += 1
+        return await super().admit(key, request_id, tokens)
 
     def release(self, admission: Admission, tokens: int | None) -> None:
         self.used.append(tokens)
@@ -79,9 +84,26 @@ async def test_nor_does_one_whose_body_broke_off_at_its_client() -> None:
         limiter = plane.plane.front.serving._limit._limiter = Noting()
         plane.keys.change(plane.key, limits=Limits(tpm=1000))
         reader, writer = await plane.open()
-        writer.write(plane.post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"1\r\na\r\nno size\r\n")
+        writer.write(plane.post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"1\r\na\r\n")
+        await until(lambda: plane.hub.seen)
+        writer.write(b"no size\r\n")
         assert (await asyncio.wait_for(reader.read(-1), 5)).startswith(b"HTTP/1.1 400 ")
-        assert limiter.used == [0]
+        assert (limiter.admitted, limiter.used) == (1, [0])
+
+
+@pytest.mark.parametrize("mode", ["enforce", "shadow", "off"])
+async def test_one_whose_body_is_known_to_be_broken_is_not_admitted_at_all(mode: str) -> None:
+    async with running(environment={"SIDECAR__ENFORCEMENT": mode}) as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(rpm=1))
+        answer = await plane.exchange(
+            plane.post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"1\r\na\r\nno size\r\n"
+        )
+        assert answer.startswith(b"HTTP/1.1 400 ") and b"ratelimit" not in answer
+        assert (limiter.admitted, limiter.used) == (0, [])
+        assert not plane.hub.seen
+        (event,) = plane.events.requests
+        assert (event.outcome, event.reason) == ("client_error", "invalid_request")
 
 
 BEGUN = b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":12,"output_tokens":1}}}\n\n'
