@@ -151,6 +151,9 @@ class Forwarder:
         # An answer that is no success, or has no body by its nature, tells nothing of use.
         telling = 200 <= status < 300 and status != 204 and exchange.head.method != b"HEAD"
         job.reader = open_reader(job.route.usage if telling else "none", content_type, encoding)
+        if job.limited and content_type.startswith("audio/"):
+            # Sound has no word of its use, for which an estimate in tokens would stand.
+            record.reserved = 0
         head = self._answers.head(status, hub.headers, record.request_id, job.extra, limited=job.limited)
         data = hub.whole()
         if data is None:

@@ -54,7 +54,7 @@ class Limit:
         """The request of `record` is over."""
         used, left = counted(record.tokens), record.outcome == "client_closed"
         # Where the hub answered well and told no use, the estimate stands; a call that failed used nothing that is known.
-        untold = record.usage_source == "none" and (left or record.outcome == "ok")
+        untold = record.usage_source == "none" and (left or record.outcome == "ok") and record.reserved > 0
         # Who leaves in mid-answer has seen more than what was told first: Anthropic's streams begin with an output of next to none.
         half_told = record.usage_source == "partial" and left and used < record.reserved
         self._limiter.release(admission, None if untold or half_told else used)

@@ -51,7 +51,7 @@ class Record:
         self.interim_at = started + INTERIM_SECONDS
         self.interim_in = self.interim_out = 0
         self.reserved = 0
-        """Tokens that the call is taken for until its use is known; only of limited keys."""
+        """Tokens that the call of a limited key is taken for until its use is known; 0 when the answer will never tell it."""
         self.tokens: Tokens = NO_TOKENS
         self.usage_source = "none"
 

@@ -150,3 +150,29 @@ async def test_who_stays_to_the_end_uses_what_the_hub_told() -> None:
         )
         await plane.exchange(plane.post(b'{"model":"claude","max_tokens":4096,"stream":true}', "/v1/messages"))
         assert limiter.used == [27]
+
+
+SPOKEN = b'data: {"type":"speech.audio.delta","audio":"AAAA"}\n\ndata: {"type":"speech.audio.done","usage":{"input_tokens":14,"output_tokens":101}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("content_type", "answer", "used"),
+    [
+        (b"audio/mpeg", b"\xff\xfb", 0),
+        (b"Audio/WAV", b"RIFF", 0),
+        (b"text/event-stream", SPOKEN, 115),
+        # A hub that says nothing of what it sends.
+        (b"application/octet-stream", b"RIFF", None),
+    ],
+)
+async def test_speech_costs_what_its_stream_says_and_sound_nothing(content_type: bytes, answer: bytes, used: int | None) -> None:
+    async with running(profile="openai") as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(tpm=1000))
+        plane.hub.answer = sends(
+            b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (content_type, len(answer), answer)
+        )
+        await plane.exchange(plane.post(b'{"model":"gpt-4o-mini-tts","input":"Hello!"}', "/v1/audio/speech"))
+        assert limiter.used == [used]
+        (event,) = plane.events.requests
+        assert (event.usage_source, event.tokens.output) == (("hub", 101) if used == 115 else ("none", 0))

@@ -194,6 +194,18 @@ def openai_response_events(draw: st.DrawFn) -> Answer:
 
 
 @st.composite
+def openai_speech_events(draw: st.DrawFn) -> Answer:
+    end = draw(ends)
+    read, written = draw(counts), draw(counts)
+    sound = draw(st.sampled_from(["UklGRg==", "A" * 200_000]))
+    pieces = [event({"type": "speech.audio.delta", "audio": sound}, end=end) for _ in range(draw(st.integers(1, 3)))]
+    usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+    tokens = Tokens(read, written)
+    done = event({"type": "speech.audio.done", "usage": usage}, end=end)
+    return Answer("openai", SSE, (*pieces, done), tokens, seen=(*[None] * (len(pieces) + 1), tokens))
+
+
+@st.composite
 def openai_image_events(draw: st.DrawFn) -> Answer:
     usage, tokens = draw(openai_usage())
     picture = draw(st.sampled_from(["aaaa", "b" * 200_000]))
@@ -285,6 +297,7 @@ answers = st.one_of(
     openai_json(),
     openai_events(),
     openai_response_events(),
+    openai_speech_events(),
     openai_image_events(),
     anthropic_events(),
     anthropic_json(),
@@ -296,6 +309,7 @@ streams = st.one_of(
     aigne_completions_events(),
     openai_events(),
     openai_response_events(),
+    openai_speech_events(),
     openai_image_events(),
     anthropic_events(),
     ollama_lines(),
