@@ -12,7 +12,11 @@ from sidecar.refusals import HEADERS_TOO_LARGE, INVALID_REQUEST, Refused
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED = rb'"(?:[\t\x20!#-\[\]-~\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|%b))?)*" % (_TOKEN, _TOKEN, _QUOTED))
+# A recipient MUST take blanks around `;` and `=` (RFC 9112 7.1.1, RFC 9110 5.6.3), but none stand at the end of the line.
+_SIZE_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,15})(?:%(b)b;%(b)b%(token)b(?:%(b)b=%(b)b(?:%(token)b|%(quoted)b))?)*"
+    % {b"b": rb"[ \t]*+", b"token": _TOKEN, b"quoted": _QUOTED}
+)
 _TRAILER = re.compile(rb"(?!(?i:content-length|transfer-encoding):)[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 _LONGEST_SIZE_LINE = 512
 _LONGEST_TRAILERS = 8 << 10

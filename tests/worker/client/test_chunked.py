@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.refusals import Refused
 from sidecar.worker.client.chunked import ChunkedDecoder
+from tests.fuzz.material import without_blanks
 
 bodies = st.lists(st.binary(min_size=1, max_size=40), max_size=6)
 
@@ -19,7 +20,7 @@ def encode(pieces: list[bytes], extension: bytes = b"", trailer: bytes = b"") ->
 
 @given(
     bodies,
-    st.sampled_from([b"", b";a=1", b";a", b';a="b \\"c\\"";d']),
+    st.sampled_from([b"", b";a=1", b";a", b';a="b \\"c\\"";d', b' \t; a = 1\t;\tb ="c" ;d']),
     st.sampled_from([b"", b"X-T: 1\r\n"]),
     st.binary(max_size=8),
     st.data(),
@@ -56,7 +57,7 @@ def test_what_is_accepted_is_what_llhttp_accepts(raw: bytes) -> None:
 
     parser = httptools.HttpRequestParser(Oracle())
     end = len(raw) - len(decoder.rest)
-    parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + raw[:end])
+    parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + without_blanks(raw[:end]))
     assert b"".join(seen) == decoded
 
 
@@ -64,6 +65,19 @@ def test_what_is_accepted_is_what_llhttp_accepts(raw: bytes) -> None:
     "raw",
     [
         b"5 \r\n",
+        b"5\t\r\n",
+        b" 5;a\r\n",
+        b"5 a\r\n",
+        b"5 ;\r\n",
+        b"5; \r\n",
+        b"5;a \r\n",
+        b"5;a=1\t\r\n",
+        b"5;a= \r\n",
+        b"5;a b\r\n",
+        b"5;a=b c\r\n",
+        b"5 \x0b;a\r\n",
+        b"5;\xa0a\r\n",
+        b"5 \r;a\r\n",
         b"0x5\r\n",
         b"+5\r\n",
         b"g\r\n",
@@ -93,6 +107,17 @@ def test_extensions_and_trailers_are_bounded() -> None:
     with pytest.raises(Refused) as refused:
         ChunkedDecoder().feed(b"0\r\n" + b"X: 1\r\n" * 3000)
     assert refused.value.refusal.status == 431
+
+
+def test_blanks_count_towards_the_bound_and_take_no_time() -> None:
+    for line in (b"5" + b" " * 505 + b";a", b"5;a" + b" " * 505 + b"=b", b"5" + b" ;a" * 160):
+        assert ChunkedDecoder().feed(line + b"\r\nhello") == [b"hello"]
+        with pytest.raises(Refused):
+            ChunkedDecoder().feed(line + b" " * 100)
+    # A pattern that tries every way to share them out would not end within a life.
+    for line in (b"5;a" + b" " * 500 + b"!@", b"5" + b" ; a" * 120 + b" ", b"5" + b" ; a = b" * 60 + b" @"):
+        with pytest.raises(Refused):
+            ChunkedDecoder().feed(line + b"\r\n")
 
 
 LINE, TRAILERS = 512, 8192
