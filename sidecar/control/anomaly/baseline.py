@@ -15,6 +15,9 @@ from sidecar.control.anomaly.amounts import NETWORKS, PEAKS, REQUEST_PEAKS, SUMM
 from sidecar.control.anomaly.signals import DAY, HOUR
 from sidecar.control.anomaly.windows import Window
 
+LATENESS = 2 * HOUR
+"""What comes late is no older than this. Where more is known to have happened later than now, the clock was put back since."""
+
 DAYS = 7
 WEEK_HOURS = 168
 WEEK_BOUND = 0xFFFF
@@ -96,7 +99,7 @@ class Baseline(msgspec.Struct, array_like=True):
 
     def is_ahead_of(self, time: int) -> bool:
         """Whether `time` lies before the last two hours, which come a little late at most."""
-        return time // HOUR < self.hour - 1
+        return time // HOUR <= self.hour - LATENESS // HOUR
 
     def share_of_hour(self, time: int) -> float:
         """Which share of its week's requests falls into this hour of the week; 1.0 while nothing is known."""

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sidecar.control.anomaly.baseline import LATENESS
 from sidecar.control.anomaly.memory import Raised
 from sidecar.control.anomaly.record import Anomaly, Evidence, Subject
 from sidecar.control.anomaly.signals import BY_NAME, HOUR, Level, level, score
@@ -58,7 +59,11 @@ class Episodes:
         return Change(episode, rose_to)
 
     def end_quiet(self, now: int) -> list[Change]:
-        """Close the episodes in which nothing has been up for long enough."""
+        """Close the episodes in which nothing has been up for long enough, by the clock."""
+        for episode in self.open.values():
+            if episode.quiet_since is not None and episode.quiet_since > now + LATENESS:
+                # The clock was put back: it would stay open until that time comes, and six hours more.
+                episode.quiet_since = now
         return [Change(self.close(subject, now)) for subject in list(self.open) if self.is_over(subject, now)]
 
     def is_over(self, subject: str, now: int) -> bool:

@@ -7,6 +7,7 @@ new network uses makes that network a stranger.
 from __future__ import annotations
 
 from sidecar.control.anomaly.amounts import NETWORKS
+from sidecar.control.anomaly.baseline import LATENESS
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Network, Networks, agent_product
 from sidecar.control.anomaly.second import Caller
@@ -94,7 +95,7 @@ class Identity:
 
     def count_stranger(self, memory: Memory, requests: int, now: int) -> None:
         """Requests of a stranger; it takes a few, over some time, to be more than somebody's trial."""
-        if not memory.stranger_requests or now - memory.stranger_since > DAY:
+        if not memory.stranger_requests or not -LATENESS <= now - memory.stranger_since <= DAY:
             memory.stranger_since, memory.stranger_requests = now, 0
         memory.stranger_requests += requests
         lasted = now - memory.stranger_since

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sidecar.control.anomaly.baseline import Baseline
+from sidecar.control.anomaly.baseline import LATENESS, Baseline
 from sidecar.control.anomaly.seen import Seen
 from sidecar.control.anomaly.signals import BY_NAME, DAY, Signal
 from sidecar.control.anomaly.thresholds import Thresholds
@@ -23,6 +23,10 @@ class Raised(msgspec.Struct, array_like=True):
     since: int
     until: int
     evidence: str
+
+    def is_ahead_of(self, now: int) -> bool:
+        """Whether it was raised by a clock that was put back since."""
+        return self.since > now + LATENESS
 
 
 class Feedback(msgspec.Struct, array_like=True):
@@ -73,9 +77,13 @@ class Memory(msgspec.Struct, array_like=True):
         self.changes += 1
         return True
 
-    def lower(self, now: int) -> int:
-        """Take down what has run out; when the last of it did, 0 when nothing has."""
-        over = {name: up.until for name, up in self.raised.items() if up.until <= now}
+    def lower(self, now: int, *, by_clock: bool = False) -> int:
+        """Take down what has run out; when the last of it did, 0 when nothing has.
+
+        With `by_clock` also what is ahead of `now`: a minute of a wrong clock must not last until the right one is there.
+        Not so by the time of traffic, which comes late from a replica that was away.
+        """
+        over = {name: min(up.until, now) for name, up in self.raised.items() if up.until <= now or (by_clock and up.is_ahead_of(now))}
         for name in over:
             self.lower_signal(name)
         return max(over.values(), default=0)

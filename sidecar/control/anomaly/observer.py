@@ -121,9 +121,9 @@ class Observer:
             changes.append(change)
         return changes
 
-    def _run_out(self, key_id: str, now: int) -> list[Change]:
+    def _run_out(self, key_id: str, now: int, *, by_clock: bool = False) -> list[Change]:
         """Take down the key's signals that have run out; the episode is quiet from then on, however late this is noticed."""
-        when = self.watches[key_id].memory.lower(now)
+        when = self.watches[key_id].memory.lower(now, by_clock=by_clock)
         if not when:
             return []
         self.changed.add(key_id)
@@ -151,7 +151,7 @@ class Observer:
         changes: list[Change] = []
         for subject in list(self.episodes.open):
             if subject in self.watches:
-                changes += self._run_out(subject, now)
+                changes += self._run_out(subject, now, by_clock=True)
         self.sources.lower(now)
         return changes + self._assess_sources(now) + self._quieten(now) + self.episodes.end_quiet(now)
 

@@ -10,9 +10,10 @@ from itertools import islice
 
 import msgspec
 
+from sidecar.control.anomaly.baseline import LATENESS
 from sidecar.control.anomaly.memory import Raised
 from sidecar.control.anomaly.networks import Network
-from sidecar.control.anomaly.signals import KEY_GUESSING, MANY_KEYS_ONE_SOURCE, Signal
+from sidecar.control.anomaly.signals import HOUR, KEY_GUESSING, MANY_KEYS_ONE_SOURCE, MINUTE, Signal
 from sidecar.control.anomaly.thresholds import Thresholds
 
 CAPACITY = 10_000
@@ -30,6 +31,8 @@ class Source(msgspec.Struct, array_like=True):
     failures: dict[int, int] = {}
     raised: dict[str, Raised] = {}
     muted_until: int = 0
+    told: list[int] = []
+    """Of all networks together: when each of the latest began to be told of by itself."""
 
     def silence(self, until: int) -> None:
         """Take its signals down; what it did so far raises none later, and nothing does before `until`."""
@@ -55,7 +58,7 @@ class Sources:
         """A settled key was served from `network` for the first time."""
         source = self._source(network, now)
         since = now - self._thresholds.source_window
-        keys = {known: time for known, time in source.keys.items() if time > since}
+        keys = {known: time for known, time in source.keys.items() if since < time <= now + LATENESS}
         keys[key_id] = now
         source.keys = dict(list(keys.items())[-_KEYS:])
         if len(source.keys) >= self._thresholds.source_keys:
@@ -64,7 +67,10 @@ class Sources:
             self._raise(network, source, MANY_KEYS_ONE_SOURCE, now, evidence)
 
     def failed(self, network: Network, count: int, now: int) -> None:
-        """`count` requests from `network` carried a key that does not exist."""
+        """`count` requests from `network` carried a key that does not exist.
+
+        Whoever has a /32 has 65,536 networks: beyond the first few they are told of as one, for it is one attack.
+        """
         self._fail(network, count, now, self._thresholds.guesses, self._thresholds.guess_window)
         self._fail(EVERYWHERE, count, now, self._thresholds.guesses_everywhere, 300)
 
@@ -74,9 +80,9 @@ class Sources:
         self.changed.clear()
 
     def lower(self, now: int) -> None:
-        """Take down signals that have run out."""
+        """Take down signals that have run out, and those of a clock that was put back since."""
         for number, source in self.by_number.items():
-            over = [name for name, up in source.raised.items() if up.until <= now]
+            over = [name for name, up in source.raised.items() if up.until <= now or up.is_ahead_of(now)]
             for name in over:
                 del source.raised[name]
             if over:
@@ -111,20 +117,40 @@ class Sources:
 
     def _fail(self, network: Network, count: int, now: int, least: int, window: int) -> None:
         source = self._source(network, now)
-        minute = now // 60
+        minute = now // MINUTE
         source.failures[minute] = source.failures.get(minute, 0) + count
         if len(source.failures) > 10:
             source.failures = {known: failures for known, failures in source.failures.items() if known > minute - 10}
-        recent = sum(failures for known, failures in source.failures.items() if known > minute - window // 60)
-        if recent >= least:
-            evidence = f"{recent} requests with unknown keys from {network.name} within {window // 60} minutes"
+        since, until = minute - window // MINUTE, minute + LATENESS // MINUTE
+        recent = sum(failures for known, failures in source.failures.items() if since < known <= until)
+        if recent < least:
+            return
+        if network == EVERYWHERE or self._is_told_by_itself(source, now):
+            evidence = f"{recent} requests with unknown keys from {network.name} within {window // MINUTE} minutes"
             self._raise(network, source, KEY_GUESSING, now, evidence)
+        else:
+            evidence = f"requests with unknown keys from more than {self._thresholds.guessers} networks"
+            self._raise(EVERYWHERE, self._source(EVERYWHERE, now), KEY_GUESSING, now, evidence)
+
+    def _is_told_by_itself(self, source: Source, now: int) -> bool:
+        """Whether guessing from a network is told as its own; one that is new to it takes one of a few places."""
+        if KEY_GUESSING.name in source.raised or now < source.muted_until:
+            return True
+        everywhere = self._source(EVERYWHERE, now)
+        up = everywhere.raised.get(KEY_GUESSING.name)
+        # While all together are told, no place becomes free: one attack has these few, however long it lasts.
+        since = (now if up is None else min(now, up.since)) - HOUR
+        everywhere.told = [time for time in everywhere.told if since < time <= now + LATENESS]
+        if len(everywhere.told) >= self._thresholds.guessers:
+            return False
+        everywhere.told.append(now)
+        return True
 
     def _raise(self, network: Network, source: Source, signal: Signal, now: int, evidence: str) -> None:
         if now < source.muted_until:
             return
         up = source.raised.get(signal.name)
-        if up is None:
+        if up is None or up.until <= now:
             source.raised[signal.name] = Raised(now, now + signal.hold, evidence)
         else:
             up.until, up.evidence = now + signal.hold, evidence

@@ -22,7 +22,7 @@ from sidecar.store.script import load
 
 _SAVE = load("anomaly_save")
 RECORDS_KEPT = 2000
-"""In each shard; the oldest beyond that are dropped."""
+"""In each shard, of what is over; the oldest beyond that are dropped. What is open stays."""
 
 _SOURCES = "_sources"
 _SLICE = 200

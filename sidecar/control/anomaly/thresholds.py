@@ -63,3 +63,5 @@ class Thresholds:
     guess_window: int = 10 * MINUTE
     guesses_everywhere: int = 300
     """Unknown keys from all networks together in five minutes."""
+    guessers: int = 15
+    """Networks that are told by themselves in an hour, and while all together are; what more of them do is told of all together."""

@@ -13,7 +13,7 @@ from sidecar.control.anomaly.identity import Identity, Met
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.second import Caller, Second
-from sidecar.control.anomaly.signals import HOUR, MINUTE
+from sidecar.control.anomaly.signals import DAY, HOUR, MINUTE
 from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.anomaly.volume import Volume
 
@@ -38,7 +38,7 @@ class Detectors:
 class Watch:
     """A key's memory and the callers that need no second look."""
 
-    __slots__ = ("_familiar", "_is_mature", "_looked_at", "key_id", "memory")
+    __slots__ = ("_behind_since", "_familiar", "_is_mature", "_looked_at", "key_id", "memory")
 
     def __init__(self, key_id: str, memory: Memory) -> None:
         self.key_id = key_id
@@ -46,6 +46,8 @@ class Watch:
         self._familiar: dict[Caller, Met] = {}
         self._is_mature = False
         self._looked_at = 0
+        self._behind_since = 0
+        """When traffic began to come from before the key's last use; 0 while it does not."""
 
     def step(self, second: Second, detectors: Detectors, *, learn: bool = True) -> None:
         """Take in some seconds of traffic. Without `learn` they do not become what is usual."""
@@ -61,7 +63,7 @@ class Watch:
         if self._is_mature or memory.is_mature(now, detectors.thresholds):
             self._is_mature = True
             detectors.volume.judge(memory, now, second.amounts[TOKENS])
-        if second.refusals or now - self._looked_at >= _CONDUCT_EVERY or second.in_flight > baseline.this_hour[IN_FLIGHT]:
+        if second.refusals or abs(now - self._looked_at) >= _CONDUCT_EVERY or second.in_flight > baseline.this_hour[IN_FLIGHT]:
             self._look_at_conduct(second, detectors)
 
     def reset(self) -> None:
@@ -92,12 +94,22 @@ class Watch:
                 if met.is_stranger:
                     unvouched += count
         memory.requests += second.amounts[SERVED]
-        memory.last_used = now
+        self._used(now)
         if unvouched:
             detectors.identity.count_stranger(memory, unvouched, now)
         if met_network:
             detectors.identity.fan_out(memory, now)
         return strange
+
+    def _used(self, now: int) -> None:
+        """Note the key's last use. A clock that was put back is believed after a day: else, minutes of a wrong one look like silence."""
+        memory = self.memory
+        if now >= memory.last_used:
+            memory.last_used, self._behind_since = now, 0
+        elif not 0 < self._behind_since <= now:
+            self._behind_since = now
+        elif now - self._behind_since >= DAY:
+            memory.last_used = now
 
     def _look_at_conduct(self, second: Second, detectors: Detectors) -> None:
         memory, now = self.memory, second.time

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
+from sidecar.control.metrics import catalogue
 from sidecar.control.metrics.catalogue import CATALOGUE, Family
+
+BEGIN_ANEW = (
+    catalogue.AUDIT,
+    catalogue.WEBHOOKS,
+    catalogue.RECONCILE_GIVEN_UP,
+    catalogue.CORRUPT,
+    catalogue.LOG_DROPPED,
+    catalogue.STORE_DURATION,
+    catalogue.REVOCATION,
+    catalogue.KEY_SIGNALS,
+)
+"""What counts the control process's own work: the store does not keep it. All else that counts goes on, or is the workers' own."""
+
+_COUNTERS = """\
+- Everything is counted by the control process from the events that the workers write, one for each request; counters go on after a
+restart of any process. What tells of the control process's own work begins at 0 with it, and so with each reload: {names}.
+A row of `{signals}` appears when the signal is first raised.
+Until the store has answered for the first time, counters are absent rather than wrong."""
 
 _PAGE = """\
 # Metrics
@@ -13,11 +34,7 @@ _PAGE = """\
 that accepts `application/openmetrics-text`, then with `trace_id` exemplars on the two global latency histograms. `/livez` and `/readyz`
 are on the same listener.
 
-- Everything is counted by the control process from the events that the workers write, one for each request; counters go on after a
-  restart of any process. What tells of the control process's own work begins at 0 with it, and so with each reload:
-  `sidecar_audit_events_total`, `sidecar_webhook_attempts_total`, `sidecar_metering_given_up_total`, `sidecar_spool_corrupt_total`,
-  `sidecar_access_log_dropped_total`, `sidecar_redis_command_duration_seconds` and `sidecar_key_revocation_propagation_seconds`.
-  Until the store has answered for the first time, counters are absent rather than wrong.
+{counters}
 - `key_id` is the stable id of a key. A key has its rows, at 0, from the moment that it exists. At most `metrics.max_keys` keys have
   rows of their own, the others add up under `key_id="_overflow"`; `sidecar_metrics_overflow_keys` says how many they are.
   Where there are more keys than that, those that nobody has used for 30 days have none and are not among them, until they are used.
@@ -33,7 +50,13 @@ def markdown() -> str:
     """The whole page."""
     of_keys = [family for family in CATALOGUE if family.labels[:1] == ("key_id",)]
     others = [family for family in CATALOGUE if family not in of_keys]
-    return _PAGE + _table("By key", of_keys) + "\n" + _table("Global", others)
+    return _PAGE.format(counters=_counters()) + _table("By key", of_keys) + "\n" + _table("Global", others)
+
+
+def _counters() -> str:
+    *most, last = [f"`{family.name}`" for family in BEGIN_ANEW]
+    text = _COUNTERS.format(names=f"{', '.join(most)} and {last}", signals=catalogue.KEY_SIGNALS.name)
+    return fill(text, 132, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _table(title: str, families: list[Family]) -> str:

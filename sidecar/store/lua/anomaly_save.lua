@@ -2,7 +2,7 @@
 -- KEYS: state, records, index, outbox, open, subjects.
 -- ARGV: number of states, (key id, memory)…; number of records, (id, start, state, entry in subjects,
 -- 1 when its mute was given or ended by whoever saves it, JSON)…;
--- number of messages, (name, message)…; records to keep.
+-- number of messages, (name, message)…; records to keep of what is over.
 local at = 1
 local function take()
   local value = ARGV[at]
@@ -44,19 +44,39 @@ for _ = 1, tonumber(take()) do
   redis.call('HSETNX', KEYS[4], name, take())
 end
 
-local surplus = redis.call('ZCARD', KEYS[3]) - tonumber(take())
-if surplus > 0 then
-  for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, surplus - 1)) do
-    local record = redis.call('HGET', KEYS[2], id)
-    local readable, one = pcall(cjson.decode, record or '')
-    if readable then
-      -- As `entry_of` in sidecar/control/anomaly/index.py writes it.
-      local subject = one.key_id ~= '' and one.key_id or one.source
-      redis.call('ZREM', KEYS[6], subject .. '\0' .. string.format('%020.6f', one.started_at) .. '\0' .. id)
+local function drop(id, record)
+  local readable, one = pcall(cjson.decode, record or '')
+  if readable then
+    -- As `entry_of` in sidecar/control/anomaly/index.py writes it.
+    local subject = one.key_id ~= '' and one.key_id or one.source
+    redis.call('ZREM', KEYS[6], subject .. '\0' .. string.format('%020.6f', one.started_at) .. '\0' .. id)
+  end
+  redis.call('HDEL', KEYS[2], id)
+  redis.call('ZREM', KEYS[3], id)
+end
+
+-- What is open is passed over, however old it is: strangers make anomalies of their networks, and must push no page out.
+-- Slices bound what one save looks at; where thousands are open, the next one that finds fewer of them drops what is left.
+local SLICE, SLICES = 200, 25
+local surplus = redis.call('ZCARD', KEYS[3]) - redis.call('ZCARD', KEYS[5]) - tonumber(take())
+local passed = 0
+for _ = 1, SLICES do
+  local ids = surplus > 0 and redis.call('ZRANGE', KEYS[3], passed, passed + SLICE - 1) or {}
+  if #ids == 0 then
+    break
+  end
+  local opened = redis.call('ZMSCORE', KEYS[5], unpack(ids))
+  for place, id in ipairs(ids) do
+    if surplus == 0 then
+      break
     end
-    redis.call('HDEL', KEYS[2], id)
-    redis.call('ZREM', KEYS[3], id)
-    redis.call('ZREM', KEYS[5], id)
+    -- An older version wrote no set of the open ones. In JSON this text is nothing but the member.
+    local record = not opened[place] and redis.call('HGET', KEYS[2], id)
+    if opened[place] or (record and string.find(record, '"state":"open"', 1, true)) then
+      passed = passed + 1
+    else
+      drop(id, record)
+      surplus = surplus - 1
+    end
   end
 end
-return surplus

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sidecar.control.anomaly import index as module
 from sidecar.control.anomaly import storage as storages
 from sidecar.control.anomaly.index import FOR_EVER, AnomalyIndex, entry_of
+from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.storage import Storage
 from sidecar.store import names
@@ -124,11 +125,57 @@ async def test_the_oldest_beyond_the_bound_leave_every_set(store: Store, monkeyp
     monkeypatch.setattr(storages, "RECORDS_KEPT", 5)
     storage = Storage(store, "x")
     for number in range(12):
-        await storage.save([], [anomaly(number, start=1.5 + number)])
-    shard = names.shard_of(KEYS[0])
-    counts = [
-        ("HLEN", names.anomalies(shard)),
-        *(("ZCARD", name(shard)) for name in (names.anomaly_index, names.anomaly_open, names.anomaly_subjects)),
-    ]
-    assert await store.pipeline(counts) == [5, 5, 5, 5]
+        await storage.save([], [anomaly(number, start=1.5 + number, state="closed")])
+    assert await _counts(store) == [5, 5, 0, 5]
     assert await listed(storage.index, key_id=KEYS[0]) == [f"anm_{number:04d}" for number in (11, 10, 9, 8, 7)]
+
+
+async def test_what_is_open_is_not_pushed_out_by_what_came_later(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers make as many anomalies of their networks as they like, in a shard of their choice."""
+    monkeypatch.setattr(storages, "RECORDS_KEPT", 5)
+    storage, shard = Storage(store, "x"), names.shard_of(KEYS[0])
+    sources = [name for name in (f"2001:db8:{number:x}::/48" for number in range(2000)) if names.shard_of(name) == shard][:40]
+    page = anomaly(0)
+    await storage.save([], [page])
+    for number, source in enumerate(sources, 1):
+        await storage.save([], [anomaly(number, start=1000.0 + number, source=source)])
+        assert len(await storage.open_anomalies()) == 2, "a page, and the one that is to be closed"
+        await storage.save([], [anomaly(number, start=1000.0 + number, source=source, state="closed")])
+    assert await listed(storage.index, only_open=True) == [page.id]
+    assert await listed(storage.index) == [f"anm_{number:04d}" for number in (40, 39, 38, 37, 36, 0)]
+    assert [one.id for one in await Storage(store, "x").open_anomalies()] == [page.id]
+    assert await _counts(store) == [6, 6, 1, 6]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(states=st.lists(st.sampled_from(["open", "closed", "acknowledged"]), max_size=40), kept=st.integers(0, 12), known=st.booleans())
+async def test_the_latest_of_what_is_over_and_all_that_is_open_are_kept(store: Store, states: list[str], kept: int, known: bool) -> None:
+    await store.call("FLUSHALL")
+    storage = Storage(store, "x")
+    every = [anomaly(number, start=float(number), state=state) for number, state in enumerate(states)]
+    await storage.save([], every)
+    if not known:
+        # As an older version left it.
+        await store.call("DEL", names.anomaly_open(names.shard_of(KEYS[0])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storages, "RECORDS_KEPT", kept)
+        await storage.save([(KEYS[0], Memory(1))])
+    over = [one for one in every if one.state != "open"]
+    left = {one.id for one in every if one.state == "open"} | {one.id for one in over[max(0, len(over) - kept) :]}
+    found = {one.id for one in await storage.reread(every)}
+    assert found == left if known else found >= {one.id for one in every if one.state == "open"}
+
+
+async def test_one_save_walks_by_slices_past_hundreds_that_are_open(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, opened, over = Storage(store, "x"), 450, 300
+    every = [anomaly(number, start=float(number), state="open" if number < opened else "closed") for number in range(opened + over)]
+    monkeypatch.setattr(storages, "RECORDS_KEPT", 10)
+    await storage.save([], every)
+    assert await _counts(store) == [opened + 10, opened + 10, opened, opened + 10]
+
+
+async def _counts(store: Store) -> list[int]:
+    shard = names.shard_of(KEYS[0])
+    sets = (names.anomaly_index, names.anomaly_open, names.anomaly_subjects)
+    counts: list[int] = await store.pipeline([("HLEN", names.anomalies(shard)), *(("ZCARD", name(shard)) for name in sets)])
+    return counts

@@ -7,7 +7,7 @@ from sidecar.control.anomaly.amounts import IN_FLIGHT, NETWORKS, PEAKS, PLACES, 
 from sidecar.control.anomaly.baseline import Baseline
 from sidecar.control.anomaly.memory import MAX_ENCODED, Feedback, Memory, Raised
 from sidecar.control.anomaly.seen import Seen, Sighting
-from sidecar.control.anomaly.signals import AGENT_CHANGE, DAY, NEW_NETWORK, TABLE
+from sidecar.control.anomaly.signals import AGENT_CHANGE, DAY, HOUR, NEW_NETWORK, TABLE
 from sidecar.control.anomaly.windows import SMALL, Window
 from tests.control.anomaly.life import BORN, Life, served
 
@@ -95,6 +95,15 @@ def test_a_signal_runs_out_and_can_be_kept_up() -> None:
     assert not memory.lower(BORN + DAY)
     assert memory.lower(BORN + 100 + DAY)
     assert memory.changes == 2
+
+
+@pytest.mark.parametrize(("ahead", "over"), [(2 * HOUR, 0), (2 * HOUR + 1, BORN)])
+def test_what_is_ahead_of_the_clock_is_over_by_it_and_not_by_late_traffic(ahead: int, over: int) -> None:
+    memory = Memory(BORN)
+    memory.raise_signal(NEW_NETWORK, BORN + ahead, "ahead")
+    assert not memory.lower(BORN)
+    assert memory.lower(BORN, by_clock=True) == over
+    assert bool(memory.raised) == (not over)
 
 
 @pytest.mark.parametrize("name", ["new_network", "*"])

@@ -11,10 +11,10 @@ from sidecar.control.anomaly.episodes import Episodes
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.observer import AT_ONCE, Observer
-from sidecar.control.anomaly.second import Second
+from sidecar.control.anomaly.second import NO_KEY, Second
 from sidecar.control.anomaly.signals import DAY, HOUR
 from sidecar.events.record import Request
-from tests.control.anomaly.life import AGENT, AWAY, BORN, HOME, KEY, MODEL, ROUTE, Life, served
+from tests.control.anomaly.life import AGENT, AWAY, BORN, HOME, KEY, MODEL, ROUTE, Life, refused, served
 from tests.control.support.events import request, sums_of
 
 
@@ -155,3 +155,90 @@ def test_a_clock_that_was_put_back_makes_no_spike_and_learning_goes_on(back: int
     assert life.told == []
     assert life.memory.baseline.hour == (start + 60 * 299) // HOUR
     assert life.memory.baseline.this_hour[REQUEST_PEAKS + 2] <= 3600
+
+
+def _wrong_clock(life: Life, by: int) -> int:
+    """Two minutes of traffic by a clock that is wrong by so many seconds; returns the right time."""
+    right = life.now
+    life.see(*(served(right + by + 10 * step) for step in range(12)))
+    return right + 120
+
+
+def _days(life: Life, start: int, days: float) -> int:
+    """Ordinary days from `start`; returns when they end."""
+    end = start + int(days * DAY)
+    life.see(*(served(time, 10) for time in range(start, end, 600)))
+    return end
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_a_clock_that_was_put_back_raised_arms_no_page(restart: bool) -> None:
+    life = Life()
+    now = _wrong_clock(life, 30 * DAY)
+    assert life.signals == {"dormant_reactivated"} and life.told == [(KEY, "warn")]
+    if restart:
+        _restart(life)
+    now = _days(life, now, 1 / 24)
+    assert life.signals == set()
+    now = _days(life, now, 10)
+    assert life.observer.episodes.open == {}
+    life.see(served(now, 10, agent="curl/8"))
+    assert life.signals == {"agent_change"} and life.told == [(KEY, "warn"), (KEY, "notice")]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("back", [20 * DAY, 20_000 * DAY])
+def test_minutes_of_a_clock_that_was_put_back_are_no_silence_afterwards(back: int, restart: bool) -> None:
+    life = Life()
+    now = _wrong_clock(life, -back)
+    if restart:
+        _restart(life)
+    _days(life, now, 1)
+    assert life.told == []
+
+
+def test_an_episode_that_fell_quiet_ahead_of_the_clock_ends_like_any_other() -> None:
+    life = Life(days=0)
+    life.see(refused(life.now, "invalid_api_key", 20, client=AWAY, key=NO_KEY))
+    now = life.now
+    for time in (now + 30 * DAY, now + 60, now + 60 + 5 * HOUR):
+        life.observer.tick(time)
+        assert life.observer.episodes.open["203.0.113.0/24"].active == []
+    life.observer.tick(now + 60 + 6 * HOUR)
+    assert life.observer.episodes.open == {}
+
+
+def test_traffic_that_comes_late_takes_no_signal_down() -> None:
+    """As of a replica that was away; only the clock itself tells that it was put back."""
+    life = Life()
+    life.see(*(served(life.later(10), 3, client=AWAY, agent="curl/8") for _ in range(6)))
+    signals, now = life.signals, life.now
+    assert life.level == "page"
+    life.observer.sums.add(served(now - 5 * HOUR, 3))
+    life.observer.tick(now, force=True)
+    assert life.signals == signals
+
+
+def test_a_stranger_is_told_although_the_clock_was_ahead_when_it_began() -> None:
+    life = Life()
+    right = life.now
+    life.see(*(served(right + 30 * DAY + 10 * step, 3, client=AWAY, agent="curl/8") for step in range(6)))
+    life.see(*(served(right + 60 + 10 * step, 3, client=AWAY, agent="curl/8") for step in range(60)))
+    assert "stranger" in life.signals
+
+
+def test_a_true_silence_is_told_although_the_clock_was_ahead_once() -> None:
+    life = Life()
+    now = _days(life, _wrong_clock(life, 100 * DAY), 2)
+    told = len(life.told)
+    life.see(served(now + 20 * DAY))
+    assert life.signals == {"dormant_reactivated"} and len(life.told) == told + 1
+
+
+def test_a_new_network_is_believed_although_the_clock_was_ahead_once() -> None:
+    life = Life()
+    now = _wrong_clock(life, 10 * DAY)
+    life.see(served(now, client=AWAY))
+    assert life.signals == {"new_network"}
+    life.see(*(served(now + 600 * step, client=AWAY) for step in range(1, 15)))
+    assert life.signals == set(), "conduct is looked at once a minute, not once the wrong time has come"
