@@ -6,6 +6,7 @@ Very many of these are made while there is much to do, so they hold no container
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import Final
 
 from sidecar.control.metrics.buckets import DURATION, FIRST_BYTE, OVERHEAD, TOKENS
 from sidecar.events.record import Traits
@@ -14,6 +15,15 @@ Example = tuple[bytes, float, float]
 """Packed ids of a request, what was measured of it, and its time."""
 Labels = tuple[str, str, int, bool, str]
 """Route, method, status class, streaming, model."""
+STEP: Final = 2.0**-20
+"""Seconds are added up in whole steps of this, just under a microsecond, so that no addition rounds while a sum is below 2³³ (272 years).
+
+Then the same requests make the same figure in whatever stretches they are read. What the store adds up after an outage, and the next
+control process goes on from, is to the last digit what this one has exported: else it may be less, which looks like a counter that has
+begun anew.
+"""
+WHOLE: Final = 6442450944.0
+"""1.5 · 2³², where floats lie one STEP apart: adding it to seconds and taking it off again rounds them to whole steps."""
 
 
 class Latency:
@@ -43,21 +53,21 @@ class Latency:
         if not self.total[bucket]:
             self.durations[bucket] = (record[ids:], total, time)
         self.total[bucket] += 1
-        self.total_sum += total
+        self.total_sum += total + WHOLE - WHOLE
         self.auth[bisect_left(OVERHEAD, auth)] += 1
-        self.auth_sum += auth
+        self.auth_sum += auth + WHOLE - WHOLE
 
     def add_hub(self, proxy: float, first_byte: float, record: bytes, ids: int, time: float) -> None:
         """Count what a request has that the hub answered."""
         if proxy < 0.0:
             proxy = 0.0
         self.proxy[bisect_left(OVERHEAD, proxy)] += 1
-        self.proxy_sum += proxy
+        self.proxy_sum += proxy + WHOLE - WHOLE
         bucket = bisect_left(FIRST_BYTE, first_byte)
         if not self.first_byte[bucket]:
             self.first_bytes[bucket] = (record[ids:], first_byte, time)
         self.first_byte[bucket] += 1
-        self.first_byte_sum += first_byte
+        self.first_byte_sum += first_byte + WHOLE - WHOLE
 
     def add_tokens(self, read: int, written: int) -> None:
         """Count the tokens of a request whose use is known."""

@@ -13,7 +13,7 @@ from typing import cast
 import msgspec
 from msgspec.structs import astuple
 
-from sidecar.control.rows import Block, Caller, Figures, Kind, Labels, Latency, Row
+from sidecar.control.rows import WHOLE, Block, Caller, Figures, Kind, Labels, Latency, Row
 from sidecar.events.record import Interim, Reconciled, Request, Traits, WorkerState, sum_of, traits_of
 from sidecar.events.wire import HEAD_SIZE, MARK, Head, decode, decode_traits, encode, unpack_head
 from sidecar.limits.reservation import counted, spent
@@ -105,19 +105,17 @@ class Sums:
             row, latency = alike.row, alike.latency
             row.block.records.append(keep)
             row.requests += 1
-            row.bytes_in += bytes_in - interim_in
-            row.bytes_out += bytes_out - interim_out
-            row.told_in += interim_in
-            row.told_out += interim_out
-            row.duration += total
+            row.bytes_in += bytes_in
+            row.bytes_out += bytes_out
+            row.duration += total + WHOLE - WHOLE
             if time > row.last:
                 row.last = time
             elif time < row.first:
                 row.first = time
             alike.caller.requests += 1
             latency.add(total, auth, record, size + length, time)
-            if alike.quota_period:
-                row.settle(alike.quota_period, spent(read, written, cached, created))
+            if alike.quota_period or interim_in or interim_out:
+                _add_rare(row, interim_in, interim_out, alike.quota_period, spent(read, written, cached, created))
             if alike.is_answered:
                 latency.add_hub(total - hub_time - auth - queue, first_byte, record, size + length, time)
             if alike.is_metered:
@@ -227,3 +225,13 @@ class Sums:
         for row in self._rows:
             row.kind.figures.add(row)
         self._is_summed = True
+
+
+def _add_rare(row: Row, told_in: int, told_out: int, quota_period: str, tokens: int) -> None:
+    """What few requests have: bytes of which interim records told before, and a token quota to settle."""
+    row.bytes_in -= told_in
+    row.bytes_out -= told_out
+    row.told_in += told_in
+    row.told_out += told_out
+    if quota_period:
+        row.settle(quota_period, tokens)

@@ -61,8 +61,8 @@ class Interim(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="i"):
 class Request(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="r"):
     """One finished request, however it ended.
 
-    `time` is the end, Unix seconds; durations are seconds; `bytes_*` count the bytes of bodies that
-    passed between client and hub, as the client saw them; what the sidecar answers itself is none.
+    `time` is the end, Unix seconds; durations are seconds, `queue` until another proxy had shown the body. `bytes_*` count the
+    bytes of bodies that passed between client and hub, as the client saw them; what the sidecar answers itself is none.
     `interim_*` are the bytes that earlier Interim records of this request already reported.
     """
 

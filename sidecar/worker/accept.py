@@ -29,7 +29,6 @@ class Accept:
         self.started += 1
         head = exchange.head
         record = Record(self._request_ids(), exchange.started)
-        record.queue = self._clock() - exchange.started
         notes = head.notes
         if notes.agent is None:
             notes.method, notes.path = head.method.decode(), head.target.path.decode()

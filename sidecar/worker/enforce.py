@@ -40,13 +40,13 @@ class Enforcer:
         inspector: BodyInspector,
         *,
         wall_clock: Callable[[], float],
-        loop_clock: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
         self._enforcement = enforcement
         self._identifier = identifier
         self._inspector = inspector
         self._wall_clock = wall_clock
-        self._loop_clock = loop_clock
+        self._clock = clock
 
     def mode(self, found: Found | None) -> Enforcement:
         """The mode for what a request of this key may do: the key's own, else the sidecar's."""
@@ -64,7 +64,7 @@ class Enforcer:
 
         Where memory does not suffice, the token to `ask` the store for. Raises Refused.
         """
-        begun = self._loop_clock()
+        begun = self._clock()
         try:
             token = credential(head)
             found = self._identifier.known(token)
@@ -72,7 +72,7 @@ class Enforcer:
             self._unknown(record, refused)
             return None
         finally:
-            record.auth = self._loop_clock() - begun
+            record.auth = self._clock() - begun
         if found is None:
             return token
         self._judge(found, record)
@@ -80,7 +80,7 @@ class Enforcer:
 
     async def ask(self, token: bytes, record: Record) -> Found | None:
         """As `recognize`, by the store. Raises Refused and StoreUnavailable."""
-        begun = self._loop_clock()
+        begun = self._clock()
         try:
             found = await self._identifier.find(token)
         except Refused as refused:
@@ -93,7 +93,7 @@ class Enforcer:
                 record.shadow = KEY_STORE_UNAVAILABLE.code
             return None
         finally:
-            record.auth += self._loop_clock() - begun
+            record.auth += self._clock() - begun
         if self._judge(found, record):
             self._identifier.accepted(found, token)
         return found

@@ -7,6 +7,7 @@ refusal, a fault within it breaks the client's connection off, so that it never 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from sidecar.hubs.model import peek_model, peek_target
 from sidecar.hubs.profile import Route
@@ -65,6 +66,7 @@ class Forwarder:
         meter: Meter,
         drains: Drains,
         loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
         *,
         maps_unauthorized: bool,
     ) -> None:
@@ -74,7 +76,7 @@ class Forwarder:
         self._meter = meter
         self._drains = drains
         self._loop = loop
-        self._clock = loop.time
+        self._clock = clock
         self._maps_unauthorized = maps_unauthorized
         self.truncated = 0
         """Answers that broke off, since the worker began."""

@@ -23,7 +23,7 @@ class Spool(Protocol):
 
 
 class Record:
-    """One request while it is under way. Times are loop times in seconds."""
+    """One request while it is under way. Times are seconds of the clock that measures durations."""
 
     __slots__ = (
         "agent", "auth", "bytes_in", "bytes_out", "client", "ending", "error", "finished", "first_byte", "hub_started", "hub_status",
@@ -78,10 +78,10 @@ class Record:
 class Meter:
     """Writes events."""
 
-    def __init__(self, spool: Spool, wall_clock: Callable[[], float], loop_clock: Callable[[], float]) -> None:
+    def __init__(self, spool: Spool, wall_clock: Callable[[], float], clock: Callable[[], float]) -> None:
         self._spool = spool
         self._wall_clock = wall_clock
-        self._loop_clock = loop_clock
+        self._clock = clock
 
     def finish(self, record: Record) -> None:
         """Write the event of `record`, once. Call it before the answer's last byte is handed to the socket."""
@@ -95,7 +95,7 @@ class Meter:
             record.usage_source, record.shadow, record.secret_state, record.quota_period, record.error, VERSION,
         )  # fmt: skip
         packed = joined(
-            traits, (record.request_id, record.trace_id, record.span_id), self._wall_clock(), self._loop_clock() - record.started,
+            traits, (record.request_id, record.trace_id, record.span_id), self._wall_clock(), self._clock() - record.started,
             record.auth, record.queue, record.first_byte, record.hub_time, record.bytes_in, record.bytes_out, record.tokens,
             record.interim_in, record.interim_out,
         )  # fmt: skip
@@ -103,7 +103,7 @@ class Meter:
 
     def progress(self, record: Record) -> None:
         """Write an interim event when a stream has run for another minute; cheap to call on every piece."""
-        now = self._loop_clock()
+        now = self._clock()
         if now < record.interim_at:
             return
         record.interim_at = now + INTERIM_SECONDS

@@ -77,11 +77,17 @@ class DataPlane:
         instance: str,
         accepted: Callable[[Found, bytes], None],
         wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`accepted` gets each live key that was asked from the store, with its token; it must not wait."""
+        """`accepted` gets each live key that was asked from the store, with its token; it must not wait.
+
+        `clock` counts the seconds that things take. The loop's own time is for deadlines: with uvloop it has whole milliseconds,
+        and stands still while the loop is busy.
+        """
         proxy = settings.proxy
         via = f"sidecar-{instance}"
         self._loop = loop
+        self._clock = clock
         self.ticker = Ticker(loop)
         self.pool = HubPool(settings.hub, proxy.timeouts, loop, self.ticker)
         self.drains = Drains(profile.client_gone, loop)
@@ -90,18 +96,18 @@ class DataPlane:
         answers = Answers(proxy.realm)
         self.open = OpenRequests(keys, answers, wall_clock, lambda key: life_mode(settings.enforcement, key) == "enforce", places)
         addresses = ClientAddress(proxy.trusted_proxies, behind_proxy=self.behind_proxy)
-        self._accept = Accept(addresses, via, _request_ids(), loop.time)
+        self._accept = Accept(addresses, via, _request_ids(), clock)
         identifier = Identifier(keys, Throttle(burst=FAILURES_AT_ONCE, interval=FAILURE_INTERVAL), accepted)
         inspector = BodyInspector(profile, proxy.bounds)
         parts = Parts(
             settings=settings,
             profile=profile,
-            enforcer=Enforcer(settings.enforcement, identifier, inspector, wall_clock=wall_clock, loop_clock=loop.time),
+            enforcer=Enforcer(settings.enforcement, identifier, inspector, wall_clock=wall_clock, clock=clock),
             router=Router(profile),
             inspector=inspector,
             limit=Limit(limiter),
             requests=rewriter_for(proxy.listen, profile, settings.hub, via),
-            meter=Meter(spool, wall_clock, loop.time),
+            meter=Meter(spool, wall_clock, clock),
             answers=answers,
         )
         self._forwarder = Forwarder(
@@ -111,10 +117,11 @@ class DataPlane:
             parts.meter,
             self.drains,
             loop,
+            clock,
             # Of an AIGNE Hub's client no credential passes, so even without a key of ours its 401 is not about the client.
             maps_unauthorized=bool(settings.hub.access_key) or protocol_of(profile) == "aigne",
         )
-        self.front = Front(proxy, loop, self.ticker, self._serving(parts), "http" if proxy.tls is None else "https")
+        self.front = Front(proxy, loop, self.ticker, self._serving(parts), "http" if proxy.tls is None else "https", clock)
 
     def _serving(self, parts: Parts) -> Serving:
         """What answers requests."""
@@ -126,7 +133,7 @@ class DataPlane:
             inspector=parts.inspector,
             limit=parts.limit,
             forwarder=self._forwarder,
-            tunneler=Tunneler(self.pool, requests, AnswerRewriter(parts.profile), meter, self._forwarder, self._loop.time),
+            tunneler=Tunneler(self.pool, requests, AnswerRewriter(parts.profile), meter, self._forwarder, self._clock),
             meter=meter,
             answers=parts.answers,
             open_requests=self.open,

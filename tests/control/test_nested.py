@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from sidecar.control.ledger import NOW, Entry, Ledger
 from sidecar.control.metrics.state import Counts
 from sidecar.control.nested import add
+from sidecar.control.rows import STEP
 from sidecar.control.work import Work
 from sidecar.store import names
 from sidecar.store.client import Store
 
-numbers = st.integers(0, 1 << 40)
+numbers = st.one_of(st.integers(0, 1 << 40), st.integers(0, 1 << 50).map(lambda steps: steps * STEP))
+"""Counts, and sums of seconds."""
 lists = st.lists(numbers, min_size=1, max_size=5)
 name = st.sampled_from(["ok\x1f", "denied\x1fx", "1", "é", "a b"])
 shapes = st.fixed_dictionaries({}, optional={"r": st.dictionaries(name, numbers, min_size=1), "t": lists, "d": lists, "u": numbers})

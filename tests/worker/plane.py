@@ -262,6 +262,7 @@ async def running(
     unix: Path | None = None,
     settings: Settings | None = None,
     wall_clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Plane]:
     """A data plane in front of a RawHub; `environment` has SIDECAR_… settings."""
     hub, keys, events, limiter = RawHub(), Keys(), Events(), Unlimited()
@@ -282,6 +283,7 @@ async def running(
         instance="test",
         accepted=lambda found, token: None,
         wall_clock=wall_clock,
+        clock=clock,
     )
     plane.ticker.start()
     if unix is not None:

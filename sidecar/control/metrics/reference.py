@@ -21,7 +21,8 @@ BEGIN_ANEW = (
 
 _COUNTERS = """\
 - Everything is counted by the control process from the events that the workers write, one for each request; counters go on after a
-restart of any process. What tells of the control process's own work begins at 0 with it, and so with each reload: {names}.
+restart of any process, sums of seconds to the last digit: they are kept in whole 2⁻²⁰ s, about a microsecond. What tells of the
+control process's own work begins at 0 with it, and so with each reload: {names}.
 A row of `{signals}` appears when the signal is first raised.
 Until the store has answered for the first time, counters are absent rather than wrong."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -11,7 +12,7 @@ from sidecar.control.metrics.buckets import PROPAGATION
 from sidecar.control.metrics.counts import KEY_FIELD, SEPARATOR, Delta, method_label
 from sidecar.control.metrics.text import Exemplar
 from sidecar.control.nested import Nested, add
-from sidecar.control.rows import Example
+from sidecar.control.rows import STEP, Example
 from sidecar.control.sums import Sums
 from sidecar.events.wire import decode_ids
 
@@ -39,7 +40,7 @@ class Counts:
     def restore(self, stored: Mapping[bytes, bytes]) -> None:
         """Add one shard's totals hash, as the store holds it."""
         for name, packed in stored.items():
-            self._add(name.decode(), msgspec.msgpack.decode(packed))
+            self._add(name.decode(), _in_steps(msgspec.msgpack.decode(packed)))
 
     def _add(self, name: str, nested: Nested) -> None:
         if name.startswith(KEY_FIELD):
@@ -69,6 +70,19 @@ class Counts:
     def family(self, name: str) -> list[tuple[tuple[str, ...], list[float]]]:
         """A histogram family's series by label values."""
         return [(tuple(labels.split(SEPARATOR)), counts) for labels, counts in self.families.get(name, {}).items()]
+
+
+def _in_steps(sums: Any) -> Any:
+    """`sums` with all seconds in whole steps, as they are added up now; what an earlier build has left between two is rounded up.
+
+    Up, because it may have exported that much; but not for the last digits, in which its sums were never sure. What is added
+    later is whole, so each restart makes the same of them.
+    """
+    if type(sums) is dict:
+        return {name: _in_steps(value) for name, value in sums.items()}
+    if type(sums) is list:
+        return [_in_steps(value) for value in sums]
+    return 0.0 - (STEP / 1024 - sums) // STEP * STEP if type(sums) is float else sums
 
 
 def _keep(examples: dict[int, Example], labels: tuple[str, ...], exemplars: Exemplars) -> None:

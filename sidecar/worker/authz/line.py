@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from sidecar.hubs.blocklet import blocklet_answer
 from sidecar.hubs.profile import Route
@@ -37,13 +38,14 @@ _SEEN_WITHOUT_BODY = ("query:", "path:")
 class Line:
     """Judges questions of one worker."""
 
-    def __init__(self, parts: Parts, accept: Accept, bare: RequestRewriter) -> None:
+    def __init__(self, parts: Parts, accept: Accept, bare: RequestRewriter, clock: Callable[[], float]) -> None:
         """`bare` says what the hub gets where each field of an answer costs the proxy."""
         self._parts = parts
         self._accept = accept
         self._enforcer = parts.enforcer
         self._requests = parts.requests
         self._bare = bare
+        self._clock = clock
         self._countable = Countable()
         self._capacity = parts.settings.proxy.bounds.requests
         self._told = frozenset(
@@ -56,6 +58,8 @@ class Line:
     async def check(self, asked: Exchange, told: Told) -> Verdict:
         """Judge the request `asked`, whose body is complete. Whatever happens there is a verdict, and one event."""
         record = self._accept.request(asked)
+        # What the proxy shows of the body was waited for, which is no work of ours.
+        record.queue = self._clock() - asked.started
         head_only = not told.dialect.target_field and asked.head.method == b"HEAD"
         self._open += 1
         try:

@@ -18,4 +18,4 @@ class AuthzPlane(DataPlane):
 
     def _serving(self, parts: Parts) -> Serving:
         bare = rewriter_for(parts.settings.proxy.listen, parts.profile, parts.settings.hub, via="")
-        return Authorizer(Line(parts, self._accept, bare), parts.settings.proxy.bounds)
+        return Authorizer(Line(parts, self._accept, bare, self._clock), parts.settings.proxy.bounds)

@@ -266,7 +266,7 @@ class ClientConnection(asyncio.Protocol):
         body = NO_BODY
         if head.has_body:
             body = RequestBody(self, head.content_length, head.chunked, front.bounds.body, head.expects_continue, front.room)
-        self._exchange = Exchange(self, head, body, front.loop.time())
+        self._exchange = Exchange(self, head, body, front.clock())
         if not body.complete:
             after = body.feed(rest) if rest else None
             rest = after or b""

@@ -49,7 +49,7 @@ class Exchange:
         self.head = head
         self.body = body
         self.started = started
-        """Loop time at which the head was complete."""
+        """When the head was complete, in seconds of `Front.clock`."""
         self.gone = False
         """The client has left, or was told all that it will be."""
         self.answered = False

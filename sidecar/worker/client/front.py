@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from sidecar.refusals import Refused
@@ -64,9 +64,19 @@ class Serving(Protocol):
 class Front:
     """What all connections of a worker share."""
 
-    def __init__(self, settings: Proxy, loop: asyncio.AbstractEventLoop, ticker: Ticker, serving: Serving, scheme: str) -> None:
+    def __init__(
+        self,
+        settings: Proxy,
+        loop: asyncio.AbstractEventLoop,
+        ticker: Ticker,
+        serving: Serving,
+        scheme: str,
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock` counts the seconds that requests take."""
         timeouts = settings.timeouts
         self.loop = loop
+        self.clock = clock
         self.bounds = settings.bounds
         self.serving = serving
         self.scheme = scheme

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -64,12 +65,26 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-async def site(environment: dict[str, str]) -> AsyncIterator[Site]:
+def clock() -> Callable[[], float]:
+    """What durations are measured with."""
+    return time.monotonic
+
+
+@pytest.fixture
+async def site(environment: dict[str, str], clock: Callable[[], float]) -> AsyncIterator[Site]:
     keys, events, limiter = Keys(), Events(), Unlimited()
     settings = load(None, {"SIDECAR_HUB__ACCESS_KEY": "hub-key", "SIDECAR_HUB__URL": "http://127.0.0.1:1/mount"} | environment)
     loop = asyncio.get_running_loop()
     plane = AuthzPlane(
-        settings, load_profile(settings.hub.profile), keys, limiter, events, loop, instance="test", accepted=lambda found, token: None
+        settings,
+        load_profile(settings.hub.profile),
+        keys,
+        limiter,
+        events,
+        loop,
+        instance="test",
+        accepted=lambda found, token: None,
+        clock=clock,
     )
     await plane.start()
     server = await loop.create_server(plane.connection, "127.0.0.1", 0)
