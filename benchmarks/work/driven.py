@@ -103,11 +103,11 @@ class Trusted:
 class NoStore:
     """Knows nobody."""
 
-    async def find_first(self, _digests: list[str]) -> Found | None:
+    async def find_first(self, _digests: list[str], *, prove: bool) -> Found | None:
         """As the store's reader, of an empty store."""
         return None
 
-    async def get(self, _key_id: str) -> Key | None:
+    async def get(self, _key_id: str, *, prove: bool) -> Key | None:
         """As the store's reader, of an empty store."""
         return None
 

@@ -61,14 +61,15 @@ class Lease:
         """Hold the lease until cancelled."""
         complaint = ""
         while True:
-            answers = False
             try:
                 # Remembered keys are the last resort while the store cannot be asked: they are forgotten only when it can.
-                await self._store.call(*self._adoption.question)
-                answers = True
+                # What a primary says that was cut off counts for nothing, here as in a look-up.
+                await self._store.pipeline_of_primary([self._adoption.question])
                 tracking = await self._store.track(names.TRACKED_PREFIXES, self._changed, self._adoption.question)
             except StoreUnavailable as error:
-                # A store that answers everything but this would cost a trip a request for ever, and nobody would know why.
+                # One that does not answer is told of elsewhere. One that answers everything but this would cost a trip a request
+                # for ever, and nobody would know why.
+                answers = self._store.failure is None
                 level = logging.WARNING if answers and str(error) != complaint else logging.DEBUG
                 log.log(level, "no reports of key changes, so every request asks the store: %s", error)
                 complaint = str(error) if answers else complaint

@@ -127,7 +127,7 @@ class Lookup:
         """The key as it is now, for a request that is under way; raises StoreUnavailable."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                key = await self._reader.get(key_id)
+                key = await self._reader.get(key_id, prove=not self._lease.fresh())
         except TimeoutError:
             raise StoreUnavailable("the key store did not answer in time") from None
         return self._graves.judge(key) if key is not None else None
@@ -136,7 +136,8 @@ class Lookup:
         generation = self._cache.generation
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                found = await self._reader.find_first(digests)
+                # A stale lease may mean that this server was cut off and replaced: then it must show that it still takes writes.
+                found = await self._reader.find_first(digests, prove=not self._lease.fresh())
         except TimeoutError:
             raise StoreUnavailable("the key store did not answer in time") from None
         if found is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sidecar.keys import document
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.record import Key, Secret
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
+from sidecar.store.link import Command
 
 log = logging.getLogger(__name__)
 
@@ -38,22 +41,24 @@ class KeyReader:
         """
         return await self.find_first([digest])
 
-    async def find_first(self, digests: list[str]) -> Found | None:
-        """What `find` says for the first of `digests` that is known: all of one token, that of the current pepper first."""
-        found = await self._find_any(digests)
+    async def find_first(self, digests: list[str], *, prove: bool = False) -> Found | None:
+        """What `find` says for the first of `digests` that is known: all of one token, that of the current pepper first.
+
+        With `prove` the server that answers must be the primary still; needed where no lease vouches for it.
+        """
+        found = await self._find_any(digests, prove)
         if found is None and len(digests) > 1 and not self._store.answers_in_order:
             # Both entries may have been missed; that under the first digest was written before the other went.
-            found = await self._find_any(digests[:1])
+            found = await self._find_any(digests[:1], prove)
         return found
 
-    async def _find_any(self, digests: list[str]) -> Found | None:
+    async def _find_any(self, digests: list[str], prove: bool) -> Found | None:
         # Backwards: whoever moves a secret writes its entry under the first digest before the one under another goes. Asked
         # for in their order, both could be missed, and a valid token be taken for unknown.
         questions = [("GET", names.digest(one)) for one in reversed(digests)]
-        identity, *key_ids = await self._store.pipeline([self._adoption.question, *questions])
-        self._adoption.check(identity)
+        key_ids = await self._read(questions, prove)
         for key_id in reversed(key_ids):
-            key = await self.get(key_id.decode()) if key_id is not None else None
+            key = await self.get(key_id.decode(), prove=prove) if key_id is not None else None
             # By any of them: since the entry was read, another worker may have moved the secret.
             secret = next((one for digest in digests if (one := key.secret(digest)) is not None), None) if key is not None else None
             # An index entry without its record is what a writer leaves that died half way.
@@ -61,10 +66,9 @@ class KeyReader:
                 return Found(key, secret)
         return None
 
-    async def get(self, key_id: str) -> Key | None:
-        """The key with this id; None when there is none. Raises as `find` does."""
-        identity, record = await self._store.pipeline([self._adoption.question, ("HGET", names.key(key_id), "record")])
-        self._adoption.check(identity)
+    async def get(self, key_id: str, *, prove: bool = False) -> Key | None:
+        """The key with this id; None when there is none. Raises as `find` does; `prove` as for `find_first`."""
+        (record,) = await self._read([("HGET", names.key(key_id), "record")], prove)
         return document.decode(record) if record is not None else None
 
     async def get_many(self, key_ids: list[str]) -> list[Key | None]:
@@ -72,11 +76,14 @@ class KeyReader:
 
         Whoever asks for many would rather have the others than none; the log tells which one is damaged.
         """
-        identity, *records = await self._store.pipeline(
-            [self._adoption.question, *(("HGET", names.key(key_id), "record") for key_id in key_ids)]
-        )
-        self._adoption.check(identity)
+        records = await self._read([("HGET", names.key(key_id), "record") for key_id in key_ids], prove=False)
         return [self._readable(key_id, record) for key_id, record in zip(key_ids, records, strict=True)]
+
+    async def _read(self, commands: Sequence[Command], prove: bool) -> list[Any]:
+        ask = self._store.pipeline_of_primary if prove else self._store.pipeline
+        identity, *replies = await ask([self._adoption.question, *commands])
+        self._adoption.check(identity)
+        return replies
 
     def _readable(self, key_id: str, record: bytes | None) -> Key | None:
         try:

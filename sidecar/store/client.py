@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from sidecar.settings import declaration
+from sidecar.store import names
 from sidecar.store.address import resolve
 from sidecar.store.cluster import Cluster
 from sidecar.store.durability import is_durable
@@ -26,6 +27,11 @@ from sidecar.store.tracking import Tracking
 
 Argument = str | bytes | int | float
 ScriptCall = tuple[Script, Sequence[str], Sequence[Argument]]
+
+PROOF: Command = ("DEL", names.NOTHING)
+"""Refused by a server that may not write, as each write is. One that is out of memory still takes it, so that it says
+NOREPLICAS where SET would say OOM, and no replica and no disk ever hears of it."""
+DISK_FAILED = "MISCONF"
 
 
 class Transport(Protocol):
@@ -44,6 +50,8 @@ class Store:
     def __init__(self, transport: Transport, *, fails_over: bool) -> None:
         self._transport = transport
         self._fails_over = fails_over
+        # A primary of a Cluster that was cut off refuses reads too, by itself (CLUSTERDOWN).
+        self._may_be_left = fails_over and self.answers_in_order
 
     @property
     def failure(self) -> StoreUnavailable | None:
@@ -67,6 +75,18 @@ class Store:
         if not commands:
             return []
         return [_reply(reply) for reply in await self._transport.exchange(commands)]
+
+    async def pipeline_of_primary(self, commands: Sequence[Command]) -> list[Any]:
+        """As `pipeline`, from a server that is still the primary: where Sentinel may have put another one in its place, it must
+        take a write as well. One that was cut off goes on answering reads. Raises StoreUnavailable when it takes none.
+        """
+        if not self._may_be_left:
+            return await self.pipeline(commands)
+        written, *replies = await self._transport.exchange([PROOF, *commands])
+        # What is in memory is as good as before a disk failed; but of missing replicas such a server says nothing.
+        if not (isinstance(written, ResponseError) and str(written).startswith(DISK_FAILED)):
+            _reply(written)
+        return [_reply(reply) for reply in replies]
 
     async def pipeline_each(self, commands: Sequence[Command]) -> list[Any]:
         """As `pipeline`, but with a StoreUnavailable in the place of each command that was refused; raises when none is answered."""

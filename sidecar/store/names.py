@@ -13,6 +13,9 @@ PREFIX = "sidecar:"
 META = "sidecar:meta"
 """Hash: `epoch` (random, made once), `pepper:<id>` (fingerprints), `schema`."""
 
+NOTHING = "sidecar:nothing"
+"""Never written, so that to delete it is a write that changes nothing."""
+
 SPOOL_CLAIMS = "sidecar:{sidecar:meta}:spools"
 """Sorted set: every spool that has positions, by the turn in which it was last claimed. In META's slot, without which nothing goes on."""
 SPOOL_TURN = "sidecar:{sidecar:meta}:turn"

@@ -333,8 +333,8 @@ async def test_a_question_is_not_shared_with_whoever_asks_after_a_change(valkey:
         issued = await keys.repository.create(shape())
         find_first = KeyReader.find_first
 
-        async def late(digests: list[str]) -> Found | None:
-            found = await find_first(reader, digests)
+        async def late(digests: list[str], *, prove: bool = False) -> Found | None:
+            found = await find_first(reader, digests, prove=prove)
             if not asked.is_set():
                 asked.set()
                 await release.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 from redis.asyncio.sentinel import SentinelConnectionPool
 
+from sidecar.keys.cache import KeyCache
+from sidecar.keys.lookup import Lookup
+from sidecar.keys.reader import KeyReader
 from sidecar.settings.declaration import Store
 from sidecar.store.client import StoreUnavailable
 from sidecar.store.server import LOOK_PAUSE
@@ -46,6 +50,32 @@ async def test_a_cut_off_primary_does_not_prove_the_lease(tmp_path: Path) -> Non
             with pytest.raises(StoreUnavailable, match="too few replicas"):
                 await store.call("SET", "x", "1")
             assert await store.call("GET", "x") is None
+
+
+@pytest.mark.parametrize("named", ["the old primary", "its successor, out of reach"])
+async def test_a_cut_off_primary_opens_no_key(tmp_path: Path, named: str) -> None:
+    """In the smaller part of a parted network it answers, and no sentinel says that there is another one, or nobody gets there."""
+    async with watched(tmp_path, sentinels=1) as (servers, settings), opened(settings, tmp_path) as store:
+        primary, replica = servers
+        for word, value in (("min-replicas-to-write", "1"), ("min-replicas-max-lag", "1")):
+            primary.command("CONFIG", "SET", word, value)
+        keys = await open_keys(store, tmp_path)
+        issued = await keys.repository.create(shape())
+        assert await store.durable()
+        async with leased(store, keys) as (lease, _):
+            lookup = Lookup(KeyReader(store, keys.adoption), KeyCache(100), lease, keys.digester)
+            assert await lookup.resolve(issued.token.encode()) is not None
+            replica.freeze()
+            await _revoke_at_successor(replica, tmp_path, issued.key.id)
+            if named != "the old primary":
+                _turn_to(settings, replica)
+            await until(lambda: _is_refused(lookup, issued.token.encode()), within=10.0)
+            for _ in range(20):
+                with pytest.raises(StoreUnavailable):
+                    await lookup.resolve(issued.token.encode())
+                with pytest.raises(StoreUnavailable):
+                    await lookup.current(issued.key.id)
+            await until(lambda: not lease.fresh())
 
 
 async def test_calls_go_where_the_reports_come_from(tmp_path: Path) -> None:
@@ -105,6 +135,28 @@ async def test_a_primary_that_misses_its_replicas_is_kept_while_the_sentinels_na
         # When it is asked again, it has answered before.
         await until(lambda: is_refused(3), within=10.0)
         assert all(later - earlier >= LOOK_PAUSE * 0.9 for earlier, later in pairwise(asked))
+
+
+async def _revoke_at_successor(replica: Server, directory: Path, key_id: str) -> None:
+    """Let what `replica` has on its disk be promoted where none of the others gets to, and revoke a key there."""
+    shutil.copytree(replica.directory, directory / "successor")
+    successor = Server(directory / "successor", tcp=True)
+    successor.start()
+    try:
+        async with opened(successor.settings(), directory) as store:
+            keys = await open_keys(store, directory)
+            assert (await keys.repository.revoke(key_id)).key.revoked_at is not None
+    finally:
+        successor.close()
+
+
+async def _is_refused(lookup: Lookup, token: bytes) -> bool:
+    try:
+        found = await lookup.resolve(token)
+    except StoreUnavailable:
+        return True
+    assert found is not None and found.key.revoked_at is None, "it cannot know"
+    return False
 
 
 def _sentinel_port(settings: Store) -> int:

@@ -99,7 +99,10 @@ def judge_failover(facts: Mapping[str, str]) -> Check:
     """A primary that was cut off must stop counting as one, or what it has not heard of is believed."""
     if "min_slaves_good_slaves" not in facts:
         finding = "a primary that was cut off goes on answering, and does not know what was revoked at its successor"
-        return warn("store failover", finding, "set `min-replicas-to-write 1` in every server's configuration")
+        return warn("store failover", finding, "set `min-replicas-to-write 1` and `min-replicas-max-lag 1` in every server's configuration")
+    if facts["min_slaves_good_slaves"] == "0":
+        finding = "the primary misses its replicas and takes no writes, so nobody can tell whether another one took over"
+        return fail("store failover", finding, "bring a replica back")
     return ok("store failover", f"a primary that was cut off stops writing; this one has {facts['min_slaves_good_slaves']} replicas")
 
 

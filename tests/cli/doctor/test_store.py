@@ -115,7 +115,9 @@ async def test_a_store_that_does_not_report_changes(valkey: Server, store: Store
     assert found["store"] == "ok"
 
 
-@pytest.mark.parametrize(("facts", "verdict"), [({}, "warn"), ({"min_slaves_good_slaves": "1"}, "ok")])
+@pytest.mark.parametrize(
+    ("facts", "verdict"), [({}, "warn"), ({"min_slaves_good_slaves": "1"}, "ok"), ({"min_slaves_good_slaves": "0"}, "fail")]
+)
 def test_failovers(facts: dict[str, str], verdict: str) -> None:
     assert doctor.judge_failover(facts).verdict == verdict
 
