@@ -23,7 +23,9 @@ MEMBER = 10
 MAX_NAMES = 1000
 """Models that a body may name: each is compared with a key's list, and has its prefix cut off."""
 
-_STRING_PATTERN = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+# Possessive: of what a repeated group may give back, re keeps a hundred bytes each time. Before Python 3.11.5 such a group also
+# takes what a last, failing round has passed (gh-106052), unless that fails at single characters as here.
+_STRING_PATTERN = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _STRING = re.compile(_STRING_PATTERN, re.DOTALL)
 _TOKEN = re.compile(_STRING_PATTERN + rb"|[{}\[\]]", re.DOTALL)
 _SPACE = re.compile(rb"[ \t\r\n]*")
@@ -31,6 +33,8 @@ _COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
 _COMMA = re.compile(rb"[ \t\r\n]*,?[ \t\r\n]*")
 _SCALAR = re.compile(rb"[^ \t\r\n,\]}]+")
 _QUOTE, _OPEN_OBJECT, _CLOSE_OBJECT, _OPEN_LIST, _CLOSE_LIST = b'"{}[]'
+_LONGEST_WRITTEN = 12
+"""Bytes of one character of a name in JSON, as two escapes."""
 _ABSENT = msgspec.Raw()
 _decode_text = msgspec.json.Decoder(str).decode
 _FOLDS_TO_ASCII = (b"\xc5\xbf", b"\xe2\x84\xaa")
@@ -72,6 +76,8 @@ class JsonPlaces:
                 node.spellings.add(name)
             node.wanted = True
             node.is_main = node.is_main or ".".join(path) in main
+        # Folding makes no name shorter.
+        self._longest = 2 + _LONGEST_WRITTEN * max((len(name.casefold()) for path in self._paths for name in path), default=0)
         self._main = main
         self._main_paths = [path for path in self._paths if ".".join(path) in main]
         self._decoders = {name: _member_decoder(name) for path in self._paths for name in path}
@@ -87,7 +93,7 @@ class JsonPlaces:
         """
         _require_object(body)
         only = self._find_only(body)
-        return [only] if only is not None else _Scan(body).find(self._root)
+        return [only] if only is not None else _Scan(body, self._longest).find(self._root)
 
     def peek(self, body: bytes) -> str:
         """The string at the first main place that holds one, else the empty string. Judges nothing and never raises."""
@@ -130,8 +136,10 @@ class JsonPlaces:
 class _Scan:
     """One walk over a body that msgspec found valid, so every pattern that is asked for is there."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, longest: int) -> None:
+        """`longest` is the length of the longest token that may write a name on the way to a place."""
         self._body = body
+        self._longest = longest
         self._tokens = 0
         self._found: list[Text] = []
 
@@ -149,7 +157,8 @@ class _Scan:
         while body[at] != _CLOSE_OBJECT:
             self._count(MEMBER)
             token = self._string(at)
-            spelling = _text(body[at:token])
+            # What is too long is not even decoded: to fold a text that is not ASCII takes twelve times its place.
+            spelling = _text(body[at:token]) if token - at <= self._longest else ""
             name = spelling.casefold()
             at = _end(_COLON, body, token)
             child = node.children.get(name)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from sidecar.hubs.form_places import MAX_FIELDS, Field, boundary_of, multipart_fields, query_fields, urlencoded_fields
+from sidecar.hubs.form_places import MAX_FIELDS, Field, Names, boundary_of, multipart_fields, query_fields, unescaped, urlencoded_fields
 from sidecar.hubs.json_places import JsonPlaces
 from sidecar.refusals import BAD_BODY, Refused
 
@@ -142,19 +142,15 @@ class _Fields:
     """Places that are fields of a form or parameters of a query; `main` are those of them that are main places."""
 
     def __init__(self, places: list[str], main: list[str]) -> None:
-        self.folded = frozenset(name.casefold() for name in places)
+        self.names = Names(places)
         self._exact = frozenset(places)
         self._main = frozenset(main)
-
-    def has(self, name: str) -> bool:
-        """Whether a field called `name` may be taken for one of these."""
-        return _names(name, self.folded)
 
     def is_main(self, name: str) -> bool:
         return name in self._main
 
-    def require_once(self, names: list[str], what: str) -> None:
-        if len(names) > 1 or not self._exact.issuperset(names):
+    def require_once(self, fields: list[Field], what: str) -> None:
+        if len(fields) > 1 or not self._exact.issuperset(field.name for field in fields):
             raise Refused(BAD_BODY, f"Send the model in one {what}, by its plain name.", param="model")
 
 
@@ -169,7 +165,7 @@ class _Places:
         self.forms = _Fields(kinds["form"], main["form"])
         self.queries = _Fields(kinds["query"], main["query"])
         self._segments = [(int(where.rstrip("+")), where.endswith("+"), where in main["path"]) for where in kinds["path"]]
-        self._json_leaves = frozenset(where.rpartition(".")[2].casefold() for where in kinds["json"])
+        self._json_leaves = Names(where.rpartition(".")[2] for where in kinds["json"])
         self.reads_body = self.json is not None or bool(kinds["form"])
         self.peeks_body = bool(main["json"] or main["form"])
 
@@ -183,36 +179,39 @@ class _Places:
         return found
 
     def in_query(self, query: str) -> list[_Named]:
-        if not query or not self.queries.folded:
+        if not query or not self.queries.names:
             return []
-        found = [(name, value) for name, value in query_fields(query) if self.queries.has(name)]
-        self.queries.require_once([name for name, _ in found], "query parameter")
-        return [_Named(value, self.queries.is_main(name), None) for name, value in found]
+        raw = query.encode()
+        found = query_fields(raw, self.queries.names)
+        self.queries.require_once(found, "query parameter")
+        values = [unescaped(raw[field.start : field.end]).decode("utf-8", "replace") for field in found]
+        return [_Named(value, self.queries.is_main(field.name), None) for field, value in zip(found, values, strict=True)]
 
     def in_body(self, content_type: str, body: bytes) -> list[_Named]:
         media_type = content_type.partition(";")[0].strip().lower()
         if any(charset.lower() not in ("utf-8", "utf8", "us-ascii") for charset in _CHARSET.findall(content_type)):
             raise Refused(BAD_BODY, "Send the request body in UTF-8.")
-        if media_type == "multipart/form-data" and self.forms.folded:
+        if media_type == "multipart/form-data" and self.forms.names:
             return self._in_form(multipart_fields(body, boundary_of(content_type)), body, "raw")
         is_form = media_type == "application/x-www-form-urlencoded"
         if is_form and body.count(b"&") + body.count(b";") > MAX_FIELDS:
             raise Refused(BAD_BODY, "The form has too many fields to be checked.")
-        if is_form and self.forms.folded:
-            found = self._in_form(urlencoded_fields(body), body, "url")
-            # Nor may a parser that splits at `;` too find another model.
-            self.forms.require_once([name for name, _ in query_fields(body.decode("ascii")) if self.forms.has(name)], "form field")
+        if is_form and self.forms.names:
+            found = self._in_form(urlencoded_fields(body, self.forms.names), body, "url")
+            if b";" in body:
+                # Nor may a parser that splits there too find another model.
+                self.forms.require_once(query_fields(body, self.forms.names), "form field")
             return found
         if self.json is None or media_type.startswith("multipart/"):
             raise Refused(BAD_BODY, "The model cannot be checked in a request body of this Content-Type.")
         # `curl -d` labels JSON so. A hub that believes the label must not find a model of its own in it.
-        if is_form and any(_names(name, self._json_leaves) for name, _ in query_fields(body.decode("utf-8", "replace"))):
+        if is_form and query_fields(body, self._json_leaves):
             raise Refused(BAD_BODY, "Send the request body as application/json.")
         return [_Named(text.value, text.is_main, Span(text.start, text.end, "json")) for text in self.json.find(body)]
 
     def _in_form(self, fields: list[Field], body: bytes, form: str) -> list[_Named]:
-        found = [field for field in fields if self.forms.has(field.name)]
-        self.forms.require_once([field.name for field in found], "form field")
+        found = [field for field in fields if self.forms.names.have(field.name.encode())]
+        self.forms.require_once(found, "form field")
         files = [field.start for field in fields if field.is_file]
         if any(field.is_file or (files and field.start > files[0]) for field in found):
             raise Refused(BAD_BODY, "Send the model field before the file.")
@@ -244,15 +243,10 @@ def _stem(prefix: str) -> bytes:
     return prefix.rstrip("/").encode()
 
 
-def _names(name: str, wanted: frozenset[str]) -> bool:
-    """Whether a field called `name` may end up as one of `wanted`: form parsers make members out of `model[]` and `input[model]`."""
-    return not wanted.isdisjoint(part.strip(" \t\r\n\0") for part in re.split(r"[\[\].]", name.casefold()))
-
-
 def _field_text(body: bytes, field: Field, form: str) -> str:
     raw = body[field.start : field.end]
     try:
-        return (unquote_to_bytes(raw.replace(b"+", b" ")) if form == "url" else raw).decode()
+        return (unescaped(raw) if form == "url" else raw).decode()
     except UnicodeDecodeError as error:
         raise Refused(BAD_BODY, "The model field is not UTF-8.", param="model") from error
 

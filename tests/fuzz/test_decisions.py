@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from urllib.parse import unquote_to_bytes
 
 import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.hubs import form_places
+from sidecar.hubs.form_places import Names, query_fields, urlencoded_fields
 from sidecar.hubs.load import BUILT_IN, load_profile
 from sidecar.hubs.model import find_models, peek_model, replace_prefix
 from sidecar.hubs.routing import Router, has_one_meaning, normalize
@@ -203,3 +206,32 @@ def test_models_in_bodies_are_found_or_refused(body: bytes, content_type: str, c
     replace_prefix(body, finding, "aignehub/")
     for model in finding.dispatched("aignehub/"):
         model.encode("utf-8")
+
+
+WANTED = ("model", "Key")
+fields = st.lists(
+    st.sampled_from(
+        [b"model", b"key", b"mode", b"%6C", b"%6d", b"odel", b"%E2%84%AA", b"ey", b"[", b"]", b".", b"%5B", b"%5d", b"%2e", b"&", b";", b"=", b"+", b" ", b"%20", b"%00", b"%", b"%4", b"a"]
+    ),
+    max_size=14,
+).map(b"".join)  # fmt: skip
+
+
+@fuzz
+@given(st.one_of(fields, mutated([b"x=1&mod%65l=a%2Fb;input[model]=c", b"+model[0]=&a.KEY=x"])), st.integers(3, 9))
+def test_fields_are_found_as_a_naive_reading_finds_them(body: bytes, piece: int) -> None:
+    def naive(separators: bytes) -> list[tuple[str, bytes]]:
+        found = []
+        for pair in re.split(separators, body):
+            raw, _, value = pair.partition(b"=")
+            name = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "replace")
+            parts = {part.strip(" \t\r\n\0") for part in re.split(r"[\[\].]", name.casefold())}
+            if parts & {wanted.casefold() for wanted in WANTED}:
+                found.append((name, value))
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(form_places, "_PIECE", piece)
+        assert [(field.name, body[field.start : field.end]) for field in query_fields(body, Names(WANTED))] == naive(b"[&;]")
+        if body.isascii():
+            assert [(field.name, body[field.start : field.end]) for field in urlencoded_fields(body, Names(WANTED))] == naive(b"&")

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import contextlib
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.hubs.form_places import boundary_of, multipart_fields, query_fields, urlencoded_fields
+from sidecar.hubs import form_places
+from sidecar.hubs.form_places import Names, boundary_of, multipart_fields, query_fields, unescaped, urlencoded_fields
 from sidecar.refusals import Refused
 
 B = "x-BOUNDARY"
+MODEL = Names(["model"])
 
 
 def part(disposition: str, value: bytes, *more: str) -> bytes:
@@ -156,17 +159,84 @@ def test_boundary_of(content_type, boundary):
     assert boundary_of(content_type) == boundary
 
 
+def test_heads_that_would_hold_up_the_worker_are_refused(monkeypatch):
+    heads = len(part('form-data; name="model"', b"")) + len(part('form-data; name="b"', b"")) - 2 * len(f"--{B}\r\n\r\n\r\n\r\n")
+    body = part('form-data; name="model"', b"x" * 1000) + part('form-data; name="b"', b"") + END
+    monkeypatch.setattr(form_places, "MAX_HEADS", heads)
+    assert [field.name for field in multipart_fields(body, B)] == ["model", "b"]
+    monkeypatch.setattr(form_places, "MAX_HEADS", heads - 1)
+    with pytest.raises(Refused) as caught:
+        multipart_fields(body, B)
+    assert "too long heads" in caught.value.detail
+
+
+def spans(fields, text):
+    return [(field.name, text[field.start : field.end]) for field in fields]
+
+
 def test_query_fields():
-    assert list(query_fields("a=1&b;mod%65l=x%2Fy+z&&=")) == [("a", "1"), ("b", ""), ("model", "x/y z"), ("", "")]
+    query = b"a=1&b;mod%65l=x%2Fy+z&&=;model;x[model]=%"
+    assert spans(query_fields(query, MODEL), query) == [("model", b"x%2Fy+z"), ("model", b""), ("x[model]", b"%")]
+    assert spans(query_fields(query, Names(["a", "B"])), query) == [("a", b"1"), ("b", b"")]
+    assert query_fields(query, Names([])) == []
 
 
 def test_urlencoded_fields():
-    body = b"a=1&model=x%2Fy&b&=z"
-    assert [(field.name, body[field.start : field.end]) for field in urlencoded_fields(body)] == [
-        ("a", b"1"),
-        ("model", b"x%2Fy"),
-        ("b", b""),
-        ("", b"z"),
-    ]
+    body = b"a=1&model=x%2Fy;model=b&b&=z"
+    assert spans(urlencoded_fields(body, MODEL), body) == [("model", b"x%2Fy;model=b")]
     with pytest.raises(Refused):
-        urlencoded_fields("é=1".encode())
+        urlencoded_fields("é=1".encode(), MODEL)
+
+
+@pytest.mark.parametrize(
+    ("name", "has_it"),
+    [
+        (b"model", True),
+        (b"MODEL", True),
+        (b"model[]", True),
+        (b"model[0][x]", True),
+        (b"input[model]", True),
+        (b"a.b.model", True),
+        (b"[model", True),
+        (b"a[" + b" " * 100 + b"model\t\r\n\0]", True),
+        (b"a" * 100 + b".model", True),
+        (b"models", False),
+        (b"mod.el", False),
+        (b"a model", False),
+        (b"model\xff", False),
+        (b"", False),
+        (b"[]", False),
+        ("\u212aey".encode(), True),
+        ("STRA\u1e9eE".encode(), True),
+        (b"strasse", True),
+        (b"strase", False),
+    ],
+)
+def test_what_a_field_may_be_taken_for(name, has_it):
+    assert Names(["model", "key", "straße"]).have(name) is has_it
+    assert bool(Names([])) is Names([]).have(name) is False
+
+
+@given(st.lists(st.sampled_from([b"%", b"%4", b"%41", b"%c3", b"4", b"1", b"+", b"x"]), max_size=12).map(b"".join), st.integers(3, 9))
+def test_what_is_unescaped_in_pieces_is_as_in_one(text, piece):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(form_places, "_PIECE", piece)
+        assert unescaped(text) == unquote_to_bytes(text.replace(b"+", b" "))
+
+
+@pytest.mark.parametrize("mark", [b"%41", b"%", b"[", b"]", b"."])
+def test_names_that_would_hold_up_the_worker_are_refused(monkeypatch, mark):
+    monkeypatch.setattr(form_places, "MAX_MARKS", 10)
+    most = b"a" + mark * 4 + b"&b" + mark * 6 + b"=" + mark * 20 + b"&model=%41"
+    for fields_of in (query_fields, urlencoded_fields):
+        assert spans(fields_of(most, MODEL), most) == [("model", b"%41")]
+        with pytest.raises(Refused) as caught:
+            fields_of(most + b"&c" + mark, MODEL)
+        assert "too many escapes or brackets" in caught.value.detail
+
+
+def test_a_value_that_would_hold_up_the_worker_is_refused(monkeypatch):
+    monkeypatch.setattr(form_places, "MAX_MARKS", 10)
+    assert unescaped(b"%41" * 10 + b"+.[]" * 5) == b"A" * 10 + b" .[]" * 5
+    with pytest.raises(Refused):
+        unescaped(b"%41" * 11)

@@ -210,6 +210,14 @@ def test_every_place_is_looked_at(body, models):
     assert [text.value for text in CHAT.find(body)] == models
 
 
+@pytest.mark.parametrize("place", ["model", "\U0001f600", "stra\u00dfe"])
+def test_a_name_is_known_however_long_it_is_written(place):
+    units = place.encode("utf-16-be").hex()
+    written = "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)).encode()
+    assert [text.value for text in JsonPlaces((place,)).find(b'{"%b":"a"}' % written)] == ["a"]
+    assert JsonPlaces((place,)).find(b'{"%b":"a"}' % (written + b"\\u0078" * 100)) == []
+
+
 def test_a_list_of_models_names_all_of_them():
     assert [text.value for text in LIST.find(b'{"models":["a","b"],"model":"c"}')] == ["a", "b", "c"]
 

@@ -17,8 +17,9 @@ from sidecar.hubs.usage.documents import WANTED, Tree
 LARGEST_MEMBER = 16 << 10
 MOST_ELEMENTS = 10_000
 
-_STRING_REST = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
-_NESTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]"]', re.DOTALL)
+# Possessive, as in json_places: of what a repeated group may give back, re keeps a hundred bytes each time.
+_STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_NESTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]"]', re.DOTALL)
 _SCALAR_REST = re.compile(rb"[^,\]}\s]*")
 _NEXT = re.compile(rb"[^\s]")
 _FIRST = re.compile(rb"[^\s\xef\xbb\xbf]")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -126,3 +127,15 @@ def test_escapes_are_walked_in_linear_time():
     reducer.feed(b'{"x":"' + b'\\"' * 1_000_000 + b'","model":1}')
     assert json.loads(reducer.document()) == {"model": 1}
     assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize("beginning", [b'{"x":"', b'{"x":["', b'{"', b'{"usage":{"x":"'])
+def test_escapes_take_no_memory(beginning: bytes) -> None:
+    reducer, piece = Reducer(), b"\\n" * (1 << 19)
+    reducer.feed(beginning)
+    tracemalloc.start()
+    try:
+        reducer.feed(piece)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(piece)
+    finally:
+        tracemalloc.stop()
