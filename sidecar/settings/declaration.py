@@ -48,7 +48,9 @@ class Hub(Section, frozen=True):
 class Timeouts(Section, frozen=True):
     """Deadlines of the data plane."""
 
-    header: Annotated[Duration, Meta(description="From a request's first byte to the end of its headers.")] = Duration(10)
+    header: Annotated[
+        Duration, Meta(description="From a request's first byte to the end of its headers; over TLS, of the first one, with the handshake.")
+    ] = Duration(10)
     keep_alive: Annotated[Duration, Meta(description="How long an idle client connection is kept.")] = Duration(75)
     body_idle: Annotated[Duration, Meta(description="Between two reads of a request body.")] = Duration(30)
     write_idle: Annotated[Duration, Meta(description="How long a client may go without reading an answer that is waiting for it.")] = (

@@ -11,7 +11,7 @@ from msgspec import structs
 from sidecar.settings.declaration import Settings
 
 RESERVE = 64
-"""Descriptors for all else: store connections, spool, listener, name resolution."""
+"""Descriptors for all else: store connections, spool, listener, name resolution, TLS clients that are to be told of a lack of room."""
 
 
 def fit(settings: Settings, limit: int) -> Settings:

@@ -20,6 +20,7 @@ from sidecar.worker.answer import Answers
 from sidecar.worker.client.address import ClientAddress
 from sidecar.worker.client.connection import ClientConnection
 from sidecar.worker.client.front import Front, Serving
+from sidecar.worker.client.secure import SecureConnection
 from sidecar.worker.deadlines import Ticker
 from sidecar.worker.dispatch import BodyInspector
 from sidecar.worker.enforce import Enforcer, life_mode
@@ -30,6 +31,7 @@ from sidecar.worker.limit import Limit, Limiting
 from sidecar.worker.meter import Meter, Spool
 from sidecar.worker.open_requests import KeySource, OpenRequests
 from sidecar.worker.rewrite import AnswerRewriter, RequestRewriter, rewriter_for
+from sidecar.worker.tls import tls_context
 from sidecar.worker.upstream.drain import Drains
 from sidecar.worker.upstream.pool import HubPool
 from sidecar.worker.upstream.tunnel import Tunneler
@@ -83,6 +85,8 @@ class DataPlane:
 
         `clock` counts the seconds that things take. The loop's own time is for deadlines: with uvloop it has whole milliseconds,
         and stands still while the loop is busy.
+
+        Raises OSError or ssl.SSLError when the certificate of `proxy.tls` cannot be used.
         """
         proxy = settings.proxy
         via = f"sidecar-{instance}"
@@ -121,6 +125,7 @@ class DataPlane:
             # Of an AIGNE Hub's client no credential passes, so even without a key of ours its 401 is not about the client.
             maps_unauthorized=bool(settings.hub.access_key) or protocol_of(profile) == "aigne",
         )
+        self._tls = None if proxy.tls is None else tls_context(proxy.tls)
         self.front = Front(proxy, loop, self.ticker, self._serving(parts), "http" if proxy.tls is None else "https", clock)
 
     def _serving(self, parts: Parts) -> Serving:
@@ -144,8 +149,8 @@ class DataPlane:
         self.ticker.start()
 
     def connection(self) -> ClientConnection:
-        """The protocol of a new client connection."""
-        return ClientConnection(self.front)
+        """The protocol of a new client connection, also for TLS that of a plain server."""
+        return ClientConnection(self.front) if self._tls is None else SecureConnection(self.front, self._tls)
 
     def counters(self) -> dict[str, int]:
         """What was counted since the worker began, by metric name; a label's value follows a colon."""

@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,13 +31,12 @@ from sidecar.keys.rehash import Rehasher
 from sidecar.keys.repository import KeyRepository
 from sidecar.limits.admission import Limiter
 from sidecar.listening import bind
-from sidecar.settings.declaration import Settings, Tls
+from sidecar.settings.declaration import Settings
 from sidecar.store.client import Store, connect
 from sidecar.worker import queued
 from sidecar.worker.descriptors import fit
 from sidecar.worker.plane import DataPlane
 from sidecar.worker.propagation import Propagation
-from sidecar.worker.tls import GOODBYE
 
 log = logging.getLogger(__name__)
 
@@ -115,16 +113,16 @@ class Worker:
         """Serve `listener` until SIGTERM, then drain."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
-        context = tls_context(self._settings.proxy.tls)
         background = [asyncio.create_task(work) for work in (self._lease.run(), self._limiter.run(), self._report())]
-        server = await self._listen(listener, context)
+        create = self._loop.create_unix_server if listener.family == socket.AF_UNIX else self._loop.create_server
+        server = await create(self._plane.connection, sock=listener, backlog=BACKLOG)
         await self._plane.start()
         collector.settle()
         ready()
         log.info("worker %d serves on %s", self._index, self._settings.proxy.listen)
         ending = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([ending, *background], return_when=asyncio.FIRST_COMPLETED)
-        await queued.close(server, listener, BACKLOG, self._plane.connection, context)
+        await queued.close(server, listener, BACKLOG, self._plane.connection)
         await self._plane.drain(self._settings.proxy.drain_timeout)
         await self._limiter.close()
         await self._rehasher.close()
@@ -135,20 +133,6 @@ class Worker:
         self._spool.close()
         if failures:
             raise failures[0]
-
-    async def _listen(self, listener: socket.socket, context: ssl.SSLContext | None) -> asyncio.AbstractServer:
-        # A connection counts only once its handshake is done, so a dripping one must not last longer than a dripping head.
-        patience = self._settings.proxy.timeouts.header if context is not None else None
-        goodbye = GOODBYE if context is not None else None
-        create = self._loop.create_unix_server if listener.family == socket.AF_UNIX else self._loop.create_server
-        return await create(
-            self._plane.connection,
-            sock=listener,
-            ssl=context,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=patience,
-            ssl_shutdown_timeout=goodbye,
-        )
 
     def _key_changed(self, key_id: str | None) -> None:
         self._plane.open.key_changed(key_id)
@@ -195,17 +179,6 @@ def instance_name(data_dir: Path) -> str:
     """A short name for this sidecar, the same in all its workers, that no other sidecar shares: `Via` needs one."""
     text = f"{socket.gethostname()}:{data_dir.resolve()}"
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-def tls_context(tls: Tls | None) -> ssl.SSLContext | None:
-    """The context of a TLS listener: TLS 1.2 or newer, HTTP/1.1 only. Raises OSError or ssl.SSLError for unusable files."""
-    if tls is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(tls.certificate_file, tls.key_file)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _listener(settings: Settings, listen_fd: int | None) -> socket.socket:

@@ -6,6 +6,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.authorizer import Authorizer
+from tests.support.certificates import LOCAL, self_signed
 from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, wait_until
 
@@ -27,7 +29,8 @@ PATIENCE = 60.0
 class Callers:
     """Threads that ask over a new connection each time, and what they were told: a status, or what went wrong."""
 
-    def __init__(self, url: str, secret: str) -> None:
+    def __init__(self, url: str, secret: str, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         parts = urlsplit(url)
         self._host, self._port, self._path = str(parts.hostname), parts.port, parts.path
         self._headers = {"Authorization": f"Bearer {secret}", "Connection": "close"}
@@ -60,7 +63,10 @@ class Callers:
                 self.told[outcome] += 1
 
     def _outcome(self) -> str:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=PATIENCE)
+        if self._tls is not None:
+            connection = http.client.HTTPSConnection(self._host, self._port, timeout=PATIENCE, context=self._tls)
+        else:
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=PATIENCE)
         try:
             connection.request("GET", self._path, headers=self._headers)
             answer = connection.getresponse()
@@ -99,14 +105,20 @@ def test_new_connections_through_reloads_all_get_their_answer(kind: type[Sidecar
         assert callers.count() > RELOADS * 50
 
 
-def test_another_number_of_workers_loses_nobody(hub: HubProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_another_number_of_workers_loses_nobody(secure: bool, hub: HubProcess, tmp_path: Path) -> None:
     file = tmp_path / "sidecar.yaml"
     file.write_text("proxy: {workers: 3}\n")
-    sidecar = Sidecar(tmp_path, hub.url, ACCESS_KEY)
+    settings, tls = {}, None
+    if secure:
+        certificate, key = self_signed(tmp_path, *LOCAL)
+        settings = {"proxy__tls__certificate_file": str(certificate), "proxy__tls__key_file": str(key)}
+        tls = ssl.create_default_context(cafile=str(certificate))
+    sidecar = Sidecar(tmp_path, hub.url, ACCESS_KEY, **settings)
     sidecar.environment["SIDECAR_CONFIG"] = str(file)
     with sidecar:
         _, secret = sidecar.create_key()
-        callers = Callers(f"{sidecar.url}/api/v2/status", secret)
+        callers = Callers(f"{sidecar.url}/api/v2/status", secret, tls)
         with callers.calling():
             for workers in (1, 3, 2, 1):
                 file.write_text(f"proxy: {{workers: {workers}}}\n")

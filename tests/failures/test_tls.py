@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
@@ -9,14 +10,17 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from sidecar.worker.client.admission import UNTOLD
 from tests.failures.logs import assert_clean
 from tests.support.certificates import LOCAL, self_signed
-from tests.support.raw_hub import raw_hub_process
+from tests.support.raw_hub import RawHubProcess, raw_hub_process
 from tests.support.sidecar import Sidecar, wait_until
 
 PATIENCE = 30.0
+BOUND, CROWD = 50, 400
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +129,34 @@ def test_a_client_that_resets_in_its_upload_leaves_nothing_behind(sidecar: Sidec
     # A reset may overtake the request itself; what was read of the others is the client's doing.
     name = "sidecar_key_requests_total"
     wait_until(lambda: sidecar.metric(name, key_id=key_id) == sidecar.metric(name, key_id=key_id, outcome="client_closed"), within=PATIENCE)
+
+
+def test_silent_handshakes_are_within_the_bound_and_an_honest_client_is_served(
+    certificate: tuple[Path, Path], hub: RawHubProcess, tmp_path: Path
+) -> None:
+    settings = {
+        "hub__profile": "generic",
+        "proxy__bounds__connections": str(BOUND),
+        "proxy__timeouts__header": "10m",
+        "proxy__tls__certificate_file": str(certificate[0]),
+        "proxy__tls__key_file": str(certificate[1]),
+    }
+    with Sidecar(tmp_path, hub.url, "hub-key", **settings) as sidecar, contextlib.ExitStack() as crowd:
+        _, secret = sidecar.create_key()
+        worker = psutil.Process(sidecar.children("worker")[0])
+
+        def is_served() -> bool:
+            with secure(sidecar, certificate) as client:
+                client.sendall(request(secret, "x"))
+                return read_all(client)[0].startswith(b"HTTP/1.1 200 ")
+
+        assert is_served()
+        most = worker.num_fds() + BOUND + UNTOLD
+        for _ in range(CROWD):
+            crowd.enter_context(connect(sidecar))
+        wait_until(lambda: sidecar.metric("sidecar_connections_total") > CROWD, within=PATIENCE, what="all are accepted")
+        # Who is beyond the bound is closed a turn of the loop later.
+        wait_until(lambda: worker.num_fds() <= most, within=PATIENCE, what="the descriptors are within the bound")
+        wait_until(is_served, within=PATIENCE, what="one of them makes room")
+        assert worker.num_fds() <= most
+        assert_clean(sidecar)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Iterator
 from typing import cast
 
@@ -35,7 +34,7 @@ async def test_who_waits_in_a_socket_that_is_closed_is_served(listener: socket.s
     clients = [await asyncio.open_connection(host, port) for _ in range(20)]
     taken = queued.take(listener, 100)
     assert listener.fileno() == -1
-    await queued.serve(taken, Echo, None)
+    await queued.serve(taken, Echo)
     for number, (reader, writer) in enumerate(clients):
         writer.write(b"%d" % number)
         assert await asyncio.wait_for(reader.read(), 10) == b"%d" % number
@@ -48,15 +47,6 @@ def test_no_more_are_taken_than_were_asked_for(listener: socket.socket) -> None:
     assert len(taken) == 2
     for one in (*clients, *taken):
         one.close()
-
-
-async def test_a_client_that_speaks_no_tls_holds_up_nobody(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queued, "PATIENCE", 0.05)
-    host, port = listener.getsockname()
-    reader, writer = await asyncio.open_connection(host, port)
-    await asyncio.wait_for(queued.serve(queued.take(listener, 1), Echo, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)), 10)
-    assert await asyncio.wait_for(reader.read(), 10) == b""
-    writer.close()
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -77,7 +67,7 @@ def test_whom_the_loop_accepts_at_the_last_moment_is_served_too(turns: int, list
             for _ in range(turns):
                 await asyncio.sleep(0)
             try:
-                await queued.close(server, ours, 10, Noting, None)
+                await queued.close(server, ours, 10, Noting)
                 served.append(len(made))
             finally:
                 server.close()

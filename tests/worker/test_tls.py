@@ -8,13 +8,13 @@ import socket
 import ssl
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sidecar.worker.tls import GOODBYE, hold_back_at_once
+from sidecar.worker.tls import hold_back_at_once
 from tests.support.certificates import LOCAL, self_signed
 from tests.worker.plane import running, until
+from tests.worker.secure_client import SecureClient, serving_tls
 from tests.worker.upstream.test_connection_faults import SWITCH
 from tests.worker.upstream.test_tunnel import HANDSHAKE
 
@@ -106,36 +106,15 @@ async def test_what_a_hub_sent_before_it_closed_reaches_a_slow_client(certificat
 
 
 async def test_a_client_that_never_says_goodbye_is_given_up(certificate: tuple[Path, Path]) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    trusting = ssl.create_default_context(cafile=str(certificate[0]))
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = trusting.wrap_bio(incoming, outgoing, server_hostname="localhost")
-    async with running(environment={"SIDECAR_PROXY__TIMEOUTS__WRITE_IDLE": "500ms"}) as plane:
-        plane.plane.front.scheme = "https"
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(plane.plane.connection, "127.0.0.1", 0, ssl=context, ssl_shutdown_timeout=GOODBYE)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-
-        async def told(act: str, *what: object) -> Any:
-            """Do it, with whatever has to go to and fro for it."""
-            while True:
-                with contextlib.suppress(ssl.SSLWantReadError):
-                    done = getattr(tls, act)(*what)
-                    writer.write(outgoing.read())
-                    return done
-                writer.write(outgoing.read())
-                incoming.write(await asyncio.wait_for(reader.read(65_536), 20))
-
-        await told("do_handshake")
-        await told("write", plane.get())
-        assert (await told("read", 65_536)).startswith(b"HTTP/1.1 200 OK")
+    async with running(environment=serving_tls(certificate) | {"SIDECAR_PROXY__TIMEOUTS__WRITE_IDLE": "500ms"}) as plane:
+        client = await SecureClient.connected(plane, certificate)
+        await client.do("do_handshake")
+        await client.do("write", plane.get())
+        assert (await client.do("read", 65_536)).startswith(b"HTTP/1.1 200 OK")
         # The farewell of the other side is read, and not answered.
         with contextlib.suppress(ConnectionError):
-            await asyncio.wait_for(reader.read(-1), 20)
+            await asyncio.wait_for(client.reader.read(-1), 20)
         await until(lambda: not plane.plane.front.connections)
-        writer.close()
-        server.close()
 
 
 class Wire(asyncio.Transport):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 _MOST_REMEMBERED = 8192
 _LONGEST_REMEMBERED = 64
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """The address of the other end; empty on a unix socket."""
+    peer = transport.get_extra_info("peername")
+    return peer[0] if isinstance(peer, tuple) else ""
 
 
 class ClientAddress:

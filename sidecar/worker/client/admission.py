@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from sidecar.refusals import OVERLOADED, SHUTTING_DOWN, Refused
 from sidecar.worker.client.front import OVERSHOOT, Front, Timed
+from sidecar.worker.client.patience import await_rest
+
+UNTOLD = 16
+"""As OVERSHOOT, of those who must finish a TLS handshake before they can be told. They may never do so, hence no more than there are
+descriptors to spare (`worker/descriptors.py`)."""
 
 
 def admit(front: Front, connection: Timed) -> None:
@@ -18,3 +23,20 @@ def admit(front: Front, connection: Timed) -> None:
         front.serving.reject(connection, Refused(SHUTTING_DOWN))
     else:
         front.header_deadline.arm(connection)
+
+
+def admit_untold(front: Front, connection: Timed) -> Refused | None:
+    """Count `connection`, which hears nothing before its TLS handshake is over; why it is to be refused then.
+
+    The time for its first head begins now. Who is to be refused has as long for the handshake as others to hear why.
+    """
+    front.accepted += 1
+    front.connections.add(connection)
+    if front.has_room():
+        front.header_deadline.arm(connection)
+        return None
+    if front.surplus > UNTOLD:
+        connection.abort()
+        return None
+    await_rest(front, connection)
+    return Refused(OVERLOADED)

@@ -10,6 +10,7 @@ import asyncio
 from typing import cast
 
 from sidecar.refusals import REQUEST_TIMEOUT, Refused
+from sidecar.worker.client.address import peer_of
 from sidecar.worker.client.admission import admit
 from sidecar.worker.client.body import NO_BODY, RequestBody
 from sidecar.worker.client.exchange import Exchange
@@ -20,7 +21,6 @@ from sidecar.worker.client.patience import await_reader, await_rest, disarm_all
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.client.reset import reset, would_reset
 from sidecar.worker.drive import Signal
-from sidecar.worker.tls import hold_back_at_once
 
 PIPELINED = 64 << 10
 """Bytes of further requests that wait while one is served; beyond it the client is held back."""
@@ -53,9 +53,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        hold_back_at_once(self._transport)
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        self.peer = peer_of(transport)
         admit(self._front, self)
 
     def data_received(self, data: bytes) -> None:
@@ -246,7 +244,9 @@ class ClientConnection(asyncio.Protocol):
             if end < 0:
                 if not self._scanned:
                     front.idle_deadline.disarm(self)
-                    front.header_deadline.arm(self)
+                    # Over TLS the first head is within the time that began before the handshake.
+                    if not self.is_fresh or front.scheme == "http":
+                        front.header_deadline.arm(self)
                 self._scanned = len(buffer)
                 return
             head = front.forms.parse(bytes(buffer[:end]), self._layout)
