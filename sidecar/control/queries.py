@@ -5,7 +5,7 @@ Times are Unix seconds; spans are half-open, [start, end), by the end of a reque
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -40,6 +40,29 @@ class UsageGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageGroups:
+    """The groups of a report, of which only some are held at a time: those with most requests first, to be iterated over once.
+
+    Where all of them would be too large at once, `each` reads them from the store and may raise StoreUnavailable; what it
+    reads may be a moment newer than the rest of the report.
+    """
+
+    names: list[str]
+    """Of all of them, in any order."""
+    each: AsyncIterator[UsageGroup]
+
+    @classmethod
+    def of(cls, groups: Sequence[UsageGroup]) -> UsageGroups:
+        """These, which are there already."""
+
+        async def each() -> AsyncIterator[UsageGroup]:
+            for group in groups:
+                yield group
+
+        return cls([group.by for group in groups], each())
+
+
+@dataclass(frozen=True, slots=True)
 class UsageReport:
     """Use of one key or of all; `groups` is None when no grouping was asked for."""
 
@@ -48,7 +71,7 @@ class UsageReport:
     step: Step
     totals: Use
     series: list[tuple[float, Use]]
-    groups: list[UsageGroup] | None = None
+    groups: UsageGroups | None = None
 
 
 @dataclass(frozen=True, slots=True)

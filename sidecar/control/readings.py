@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,7 +59,7 @@ def split(parts: str) -> list[str]:
     return parts.split(SEPARATOR)
 
 
-def readings(key_id: str | None, plan: Cut, *, days: set[int] | None = None) -> list[Reading]:
+def readings(key_id: str | None, plan: Cut, *, days: Container[int] | None = None) -> list[Reading]:
     """What covers `plan` for a key, or for all together, which alone have whole days; of the days in `days` alone."""
     subject, shard = (ALL, GLOBAL_SHARD) if key_id is None else (key_id, names.shard_of(key_id))
     made = []

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nlargest
-from typing import Any
 
 from sidecar.control.nested import add_list
 from sidecar.control.queries import UsageGroup, Use
 from sidecar.control.readings import hours_of, in_total, readings, requests, split
-from sidecar.control.series import DAY, DIMENSIONS, HOUR, Values, added, summed
-from sidecar.control.usage import Usage
+from sidecar.control.series import DAY, DIMENSIONS, HOUR, Values, summed
+from sidecar.control.turns import Turns, replies
+from sidecar.control.usage import WHOLE_AT_A_TIME, Usage
+from sidecar.control.usage_groups import added_up, in_one
 from sidecar.control.usage_span import numbers
 from sidecar.control.usage_tally import Tally, use_of
 from sidecar.store import names
 from sidecar.store.client import Store
-from sidecar.store.link import Command
 from sidecar.store.script import load
 
 HOURS = 24
@@ -26,8 +25,8 @@ CANDIDATES = 30
 """Keys of each shard and day that may be among the busiest of a span."""
 DAYS_AT_A_TIME, SCRIPTS_AT_A_TIME = 31, 4
 """Days that one script adds up, and scripts of one trip: each may take the store a millisecond."""
-AT_A_TIME, WHOLE_AT_A_TIME = 100, 10
-"""Reads of one trip; of whole days with all their groups fewer."""
+AT_A_TIME = 100
+"""Reads of one trip."""
 SPARE = 5
 """Keys beyond those asked for whose use is read too: one that was busier in the parts of days that count may be among them."""
 SHOWN = ("model", "outcome", "route", "reason")
@@ -61,22 +60,29 @@ class Overview:
             days.setdefault(hour * HOUR // DAY, []).append(hour % HOURS)
         reads = [(key_id, hours_of(key_id, day, in_day)) for key_id in key_ids for day, in_day in days.items()]
         found: dict[str, list[int]] = {key_id: [] for key_id in key_ids}
-        for (key_id, _), reply in zip(reads, await self._read([command for _, command in reads]), strict=True):
+        async for (key_id, _), reply in replies(self._store, reads, lambda each: each[1], AT_A_TIME):
             found[key_id] += map(requests, reply)
         return found
 
     async def breakdown(self, key_id: str | None, start: float, end: float, step: int) -> Breakdown:
         """The use of one key, or of all together, over [start, end) in steps of `step` seconds."""
         plan = await self._usage.plan(key_id, start, end, fine=step < HOUR, coarse=key_id is None and step % DAY == 0)
-        wanted = readings(key_id, plan)
-        replies = await self._read([reading.command for reading in wanted], most=WHOLE_AT_A_TIME)
         found: defaultdict[tuple[str, int], list[Values]] = defaultdict(list)
-        for reading, reply in zip(wanted, replies, strict=True):
-            for time, parts, values in reading.cells(reply):
+        turns = Turns()
+        async for reading, reply in replies(self._store, readings(key_id, plan), lambda each: each.command, WHOLE_AT_A_TIME):
+            cells = list(reading.cells(reply))
+            for time, parts, values in cells:
                 found[parts, time // step * step].append(values)
-        sums = _by_dimension({place: summed(lists) for place, lists in found.items()})
-        totals, series = _tally(step, sums[""]).series("")
-        groups = {name: _tally(step, sums[DIMENSIONS[name]]).groups() for name in SHOWN}
+            await turns.after(len(cells))
+        sums = {kind: Tally(step) for kind in ("", *DIMENSIONS.values())}
+        for (parts, at), lists in found.items():
+            values = summed(lists)
+            for part in split(parts):
+                dimension, _, group = part.partition("|")
+                sums[dimension].add(at, values, group)
+            await turns.after(len(lists))
+        totals, series = await added_up(sums[""].take(""))
+        groups = {name: [group async for group in in_one(sums[DIMENSIONS[name]]).each] for name in SHOWN}
         return Breakdown(totals, dict(series), groups)
 
     async def totals(self, key_id: str | None, start: float, end: float) -> Use:
@@ -89,7 +95,7 @@ class Overview:
         They are sought among those that were busiest in their shard on one of the days: the use that is
         told is exact, but a key that is never among the first of any day is not found.
         """
-        days = numbers(((start, end),), DAY)
+        days = numbers((self._usage.kept(start, end),), DAY)
         candidates = await self._busiest(days, count + SPARE)
         uses = await self._totals(candidates, start, end)
         ranked = sorted(zip(candidates, uses, strict=True), key=lambda pair: (-pair[1].requests, pair[0]))
@@ -113,43 +119,13 @@ class Overview:
 
     async def _totals(self, key_ids: Sequence[str | None], start: float, end: float) -> list[Use]:
         plan = await self._usage.plan(None, start, end, fine=False, coarse=not any(key_ids))
-        wanted = [(place, reading) for place, key_id in enumerate(key_ids) for reading in readings(key_id, plan)]
-        replies = await self._read([reading.command for _, reading in wanted])
+        wanted = ((place, reading) for place, key_id in enumerate(key_ids) for reading in readings(key_id, plan))
         totals: list[Values] = [[] for _ in key_ids]
-        for (place, reading), reply in zip(wanted, replies, strict=True):
-            for _, parts, values in reading.cells(reply):
+        turns = Turns()
+        async for (place, reading), reply in replies(self._store, wanted, lambda each: each[1].command, AT_A_TIME):
+            cells = list(reading.cells(reply))
+            for _, parts, values in cells:
                 if in_total(parts):
                     add_list(totals[place], values)
+            await turns.after(len(cells))
         return [use_of(total) for total in totals]
-
-    async def _read(self, commands: Sequence[Command], most: int = AT_A_TIME) -> list[Any]:
-        """The replies, in several trips: requests wait for the store while it is at one, and each has a deadline of its own."""
-        replies: list[Any] = []
-        for first in range(0, len(commands), most):
-            replies += await self._store.pipeline(commands[first : first + most])
-            # Others want to be served too.
-            await asyncio.sleep(0)
-        return replies
-
-
-def _by_dimension(cells: dict[tuple[str, int], Values]) -> dict[str, dict[str, dict[int, Values]]]:
-    """By dimension (none: the totals), group and step what stands by parts and step."""
-    sums: dict[str, dict[str, dict[int, Values]]] = {kind: {} for kind in ("", *DIMENSIONS.values())}
-    for (parts, at), values in cells.items():
-        for part in split(parts):
-            dimension, _, group = part.partition("|")
-            _add(sums[dimension].setdefault(group, {}), at, values)
-    return sums
-
-
-def _add(points: dict[int, Values], at: int, values: Values) -> None:
-    known = points.get(at)
-    points[at] = values if known is None else added(known, values)
-
-
-def _tally(step: int, groups: dict[str, dict[int, Values]]) -> Tally:
-    tally = Tally(step)
-    for group, points in groups.items():
-        for time, values in points.items():
-            tally.add(time, values, group)
-    return tally

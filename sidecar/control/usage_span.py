@@ -91,6 +91,11 @@ def minutes_kept_from(now: float, kept: float) -> int:
     return down(now - kept, HOUR)
 
 
+def details_until(now: float) -> int:
+    """Until when hours and the lists of used keys are complete; under load they come into the store a little later than minutes."""
+    return down(now - HOUR, HOUR)
+
+
 def numbers(ranges: tuple[Range, ...], size: int) -> list[int]:
     """The buckets of `size` seconds that `ranges` touch."""
     return sorted({number for first, last in ranges for number in range(int(first // size), int(-(-last // size)))})

@@ -14,6 +14,9 @@ from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.link import Command
 
+AT_A_TIME = 500
+"""Records of one trip: others wait while they are read, and each trip has a deadline of its own."""
+
 log = logging.getLogger(__name__)
 
 
@@ -72,12 +75,16 @@ class KeyReader:
         return document.decode(record) if record is not None else None
 
     async def get_many(self, key_ids: list[str]) -> list[Key | None]:
-        """As `get`, for several keys in one trip; None also for a record that cannot be read.
+        """As `get`, for several keys in one trip, or in several for very many; None also for a record that cannot be read.
 
         Whoever asks for many would rather have the others than none; the log tells which one is damaged.
         """
-        records = await self._read([("HGET", names.key(key_id), "record") for key_id in key_ids], prove=False)
-        return [self._readable(key_id, record) for key_id, record in zip(key_ids, records, strict=True)]
+        found: list[Key | None] = []
+        for first in range(0, max(len(key_ids), 1), AT_A_TIME):
+            part = key_ids[first : first + AT_A_TIME]
+            records = await self._read([("HGET", names.key(key_id), "record") for key_id in part], prove=False)
+            found += [self._readable(key_id, record) for key_id, record in zip(part, records, strict=True)]
+        return found
 
     async def _read(self, commands: Sequence[Command], prove: bool) -> list[Any]:
         ask = self._store.pipeline_of_primary if prove else self._store.pipeline

@@ -13,6 +13,7 @@ import pytest
 
 from sidecar.control.metrics.counts import GLOBAL_SHARD
 from sidecar.control.queries import Use
+from sidecar.control.readings import split
 from sidecar.control.usage_overview import AT_A_TIME, DAYS_AT_A_TIME, SCRIPTS_AT_A_TIME, Overview
 from sidecar.events.record import Request
 from sidecar.store import names
@@ -21,6 +22,8 @@ from sidecar.store.link import Command
 from sidecar.store.script import load
 from tests.control.support.events import key_id
 from tests.control.support.folding import Folding, usage_of, write, writer
+from tests.control.support.series import OF_A_MINUTE, fill_minutes
+from tests.control.support.work import Work
 from tests.control.test_usage import DAY, HOUR, NOW, clock, some_requests, sum_up
 
 
@@ -88,6 +91,42 @@ async def test_no_trip_is_long(store: Store, tmp_path: Path, monkeypatch: pytest
     assert max(trips) <= AT_A_TIME and max(map(len, scripts)) <= SCRIPTS_AT_A_TIME
     assert max(len(keys) for calls in scripts for _, keys, _ in calls) <= DAYS_AT_A_TIME
     assert sum(len(keys) for calls in scripts for _, keys, _ in calls) >= 60 * names.SHARDS
+
+
+async def test_what_was_kept_longest_ago_is_where_a_span_of_decades_begins(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = some_requests(100)
+    overview = await folded(tmp_path, store, events)
+    asked: list[Command] = []
+    pipeline = store.pipeline
+
+    async def noted(commands: Sequence[Command]) -> list[Any]:
+        asked.extend(commands)
+        return await pipeline(commands)
+
+    monkeypatch.setattr(store, "pipeline", noted)
+    end = (NOW // DAY + 1) * DAY
+    for key in (None, key_id(1)):
+        mine = [event for event in events if key in (None, event.key_id)]
+        assert (await overview.breakdown(key, 0, end, 70 * DAY)).totals == sum_up(mine) == await overview.totals(key, 0, end)
+    top = await overview.top_keys(0, end, 10)
+    assert sum(use.requests for _, use in top) == len(events)
+    assert (await overview.breakdown(None, 0, DAY, DAY)).totals == await overview.totals(None, 0, DAY) == Use()
+    # Days of a key, read two times and once more for each of four keys; months of all together.
+    assert len(asked) <= 6 * 403 + 3 * 14
+
+
+async def test_others_have_turns_while_much_is_added_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = int(NOW) // HOUR * HOUR
+    await fill_minutes(store, [key_id(1)], end - 2 * DAY, end)
+    overview = Overview(store, usage_of(store, lambda: end))
+    work = Work()
+    monkeypatch.setattr("sidecar.control.usage_overview.split", work.counted(split))
+    async with work.watching():
+        found = await overview.breakdown(key_id(1), end - 2 * DAY, end, 60)
+    assert (len(found.series), found.totals.requests) == (2 * 1440, 2 * 1440 * OF_A_MINUTE[0])
+    assert work.longest <= 1500
 
 
 async def test_the_busiest_of_several_days(store: Store) -> None:

@@ -46,6 +46,25 @@ async def test_a_record_that_cannot_be_read_takes_no_other_key_away(keys: Keys, 
     assert len(told) == 1
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
+async def test_very_many_keys_are_read_in_several_trips(keys: Keys, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    made = [(await keys.repository.create(shape(f"app {number}"))).key.id for number in range(3)]
+    ids = [made[number % 3] if number % 2 == 0 else f"key_{number:016d}" for number in range(count)]
+    trips: list[int] = []
+    pipeline = keys.store.pipeline
+
+    async def noted(commands: Sequence[Command]) -> list[Any]:
+        trips.append(len(commands))
+        return await pipeline(commands)
+
+    monkeypatch.setattr(keys.store, "pipeline", noted)
+    monkeypatch.setattr("sidecar.keys.reader.AT_A_TIME", 3)
+    found = await keys.repository.get_many(ids)
+    assert [key and key.id for key in found] == [key_id if key_id in made else None for key_id in ids]
+    # Each of them asks whether it is still the known store.
+    assert trips == [1 + len(ids[first : first + 3]) for first in range(0, max(count, 1), 3)]
+
+
 async def test_nobody_knows_what_a_key_may_do_whose_record_cannot_be_read(keys: Keys) -> None:
     issued = await keys.repository.create(shape())
     await spoil(keys, issued.key.id)

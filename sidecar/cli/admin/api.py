@@ -122,8 +122,6 @@ class AdminApi:
                 yield from (line + b"\n" for line in whole)
             if response.length:
                 raise IncompleteRead(rest, response.length)
-        except IncompleteRead:
-            raise CommandError(f"the answer of {self._address.url} broke off, so what came is not all of it; try again.") from None
         except (OSError, HTTPException) as error:
             raise self._broken(error) from None
         if rest:
@@ -176,6 +174,8 @@ class AdminApi:
             raise CommandError(f"{self._address.url} does not answer like a sidecar's admin API; check --admin-url.") from None
 
     def _broken(self, error: Exception) -> CommandError:
+        if isinstance(error, IncompleteRead):
+            return CommandError(f"the answer of {self._address.url} broke off, so what came is not all of it; try again.")
         if isinstance(error, ssl.SSLCertVerificationError):
             return CommandError(
                 f"the certificate of {self._address.url} is not trusted ({error.verify_message}); "

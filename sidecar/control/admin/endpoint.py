@@ -33,7 +33,7 @@ B = TypeVar("B", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A handler's answer: one JSON document, or `stream` in another media type."""
+    """A handler's answer: one JSON document, or `stream`, in pieces: a document too, or what `media` names."""
 
     status: int
     document: msgspec.Struct | dict[str, Any] | None = None

@@ -5,7 +5,9 @@ No `Access-Control-*` header is ever sent: no web page but the console may call 
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -23,6 +25,8 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 REALM = "sidecar-admin"
+WHOLE = 1 << 20
+"""Bytes from which on a document is sent while the rest of it is still being made; smaller ones have a Content-Length."""
 _JSON = "application/json"
 
 log = logging.getLogger(__name__)
@@ -30,7 +34,11 @@ log = logging.getLogger(__name__)
 
 def json_response(status: int, document: Any, request_id: str, headers: tuple[tuple[str, str], ...] = ()) -> web.Response:
     """`document` as JSON."""
-    response = web.Response(status=status, body=msgspec.json.encode(document), content_type=_JSON, charset="utf-8")
+    return _whole(status, msgspec.json.encode(document), request_id, headers)
+
+
+def _whole(status: int, body: bytes, request_id: str, headers: tuple[tuple[str, str], ...]) -> web.Response:
+    response = web.Response(status=status, body=body, content_type=_JSON, charset="utf-8")
     response.headers.update(HEADERS)
     response.headers["X-Request-Id"] = request_id
     for name, value in headers:
@@ -53,14 +61,12 @@ async def respond(request: web.Request, answer: Answer, request_id: str) -> web.
     """Send `answer`; a stream that fails in the middle is broken off, so that it never looks complete."""
     if answer.stream is None:
         return json_response(answer.status, answer.document, request_id, answer.headers)
-    response = web.StreamResponse(status=answer.status, headers=HEADERS)
-    response.headers["X-Request-Id"] = request_id
-    response.headers["Content-Type"] = f"{answer.media}; charset=utf-8"
-    response.headers["Vary"] = "Accept"
-    response.headers["Content-Disposition"] = f'attachment; filename="{answer.filename}"'
-    # The first piece is made before the head is sent: a query that fails at once is still a proper error.
+    # What is sent first is made before the head is sent: a query that fails until then is still a proper error.
     pieces = aiter(answer.stream)
-    first = await anext(pieces, b"")
+    first, ended = await _begun(pieces, WHOLE if answer.media is None else 1)
+    if answer.media is None and ended:
+        return _whole(answer.status, first, request_id, answer.headers)
+    response = _head(answer, request_id)
     await response.prepare(request)
     if request.method == "HEAD":
         return response
@@ -68,15 +74,40 @@ async def respond(request: web.Request, answer: Answer, request_id: str) -> web.
         await response.write(first)
         async for piece in pieces:
             await response.write(piece)
+            # To a client that takes what it gets, writing never waits, and others want to be served too.
+            await asyncio.sleep(0)
     except ConnectionError:
         # Whoever has left needs no more of it, and is no failure here.
         return response
     except Exception:
-        log.exception("an export of %s broke off", shown_path(request))
+        log.exception("the answer to %s broke off", shown_path(request))
         if request.transport is not None:
             request.transport.abort()
         return response
     await response.write_eof()
+    return response
+
+
+async def _begun(pieces: AsyncIterator[bytes], enough: int) -> tuple[bytes, bool]:
+    """The first pieces, of `enough` bytes at least or all, and whether that is all."""
+    begun = bytearray()
+    async for piece in pieces:
+        begun += piece
+        await asyncio.sleep(0)
+        if len(begun) >= enough:
+            return bytes(begun), False
+    return bytes(begun), True
+
+
+def _head(answer: Answer, request_id: str) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=HEADERS)
+    response.headers["X-Request-Id"] = request_id
+    response.headers["Content-Type"] = f"{answer.media or _JSON}; charset=utf-8"
+    for name, value in answer.headers:
+        response.headers[name] = value
+    if answer.media is not None:
+        response.headers["Vary"] = "Accept"
+        response.headers["Content-Disposition"] = f'attachment; filename="{answer.filename}"'
     return response
 
 

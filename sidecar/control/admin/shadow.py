@@ -5,11 +5,11 @@ Bounded: each key and reason keeps a few examples of each kind, not all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sidecar.control.admin.messages.usage import ShadowEntry, ShadowReport
-from sidecar.control.admin.times import to_time, to_time_or_none
+from sidecar.control.admin.messages.usage import ShadowEntry
+from sidecar.control.admin.times import to_time
 from sidecar.events.record import Request
 from sidecar.keys.record import Key
 
@@ -53,24 +53,25 @@ class Shadow:
         """The keys that would be refused something."""
         return sorted({key_id for key_id, _ in self._clients if key_id})
 
-    def report(self, keys: Mapping[str, Key | None], *, complete: bool) -> ShadowReport:
-        """The report; `keys` gives the names for `key_ids`."""
-        entries = []
+    @property
+    def since(self) -> float | None:
+        """When the oldest of the calls ended, in Unix seconds."""
+        return self._since
+
+    def entries(self, keys: Mapping[str, Key | None]) -> Iterator[ShadowEntry]:
+        """The clients, the most affected first; `keys` gives the names for `key_ids`."""
         for (key_id, reason), client in sorted(self._clients.items(), key=lambda item: -item[1].requests):
             key = keys.get(key_id)
-            entries.append(
-                ShadowEntry(
-                    key_id=key_id,
-                    name=key.name if key is not None else "",
-                    owner=key.owner if key is not None else "",
-                    reason=reason,
-                    requests=client.requests,
-                    first_seen=to_time(client.first),
-                    last_seen=to_time(client.last),
-                    routes=list(client.examples["route"]),
-                    models=list(client.examples["model"]),
-                    clients=list(client.examples["client"]),
-                    agents=list(client.examples["agent"]),
-                )
+            yield ShadowEntry(
+                key_id=key_id,
+                name=key.name if key is not None else "",
+                owner=key.owner if key is not None else "",
+                reason=reason,
+                requests=client.requests,
+                first_seen=to_time(client.first),
+                last_seen=to_time(client.last),
+                routes=list(client.examples["route"]),
+                models=list(client.examples["model"]),
+                clients=list(client.examples["client"]),
+                agents=list(client.examples["agent"]),
             )
-        return ShadowReport(data=entries, calls=self.calls, since=to_time_or_none(self._since), complete=complete)

@@ -52,7 +52,9 @@ _RANGES = {
 }
 RANGES = tuple((code, name) for code, (name, _, _) in _RANGES.items())
 DEFAULT = "24h"
-_FINEST = ((3 * HOUR, MINUTE), (3 * DAY, HOUR), (14 * DAY, 6 * HOUR), (400 * DAY, DAY))
+_FINEST = ((3 * HOUR, MINUTE), (3 * DAY, HOUR), (14 * DAY, 6 * HOUR), (400 * DAY, DAY), (2800 * DAY, 7 * DAY))
+_COARSEST = 70 * DAY
+"""A chart of all years since 1970 has no more buckets than others."""
 
 
 def chosen(query: Mapping[str, str], now: float, minutes_kept: float) -> Span:
@@ -66,7 +68,7 @@ def chosen(query: Mapping[str, str], now: float, minutes_kept: float) -> Span:
         first, last = _moment(query.get("from", "")), _moment(query["to"]) if query.get("to") else end
         last = None if last is None else min(last, end)
         if first is not None and last is not None and (first := max(first, 0.0)) < last:
-            step = next((step for length, step in _FINEST if last - first <= length), 7 * DAY)
+            step = next((step for length, step in _FINEST if last - first <= length), _COARSEST)
             if now - first > minutes_kept - HOUR:
                 # Minutes go a whole hour at a time, some of them while the page is open.
                 step = max(step, HOUR)

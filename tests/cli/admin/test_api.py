@@ -169,6 +169,18 @@ def test_an_export_that_breaks_off_is_never_taken_for_whole(broken: bytes) -> No
                 next(lines)
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [b'Transfer-Encoding: chunked\r\n\r\n4\r\n{"a"\r\n', b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", b"Content-Length: 9\r\n\r\n{}"],
+)
+def test_a_document_that_breaks_off_is_told_as_such(broken: bytes) -> None:
+    begun = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as aside:
+        aside.submit(_answer_once, server, begun + broken)
+        with api_of(f"http://127.0.0.1:{server.getsockname()[1]}") as api, pytest.raises(CommandError, match="broke off, so what came"):
+            api.get("/usage")
+
+
 def _answer_once(server: socket.socket, answer: bytes) -> None:
     connection, _ = server.accept()
     with connection:

@@ -16,7 +16,7 @@ from aiohttp import web
 from sidecar.control.admin.app import build
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.audit import AuditLog, Journal
-from sidecar.control.queries import Anomalies, CallPage, GroupBy, Judged, Step, UsageGroup, UsageReport, Use
+from sidecar.control.queries import Anomalies, CallPage, GroupBy, Judged, Step, UsageGroup, UsageGroups, UsageReport, Use
 from sidecar.events.record import Request, Tokens
 from sidecar.keys.admin_tokens import AdminTokens
 from sidecar.keys.idempotency import Idempotency
@@ -47,8 +47,8 @@ class Recorded:
     async def usage(self, key_id: str | None, start: float | None, end: float | None, step: Step, group_by: GroupBy | None) -> UsageReport:
         self.asked.append((key_id, start, end, step, group_by))
         use = Use(requests=3, errors=1, input_tokens=10, output_tokens=20, credits=0.5)
-        groups = None if group_by is None else [UsageGroup("=model" if group_by == "model" else key_id or "key_0", use, [(60.0, use)])]
-        return UsageReport(start, end, step, use, [(60.0, use)], groups)
+        group = UsageGroup("=model" if group_by == "model" else key_id or "key_0", use, [(60.0, use)])
+        return UsageReport(start, end, step, use, [(60.0, use)], None if group_by is None else UsageGroups.of([group]))
 
     async def calls(
         self, *, key_id: str | None, outcome: str | None, start: float | None, end: float | None, limit: int, cursor: str

@@ -14,6 +14,7 @@ from sidecar.control.metrics.counts import Counter
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import network_of
+from sidecar.control.queries import UsageGroup, UsageReport
 from sidecar.control.series import Retention, SeriesBuilder
 from sidecar.control.spools import Spools
 from sidecar.control.usage import Usage
@@ -86,3 +87,8 @@ def usage_of(store: Store, clock: Callable[[], float] = time.time) -> Usage:
         return {key_id: "team-" + key_id[-1] for key_id in key_ids}
 
     return Usage(store, Calls(store), owners, RETENTION, clock)
+
+
+async def groups_in(report: UsageReport) -> list[UsageGroup] | None:
+    """All its groups; they can be asked for once."""
+    return None if report.groups is None else [group async for group in report.groups.each]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.csv_export import stream
@@ -18,12 +16,15 @@ from sidecar.control.admin.errors import NOT_FOUND, AdminError
 from sidecar.control.admin.messages import usage as messages
 from sidecar.control.admin.shadow import Shadow
 from sidecar.control.admin.times import Time, to_seconds, to_time, to_time_or_none
-from sidecar.control.queries import CallPage, CallQueries, GroupBy, Step, UsageQueries, UsageReport, Use
+from sidecar.control.admin.usage_document import as_csv, as_json
+from sidecar.control.queries import CallPage, CallQueries, GroupBy, Step, UsageQueries, UsageReport
+from sidecar.control.turns import Turns
 from sidecar.events.record import Request
 from sidecar.keys.reader import KeyReader
 
 _PAGE, _USUAL_PAGE = 1000, 100
 _SHADOW_BOUND = 50_000
+_STEPS_OF_AN_ENTRY = 5
 _DAY = 86400.0
 
 
@@ -74,11 +75,11 @@ class Usage:
         report = await self._usage.usage(key_id, first, last, step, group_by)
         return replace(report, start=report.start if first == start else start, end=report.end if last == end else end)
 
-    async def _answer(self, as_csv: bool, report: UsageReport, group_by: GroupBy | None) -> Answer:
-        if as_csv:
-            return Answer(200, media="text/csv", stream=_usage_csv(report), filename="usage.csv")
-        names = await self._names([group.by for group in report.groups]) if group_by == "key" and report.groups else {}
-        return Answer(200, _usage_answer(report, names))
+    async def _answer(self, is_csv: bool, report: UsageReport, group_by: GroupBy | None) -> Answer:
+        if is_csv:
+            return Answer(200, media="text/csv", stream=as_csv(report), filename="usage.csv")
+        names = await self._names(report.groups.names) if group_by == "key" and report.groups is not None else {}
+        return Answer(200, stream=as_json(report, names))
 
     async def requests(self, call: Call[messages.CallsQuery, Nothing]) -> Answer:
         """The call log: a page as JSON, or everything that matches, to a given limit, as CSV."""
@@ -103,7 +104,12 @@ class Usage:
             complete = shadow.calls < _SHADOW_BOUND
         key_ids = shadow.key_ids()
         keys = dict(zip(key_ids, await self._keys.get_many(key_ids), strict=True)) if key_ids else {}
-        return Answer(200, shadow.report(keys, complete=complete))
+        turns, entries = Turns(), []
+        for entry in shadow.entries(keys):
+            entries.append(entry)
+            await turns.after(_STEPS_OF_AN_ENTRY)
+        since = to_time_or_none(shadow.since)
+        return Answer(200, messages.ShadowReport(data=entries, calls=shadow.calls, since=since, complete=complete))
 
     async def _names(self, key_ids: list[str]) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -139,47 +145,6 @@ def span(start: Time | None, end: Time | None) -> tuple[float | None, float | No
     if first is not None and last is not None and last < first:
         raise faulty([("to", "must not be before from")])
     return first, last
-
-
-def _usage_answer(report: UsageReport, names: dict[str, str]) -> messages.UsageAnswer:
-    groups: list[messages.UsageGroup] | UnsetType = UNSET
-    if report.groups is not None:
-        groups = [
-            messages.UsageGroup(by=group.by, name=names.get(group.by, UNSET), totals=_totals(group.totals), series=_series(group.series))
-            for group in report.groups
-        ]
-    return messages.UsageAnswer(
-        from_=to_time_or_none(report.start),
-        to=to_time_or_none(report.end),
-        step=report.step,
-        totals=_totals(report.totals),
-        series=_series(report.series),
-        groups=groups,
-    )
-
-
-def _totals(use: Use) -> messages.Totals:
-    return messages.Totals(**asdict(use))
-
-
-def _series(series: Iterable[tuple[float, Use]]) -> list[messages.Point]:
-    return [messages.Point(time=to_time(time), **asdict(use)) for time, use in series]
-
-
-async def _usage_csv(report: UsageReport) -> AsyncIterator[bytes]:
-    measures = messages.Totals.__struct_fields__
-
-    def rows(by: str, series: list[tuple[float, Use]]) -> list[list[Any]]:
-        return [[by, to_time(time), *(getattr(use, name) for name in measures)] for time, use in series]
-
-    async def batches() -> AsyncIterator[list[list[Any]]]:
-        if report.groups is None:
-            yield rows("", report.series)
-        for group in report.groups or []:
-            yield rows(group.by, group.series)
-
-    async for piece in stream(["by", "time", *measures], batches()):
-        yield piece
 
 
 def call_object(event: Request) -> messages.CallObject:
