@@ -40,6 +40,8 @@ class Faults:
         weights = [self._kinds[name][1] for name in names]
         while not stop.is_set():
             await asyncio.sleep(self._chance.uniform(0.5, 1.5) * self._pause)
+            if stop.is_set():
+                return
             (name,) = self._chance.choices(names, weights)
             await self._kinds[name][0]()
             self.done[name] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from benchmarks.soak.faults import Faults
 from benchmarks.soak.keys import Keys
@@ -21,6 +21,8 @@ ROOM = 16 << 20
 DESCRIPTORS = 40
 """More than at rest before: connections to store and hub that come and go."""
 WITHIN = 60.0
+
+Found = TypeVar("Found")
 
 
 class Finding(NamedTuple):
@@ -69,17 +71,18 @@ class Verdict:
 
         short = _until_empty(missing)
         different = _until_empty(self._difference)
-        counted = self._sidecar.metric(name, outcome="ok")
-        lost = self._sidecar.metric("sidecar_spool_dropped_total")
+        counted = _told(lambda: self._sidecar.metric(name, outcome="ok"))
+        everything = _told(lambda: self._sidecar.metric(name))
+        lost = _told(lambda: self._sidecar.metric("sidecar_spool_dropped_total"))
         figures = f"clients read {sum(completed.values())} whole answers, counted as ok {counted:.0f}, the hub saw {begun}"
         return [
             Finding("every answer that a client read is counted, and none that the hub never saw", figures, not short and counted <= begun),
-            Finding("the ledger and the metrics say the same", "; ".join(different) or f"{self._sidecar.metric(name):.0f}", not different),
+            Finding("the ledger and the metrics say the same", "; ".join(different) or f"{everything:.0f}", not different),
             Finding("no event was lost", f"{lost:.0f}", lost == 0),
         ]
 
     def _difference(self) -> list[str]:
-        ledger = self._sidecar.admin("GET", "/usage").json["totals"]["requests"]
+        ledger = self._admin("/usage")["totals"]["requests"]
         counted = self._sidecar.metric("sidecar_key_requests_total")
         return [] if ledger == counted else [f"ledger {ledger}, metrics {counted:.0f}"]
 
@@ -123,16 +126,34 @@ class Verdict:
         )
 
     def _audit(self) -> Finding:
-        verdict = self._sidecar.admin("GET", "/audit-events/verify").json["verdict"]
+        verdict = _told(lambda: self._admin("/audit-events/verify"))["verdict"]
         return Finding("the audit log is whole", f"{verdict['events']} events", bool(verdict["ok"]))
+
+    def _admin(self, path: str) -> Any:
+        """What the admin API answers. Raises OSError when it is not there, or not there yet."""
+        answer = self._sidecar.admin("GET", path)
+        if answer.status != 200:
+            raise OSError(f"{path} is answered with {answer.status}")
+        return answer.json
+
+
+def _told(look: Callable[[], Found]) -> Found:
+    """What `look` finds, once there is an answer: the last fault may be a reload, which replaces the control process last."""
+    (found,) = wait_until(lambda: (look(),), within=WITHIN, what="an answer of the control process")
+    return found
 
 
 def _until_empty(look: Callable[[], list[str]]) -> list[str]:
-    """What `look` still finds when it has had time to become nothing."""
+    """What `look` still finds when it has had time to become nothing; an answer that does not come is one that is waited for."""
     end = time.monotonic() + WITHIN
-    while (found := look()) and time.monotonic() < end:
+    while True:
+        try:
+            found = look()
+        except OSError as error:
+            found = [str(error)]
+        if not found or time.monotonic() > end:
+            return found
         time.sleep(0.5)
-    return found
 
 
 def report(minutes: float, seed: int, findings: list[Finding], traffic: Traffic, faults: Faults, keys: Keys, version: str) -> str:

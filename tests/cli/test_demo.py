@@ -20,7 +20,7 @@ from sidecar.settings.values import Listen
 from tests.support.ports import free_port, is_open
 from tests.support.source import ROOT
 from tests.support.tools import require
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 KEY = "ahk_" + "x" * 49
 
@@ -74,6 +74,14 @@ def test_addresses_that_a_browser_takes(listen: str, address: str) -> None:
     assert web_address(Listen.parse(listen)) == address
 
 
+def test_make_run_is_the_demo(tmp_path: Path) -> None:
+    make = require("make", install="apt-get install make")
+    words = [make, "--dry-run", "run", f"VENV={tmp_path}", "ARGS=--help"]
+    said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    # Not the last line: under another make this one tells of its directory.
+    assert f"exec {tmp_path}/bin/sidecar demo --help" in said.splitlines()
+
+
 class Demo:
     """A running demo and what it has printed."""
 
@@ -99,7 +107,7 @@ class Demo:
             assert self.process.poll() is None, self.output
             return next((line for line in self.output.splitlines() if line.startswith("curl ")), "")
 
-        return until(line, within=60)
+        return wait_until(line, within=60)
 
     def fact(self, name: str) -> str:
         found = re.search(rf"^  {name} +(\S+)", self.output, re.MULTILINE)
@@ -150,7 +158,7 @@ def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path, started: list[De
     children = psutil.Process(running.process.pid).children(recursive=True)
     running.process.kill()
     running.process.wait()
-    until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), within=20)
+    wait_until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), within=20)
 
 
 def test_it_fronts_the_hub_that_is_named(tmp_path: Path, started: list[Demo]) -> None:
@@ -158,7 +166,7 @@ def test_it_fronts_the_hub_that_is_named(tmp_path: Path, started: list[Demo]) ->
     command = [sys.executable, "-m", "sidecar.demo.hub", "--port", str(port), "--access-key", "blocklet-mine"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as hub:
         try:
-            until(lambda: is_open(port), within=30)
+            wait_until(lambda: is_open(port), within=30)
             running = Demo(
                 tmp_path, HUB_URL=f"http://127.0.0.1:{port}/", HUB_ACCESS_KEY="blocklet-mine", SIDECAR_DATA_DIR=str(tmp_path / "kept")
             )

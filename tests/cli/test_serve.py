@@ -23,7 +23,7 @@ from sidecar.settings import SettingsError, load
 from sidecar.supervisor import status
 from tests.support.ports import free_port, is_open
 from tests.support.source import ROOT
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 class Sidecar:
@@ -67,7 +67,7 @@ class Sidecar:
 
 def get(port: int, path: str) -> int:
     """The status of a GET, 0 when there is no answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", path)
         return connection.getresponse().status
@@ -86,7 +86,7 @@ def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
 
 def test_a_whole_life(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(sidecar.ready, within=30)
+    wait_until(sidecar.ready, within=30)
     assert sidecar.process is not None
     token = (sidecar.data_dir / "admin-token").read_text()
     assert token == token.strip()
@@ -97,8 +97,8 @@ def test_a_whole_life(sidecar: Sidecar) -> None:
     for role in ("worker", "control", "store"):
         before = sidecar.pids(role)
         os.kill(before[0], signal.SIGKILL)
-        until(lambda role=role, before=before: sidecar.pids(role) not in ([], before), within=20)
-        until(sidecar.ready, within=30)
+        wait_until(lambda role=role, before=before: sidecar.pids(role) not in ([], before), within=20)
+        wait_until(sidecar.ready, within=30)
 
     sidecar.process.send_signal(signal.SIGTERM)
     assert sidecar.process.wait(30) == 0
@@ -111,7 +111,7 @@ def test_a_whole_life(sidecar: Sidecar) -> None:
 
 def test_a_reload_is_not_noticed_by_clients(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(sidecar.ready, within=30)
+    wait_until(sidecar.ready, within=30)
     assert sidecar.process is not None
     old = sidecar.pids("worker")
     answers: list[int] = []
@@ -126,8 +126,8 @@ def test_a_reload_is_not_noticed_by_clients(sidecar: Sidecar) -> None:
         caller.start()
     sidecar.configure(proxy=", workers: 2")
     sidecar.process.send_signal(signal.SIGHUP)
-    until(lambda: len(sidecar.pids("worker")) == 2 and not set(old) & set(sidecar.pids("worker")), within=30)
-    until(sidecar.ready, within=30)
+    wait_until(lambda: len(sidecar.pids("worker")) == 2 and not set(old) & set(sidecar.pids("worker")), within=30)
+    wait_until(sidecar.ready, within=30)
     enough.set()
     for caller in callers:
         caller.join()
@@ -137,7 +137,7 @@ def test_a_reload_is_not_noticed_by_clients(sidecar: Sidecar) -> None:
 
 def test_a_reload_that_control_could_not_begin_with_leaves_the_last_one(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(sidecar.ready, within=30)
+    wait_until(sidecar.ready, within=30)
     assert sidecar.process is not None
     before, good = sidecar.pids("control"), sidecar.file.read_text()
     for old, new, name in (
@@ -147,14 +147,14 @@ def test_a_reload_that_control_could_not_begin_with_leaves_the_last_one(sidecar:
     ):
         sidecar.file.write_text(good.replace(old, new))
         sidecar.process.send_signal(signal.SIGHUP)
-        until(lambda name=name: any(fault.startswith(f"{name}: ") for fault in refused(sidecar)), within=20)
+        wait_until(lambda name=name: any(fault.startswith(f"{name}: ") for fault in refused(sidecar)), within=20)
         assert sidecar.pids("control") == before
         assert sidecar.ready()
 
 
 def test_a_reload_makes_no_pepper_and_takes_over_none_that_knows_no_key(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(sidecar.ready, within=30)
+    wait_until(sidecar.ready, within=30)
     assert sidecar.process is not None
     control, pepper = sidecar.pids("control"), sidecar.data_dir / "pepper"
     another, mistyped = sidecar.data_dir / "another", sidecar.data_dir / "peper"
@@ -165,18 +165,18 @@ def test_a_reload_makes_no_pepper_and_takes_over_none_that_knows_no_key(sidecar:
     ):
         sidecar.configure(more)
         sidecar.process.send_signal(signal.SIGHUP)
-        until(lambda told=told: any(told in fault for fault in refused(sidecar)), within=20)
+        wait_until(lambda told=told: any(told in fault for fault in refused(sidecar)), within=20)
         assert sidecar.pids("control") == control
         assert sidecar.ready()
     assert not mistyped.exists()
     sidecar.configure(f"keys: {{pepper_file: {another}, previous_pepper_file: {pepper}}}\n")
     sidecar.process.send_signal(signal.SIGHUP)
-    until(lambda: sidecar.pids("control") not in ([], control), within=30)
-    until(sidecar.ready, within=30)
+    wait_until(lambda: sidecar.pids("control") not in ([], control), within=30)
+    wait_until(sidecar.ready, within=30)
     # What is in use now is the other one.
     sidecar.configure(f"keys: {{pepper_file: {pepper}}}\n")
     sidecar.process.send_signal(signal.SIGHUP)
-    until(lambda: any("holds another pepper" in fault for fault in refused(sidecar)), within=20)
+    wait_until(lambda: any("holds another pepper" in fault for fault in refused(sidecar)), within=20)
 
 
 def test_a_reload_that_was_given_up_leaves_the_pepper_in_use(tmp_path: Path) -> None:
@@ -203,16 +203,16 @@ def refused(sidecar: Sidecar) -> list[str]:
 
 def test_a_kill_of_the_supervisor_leaves_nothing_behind(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(sidecar.ready, within=30)
+    wait_until(sidecar.ready, within=30)
     assert sidecar.process is not None
     children = psutil.Process(sidecar.process.pid).children(recursive=True)
     assert len(children) == 3
     sidecar.close()
-    until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), within=3)
+    wait_until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children))
     # A process whose first thread has ended holds its sockets until the last one has.
-    until(lambda: not any(is_open(port) for port in (sidecar.proxy, sidecar.admin, sidecar.metrics)), within=3)
+    wait_until(lambda: not any(is_open(port) for port in (sidecar.proxy, sidecar.admin, sidecar.metrics)))
     sidecar.start()
-    until(sidecar.ready, within=30)
+    wait_until(sidecar.ready, within=30)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_wrong_configuration_starts_nothing(sidecar: Sidecar, more: str, proxy
 def test_an_aigne_hub_without_an_access_key_is_told_at_the_start(sidecar: Sidecar) -> None:
     sidecar.file.write_text(sidecar.file.read_text().replace(", access_key: canary-of-the-hub", ""))
     sidecar.start()
-    until(lambda: "hub.access_key is empty" in sidecar.error.read_text(), within=20)
+    wait_until(lambda: "hub.access_key is empty" in sidecar.error.read_text(), within=20)
 
 
 def test_an_open_data_dir_starts_nothing(sidecar: Sidecar) -> None:
@@ -277,15 +277,15 @@ def waiting_for_its_turn(sidecar: Sidecar) -> Iterator[subprocess.Popen[bytes]]:
         sidecar.start()
         assert sidecar.process is not None
         process = psutil.Process(sidecar.process.pid)
-        until(lambda: any(Path(file.path).name == "lock" for file in process.open_files()), within=20)
+        wait_until(lambda: any(Path(file.path).name == "lock" for file in process.open_files()), within=20)
         yield sidecar.process
 
 
 def test_a_reload_while_the_sidecar_waits_for_its_turn(sidecar: Sidecar) -> None:
     with waiting_for_its_turn(sidecar) as process:
         process.send_signal(signal.SIGHUP)
-    until(sidecar.ready, within=30)
-    until(lambda: "the configuration was reloaded" in sidecar.error.read_text(), within=30)
+    wait_until(sidecar.ready, within=30)
+    wait_until(lambda: "the configuration was reloaded" in sidecar.error.read_text(), within=30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -8,8 +8,9 @@ from sidecar.keys.adoption import Adoption
 from sidecar.keys.digest import load
 from sidecar.store import names
 from sidecar.store.client import Store
-from tests.control.test_process import Control, become_alive, become_ready, until
+from tests.control.test_process import Control, become_alive, become_ready
 from tests.support.store import Server
+from tests.support.waiting import until
 
 
 async def test_what_a_failover_brings_back_is_revoked_again(tmp_path: Path, valkey: Server, store: Store) -> None:

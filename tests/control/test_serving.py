@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
+import warnings
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from sidecar.control.serving import serve
+from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
+from tests.support.certificates import LOCAL, self_signed
 
 SECRET = "ahk_" + "x" * 49
 
@@ -30,9 +35,9 @@ async def address() -> AsyncIterator[tuple[str, int]]:
     await runner.cleanup()
 
 
-async def ask(address: tuple[str, int], head: str, body: bytes = b"") -> tuple[str, str]:
+async def ask(address: tuple[str, int], head: str, body: bytes = b"", *, tls: ssl.SSLContext | None = None) -> tuple[str, str]:
     """Head and body of the last answer, of a connection that is closed after it."""
-    reader, writer = await asyncio.open_connection(*address)
+    reader, writer = await asyncio.open_connection(*address, ssl=tls)
     writer.write(f"{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode() + body)
     answer = (await asyncio.wait_for(reader.read(), 10)).decode()
     writer.close()
@@ -58,6 +63,33 @@ async def test_a_failure_of_the_sidecar_is_told(caplog: pytest.LogCaptureFixture
     head, _ = await ask(runner.addresses[0], "GET / HTTP/1.1")
     await runner.cleanup()
     assert head.startswith("HTTP/1.1 500 ") and "nobody thought of this" in caplog.text
+
+
+async def test_with_a_certificate_it_speaks_tls_of_today_and_nothing_else(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, *LOCAL)
+    runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"), Tls(certificate_file=str(certificate), key_file=str(key)))
+    try:
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        head, _ = await ask(runner.addresses[0], "GET / HTTP/1.1", tls=trusting)
+        assert head.startswith("HTTP/1.1 404 ")
+        # Whoever speaks in clear text is told nothing, and a connection of the time before TLS 1.2 does not come about.
+        head, _ = await ask(runner.addresses[0], "GET / HTTP/1.1")
+        assert "HTTP/1.1" not in head
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await ask(runner.addresses[0], "GET / HTTP/1.1", tls=outdated())
+    finally:
+        await runner.cleanup()
+
+
+def outdated() -> ssl.SSLContext:
+    """A client that speaks TLS 1.0 and 1.1 only, to whomever."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore"):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    return context
 
 
 @pytest.mark.parametrize("path", ["/refused", "/nowhere"])

@@ -71,7 +71,7 @@ def length_of(head: bytes) -> int:
     return next((int(value) for name, _, value in lines if name.lower() == b"content-length"), 0)
 
 
-def say(port: int, *lines: str, body: bytes = b"", within: float = 10) -> bytes:
+def say(port: int, *lines: str, body: bytes = b"", within: float = 30) -> bytes:
     """The answer to a head that is these lines, with no more of its body than `body`, on a connection of its own."""
     with socket.create_connection(("127.0.0.1", port), timeout=within) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)

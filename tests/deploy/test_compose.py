@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from tests.support.source import ROOT
 from tests.support.tools import require
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def stack(*options: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import promql_parser
@@ -19,8 +18,8 @@ from sidecar.control.metrics.catalogue import CATALOGUE, Family
 from tests.support.hub import ACCESS_KEY, hub_process
 from tests.support.prometheus import Prometheus, prometheus
 from tests.support.sidecar import Sidecar, wait_until
+from tests.support.source import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/grafana/dashboards"
 RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
 BOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
@@ -238,9 +237,14 @@ def test_a_key_without_a_name_on_metrics_is_shown_too(live: tuple[Prometheus, st
     server, key_id = live
     for _, title, expression in _targets():
         if "sidecar_key_info" in expression:
-            without = _filled(expression, key_id).replace("sidecar_key_info", "sidecar_key_info_off")
-            with_names = {series["metric"]["key_id"] for series in server.ask(_filled(expression, key_id))}
-            assert {series["metric"]["key_id"] for series in server.ask(without)} == with_names, title
+            with_names = _filled(expression, key_id)
+            without = with_names.replace("sidecar_key_info", "sidecar_key_info_off")
+            # New keys come in between the two questions.
+            wait_until(lambda: _keys(server, with_names) == _keys(server, without), what=title)  # noqa: B023
+
+
+def _keys(server: Prometheus, expression: str) -> set[str]:
+    return {series["metric"]["key_id"] for series in server.ask(expression)}
 
 
 def test_variables_offer_keys_by_name_and_instances(live: tuple[Prometheus, str]) -> None:

@@ -16,9 +16,9 @@ from sidecar.control.metrics.catalogue import CATALOGUE
 from sidecar.settings.declaration import Metrics
 from tests.control.metrics.test_scrape import NOW, Page
 from tests.control.support.events import key_id, request
+from tests.support.source import ROOT
 from tests.support.tools import require
 
-ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
 RULE_TESTS = sorted((ROOT / "deploy/prometheus/tests").glob("*.yml"))
 ALERTMANAGER = ROOT / "deploy/alertmanager/alertmanager.yml"

@@ -18,6 +18,7 @@ from tests.support.hub import ACCESS_KEY, HubProcess, hub_process
 from tests.support.sidecar import Answer, call, wait_until
 from tests.support.source import ROOT
 from tests.support.spoofed import SPOOFED
+from tests.support.waiting import WITHIN
 
 CHAT = {"input": {"messages": [{"role": "user", "content": "Hi"}], "modelOptions": {"model": "openai/gpt-5-mini"}}}
 
@@ -79,7 +80,7 @@ def test_a_good_key_reaches_the_hub_with_our_fields(site: Site) -> None:
     assert fields["content-type"] == "application/json" and fields["user-agent"].startswith("Python-urllib")
     if site.proxy.can("answer fields"):
         assert answer.headers["x-request-id"] == fields["x-request-id"]
-    wait_until(lambda: site.authorizer.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok") == 1, within=10)
+    wait_until(lambda: site.authorizer.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok") == 1)
 
 
 def test_bodies_go_through_byte_for_byte(site: Site) -> None:
@@ -115,7 +116,7 @@ def test_refusals_have_their_status_body_and_fields(site: Site) -> None:
     key_id, secret = authorizer.create_key()
     assert authorizer.admin("POST", f"/keys/{key_id}/disable").status == 200
     check_refusal(wait_for_refusal(site, secret), 401, "authentication_error", "api_key_disabled")
-    soon = site.key(expires_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2)))
+    soon = site.key(expires_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4)))
     check_refusal(wait_for_refusal(site, soon), 401, "authentication_error", "api_key_expired")
     good = site.key()
     check_refusal(ask(good, "/api/v2/status?access_token=x", method="GET"), 400, "invalid_request_error", "invalid_request")
@@ -127,12 +128,12 @@ def test_refusals_have_their_status_body_and_fields(site: Site) -> None:
     assert all("/api/v2/chat" not in seen["target"] or seen["head"].count(ACCESS_KEY) for seen in site.hub.requests())
 
 
-def wait_for_refusal(site: Site, secret: str) -> Answer:
+def wait_for_refusal(site: Site, secret: str, *, within: float = WITHIN) -> Answer:
     def refused() -> Answer | None:
         answer = site.proxy.ask(secret)
         return answer if answer.status == 401 else None
 
-    return wait_until(refused, within=10, what="the refusal")
+    return wait_until(refused, within=within, what="the refusal")
 
 
 def test_a_head_request_is_refused_without_a_body(site: Site) -> None:
@@ -221,11 +222,9 @@ def test_a_revoked_key_is_dead_within_two_seconds(site: Site) -> None:
     key_id, secret = site.authorizer.create_key()
     assert site.proxy.ask(secret).status == 200
     assert site.authorizer.admin("POST", f"/keys/{key_id}/revoke").status == 200
-    revoked = time.monotonic()
-    answer = wait_for_refusal(site, secret)
-    assert time.monotonic() - revoked < 2
+    answer = wait_for_refusal(site, secret, within=2)
     check_refusal(answer, 401, "authentication_error", "api_key_revoked")
-    wait_until(lambda: site.authorizer.metric("sidecar_key_requests_total", key_id=key_id, reason="api_key_revoked") >= 1, within=10)
+    wait_until(lambda: site.authorizer.metric("sidecar_key_requests_total", key_id=key_id, reason="api_key_revoked") >= 1)
 
 
 def test_a_key_without_a_shown_body_cannot_smuggle_its_model_by_the_query(site: Site) -> None:

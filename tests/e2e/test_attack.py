@@ -30,10 +30,10 @@ from sidecar.keys.digest import load
 from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.ports import free_ports
 from tests.support.sidecar import Sidecar, call, wait_until
+from tests.support.source import ROOT
 from tests.support.store import Server, open_store
 from tests.support.tools import require
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0"
 THIEF = {"X_Forwarded_For": "203.0.113.9", "User_Agent": "curl/8.5.0"}
 IDLE_DAYS = 20
@@ -169,21 +169,17 @@ def test_the_page_arrives_the_key_is_dead_and_alertmanager_says_so_too(
                 log=tmp_path / "prometheus.log",
             ),
         ):
-            begun = time.monotonic()
             assert sidecar.ask(secret, **THIEF).status == 200
             (page,) = wait_until(lambda: receiver.at("/hook"), within=60, what="the page")
-            assert time.monotonic() - begun < 60
             _, fields, body, raw = page
             _check_signature(fields, raw)
             assert body["type"] == "anomaly.page"
             assert (body["data"]["key_name"], body["data"]["key_id"], body["data"]["policy"]) == ("billing", key_id, "disable")
             assert "first use from 203.0.113.0/24" in body["data"]["summary"].lower()
             assert f"{IDLE_DAYS} days of silence" in body["data"]["summary"]
-            wait_until(lambda: sidecar.ask(secret, **THIEF).status == 401, within=10, what="the end of the key")
+            wait_until(lambda: sidecar.ask(secret, **THIEF).status == 401, what="the end of the key")
             assert sidecar.ask(secret, **THIEF).code == "api_key_disabled"
-            alerts = wait_until(lambda: receiver.at("/pager"), within=60, what="the alert")[0][2]["alerts"]
-            likely = [alert for alert in alerts if alert["labels"]["alertname"] == "ApiKeyCompromiseLikely"]
-            assert [alert["labels"]["key_id"] for alert in likely] == [key_id]
+            assert set(wait_until(lambda: _likely(receiver), within=60, what="the alert")) == {key_id}
         (anomaly,) = sidecar.admin("GET", f"/anomalies?key={key_id}").json["data"]
         (response,) = anomaly["responses"]
         assert (anomaly["level"], response["action"], response["shadow"]) == ("page", "disable", False)
@@ -191,7 +187,13 @@ def test_the_page_arrives_the_key_is_dead_and_alertmanager_says_so_too(
         assert (event["actor"]["id"], event["target"]["id"]) == ("anomaly", key_id)
         undo = sidecar.admin(response["undo"]["method"], response["undo"]["path"].removeprefix("/admin/v1"))
         assert undo.json["key"]["status"] == "active"
-        wait_until(lambda: sidecar.ask(secret).status == 200, within=5, what="the key's return")
+        wait_until(lambda: sidecar.ask(secret).status == 200, what="the key's return")
+
+
+def _likely(receiver: Receiver) -> list[str]:
+    """The keys that Alertmanager has told to be stolen, likely; groups of other alerts come in posts of their own."""
+    alerts = [alert for _, _, body, _ in receiver.at("/pager") for alert in body["alerts"]]
+    return [alert["labels"]["key_id"] for alert in alerts if alert["labels"]["alertname"] == "ApiKeyCompromiseLikely"]
 
 
 def test_a_control_process_that_dies_in_the_middle_loses_no_page_and_a_repeat_has_the_same_id(
@@ -204,7 +206,7 @@ def test_a_control_process_that_dies_in_the_middle_loses_no_page_and_a_repeat_ha
         assert sidecar.ask(secret, **THIEF).status == 200
         (process,) = sidecar.children("control")
         os.kill(process, signal.SIGKILL)
-        wait_until(lambda: sidecar.children("control") not in ([], [process]), within=20, what="another control process")
+        wait_until(lambda: sidecar.children("control") not in ([], [process]), what="another control process")
 
         def told() -> bool:
             # The thief goes on.

@@ -33,7 +33,7 @@ def _run(block: Block, command: list[str], sidecar: Sidecar, cwd: Path) -> str:
     environment = {**os.environ, "SIDECAR_URL": sidecar.url, "SIDECAR_API_KEY": secret}
     done = subprocess.run([*command, block.text], env=environment, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok") == 1, within=3)
+    wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok") == 1)
     return done.stdout
 
 

@@ -25,14 +25,14 @@ def test_a_key_works_is_counted_and_dies(sidecar: Sidecar) -> None:
     answer = sidecar.ask(secret)
     assert answer.status == 200 and answer.headers["x-request-id"]
     usage = answer.json["usage"]
-    wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok") == 1, within=2)
+    wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok") == 1)
     assert sidecar.metric("sidecar_key_tokens_total", key_id=key_id, token_type="input") == usage["inputTokens"]
-    totals = wait_until(lambda: sidecar.admin("GET", f"/keys/{key_id}/usage").json["totals"], within=2)
-    assert (totals["requests"], totals["input_tokens"], totals["output_tokens"]) == (1, usage["inputTokens"], usage["outputTokens"])
+    expected = {"requests": 1, "input_tokens": usage["inputTokens"], "output_tokens": usage["outputTokens"]}
+    wait_until(lambda: expected.items() <= sidecar.admin("GET", f"/keys/{key_id}/usage").json["totals"].items(), what="its use")
     assert sidecar.admin("POST", f"/keys/{key_id}/revoke").status == 200
-    wait_until(lambda: sidecar.ask(secret).code == "api_key_revoked", within=1)
+    wait_until(lambda: sidecar.ask(secret).code == "api_key_revoked", within=2)
     assert all(sidecar.ask(secret).status == 401 for _ in range(20))
-    wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=key_id, reason="api_key_revoked") >= 20, within=2)
+    wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=key_id, reason="api_key_revoked") >= 20)
 
 
 def test_attribution_reaches_the_hub_and_the_key_does_not(sidecar: Sidecar, hub: HubProcess) -> None:
@@ -91,4 +91,4 @@ def test_streams_image_and_embeddings_are_metered(sidecar: Sidecar) -> None:
         totals = sidecar.admin("GET", f"/keys/{key_id}/usage").json["totals"]
         return bool(totals["requests"] == 3 and totals["images"] == 1 and totals["input_tokens"] > 0)
 
-    wait_until(counted, within=3)
+    wait_until(counted)

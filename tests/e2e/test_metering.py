@@ -293,7 +293,7 @@ async def test_what_ends_while_a_store_that_refuses_is_away_is_counted_too(hub: 
     try:
         await asyncio.to_thread(sidecar.start)
         key_id, secret = await asyncio.to_thread(sidecar.create_key)
-        request = chat_request(secret, "demo/slow:5")
+        request = chat_request(secret, "demo/slow:8")
         slow = asyncio.create_task(hammer([sidecar.url], request, connections=5, stop=lambda told: len(told) > 0))
         await asyncio.to_thread(wait_until, lambda: sidecar.metric("sidecar_key_in_flight", key_id=key_id) == 5, within=SOON)
         server.kill()

@@ -144,7 +144,7 @@ def test_a_store_that_is_emptied_under_a_running_sidecar_is_adopted_without_a_re
         adopted = command(sidecar, "store", "adopt")
         assert adopted.returncode == 0, adopted.stderr
         wait_until(sidecar.is_ready, within=SOON)
-        assert sidecar.admin("POST", "/keys", {"name": "new"}).status == 201
+        wait_until(lambda: sidecar.admin("POST", "/keys", {"name": "new"}).status == 201, within=SOON)
         wait_until(lambda: sidecar.ask(secret).code == "invalid_api_key", within=SOON)
 
 

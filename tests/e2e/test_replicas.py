@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import urllib.parse
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +46,7 @@ def test_a_key_of_one_replica_is_a_key_of_all(replicas: tuple[Sidecar, Sidecar])
         return bool(seen == other)
 
     # Each brings what it saw of its use into the store in its own time.
-    wait_until(is_the_same, within=10)
+    wait_until(is_the_same)
 
 
 def test_limits_and_quotas_count_over_all(replicas: tuple[Sidecar, Sidecar]) -> None:
@@ -62,10 +61,10 @@ def test_limits_and_quotas_count_over_all(replicas: tuple[Sidecar, Sidecar]) -> 
 def test_places_are_shared(replicas: tuple[Sidecar, Sidecar]) -> None:
     one, two = replicas
     _, secret = one.create_key(limits={"max_concurrency": 1})
-    stream = open_stream(one, secret, seconds=5)
+    stream = open_stream(one, secret, seconds=8)
     assert two.ask(secret).code == "rate_limit_exceeded"
     read_to_the_end(stream)
-    wait_until(lambda: two.ask(secret).status == 200, within=10)
+    wait_until(lambda: two.ask(secret).status == 200)
 
 
 def test_a_key_revoked_on_one_is_dead_on_all_and_its_streams_are_cut(replicas: tuple[Sidecar, Sidecar]) -> None:
@@ -73,9 +72,7 @@ def test_a_key_revoked_on_one_is_dead_on_all_and_its_streams_are_cut(replicas: t
     key_id, secret = one.create_key()
     stream = open_stream(two, secret)
     assert one.admin("POST", f"/keys/{key_id}/revoke").status == 200
-    revoked = time.monotonic()
-    wait_until(lambda: two.ask(secret).status == 401, within=10)
-    assert time.monotonic() - revoked < 2
+    wait_until(lambda: two.ask(secret).status == 401, within=2, what="the revocation on the other replica")
     assert not read_to_the_end(stream).endswith(b"0\r\n\r\n")
 
 
@@ -84,12 +81,12 @@ def test_use_and_calls_of_all_show_on_each(replicas: tuple[Sidecar, Sidecar]) ->
     for number in range(10):
         assert replicas[number % 2].ask(secret).status == 200
     for replica in replicas:
-        wait_until(lambda: replica.admin("GET", f"/keys/{key_id}/usage").json["totals"]["requests"] == 10, within=10)  # noqa: B023
+        wait_until(lambda: replica.admin("GET", f"/keys/{key_id}/usage").json["totals"]["requests"] == 10)  # noqa: B023
         calls = replica.admin("GET", f"/requests?key={key_id}&limit=100").json["data"]
         assert len({one["request_id"] for one in calls}) == 10
-        wait_until(lambda: replica.admin("GET", f"/keys/{key_id}").json["key"]["last_used_at"], within=10)  # noqa: B023
+        wait_until(lambda: replica.admin("GET", f"/keys/{key_id}").json["key"]["last_used_at"])  # noqa: B023
         # Each counts its own for Prometheus, which adds them up.
-        wait_until(lambda: replica.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok") == 5, within=10)  # noqa: B023
+        wait_until(lambda: replica.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok") == 5)  # noqa: B023
 
 
 def test_a_session_holds_on_all_and_ends_on_all(replicas: tuple[Sidecar, Sidecar]) -> None:
@@ -133,8 +130,13 @@ def test_one_replica_detects_for_all(replicas: tuple[Sidecar, Sidecar], hub: Hub
     def found(replica: Sidecar) -> list[dict[str, object]]:
         return [anomaly for anomaly in replica.admin("GET", "/anomalies").json["data"] if anomaly["subject"] == "source"]
 
-    anomalies = wait_until(lambda: found(replicas[0]), within=30, what="the anomaly")
-    assert len(anomalies) == 1 and found(replicas[1]) == anomalies
+    def shown() -> list[list[dict[str, object]]]:
+        # The guesses go on counting for a moment after the episode has begun.
+        seen, other = (found(replica) for replica in replicas)
+        return [seen] if seen and seen == other else []
+
+    (anomalies,) = wait_until(shown, what="the anomaly on both")
+    assert len(anomalies) == 1
 
 
 def sign_in(sidecar: Sidecar) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import signal
 import socket
@@ -79,22 +78,21 @@ def test_memory_stays_flat_over_200_mib_each_way(hub: HubProcess, tmp_path: Path
         with Peak(worker) as peak:
             connection = connect(sidecar)
             fields = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(len(boundary) + LARGE + len(end))}
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request("POST", "/api/v2/audio/transcriptions", body(), headers | fields)
-            assert connection.getresponse().status in (200, 413)
+            connection.request("POST", "/api/v2/audio/transcriptions", body(), headers | fields)
+            assert connection.getresponse().status == 200
             connection.close()
         assert peak.largest - peak.before < ROOM
 
 
 def test_sigterm_lets_streams_end_and_breaks_the_rest_off(hub: HubProcess, tmp_path: Path) -> None:
-    with Sidecar(tmp_path, hub.url, ACCESS_KEY, proxy__drain_timeout="20s") as sidecar:
+    with Sidecar(tmp_path, hub.url, ACCESS_KEY, proxy__drain_timeout="60s") as sidecar:
         _, secret = sidecar.create_key()
-        short = open_stream(sidecar, secret, seconds=5)
+        short = open_stream(sidecar, secret, seconds=8)
         assert sidecar.process is not None
         sidecar.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: call("GET", f"{sidecar.metrics_url}/readyz").status == 503, within=3, what="503 of readyz")
+        wait_until(lambda: call("GET", f"{sidecar.metrics_url}/readyz").status == 503, what="503 of readyz")
         assert read_to_the_end(short).endswith(b"0\r\n\r\n"), "a stream that could end in time was cut"
-        assert sidecar.process.wait(20) == 0
+        assert sidecar.process.wait(60) == 0
     directory = tmp_path / "second"
     directory.mkdir()
     with Sidecar(directory, hub.url, ACCESS_KEY, proxy__drain_timeout="300ms") as sidecar:
@@ -103,7 +101,7 @@ def test_sigterm_lets_streams_end_and_breaks_the_rest_off(hub: HubProcess, tmp_p
         assert sidecar.process is not None
         sidecar.process.send_signal(signal.SIGTERM)
         assert not read_to_the_end(long).endswith(b"0\r\n\r\n"), "a stream that was cut looks complete"
-        assert sidecar.process.wait(20) == 0
+        assert sidecar.process.wait(60) == 0
 
 
 def test_killing_the_supervisor_frees_the_ports(hub: HubProcess, tmp_path: Path) -> None:
@@ -121,7 +119,7 @@ def test_killing_the_supervisor_frees_the_ports(hub: HubProcess, tmp_path: Path)
                     return False
         return True
 
-    wait_until(all_free, within=5, what="free ports")
+    wait_until(all_free, what="free ports")
     with sidecar:
         assert sidecar.is_ready()
 
@@ -137,12 +135,12 @@ def test_a_broken_file_changes_nothing_and_a_good_one_is_taken_without_a_refused
         old_worker = sidecar.children("worker")
         file.write_text("enforcement: perhaps\n")
         sidecar.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "enforcement" in sidecar.log.read_text(), within=5, what="a word about the broken file")
+        wait_until(lambda: "enforcement" in sidecar.log.read_text(), what="a word about the broken file")
         assert sidecar.ask(secret).status == 200 and sidecar.children("worker") == old_worker
         file.write_text("proxy: {realm: another}\n")
         sidecar.process.send_signal(signal.SIGHUP)
         failed = []
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 if sidecar.ask(secret).status != 200:

@@ -15,13 +15,14 @@ from tests.support.sidecar import Sidecar, wait_until
 
 SETTINGS = {
     "hub__profile": "generic",
-    "proxy__timeouts__header": "1s",
-    "proxy__timeouts__body_idle": "1s",
-    "proxy__timeouts__write_idle": "1s",
-    "proxy__timeouts__keep_alive": "1s",
+    "proxy__timeouts__header": "2s",
+    "proxy__timeouts__body_idle": "3s",
+    "proxy__timeouts__write_idle": "2s",
+    "proxy__timeouts__keep_alive": "2s",
 }
-PATIENCE = 20.0
-"""Seconds after which a deadline of one second counts as missed, however busy the machine is."""
+"""Long enough for a busy machine to do what a test does meanwhile."""
+PATIENCE = 30.0
+"""Seconds after which such a deadline counts as missed, however busy the machine is."""
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,12 @@ from tests.support.ports import free_port
 from tests.support.raw_hub import RawHubProcess
 from tests.support.sidecar import Sidecar, wait_until
 
+HUB_PATIENCE = 2
 SETTINGS = {
     "hub__profile": "generic",
-    "proxy__timeouts__hub_first_byte": "700ms",
-    "proxy__timeouts__hub_idle": "700ms",
-    "proxy__timeouts__hub_connect": "700ms",
+    "proxy__timeouts__hub_first_byte": f"{HUB_PATIENCE}s",
+    "proxy__timeouts__hub_idle": f"{HUB_PATIENCE}s",
+    "proxy__timeouts__hub_connect": f"{HUB_PATIENCE}s",
 }
 
 
@@ -56,20 +57,23 @@ def received(sidecar: Sidecar, secret: str, path: str, body: bytes = b"") -> tup
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
-        ("silent", 504, b"hub_timeout"),
-        ("reset", 502, b"hub_unavailable"),
-        ("garbage", 502, b"hub_unavailable"),
-        ("deaf", 504, b"hub_timeout"),
+        ("silent", 504, "hub_timeout"),
+        ("reset", 502, "hub_unavailable"),
+        ("garbage", 502, "hub_unavailable"),
+        ("deaf", 504, "hub_timeout"),
     ],
 )
-def test_without_an_answer_the_client_is_told(sidecar: Sidecar, secret: str, path: str, status: int, code: bytes) -> None:
+def test_without_an_answer_the_client_is_told(sidecar: Sidecar, path: str, status: int, code: str) -> None:
+    key_id, secret = sidecar.create_key()
     body = bytes(30 << 20) if path == "deaf" else b"{}"
     try:
         data, _ = received(sidecar, secret, path, body)
     except (ConnectionResetError, BrokenPipeError):
         assert path == "deaf", "only who is still sending may miss the answer"
-        return
-    assert data.startswith(b"HTTP/1.1 %d " % status) and code in data
+    else:
+        assert data.startswith(b"HTTP/1.1 %d " % status) and code.encode() in data
+    counted = {"key_id": key_id, "outcome": "hub_error", "reason": code}
+    wait_until(lambda: sidecar.metric("sidecar_key_requests_total", **counted) == 1, what="the hub's failure in the metrics")
 
 
 @pytest.mark.parametrize("path", ["cut", "shut", "pause"])
@@ -86,7 +90,7 @@ def test_a_slow_answer_is_waited_for_and_an_endless_one_goes_on(sidecar: Sidecar
         client.sendall(f"GET /v1/endless-50 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {secret}\r\n\r\n".encode())
         begin = time.monotonic()
         seen = b""
-        while time.monotonic() - begin < 2.0:
+        while time.monotonic() - begin < 1.5 * HUB_PATIENCE:
             piece = client.recv(65_536)
             assert piece, "a stream was cut although the hub keeps it alive"
             seen += piece
@@ -114,9 +118,8 @@ def test_a_hub_that_is_down_is_502_and_used_again_once_it_is_up(tmp_path: Path) 
     port = free_port()
     with Sidecar(tmp_path, f"http://127.0.0.1:{port}/", "hub-key", **SETTINGS) as sidecar:
         _, secret = sidecar.create_key()
-        begin = time.monotonic()
         answer = sidecar.ask(secret, "/v1/x", {})
-        assert (answer.status, answer.code) == (502, "hub_unavailable") and time.monotonic() - begin < 5
+        assert (answer.status, answer.code) == (502, "hub_unavailable")
         assert sidecar.is_ready(), "the hub does not count for readiness"
         # A listener that accepts nothing more: the connection attempt itself hangs.
         with socket.socket() as full:

@@ -15,9 +15,11 @@ import redis
 from tests.failures.logs import assert_clean
 from tests.support.raw_hub import RawHubProcess
 from tests.support.sidecar import Sidecar, call, wait_until
-from tests.support.store import Link, Server
+from tests.support.store import Link, Server, until
 
 PATIENCE = 30.0
+PROOF = 5.0
+"""Seconds after which nobody who remembers a key may do without a proof that nothing has changed."""
 
 
 @pytest.fixture
@@ -85,10 +87,8 @@ def test_killed_and_back(server: Server, hub: RawHubProcess, tmp_path: Path) -> 
         key_id, secret = sidecar.create_key()
         assert status(sidecar, secret) == 200
         stream = open_stream(sidecar, secret)
-        killed = time.monotonic()
         server.kill()
-        wait_until(lambda: status(sidecar, secret) == 503, within=PATIENCE)
-        assert time.monotonic() - killed < 5, "a cached key outlived the proof that nothing changed"
+        wait_until(lambda: status(sidecar, secret) == 503, within=PROOF, what="an end of what was cached")
         assert_unavailable(sidecar, secret)
         assert_flows(stream)
         wait_until(lambda: call("GET", f"{sidecar.metrics_url}/readyz").status == 503, within=PATIENCE, what="503 of readyz")
@@ -150,21 +150,17 @@ async def test_a_link_that_swallows_everything(link: Link, hub: RawHubProcess, t
     """Half-open: nobody is told that the other side is gone. A revocation in that time must hold all the same."""
     sidecar = Sidecar(tmp_path, hub.url, "hub-key", store__url=f"redis://127.0.0.1:{link.port}", hub__profile="generic")
 
-    async def until(wanted: int) -> float:
-        begin = time.monotonic()
-        while await asyncio.to_thread(status, sidecar, secret) != wanted:
-            assert time.monotonic() - begin < PATIENCE
-            await asyncio.sleep(0.02)
-        return time.monotonic() - begin
+    async def is_told(wanted: int) -> bool:
+        return await asyncio.to_thread(status, sidecar, secret) == wanted
 
     await asyncio.to_thread(sidecar.start)
     try:
         _, secret = await asyncio.to_thread(sidecar.create_key)
-        await until(200)
+        await until(lambda: is_told(200))
         link.black_hole()
-        assert await until(503) < 5
+        await until(lambda: is_told(503), within=PROOF)
         link.heal()
-        await until(200)
+        await until(lambda: is_told(200))
         assert_clean(sidecar)
     finally:
         link.heal()
@@ -177,16 +173,22 @@ def test_slow_but_alive(server: Server, hub: RawHubProcess, tmp_path: Path) -> N
         _, free = sidecar.create_key()
         _, limited = sidecar.create_key(limits={"rpm": 100_000})
         assert (status(sidecar, free), status(sidecar, limited)) == (200, 200)
-        statuses = []
-        for _ in range(8):
+        statuses: list[int] = []
+        rounds = 0
+        while len(statuses) < 16:
+            assert (rounds := rounds + 1) < 100
+            frozen = time.monotonic()
             server.freeze()
             try:
-                frozen = time.monotonic()
-                statuses += [status(sidecar, free)]
+                told = [status(sidecar, free)]
                 time.sleep(max(0.0, 0.15 - (time.monotonic() - frozen)))
             finally:
                 server.thaw()
-            statuses += [status(sidecar, limited)]
+            lasted = time.monotonic() - frozen
+            told.append(status(sidecar, limited))
+            assert set(told) <= {200, 503}
+            # A busy machine may let it stand still for longer, which is another matter.
+            statuses += told if lasted < 0.2 else []
             time.sleep(0.15)
-        assert set(statuses) <= {200, 503} and statuses.count(200) > len(statuses) / 2
+        assert statuses.count(200) > len(statuses) / 2
         wait_until(lambda: (status(sidecar, free), status(sidecar, limited)) == (200, 200), within=PATIENCE)

@@ -32,7 +32,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def sidecar(certificate: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     settings = {
         "hub__profile": "generic",
-        "proxy__timeouts__header": "1s",
+        "proxy__timeouts__header": "3s",
         "proxy__tls__certificate_file": str(certificate[0]),
         "proxy__tls__key_file": str(certificate[1]),
     }

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from sidecar.hubs.load import BUILT_IN, ProfileError, load_profile, parse_profile
+from sidecar.hubs.profile import ClientGone
 from sidecar.hubs.usage.dialects import DIALECTS, UsageDialect
 from tests.support.source import ROOT
 
@@ -15,6 +16,11 @@ from tests.support.source import ROOT
 def test_the_built_in_profiles_are_good(name):
     profile = load_profile(name)
     assert profile.name == name
+
+
+def test_what_is_promised_of_answers_whose_client_has_gone():
+    assert load_profile("aigne").client_gone == ClientGone("drain", 30, 1 << 20)
+    assert {load_profile(name).client_gone.action for name in BUILT_IN if name != "aigne"} == {"close"}
 
 
 def test_every_name_of_a_dialect_has_its_reader():

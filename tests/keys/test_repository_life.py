@@ -201,7 +201,7 @@ async def agree(world: dict[str, Model], lookup: Lookup, keys: Keys) -> None:
                 allowed = model.allows(token, keys.clock.now)
                 return admitted == allowed if model.certain else admitted <= allowed
 
-            await until(agreed, within=1.0)
+            await until(agreed)
 
 
 async def admits(lookup: Lookup, token: str, now: float) -> bool:

@@ -201,6 +201,7 @@ def test_use_that_is_not_known_counts_as_estimated(bench: Bench, used: int | Non
 
 
 def test_slots_of_a_dead_worker_are_free_within_30_seconds(bench: Bench) -> None:
+    assert LEASE <= 30
     key = bench.key(limits=Limits(max_concurrency=5, tpm=1000))
     held = [bench.ask(key, NOON, 100, f"r{n}") for n in range(5)]
     assert all(answer.allowed for answer in held)

@@ -205,7 +205,7 @@ def test_a_node_of_a_cluster_that_was_closed(tmp_path: Path) -> None:
         async with clustered(tmp_path) as (_, settings):
             store = await connect(settings, tmp_path, timeout=2.0)
             try:
-                await until(lambda: store.failure is None, within=10)
+                await until(lambda: store.failure is None)
                 commands: Sequence[tuple[str, str]] = [("GET", f"sidecar:{{u{shard}}}:mark") for shard in range(16)]
                 assert await store.pipeline(commands) == [None] * 16
                 transport: Any = store._transport
@@ -235,7 +235,7 @@ def test_a_connection_that_another_task_closes_while_it_is_greeted(tmp_path: Pat
         async with clustered(tmp_path) as (_, settings):
             store = await connect(settings, tmp_path, timeout=2.0)
             try:
-                await until(lambda: store.failure is None, within=10)
+                await until(lambda: store.failure is None)
                 monkeypatch.setattr(AbstractConnection, "connect_check_health", greet_and_lose)
                 transport: Any = store._transport
                 for node in transport._slots.primaries():

@@ -29,12 +29,11 @@ async def test_sentinel_failover(tmp_path: Path) -> None:
         assert await store.durable()
         async with leased(store, keys) as (lease, changes):
             servers[0].kill()
-            await until(lambda: not lease.fresh(), within=3.0)
-            took = await until(lambda: writes(store), within=15.0)
-            await until(lambda: lease.fresh(), within=3.0)
+            await until(lambda: not lease.fresh())
+            await until(lambda: writes(store))
+            await until(lambda: lease.fresh())
             assert changes.count(None) >= 2
-            found = await keys.repository.identify(issued.token.encode())
-            assert found is not None, f"lost in a failover that took {took:.1f} s"
+            assert await keys.repository.identify(issued.token.encode()) is not None, "lost in a failover"
 
 
 async def test_a_cut_off_primary_does_not_prove_the_lease(tmp_path: Path) -> None:
@@ -46,7 +45,7 @@ async def test_a_cut_off_primary_does_not_prove_the_lease(tmp_path: Path) -> Non
         keys = await open_keys(store, tmp_path)
         async with leased(store, keys) as (lease, _):
             replica.kill()
-            await until(lambda: not lease.fresh(), within=6.0)
+            await until(lambda: not lease.fresh())
             with pytest.raises(StoreUnavailable, match="too few replicas"):
                 await store.call("SET", "x", "1")
             assert await store.call("GET", "x") is None
@@ -91,7 +90,7 @@ async def test_calls_go_where_the_reports_come_from(tmp_path: Path) -> None:
             _turn_to(settings, new)
             for word, value in (("min-replicas-to-write", "1"), ("min-replicas-max-lag", "1")):
                 left.command("CONFIG", "SET", word, value)
-            await until(lambda: None in changes and lease.fresh(), within=10.0)
+            await until(lambda: None in changes and lease.fresh())
             new.command("SET", "probe", "new")
             assert await store.call("GET", "probe") == b"new"
             assert (await keys.repository.revoke(issued.key.id)).key.revoked_at is not None
@@ -107,7 +106,7 @@ async def test_writes_follow_the_sentinels_without_a_lease(tmp_path: Path) -> No
         _turn_to(settings, new)
         for word, value in (("min-replicas-to-write", "1"), ("min-replicas-max-lag", "1")):
             left.command("CONFIG", "SET", word, value)
-        await until(lambda: writes(store), within=10.0)
+        await until(lambda: writes(store))
         new.command("SET", "probe", "new")
         assert await store.call("GET", "probe") == b"new"
 
@@ -133,7 +132,7 @@ async def test_a_primary_that_misses_its_replicas_is_kept_while_the_sentinels_na
             return len(asked) >= times
 
         # When it is asked again, it has answered before.
-        await until(lambda: is_refused(3), within=10.0)
+        await until(lambda: is_refused(3))
         assert all(later - earlier >= LOOK_PAUSE * 0.9 for earlier, later in pairwise(asked))
 
 

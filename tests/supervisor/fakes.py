@@ -41,7 +41,7 @@ class Sidecar:
 
     def wait(self) -> int:
         assert self._process is not None
-        return self._process.wait(10)
+        return self._process.wait(30)
 
     @property
     def pid(self) -> int:

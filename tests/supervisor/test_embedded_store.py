@@ -15,7 +15,7 @@ from sidecar.store.embedded import embedded_socket
 from sidecar.supervisor import embedded_store
 from sidecar.supervisor.embedded_store import NoServerError
 from tests.support.tools import require
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 @contextmanager
@@ -26,9 +26,9 @@ def running(program: Path, data_dir: Path) -> Iterator[socket.socket]:
     process = subprocess.Popen(embedded_store.command(program, data_dir), stdout=subprocess.PIPE)
     client = socket.socket(socket.AF_UNIX)
     try:
-        until(lambda: client.connect_ex(str(path)) == 0)
+        wait_until(lambda: client.connect_ex(str(path)) == 0)
         client.settimeout(10)
-        until(lambda: say(client, "PING") == b"+PONG\r\n")  # and not `-LOADING`
+        wait_until(lambda: say(client, "PING") == b"+PONG\r\n")  # and not `-LOADING`
         yield client
     finally:
         client.close()
@@ -79,7 +79,7 @@ def test_what_a_kill_in_a_rewrite_left_is_cleared_away(tmp_path: Path) -> None:
         assert say(client, "SET a 1") == b"+OK\r\n"
         assert say(client, "CONFIG SET rdb-key-save-delay 10000000") == b"+OK\r\n"
         say(client, "BGREWRITEAOF")
-        until(lambda: list(directory.glob("temp-rewriteaof-*.aof")))
+        wait_until(lambda: list(directory.glob("temp-rewriteaof-*.aof")))
         server = int(re.findall(rb"process_id:(\d+)", say(client, "INFO server"))[0])
         rewriting = Path(f"/proc/{server}/task/{server}/children").read_text().split()
         for process in (server, *map(int, rewriting)):

@@ -17,14 +17,14 @@ from sidecar.supervisor import status
 from sidecar.supervisor.run import needs_restart, taken
 from tests.supervisor.fakes import Sidecar, alive, ping
 from tests.support.ports import is_open
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 def test_an_orderly_life(sidecar: Sidecar) -> None:
     sidecar.configure(workers=2)
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
-    until(lambda: ping(embedded_socket(sidecar.data_dir)))
+    wait_until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: ping(embedded_socket(sidecar.data_dir)))
     assert [event[1] for event in sidecar.events("worker", "ready")] in (["0", "1"], ["1", "0"])
     assert sidecar.order()[:2] == ["control start first", "control ready"], "workers wait for what control makes"
     assert sidecar.data_dir.stat().st_mode & 0o777 == 0o700
@@ -44,7 +44,8 @@ def test_secrets_are_in_no_argument_and_no_environment(sidecar: Sidecar, monkeyp
     monkeypatch.setenv("SIDECAR_HUB__ACCESS_KEY", "canary-in-environment")
     sidecar.configure(behaviour="canary-in-file")
     sidecar.start()
-    until(lambda: sidecar.events("worker", "ready"))
+    # A child notes that it is ready before the supervisor has written who it is.
+    wait_until(lambda: "serving on" in sidecar.output)
     core = 0 if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0 else 1
     for pid in (*sidecar.pids("store"), *sidecar.pids("control"), *sidecar.pids("worker")):
         seen = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
@@ -56,14 +57,14 @@ def test_secrets_are_in_no_argument_and_no_environment(sidecar: Sidecar, monkeyp
 @pytest.mark.parametrize("role", ["worker", "control", "store"])
 def test_what_crashes_is_started_again(sidecar: Sidecar, role: str) -> None:
     sidecar.start()
-    until(lambda: sidecar.events("worker", "ready") and ping(embedded_socket(sidecar.data_dir)))
+    wait_until(lambda: "serving on" in sidecar.output and ping(embedded_socket(sidecar.data_dir)))
     before = sidecar.pids(role)
     others = [pid for other in ("worker", "control", "store") if other != role for pid in sidecar.pids(other)]
     os.kill(before[0], signal.SIGKILL)
-    until(lambda: sidecar.pids(role) not in ([], before))
+    wait_until(lambda: sidecar.pids(role) not in ([], before))
     assert f"(pid {before[0]}) was killed by SIGKILL" in sidecar.output
     if role == "store":
-        until(lambda: ping(embedded_socket(sidecar.data_dir)))
+        wait_until(lambda: ping(embedded_socket(sidecar.data_dir)))
     assert all(alive(pid) for pid in others)
     found = status.read(sidecar.data_dir)
     assert found is not None
@@ -73,7 +74,7 @@ def test_what_crashes_is_started_again(sidecar: Sidecar, role: str) -> None:
 def test_a_crash_loop_backs_off(sidecar: Sidecar) -> None:
     sidecar.configure(behaviour="crash")
     sidecar.start()
-    until(lambda: len(sidecar.events("worker", "crash")) == 4)
+    wait_until(lambda: len(sidecar.events("worker", "crash")) == 4)
     delays = [part.split(",")[0] for part in sidecar.output.split('"restart_in": ')[1:]]
     assert delays[:3] == ["0.1", "0.2", "0.4"]
     sidecar.send(signal.SIGTERM)
@@ -83,25 +84,25 @@ def test_a_crash_loop_backs_off(sidecar: Sidecar) -> None:
 def test_nobody_outlives_a_supervisor_that_is_killed(sidecar: Sidecar) -> None:
     sidecar.configure(behaviour="stubborn", workers=2)
     sidecar.start()
-    until(lambda: is_open(sidecar.port) and ping(embedded_socket(sidecar.data_dir)))
+    wait_until(lambda: "serving on" in sidecar.output and ping(embedded_socket(sidecar.data_dir)))
     children = [pid for role in ("store", "control", "worker") for pid in sidecar.pids(role)]
     assert len(children) == 4
     sidecar.send(signal.SIGKILL)
-    until(lambda: not any(alive(pid) for pid in children), within=3)
-    assert not is_open(sidecar.port)
+    wait_until(lambda: not any(alive(pid) for pid in children))
+    wait_until(lambda: not is_open(sidecar.port))
 
     sidecar.configure()
     sidecar.start()
-    until(lambda: is_open(sidecar.port) and ping(embedded_socket(sidecar.data_dir)))
+    wait_until(lambda: is_open(sidecar.port) and ping(embedded_socket(sidecar.data_dir)))
 
 
 def test_a_second_signal_hurries(sidecar: Sidecar) -> None:
     sidecar.configure(behaviour="stubborn", more="")
     sidecar.file.write_text(sidecar.file.read_text().replace("300ms", "60s"))
     sidecar.start()
-    until(lambda: sidecar.events("worker", "ready"))
+    wait_until(lambda: sidecar.events("worker", "ready"))
     sidecar.send(signal.SIGTERM)
-    until(lambda: sidecar.events("worker", "SIGTERM"))
+    wait_until(lambda: sidecar.events("worker", "SIGTERM"))
     sidecar.send(signal.SIGINT)
     assert sidecar.wait() == 0
     assert sidecar.events("control", "end")
@@ -114,22 +115,22 @@ def reloaded(sidecar: Sidecar) -> status.Status:
         found = status.read(sidecar.data_dir)
         return found if found is not None and found.last_reload is not None else None
 
-    return until(look)
+    return wait_until(look)
 
 
 def test_reload_starts_the_new_before_the_old_end(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     sidecar.configure(realm="second", workers=2)
     sidecar.send(signal.SIGHUP)
-    until(lambda: len(sidecar.events("control", "ready")) == 2)
+    wait_until(lambda: len(sidecar.events("control", "ready")) == 2 and sidecar.events("worker", "SIGTERM"))
     order = sidecar.order()
     new = [place for place, what in enumerate(order) if what == "worker start second"]
     assert len(new) == 2
     assert order.index("worker SIGTERM") > max(place for place, what in enumerate(order) if what == "worker ready")
     assert "control start second" in order
     assert "control SIGTERM" not in order, "readiness stays"
-    until(lambda: len(sidecar.pids("worker")) == 2)
+    wait_until(lambda: len(sidecar.pids("worker")) == 2)
     found = reloaded(sidecar)
     assert found.last_reload is not None
     assert (found.generation, found.last_reload.faults) == (2, [])
@@ -147,11 +148,11 @@ def test_reload_starts_the_new_before_the_old_end(sidecar: Sidecar) -> None:
 )
 def test_a_broken_reload_changes_nothing(sidecar: Sidecar, change: str, complaint: str) -> None:
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     before = sidecar.pids("worker") + sidecar.pids("control")
     sidecar.file.write_text(change)
     sidecar.send(signal.SIGHUP)
-    until(lambda: complaint in sidecar.output)
+    wait_until(lambda: complaint in sidecar.output)
     found = reloaded(sidecar)
     assert found.last_reload is not None
     assert complaint in " ".join(found.last_reload.faults)
@@ -160,7 +161,7 @@ def test_a_broken_reload_changes_nothing(sidecar: Sidecar, change: str, complain
 
 def test_a_reload_that_fails_in_a_way_that_nobody_thought_of_changes_nothing(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     before = sidecar.pids("worker") + sidecar.pids("control")
     # Half of a character: YAML can say it, and what a child is told cannot hold it.
     sidecar.configure(more='keys: {pepper_file: "\\ud800"}\n')
@@ -171,29 +172,29 @@ def test_a_reload_that_fails_in_a_way_that_nobody_thought_of_changes_nothing(sid
     assert sidecar.pids("worker") + sidecar.pids("control") == before
     sidecar.configure(realm="third")
     sidecar.send(signal.SIGHUP)
-    until(lambda: "worker start third" in sidecar.order())
+    wait_until(lambda: "worker start third" in sidecar.order())
 
 
 def test_new_workers_that_do_not_come_up_leave_the_old_ones_in_place(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     before = sidecar.pids("worker")
     sidecar.configure(behaviour="crash")
     sidecar.send(signal.SIGHUP)
-    until(lambda: "new worker 0 ended before it was ready" in sidecar.output)
+    wait_until(lambda: "new worker 0 ended before it was ready" in sidecar.output)
     # What is told of the children is written after that line.
-    until(lambda: sidecar.pids("worker") == before)
+    wait_until(lambda: sidecar.pids("worker") == before)
     sidecar.configure(realm="third")
     sidecar.send(signal.SIGHUP)
-    until(lambda: "worker start third" in sidecar.order())
+    wait_until(lambda: "worker start third" in sidecar.order())
 
 
 def test_a_stop_in_the_middle_of_a_reload_ends_everybody(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     sidecar.configure(behaviour="mute")
     sidecar.send(signal.SIGHUP)
-    until(lambda: len(sidecar.events("worker", "start")) == 2)
+    wait_until(lambda: len(sidecar.events("worker", "start")) == 2)
     sidecar.send(signal.SIGTERM)
     assert sidecar.wait() == 0
     assert len(sidecar.events("worker", "end")) == 2
@@ -201,7 +202,7 @@ def test_a_stop_in_the_middle_of_a_reload_ends_everybody(sidecar: Sidecar) -> No
 
 def test_a_data_dir_serves_one_sidecar(sidecar: Sidecar, tmp_path: Path) -> None:
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     (tmp_path / "other").mkdir()
     other = Sidecar(tmp_path / "other")
     other.data_dir = sidecar.data_dir
@@ -218,7 +219,7 @@ def test_a_unix_socket_is_held_for_the_workers(sidecar: Sidecar, tmp_path: Path)
         f"admin: {{listen: 127.0.0.1:{sidecar.admin}}}\nmetrics: {{listen: 127.0.0.1:{sidecar.metrics}}}\n"
     )
     sidecar.start()
-    until(lambda: sidecar.events("worker", "ready"))
+    wait_until(lambda: sidecar.events("worker", "ready"))
     assert path.stat().st_mode & 0o777 == 0o660
     with socket.socket(socket.AF_UNIX) as client:
         assert client.connect_ex(str(path)) == 0
@@ -238,7 +239,7 @@ def test_what_a_reload_cannot_take_over_is_told_apart() -> None:
 
 def test_a_reload_to_an_address_that_another_program_has_changes_nothing(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     before = sidecar.pids("worker") + sidecar.pids("control")
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -279,14 +280,14 @@ def test_the_next_control_process_may_have_what_the_last_one_had() -> None:
 
 def test_a_reload_sets_the_level_of_the_supervisors_own_lines(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     assert '"level": "debug"' in sidecar.output
     sidecar.configure(more="log: {level: warning}\n")
     sidecar.send(signal.SIGHUP)
     reloaded(sidecar)
     said = len(sidecar.output)
     os.kill(sidecar.pids("worker")[0], signal.SIGKILL)
-    until(lambda: "was killed by SIGKILL" in sidecar.output)
+    wait_until(lambda: "was killed by SIGKILL" in sidecar.output)
     sidecar.send(signal.SIGTERM)
     assert sidecar.wait() == 0
     assert '"level": "debug"' not in sidecar.output[said:]

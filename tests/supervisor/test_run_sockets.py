@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.supervisor.fakes import Sidecar
 from tests.support.ports import free_port, is_open
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 def sockets_of(pid: int) -> set[str]:
@@ -26,7 +26,7 @@ def sockets_of(pid: int) -> set[str]:
 def test_each_worker_has_its_own_socket_and_nobody_else_has_it(sidecar: Sidecar) -> None:
     sidecar.configure(workers=2, store="redis://127.0.0.1:1")
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     held = sockets_of(sidecar.pid)
     first, second = (sockets_of(pid) & held for pid in sidecar.pids("worker"))
     assert len(first) == len(second) == 1
@@ -36,7 +36,7 @@ def test_each_worker_has_its_own_socket_and_nobody_else_has_it(sidecar: Sidecar)
     sidecar.configure(realm="second", workers=2, store="redis://127.0.0.1:1")
     before = sidecar.pids("worker")
     sidecar.send(signal.SIGHUP)
-    until(lambda: len(sidecar.pids("worker")) == 2 and not set(before) & set(sidecar.pids("worker")))
+    wait_until(lambda: len(sidecar.pids("worker")) == 2 and not set(before) & set(sidecar.pids("worker")))
     assert [sockets_of(pid) & held for pid in sidecar.pids("worker")] == [first, second], "they were handed on"
 
 
@@ -44,28 +44,28 @@ def test_clients_are_not_left_to_a_worker_that_has_died(sidecar: Sidecar) -> Non
     """The one that is left gets every connection, until the other one is there again."""
     sidecar.configure(workers=2, behaviour="mute")
     sidecar.start()
-    until(lambda: len(sidecar.pids("worker")) == 2 and is_open(sidecar.port))
+    wait_until(lambda: len(sidecar.pids("worker")) == 2 and is_open(sidecar.port))
     victim = sidecar.pids("worker")[0]
     dead = sockets_of(victim) & sockets_of(sidecar.pid)
     os.kill(victim, signal.SIGKILL)
-    until(lambda: not dead & sockets_of(sidecar.pid))
-    until(lambda: victim not in sidecar.pids("worker") and len(sidecar.pids("worker")) == 2)
+    wait_until(lambda: not dead & sockets_of(sidecar.pid))
+    wait_until(lambda: victim not in sidecar.pids("worker") and len(sidecar.pids("worker")) == 2)
     assert not dead & sockets_of(sidecar.pids("worker")[0])
 
 
 def test_a_reload_changes_the_address(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     former, sidecar.port = sidecar.port, free_port()
     sidecar.configure(realm="second")
     sidecar.send(signal.SIGHUP)
-    until(lambda: is_open(sidecar.port))
-    until(lambda: not is_open(former))
+    wait_until(lambda: is_open(sidecar.port))
+    wait_until(lambda: not is_open(former))
 
 
 def test_a_reload_to_a_taken_address_changes_nothing(sidecar: Sidecar) -> None:
     sidecar.start()
-    until(lambda: "serving on" in sidecar.output)
+    wait_until(lambda: "serving on" in sidecar.output)
     before = sidecar.pids("worker")
     former = sidecar.port
     with socket.socket() as other:
@@ -74,6 +74,6 @@ def test_a_reload_to_a_taken_address_changes_nothing(sidecar: Sidecar) -> None:
         sidecar.port = other.getsockname()[1]
         sidecar.configure(realm="second")
         sidecar.send(signal.SIGHUP)
-        until(lambda: f"proxy.listen: 127.0.0.1:{sidecar.port} is in use by another program" in sidecar.output)
+        wait_until(lambda: f"proxy.listen: 127.0.0.1:{sidecar.port} is in use by another program" in sidecar.output)
     assert sidecar.pids("worker") == before
     assert is_open(former)

@@ -21,8 +21,9 @@ SLOTS = 16384
 
 
 @contextlib.asynccontextmanager
-async def cluster(directory: Path, size: int = 3, replicas: bool = False) -> AsyncIterator[list[Server]]:
-    """`size` primaries, each with a replica behind them in the list if `replicas`."""
+async def cluster(directory: Path, replicas: bool = False) -> AsyncIterator[list[Server]]:
+    """Three primaries, each with a replica behind them in the list if `replicas`."""
+    size = 3
     count = size * 2 if replicas else size
     servers = []
     for number in range(count):
@@ -38,10 +39,10 @@ async def cluster(directory: Path, size: int = 3, replicas: bool = False) -> Asy
             server.command("CLUSTER", "ADDSLOTSRANGE", str(SLOTS * number // size), str(SLOTS * (number + 1) // size - 1))
         for server in servers[1:]:
             servers[0].command("CLUSTER", "MEET", "127.0.0.1", str(server.port))
-        await until(lambda: all(b"cluster_known_nodes:%d" % count in server.command("CLUSTER", "INFO") for server in servers), within=15)
+        await until(lambda: all(b"cluster_known_nodes:%d" % count in server.command("CLUSTER", "INFO") for server in servers))
         for primary, server in zip(ids, servers[size:], strict=False):
-            await until(partial(_replicates, server, primary), within=10)
-        await until(lambda: all(b"cluster_state:ok" in server.command("CLUSTER", "INFO") for server in servers), within=15)
+            await until(partial(_replicates, server, primary))
+        await until(lambda: all(b"cluster_state:ok" in server.command("CLUSTER", "INFO") for server in servers))
         yield servers
     finally:
         for server in servers:
@@ -65,7 +66,7 @@ async def watched(directory: Path, sentinels: int = 3) -> AsyncIterator[tuple[li
         replica = Server(directory / "replica", tcp=True, arguments=["--replicaof", "127.0.0.1", str(primary.port)])
         servers.append(replica)
         replica.start()
-        await until(lambda: b"master_link_status:up" in replica.command("INFO", "replication"), within=10)
+        await until(lambda: b"master_link_status:up" in replica.command("INFO", "replication"))
         for number in range(sentinels):
             watcher = Server(directory / f"sentinel{number}", tcp=True, sentinel=True)
             (watcher.directory / "sentinel.conf").write_text(
@@ -74,10 +75,10 @@ async def watched(directory: Path, sentinels: int = 3) -> AsyncIterator[tuple[li
             )
             watchers.append(watcher)
             watcher.start()
-        await until(lambda: all(b"num-other-sentinels" in w.command("SENTINEL", "MASTER", "keys") for w in watchers), within=10)
-        await until(lambda: all(b"num-slaves\r\n$1\r\n1" in w.command("SENTINEL", "MASTER", "keys") for w in watchers), within=15)
+        await until(lambda: all(b"num-other-sentinels" in w.command("SENTINEL", "MASTER", "keys") for w in watchers))
+        await until(lambda: all(b"num-slaves\r\n$1\r\n1" in w.command("SENTINEL", "MASTER", "keys") for w in watchers))
         others = b"num-other-sentinels\r\n$1\r\n%d" % (sentinels - 1)
-        await until(lambda: all(others in w.command("SENTINEL", "MASTER", "keys") for w in watchers), within=15)
+        await until(lambda: all(others in w.command("SENTINEL", "MASTER", "keys") for w in watchers))
         hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in watchers)
         yield servers, declaration.Store(url=StoreUrl.parse(f"redis+sentinel://{hosts}/keys"))
     finally:

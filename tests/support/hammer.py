@@ -10,13 +10,18 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+BROKEN = 0
+"""The status of an exchange whose connection ended before its answer was whole."""
+
 
 class Told(NamedTuple):
-    """One answer. Times are Unix seconds."""
+    """One answer, or the end of its connection instead. Times are Unix seconds."""
 
     sent: float
     received: float
     status: int
+    is_last: bool = False
+    """The answer says that its connection ends."""
 
 
 def status_request(secret: str) -> bytes:
@@ -24,11 +29,9 @@ def status_request(secret: str) -> bytes:
     return f"GET /api/v2/status HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {secret}\r\n\r\n".encode()
 
 
-def chat_request(secret: str, model: str = "openai/gpt-5-mini", *, streaming: bool = False) -> bytes:
+def chat_request(secret: str, model: str = "openai/gpt-5-mini") -> bytes:
     """A short chat with `model`."""
-    body = json.dumps(
-        {"input": {"messages": [{"role": "user", "content": "Hi"}], "modelOptions": {"model": model}}, "options": {"streaming": streaming}}
-    ).encode()
+    body = json.dumps({"input": {"messages": [{"role": "user", "content": "Hi"}], "modelOptions": {"model": model}}}).encode()
     head = f"POST /api/v2/chat HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -44,7 +47,7 @@ async def hammer(
 ) -> list[Told]:
     """Send `request` over `connections` to each of `urls`, each again when it was answered and `pause` seconds are over.
 
-    Ends when `stop` says so of what was told up to now; connections that break are made anew.
+    Ends when `stop` says so of what was told up to now; connections that break are noted and made anew.
     """
     told: list[Told] = []
     end = time.monotonic() + deadline
@@ -59,10 +62,10 @@ async def hammer(
                 continue
             try:
                 while not stop(told) and time.monotonic() < end:
-                    told.append(await exchange(reader, writer, request))
+                    told.append(one := await exchange(reader, writer, request))
+                    if one.status == BROKEN or one.is_last:
+                        break
                     await asyncio.sleep(pause)
-            except (OSError, asyncio.IncompleteReadError):
-                continue
             finally:
                 writer.transport.abort()
 
@@ -73,16 +76,24 @@ async def hammer(
 
 
 async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> Told:
-    """One request and its whole answer. Raises OSError or IncompleteReadError when the connection ends."""
+    """One request and its whole answer."""
     sent = time.time()
-    writer.write(request)
+    try:
+        writer.write(request)
+        head = await _head_of_whole_answer(reader)
+    except (OSError, asyncio.IncompleteReadError):
+        return Told(sent, time.time(), BROKEN)
+    return Told(sent, time.time(), int(head[9:12]), b"\r\nconnection: close\r\n" in head)
+
+
+async def _head_of_whole_answer(reader: asyncio.StreamReader) -> bytes:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     if b"transfer-encoding: chunked" in head:
         await reader.readuntil(b"0\r\n\r\n")
     else:
         length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
         await reader.readexactly(int(length or 0))
-    return Told(sent, time.time(), int(head[9:12]))
+    return head
 
 
 def count(told: Sequence[Told], status: int = 200) -> int:

@@ -39,13 +39,13 @@ class HubProcess:
 
     def requests(self) -> list[dict[str, Any]]:
         """What it has received: method, target, head, body (bytes), length, sha256, complete."""
-        with urllib.request.urlopen(self._record_url, timeout=10) as answer:
+        with urllib.request.urlopen(self._record_url, timeout=30) as answer:
             recorded: list[dict[str, Any]] = json.load(answer)
         return [{**one, "body": base64.b64decode(one["body"])} for one in recorded]
 
     def clear(self) -> None:
         """Forget what it has received."""
-        urllib.request.urlopen(urllib.request.Request(self._record_url, method="DELETE"), timeout=10).close()
+        urllib.request.urlopen(urllib.request.Request(self._record_url, method="DELETE"), timeout=30).close()
 
     @property
     def _record_url(self) -> str:

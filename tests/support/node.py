@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from tests.support.source import ROOT
 from tests.support.tools import missing, require
 
-ROOT = Path(__file__).resolve().parents[2]
 HUB_CLIENT = "@aigne/aigne-hub@0.10.16"
 
 

@@ -22,8 +22,10 @@ from sidecar.settings import declaration
 from sidecar.settings.values import Secret, StoreUrl
 from sidecar.store.client import Store, connect
 from tests.support.ports import free_port
+from tests.support.waiting import until as until
 
-READY_WITHIN = 10.0
+READY_WITHIN = 30.0
+ANSWER_WITHIN = 5.0
 
 
 class Server:
@@ -84,7 +86,7 @@ class Server:
         return self.command("PING").startswith((b"+PONG", b"-NOAUTH"))
 
     def command(self, *words: str) -> bytes:
-        """The raw reply to one command over a connection of its own; empty when there is no answer within a second."""
+        """The raw reply to one command over a connection of its own; empty when there is no answer in time."""
         try:
             with self._connect() as connection:
                 connection.sendall(
@@ -123,9 +125,9 @@ class Server:
 
     def _connect(self) -> socket.socket:
         if self.port:
-            return socket.create_connection(("127.0.0.1", self.port), timeout=1)
+            return socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_WITHIN)
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(1)
+        connection.settimeout(ANSWER_WITHIN)
         try:
             connection.connect(str(self.socket))
         except OSError:
@@ -203,18 +205,3 @@ async def open_store(server: Server, *, timeout: float = 0.25) -> Store:
     store = await connect(server.settings(), server.directory, timeout=timeout)
     await until(lambda: store.failure is None)
     return store
-
-
-async def until(condition: object, *, within: float = 5.0) -> float:
-    """Wait until `condition()` is true and say how many seconds it took; AssertionError after `within` seconds."""
-    assert callable(condition)
-    begin = time.monotonic()
-    while True:
-        result = condition()
-        if asyncio.iscoroutine(result):
-            result = await result
-        took = time.monotonic() - begin
-        if result:
-            return took
-        assert took < within, f"not so within {within} s"
-        await asyncio.sleep(0.002)

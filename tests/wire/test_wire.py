@@ -27,7 +27,7 @@ async def send(plane: Plane, pieces: list[bytes], *, closes: bool, answers: int 
             writer.write(piece)
             await asyncio.sleep(0)
         while True:
-            data = await asyncio.wait_for(reader.read(65_536), 5 if closes or received.count(b"HTTP/1.1 ") < answers else QUIET)
+            data = await asyncio.wait_for(reader.read(65_536), 30 if closes or received.count(b"HTTP/1.1 ") < answers else QUIET)
             if not data:
                 return received, True
             received += data

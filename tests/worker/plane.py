@@ -22,15 +22,9 @@ from sidecar.settings.declaration import Settings
 from sidecar.settings.load import load
 from sidecar.store.errors import StoreUnavailable
 from sidecar.worker.plane import DataPlane
+from tests.support.waiting import until as until
 
 CREATED = 1_700_000_000.0
-
-
-async def until(condition: Callable[[], object], within: float = 30.0) -> None:
-    """Wait for `condition`; the test fails when it does not come true in time."""
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 class Keys:
@@ -242,9 +236,7 @@ class Plane:
 
     async def event(self, count: int = 1) -> list[Request]:
         """Wait for `count` events of finished requests."""
-        async with asyncio.timeout(5):
-            while len(self.events.requests) < count:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(self.events.requests) >= count, what=f"{count} events")
         return self.events.requests
 
 

@@ -14,8 +14,7 @@ import numpy as np
 from benchmarks.anomaly import background, traffic
 from benchmarks.anomaly.background import DAYS, HIGHEST_P95, WINDOWS_A_DAY
 from benchmarks.anomaly.scenarios import SCENARIOS
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.source import ROOT
 
 
 def _file(path: Path, clients: list[background.Client]) -> Path:

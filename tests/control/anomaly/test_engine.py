@@ -14,10 +14,11 @@ from sidecar.control.anomaly.second import NO_KEY
 from sidecar.control.anomaly.signals import HOUR, Level
 from sidecar.keys.digest import Pepper
 from sidecar.store.client import Store, StoreUnavailable
-from tests.control.anomaly.conftest import Bench, Receiver, until
+from tests.control.anomaly.conftest import Bench, Receiver
 from tests.control.anomaly.life import AWAY, refused, served
 from tests.support.keys import PEPPER
 from tests.support.store import Server
+from tests.support.waiting import until
 
 NEW_PEPPER = Pepper.of(b"n" * 32)
 

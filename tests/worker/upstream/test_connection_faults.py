@@ -6,17 +6,10 @@ import asyncio
 
 import pytest
 
-from tests.worker.plane import HubSide, Plane, running
+from tests.worker.plane import HubSide, running, until
 
 HANDSHAKE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
-
-
-async def until(plane: Plane, condition: object, within: float = 20.0) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +74,7 @@ async def test_what_two_readers_could_read_differently_is_no_answer(answer: byte
         plane.hub.answer = send
         received = await plane.exchange(plane.get())
         assert received.startswith(b"HTTP/1.1 502") and b"hub_unavailable" in received
-        await until(plane, lambda: plane.plane.pool.size == 0)
+        await until(lambda: plane.plane.pool.size == 0)
 
 
 async def test_a_head_without_end_is_cut() -> None:
@@ -123,7 +116,7 @@ async def test_websockets_leave_no_hub_connection_behind() -> None:
             assert (await reader.readuntil(b"hi")).startswith(b"HTTP/1.1 101")
             writer.close()
             await plane.event(number + 1)
-            await until(plane, lambda: plane.plane.pool.size == 0)
+            await until(lambda: plane.plane.pool.size == 0)
 
 
 async def test_a_hub_that_switches_and_leaves_at_once_ends_the_request() -> None:
@@ -138,7 +131,7 @@ async def test_a_hub_that_switches_and_leaves_at_once_ends_the_request() -> None
             writer.write(plane.get("/v1/realtime", fields=HANDSHAKE, close=False))
             assert (await asyncio.wait_for(reader.read(-1), 20)).endswith(b"\x88\x00")
             await plane.event(number + 1)
-        await until(plane, lambda: not len(plane.plane.open))
+        await until(lambda: not len(plane.plane.open))
 
 
 async def test_a_hub_that_reads_no_upload_and_answers_nothing_times_out() -> None:
