@@ -129,7 +129,7 @@ async def test_a_hub_is_held_back_by_a_client_that_was_full_before_its_socket_be
         small_send_buffers(plane)
         await client.send(plane.get(close=False) + plane.get(fields=HANDSHAKE, close=False))
         await until(lambda: connection not in plane.plane.front.connections)
-        await until(lambda: all(not hub._transport.is_reading() for hub in plane.plane.pool._open if hub.upgraded is not None), 10)
+        await until(lambda: all(not hub._transport.is_reading() for hub in plane.plane.pool._open if hub.upgraded is not None))
         assert connection.unsent < 1_000_000
         await receive(client, b"the end")
 
