@@ -28,8 +28,10 @@ class Work:
     async def watching(self) -> AsyncIterator[None]:
         """Have a turn whenever there is one."""
         running = asyncio.create_task(self._watch())
-        yield
-        running.cancel()
+        try:
+            yield
+        finally:
+            running.cancel()
 
     async def _watch(self) -> None:
         while True:
