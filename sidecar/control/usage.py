@@ -137,7 +137,8 @@ class Usage:
 
     def kept(self, start: float, end: float) -> Range:
         """A span without what is certainly no longer kept: one of decades is not walked through."""
-        first = max(start, down(self._clock() - self._retention.hours, DAY) - DAY)
+        longest = max(self._retention.hours, self._retention.minutes)
+        first = max(start, down(self._clock() - longest, DAY) - DAY)
         return first, max(first, end)
 
     async def _owners_of(self, key_ids: list[str]) -> dict[str, str]:

@@ -22,6 +22,8 @@ Served on `admin.listen`. `GET /admin/v1/openapi.json` is the same as an OpenAPI
 - **Times** are RFC 3339 with an offset, answers are in UTC. **Durations** are a number and a unit: `250ms`, `30s`, `5m`, `24h`, `7d`.
 - **Lists** are `{"data": […], "next_cursor": …}`, newest first (admin tokens oldest first, all at once); give
   `next_cursor` back as `cursor` until it is null. A page may hold fewer than `limit`, and still have a next one.
+- **Long answers**: use is answered for any span, all of it. A document of more than 1 MiB is sent while it is made, without a
+  `Content-Length`; when the store goes away meanwhile it is broken off, as an export is, and what came of it is no JSON.
 - **Repeats**: with an `Idempotency-Key` header, creating and rotating are safe to repeat for 24 hours. A repeat answers 200 with
   `"secret": null`; with another body it is refused.
 - **Lost updates**: with `If-Match: <revision>` (or `revision` in the body of a change) a key that has changed meanwhile is a 409.

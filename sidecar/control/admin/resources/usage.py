@@ -25,6 +25,7 @@ from sidecar.keys.reader import KeyReader
 _PAGE, _USUAL_PAGE = 1000, 100
 _SHADOW_BOUND = 50_000
 _STEPS_OF_AN_ENTRY = 5
+"""Making an entry of the shadow report takes as long as some small steps."""
 _DAY = 86400.0
 
 

@@ -7,7 +7,9 @@ import io
 
 import pytest
 
+from sidecar.control.admin.messages.usage import ShadowEntry
 from tests.control.admin.conftest import Api, Recorded, call
+from tests.control.support.work import Work
 
 TOTALS = {"requests", "errors", "denied", "input_tokens", "output_tokens", "images", "credits", "bytes_in", "bytes_out"}
 
@@ -120,3 +122,13 @@ async def test_who_would_break(api: Api, recorded: Recorded) -> None:
     assert (first["name"], first["owner"], first["reason"], first["requests"]) == ("App", "team", "model_not_allowed", 20)
     assert len(first["models"]) == 10
     assert (second["key_id"], second["name"]) == ("key_gone", "")
+
+
+async def test_a_report_of_thousands_of_keys_is_made_in_turns(api: Api, recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded.calls_kept = [call(number, f"key_{number:016d}", shadow="ip_not_allowed") for number in range(2000)]
+    work = Work()
+    monkeypatch.setattr("sidecar.control.admin.shadow.ShadowEntry", work.counted(ShadowEntry))
+    async with work.watching():
+        _, body, _ = await api.call("GET", "/admin/v1/shadow-report")
+    assert (len(body["data"]), body["calls"], body["since"]) == (2000, 2000, "1969-12-31T23:43:21Z")
+    assert work.longest <= 200
