@@ -56,6 +56,9 @@ class Usage:
             wanted = ((each, None) for each in readings(key_id, plan))
             await self._read(tally, wanted, DIMENSIONS.get(group_by or "", ""), WHOLE_AT_A_TIME if key_id is None else TRIP)
             tally.merge(calls)
+            turns = Turns()
+            while points := tally.let_go():
+                await turns.after(points)
             return tally
 
         tally = await read((None,) if of_keys else None)
@@ -169,7 +172,7 @@ class Usage:
                     for part in split(parts):
                         if part.startswith(prefix):
                             tally.add(time, values, part.removeprefix(prefix))
-            await turns.after(len(cells))
+            await turns.after(len(cells) + tally.let_go())
 
 
 def _steps(plan: Cut, step: Step) -> int:

@@ -46,7 +46,8 @@ class Sizes:
 class Tally:
     """Sums by step, together (group None) and by group; `step` is in seconds. With `only`, of these alone.
 
-    When the groups get more than `most` points together, they are let go, and `sizes` tells how large they would be.
+    When the groups get more than `most` points together, they have to be let go, one by one because that takes its time, and
+    `sizes` tells how large they would be.
     """
 
     def __init__(self, step: int, only: Collection[str | None] | None = None, most: float = math.inf) -> None:
@@ -76,7 +77,7 @@ class Tally:
         if group is not None:
             self._size += 1
             if self._size > self._most:
-                self._let_go()
+                self.sizes = Sizes()
 
     def merge(self, other: Tally, names: Mapping[str, str] | None = None) -> None:
         """Add what another one has; `names` tells what its groups are here, where they are others."""
@@ -98,10 +99,14 @@ class Tally:
         """Its points, which are not kept here any longer."""
         return sorted(self._points.pop(group, {}).items())
 
-    def _let_go(self) -> None:
-        self.sizes = Sizes()
-        for group, requests in self.requests().items():
-            self.sizes.add(group, requests, len(self._points.pop(group)))
+    def let_go(self) -> int:
+        """Let go of a group, if that has to be; how many points it had, 0 when no more has to go."""
+        group = next((group for group in self._points if group is not None), None)
+        if self.sizes is None or group is None:
+            return 0
+        points = self._points.pop(group)
+        self.sizes.add(group, sum(values[0] for values in points.values()), len(points))
+        return len(points)
 
 
 def use_of(values: Values) -> Use:
