@@ -106,9 +106,11 @@ async def test_who_may_have_been_replaced_opens_keys_only_while_it_takes_writes(
         assert found is not None and found.key == issued.key
         assert await lookup.current(issued.key.id) == issued.key
         return
-    for ask in (lookup.resolve(issued.token.encode()), lookup.resolve(generate("ahk").encode()), lookup.current(issued.key.id)):
+    for token in (issued.token, generate("ahk")):
         with pytest.raises(StoreUnavailable):
-            await ask
+            await lookup.resolve(token.encode())
+    with pytest.raises(StoreUnavailable):
+        await lookup.current(issued.key.id)
 
 
 @pytest.mark.parametrize("fails_over", [True, False])
@@ -170,7 +172,7 @@ async def test_a_lease_does_not_begin_where_no_writes_are_taken(server: CutOff, 
         assert [record.levelname for record in caplog.records if "too few replicas" in record.message].count("WARNING") == 1
         server.refusal = None
         await until(lease.fresh)
-        assert changes == [None]
+        assert set(changes) == {None}
     finally:
         task.cancel()
         await asyncio.wait([task])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from itertools import pairwise
@@ -19,7 +20,7 @@ from sidecar.store.client import StoreUnavailable
 from sidecar.store.server import LOOK_PAUSE
 from tests.support.cluster import leased, opened, watched, writes
 from tests.support.keys import open_keys, shape
-from tests.support.store import Server, until
+from tests.support.store import Server, open_store, until
 
 
 async def test_sentinel_failover(tmp_path: Path) -> None:
@@ -58,23 +59,25 @@ async def test_a_cut_off_primary_opens_no_key(tmp_path: Path, named: str) -> Non
         primary, replica = servers
         for word, value in (("min-replicas-to-write", "1"), ("min-replicas-max-lag", "1")):
             primary.command("CONFIG", "SET", word, value)
+        await until(lambda: store.failure is None)
         keys = await open_keys(store, tmp_path)
         issued = await keys.repository.create(shape())
         assert await store.durable()
         async with leased(store, keys) as (lease, _):
             lookup = Lookup(KeyReader(store, keys.adoption), KeyCache(100), lease, keys.digester)
-            assert await lookup.resolve(issued.token.encode()) is not None
+            await until(lambda: _opens(lookup, issued.token.encode()))
             replica.freeze()
             await _revoke_at_successor(replica, tmp_path, issued.key.id)
             if named != "the old primary":
                 _turn_to(settings, replica)
-            await until(lambda: _is_refused(lookup, issued.token.encode()), within=10.0)
+            await until(lambda: primary.command("DEL", "nothing").startswith(b"-NOREPLICAS"))
+            # A look-up that was late is refused as well: from here on, whatever opens the key is believed without a proof.
+            await until(lambda: not lease.fresh())
             for _ in range(20):
                 with pytest.raises(StoreUnavailable):
                     await lookup.resolve(issued.token.encode())
                 with pytest.raises(StoreUnavailable):
                     await lookup.current(issued.key.id)
-            await until(lambda: not lease.fresh())
 
 
 async def test_calls_go_where_the_reports_come_from(tmp_path: Path) -> None:
@@ -142,19 +145,17 @@ async def _revoke_at_successor(replica: Server, directory: Path, key_id: str) ->
     successor = Server(directory / "successor", tcp=True)
     successor.start()
     try:
-        async with opened(successor.settings(), directory) as store:
-            keys = await open_keys(store, directory)
-            assert (await keys.repository.revoke(key_id)).key.revoked_at is not None
+        store = await open_store(successor, timeout=2.0)
+        keys = await open_keys(store, directory)
+        assert (await keys.repository.revoke(key_id)).key.revoked_at is not None
+        await store.close()
     finally:
         successor.close()
 
 
-async def _is_refused(lookup: Lookup, token: bytes) -> bool:
-    try:
-        found = await lookup.resolve(token)
-    except StoreUnavailable:
-        return True
-    assert found is not None and found.key.revoked_at is None, "it cannot know"
+async def _opens(lookup: Lookup, token: bytes) -> bool:
+    with contextlib.suppress(StoreUnavailable):  # a busy machine answers late
+        return await lookup.resolve(token) is not None
     return False
 
 
