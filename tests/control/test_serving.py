@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import ssl
-import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from aiohttp import web
 from sidecar.control.serving import serve
 from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
-from tests.support.certificates import LOCAL, self_signed
+from tests.support.certificates import LOCAL, outdated, self_signed
 
 SECRET = "ahk_" + "x" * 49
 
@@ -79,17 +78,6 @@ async def test_with_a_certificate_it_speaks_tls_of_today_and_nothing_else(tmp_pa
             await ask(runner.addresses[0], "GET / HTTP/1.1", tls=outdated())
     finally:
         await runner.cleanup()
-
-
-def outdated() -> ssl.SSLContext:
-    """A client that speaks TLS 1.0 and 1.1 only, to whomever."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_ciphers("DEFAULT@SECLEVEL=0")
-    with warnings.catch_warnings(action="ignore"):
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
-    return context
 
 
 @pytest.mark.parametrize("path", ["/refused", "/nowhere"])

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from sidecar.control.turns import AT_ONCE, TRIP, Turns, replies
 from sidecar.store.client import Store
+from tests.control.support.work import Work
 
 
 async def test_others_have_a_turn_after_many_small_steps() -> None:
-    turns = Turns()
-    had = 0
-
-    async def other() -> None:
-        nonlocal had
-        while True:
-            had += 1
-            await asyncio.sleep(0)
-
-    running = asyncio.create_task(other())
-    await turns.after(AT_ONCE - 1)
-    assert had == 0
-    await turns.after()
-    assert had == 1
-    await turns.after(3 * AT_ONCE)
-    assert had == 2
-    await turns.after(AT_ONCE - 1)
-    assert had == 2
-    running.cancel()
+    turns, work = Turns(), Work()
+    async with work.watching():
+        await turns.after(AT_ONCE - 1)
+        assert work.turns == 0
+        await turns.after()
+        assert work.turns == 1
+        await turns.after(3 * AT_ONCE)
+        assert work.turns == 2
+        await turns.after(AT_ONCE - 1)
+        assert work.turns == 2
 
 
 @pytest.mark.parametrize("count", [0, 1, TRIP, TRIP + 1, 3 * TRIP])

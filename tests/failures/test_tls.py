@@ -6,7 +6,6 @@ import contextlib
 import socket
 import ssl
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from sidecar.worker.client.admission import UNTOLD
 from tests.failures.logs import assert_clean
-from tests.support.certificates import LOCAL, self_signed
+from tests.support.certificates import LOCAL, outdated, self_signed
 from tests.support.raw_hub import RawHubProcess, raw_hub_process
 from tests.support.sidecar import Sidecar, wait_until
 
@@ -83,14 +82,8 @@ def test_requests_are_served_in_http_1_1(sidecar: Sidecar, certificate: tuple[Pa
 
 
 def test_old_versions_of_tls_are_refused(sidecar: Sidecar) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_ciphers("DEFAULT@SECLEVEL=0")
-    with warnings.catch_warnings(action="ignore"):
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
     with connect(sidecar) as plain, pytest.raises((ssl.SSLError, ConnectionResetError)):
-        context.wrap_socket(plain)
+        outdated().wrap_socket(plain)
 
 
 def test_a_broken_answer_has_no_clean_end(sidecar: Sidecar, certificate: tuple[Path, Path], secret: str) -> None:

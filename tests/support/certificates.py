@@ -1,8 +1,10 @@
-"""Certificates that sign themselves, made by the real openssl."""
+"""Certificates that sign themselves, made by the real openssl, and clients that nobody should speak to."""
 
 from __future__ import annotations
 
+import ssl
 import subprocess
+import warnings
 from pathlib import Path
 
 from tests.support.tools import require
@@ -19,3 +21,14 @@ def self_signed(directory: Path, *names: str) -> tuple[Path, Path]:
     extensions = ["-addext", f"subjectAltName={','.join(names)}"] if names else []
     subprocess.run([openssl, "req", *algorithm, *extensions, "-out", certificate, "-keyout", key], check=True, capture_output=True)
     return certificate, key
+
+
+def outdated() -> ssl.SSLContext:
+    """A client that speaks TLS 1.0 and 1.1 only, to whomever."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore"):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    return context

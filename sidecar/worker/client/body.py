@@ -123,7 +123,8 @@ class RequestBody:
         whole = bytearray()
         while piece := await self.read():
             if len(whole) + len(piece) > longest:
-                self._put_back(whole + piece)
+                whole += piece
+                self._put_back(whole)
                 raise Refused(too_large)
             if self._room is not None:
                 self._room.take(len(piece))

@@ -17,6 +17,7 @@ from sidecar.control.admin.rendering import WHOLE, negotiate, respond
 from sidecar.control.serving import serve
 from sidecar.settings.values import Listen
 from sidecar.store.errors import StoreUnavailable
+from tests.control.support.work import Work
 
 CSV: Media = "text/csv"
 
@@ -135,25 +136,16 @@ async def test_what_fails_later_is_broken_off_and_told(
 @pytest.mark.parametrize("media", [None, CSV])
 async def test_others_have_a_turn_between_two_pieces(media: Media | None) -> None:
     """Though the client takes whatever it gets, and making a piece waits for nothing."""
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
+    work = Work()
     seen: list[int] = []
 
     async def pieces() -> AsyncGenerator[bytes]:
         for _ in range(40):
-            seen.append(turns)
+            seen.append(work.turns)
             yield b"x" * (WHOLE // 16)
 
-    running = asyncio.create_task(other())
-    async with served(pieces, media) as (session, url), session.get(url) as response:
+    async with work.watching(), served(pieces, media) as (session, url), session.get(url) as response:
         assert len(await response.read()) == 40 * WHOLE // 16
-    running.cancel()
     assert len(set(seen)) == 40
 
 
