@@ -146,7 +146,9 @@ def test_silent_handshakes_are_within_the_bound_and_an_honest_client_is_served(
         assert is_served()
         most = worker.num_fds() + BOUND + UNTOLD
         for _ in range(CROWD):
-            crowd.enter_context(connect(sidecar))
+            # Who is far beyond the bound is reset, perhaps before its own end has seen the connection stand.
+            with contextlib.suppress(ConnectionResetError):
+                crowd.enter_context(connect(sidecar))
         wait_until(lambda: sidecar.metric("sidecar_connections_total") > CROWD, within=PATIENCE, what="all are accepted")
         # Who is beyond the bound is closed a turn of the loop later.
         wait_until(lambda: worker.num_fds() <= most, within=PATIENCE, what="the descriptors are within the bound")
