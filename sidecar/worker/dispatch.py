@@ -86,11 +86,13 @@ class BodyInspector:
         """Tokens to reserve for a request of `size` bytes; next to none where the hub tells of no use."""
         if route.usage == "none":
             return 1
-        match = None
+        found: list[bytes] = []
         if body:
-            # Clients write it before their messages or behind them.
-            match = _MAX_TOKENS.search(body, 0, _BEGINNING) or _MAX_TOKENS.search(body, max(0, len(body) - _BEGINNING))
-        return estimate(size, int(match[1]) if match else None)
+            # Clients write it before their messages or behind them. The largest: of two members the hub may take either.
+            found = _MAX_TOKENS.findall(body, 0, _BEGINNING)
+            if len(body) > _BEGINNING:
+                found += _MAX_TOKENS.findall(body, max(_BEGINNING, len(body) - _BEGINNING))
+        return estimate(size, max(map(int, found)) if found else None)
 
     def _too_large(self, exchange: Exchange, route: Route) -> Refusal:
         # What is read for the sake of a key's list alone goes on where nobody is held to that.

@@ -136,6 +136,17 @@ def test_the_output_that_is_asked_for_is_reserved_wherever_a_body_says_it(body: 
     assert inspector.estimate(route, len(whole), whole) == min(1_000_000, -(-len(whole) // 4) + 16_000)
 
 
+@pytest.mark.parametrize("size", [0, 100_000])
+@pytest.mark.parametrize("body", [
+    b'{"max_tokens":1,"messages":"%b","max_tokens":16000}', b'{"max_tokens":16000,"messages":"%b","metadata":{"max_tokens":1}}',
+])  # fmt: skip
+def test_the_most_that_a_body_says_is_reserved(body: bytes, size: int) -> None:
+    """Which of two members counts is the hub's to know: with the smaller one a client could use more than was reserved."""
+    whole = body % (b"x" * size)
+    inspector, route = BodyInspector(load_profile("openai"), Bounds()), Route(name="a", methods=("POST",), path="/", usage="openai")
+    assert inspector.estimate(route, len(whole), whole) == -(-len(whole) // 4) + 16_000
+
+
 @pytest.mark.parametrize("framing", ["Content-Length", "Transfer-Encoding"])
 async def test_the_model_is_recorded_however_the_body_comes(framing: str) -> None:
     async with running(profile="openai") as plane:

@@ -32,6 +32,10 @@ def admit_untold(front: Front, connection: Timed) -> Refused | None:
     """
     front.accepted += 1
     front.connections.add(connection)
+    if front.surplus > OVERSHOOT:
+        # Before anybody is asked to make room: those who were, go a turn of the loop later.
+        connection.abort()
+        return None
     if front.has_room():
         front.header_deadline.arm(connection)
         return None

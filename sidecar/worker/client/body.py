@@ -51,6 +51,9 @@ class RequestBody:
         self._waiter: asyncio.Future[None] | None = None
         self._room = room
         self._kept = 0
+        """Bytes of `room` that are taken."""
+        self._goes_on = False
+        """Whether what `read_all` has taken is read again, and so leaves the memory."""
 
     def feed(self, data: bytes) -> bytes | None:
         """Take bytes from the connection; returns what follows the body once it is complete, else None.
@@ -107,6 +110,8 @@ class RequestBody:
             await self._waiter
         piece = self._pieces.popleft()
         self._buffered -= len(piece)
+        if self._goes_on:
+            self._give_back(len(piece))
         if self._held and self._buffered <= HIGH_WATER // 2:
             self._held = False
             self._flow.release()
@@ -134,9 +139,8 @@ class RequestBody:
 
     def forget(self) -> None:
         """The request is over: what `read_all` returned is needed no more."""
-        if self._room is not None and self._kept:
-            self._room.give_back(self._kept)
-            self._kept = 0
+        if self._kept:
+            self._give_back(self._kept)
 
     def ask(self) -> None:
         """Send `100 Continue` if the client waits for it and nothing has arrived yet (RFC 9110 10.1.1)."""
@@ -181,6 +185,13 @@ class RequestBody:
         """Let `data` be read again, in pieces of a size that others have too."""
         self._pieces.extendleft(bytes(data[at : at + HIGH_WATER]) for at in reversed(range(0, len(data), HIGH_WATER)))
         self._buffered += len(data)
+        self._goes_on = True
+
+    def _give_back(self, size: int) -> None:
+        freed = min(size, self._kept)
+        if self._room is not None and freed:
+            self._room.give_back(freed)
+            self._kept -= freed
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

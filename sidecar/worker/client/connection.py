@@ -1,7 +1,6 @@
 """One client connection: turns bytes into exchanges and answers into bytes.
 
-One request at a time for each connection; pipelined ones wait in the buffer. Nothing is answered
-here but what `Serving` decides.
+One request at a time for each connection; pipelined ones wait in the buffer. Nothing is answered here but what `Serving` decides.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.client.front import Front
 from sidecar.worker.client.head import skip_blank_lines
 from sidecar.worker.client.linger import Linger
-from sidecar.worker.client.patience import await_reader, await_rest, disarm_all
+from sidecar.worker.client.patience import await_farewell, await_reader, await_rest, disarm_all, leave_at_once
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.client.reset import reset, would_reset
 from sidecar.worker.drive import Signal
@@ -162,6 +161,12 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is None and not self._buffer and not would_reset(self._transport):
             self._close()
 
+    def give_way(self) -> bool:
+        """Leave for a new connection; whether that frees its place."""
+        if not self._transport.is_closing():
+            self.close_if_idle()
+        return leave_at_once(self._front, self, self._transport)
+
     @property
     def unsent(self) -> int:
         """Bytes of answers that the client has not taken yet."""
@@ -170,8 +175,7 @@ class ClientConnection(asyncio.Protocol):
     def tunnel(self, receiver: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
         """Hand the transport to `receiver` after an upgrade; returns it and the bytes already read."""
         self._front.connections.discard(self)
-        # Nobody tells this object any more when its client has read.
-        disarm_all(self._front, self)
+        disarm_all(self._front, self)  # nobody tells this object any more when its client has read
         rest, self._buffer = bytes(self._buffer), bytearray()
         self._transport.set_protocol(receiver)
         if self._writing_paused:
@@ -209,10 +213,6 @@ class ClientConnection(asyncio.Protocol):
             self._front.serving.reject(self, Refused(REQUEST_TIMEOUT))
         else:
             self._close()
-
-    def idle_expired(self) -> None:
-        """Nobody needs this connection."""
-        self.close_if_idle()
 
     def body_expired(self) -> None:
         """The body stopped arriving."""
@@ -297,4 +297,4 @@ class ClientConnection(asyncio.Protocol):
         """Close when what was written has gone out, for which the client has as long as for any other bytes; over TLS its farewell too."""
         self._transport.close()
         if self.unsent or (self.scheme == "https" and not self._lost):
-            await_reader(self._front, self, self._transport)
+            await_farewell(self._front, self, self._transport)

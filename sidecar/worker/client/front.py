@@ -15,6 +15,7 @@ from sidecar.worker.client.linger import MOST, PAUSE
 from sidecar.worker.client.room import Room
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
 from sidecar.worker.drive import Drive
+from sidecar.worker.tls import NEVER
 
 OVERSHOOT = 512
 """Connections beyond the bound that are told so; further ones are closed without a word."""
@@ -32,9 +33,6 @@ class Timed(Connection, Protocol):
     def header_expired(self) -> None:
         """The head did not arrive in time."""
 
-    def idle_expired(self) -> None:
-        """Nobody needs this connection."""
-
     def body_expired(self) -> None:
         """The body stopped arriving."""
 
@@ -43,6 +41,9 @@ class Timed(Connection, Protocol):
 
     def close_if_idle(self) -> None:
         """Close when no request is under way."""
+
+    def give_way(self) -> bool:
+        """Leave for a new connection; whether that frees its place."""
 
     @property
     def unsent(self) -> int:
@@ -89,11 +90,13 @@ class Front:
         self.draining = False
         self._draining_since = float("inf")
         self.header_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.header, lambda connection: connection.header_expired())
-        self.idle_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.keep_alive, lambda connection: connection.idle_expired())
+        self.idle_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.keep_alive, lambda connection: connection.close_if_idle())
         self.body_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.body_idle, lambda connection: connection.body_expired())
         self.write_deadline: DeadlineQueue[Timed] = ticker.queue(timeouts.write_idle, lambda connection: connection.abort())
-        self.linger_deadline: DeadlineQueue[Timed] = ticker.queue(PAUSE, lambda connection: connection.idle_expired())
+        self.linger_deadline: DeadlineQueue[Timed] = ticker.queue(PAUSE, lambda connection: connection.close_if_idle())
         self.told_deadline: DeadlineQueue[Timed] = ticker.queue(MOST, lambda connection: connection.abort())
+        self.leaving: DeadlineQueue[Timed] = ticker.queue(NEVER, lambda connection: connection.abort())
+        """Those that close, and whose clients may take their time: never due before `write_deadline`, but first to make room."""
         self.requests: set[Drive] = set()
         """The requests that wait for something."""
 
@@ -115,9 +118,10 @@ class Front:
         """
         if self.surplus <= 0:
             return True
-        if (idle := self.idle_deadline.take_oldest()) is not None:
-            idle.idle_expired()
-            return True
+        for useless in (self.leaving, self.idle_deadline):
+            while (oldest := useless.take_oldest()) is not None:
+                if oldest.give_way():
+                    return True
         if (told := self.told_deadline.take_oldest(UNFINISHED_SECONDS)) is not None:
             # It has had its answer, and needed no key for that.
             told.abort()

@@ -14,6 +14,24 @@ def await_reader(front: Front, connection: Timed, transport: asyncio.Transport) 
     front.write_deadline.watch(connection, partial(taken_bytes, transport))
 
 
+def await_farewell(front: Front, connection: Timed, transport: asyncio.Transport) -> None:
+    """As `await_reader`, for a `transport` that is closing: meanwhile its place may be given to another."""
+    await_reader(front, connection, transport)
+    front.leaving.arm(connection)
+
+
+def leave_at_once(front: Front, connection: Timed, transport: asyncio.Transport) -> bool:
+    """Wait no longer for the client's farewell on a closing `transport`; False when it has not taken all that was written.
+
+    Over TLS the farewell may never come: whoever never says it would keep a place that needs no key to get.
+    """
+    if not transport.is_closing() or connection.unsent:
+        return False
+    # Not before the loop's next turn, in which our own farewell has gone out. Without a reset: the kernel may still have bytes to send.
+    front.loop.call_soon(transport.abort)
+    return True
+
+
 def await_rest(front: Front, connection: Timed) -> None:
     """Give up `connection`, which has been answered early, when its client pauses, or goes on for too long."""
     front.linger_deadline.arm(connection)
@@ -24,5 +42,6 @@ def disarm_all(front: Front, connection: Timed) -> None:
     """`connection` is over, or is another's business from now on."""
     for queue in (
         front.header_deadline, front.idle_deadline, front.body_deadline, front.write_deadline, front.linger_deadline, front.told_deadline,
+        front.leaving,
     ):  # fmt: skip
         queue.disarm(connection)

@@ -25,6 +25,7 @@ class SecureConnection(ClientConnection):
     def __init__(self, front: Front, context: ssl.SSLContext) -> None:
         super().__init__(front)
         self._context = context
+        self._plain: asyncio.Transport | None = None
         self._refused: Refused | None = None
         """What the client is told after its handshake."""
         self._early: list[bytes] | None = []
@@ -32,7 +33,7 @@ class SecureConnection(ClientConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         plain = cast(asyncio.Transport, transport)
-        self._transport = plain
+        self._transport = self._plain = plain
         self.peer = peer_of(plain)
         self._refused = admit_untold(self._front, self)
         if not plain.is_closing():
@@ -44,6 +45,11 @@ class SecureConnection(ClientConnection):
             super().data_received(data)
         else:
             self._early.append(data)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of answers that the client has not taken yet, also those that are encrypted already."""
+        return 0 if self._lost or self._plain is None else super().unsent + self._plain.get_write_buffer_size()
 
     async def _secure(self, plain: asyncio.Transport) -> None:
         """Make `plain`, on which nothing was sent yet, a TLS transport, and begin to serve."""

@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.refusals import REQUEST_TIMEOUT, TOO_LARGE_TO_CHECK, Refused
 from sidecar.worker.client.body import HIGH_WATER, ClientGone, RequestBody
+from sidecar.worker.client.room import Room
 
 
 class Flow:
@@ -110,8 +111,8 @@ async def test_bounds_hold_for_chunked_and_inspected_bodies() -> None:
 
 @pytest.mark.parametrize("size", [1, HIGH_WATER, HIGH_WATER + 1, 3 * HIGH_WATER])
 async def test_a_body_that_was_too_long_to_be_read_whole_still_streams(size: int) -> None:
-    flow = Flow()
-    long = body(flow, chunked=True)
+    flow, room = Flow(), Room(4 * HIGH_WATER)
+    long = RequestBody(flow, None, True, 1_000_000, False, room)
     sent = bytes(range(251)) * (size // 251 + 1)
     reading = asyncio.create_task(long.read_all(size, TOO_LARGE_TO_CHECK))
     await asyncio.sleep(0)
@@ -128,7 +129,9 @@ async def test_a_body_that_was_too_long_to_be_read_whole_still_streams(size: int
     pieces = []
     while piece := await long.read():
         pieces.append(piece)
+        assert room.free >= min(sum(map(len, pieces)), 4 * HIGH_WATER - size), "what streams is out of the memory"
     assert b"".join(pieces) == sent + b"more"
+    assert room.free == 4 * HIGH_WATER
     assert max(map(len, pieces)) <= HIGH_WATER
     assert flow.calls.count("hold") == flow.calls.count("release")
 

@@ -168,23 +168,37 @@ async def test_a_client_that_stops_near_the_end_of_its_last_answer_is_given_up()
         connection.connection_made(transport)
         deadline = plane.plane.front.write_deadline
         connection.pause_writing()
-        connection.idle_expired()
+        connection.close_if_idle()
         connection.resume_writing()
         assert deadline.waiting == 1
         connection.connection_lost(None)
         assert deadline.waiting == 0
 
 
+async def test_nobody_who_has_not_taken_all_of_an_answer_gives_way() -> None:
+    async with running() as plane:
+        connection, transport = plane.plane.connection(), Closing()
+        connection.connection_made(transport)
+        front = plane.plane.front
+        connection.close_if_idle()
+        assert (front.leaving.waiting, front.write_deadline.waiting) == (1, 1)
+        assert not connection.give_way()
+        transport.unsent = 0
+        assert connection.give_way()
+        await until(lambda: transport.aborted)
+
+
 class Closing(asyncio.Transport):
     """A transport that is never rid of its last bytes."""
 
-    closing = False
+    closing = aborted = False
+    unsent = 10_000
 
     def close(self) -> None:
         self.closing = True
 
     def abort(self) -> None:
-        self.closing = True
+        self.closing = self.aborted = True
 
     def is_closing(self) -> bool:
         return self.closing
@@ -193,7 +207,7 @@ class Closing(asyncio.Transport):
         return default
 
     def get_write_buffer_size(self) -> int:
-        return 10_000
+        return self.unsent
 
 
 async def test_a_drain_waits_until_answers_are_taken() -> None:

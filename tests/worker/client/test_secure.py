@@ -86,6 +86,38 @@ async def test_a_silent_crowd_stays_within_the_bound_and_makes_room(
         assert not plane.events.requests[1:], "nobody who never spoke has asked for anything"
 
 
+async def test_those_who_ask_once_and_never_say_goodbye_stay_within_the_bound(certificate: tuple[Path, Path]) -> None:
+    """A request without a key, and its connection is idle: closing it over TLS takes a farewell that never comes."""
+    bound, most, kept = 10, 0, []
+    async with running(environment=bounded(certificate, bound)) as plane:
+        front = plane.plane.front
+        for _ in range(3 * bound):
+            client = await SecureClient.connected(plane, certificate)
+            await client.do("do_handshake")
+            await client.do("write", b"GET /v1/x HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await client.do("read", 65_536)).startswith(b"HTTP/1.1 401 ")
+            kept.append(client)
+            most = max(most, len(front.connections))
+        assert most <= bound + 1
+        await until(lambda: len(front.connections) == bound)
+        assert front.leaving.waiting == front.write_deadline.waiting == 0
+
+
+async def test_those_who_are_closed_for_their_silence_make_room(certificate: tuple[Path, Path]) -> None:
+    async with running(environment=bounded(certificate, 3)) as plane:
+        front, kept = plane.plane.front, []
+        for _ in range(3):
+            client = await SecureClient.connected(plane, certificate)
+            await client.do("do_handshake")
+            kept.append(client)
+        await until(lambda: all(connection._early is None for connection in front.connections))  # type: ignore[attr-defined]
+        front.header_deadline.tick(LONG)
+        assert front.leaving.waiting == len(front.connections) == 3
+        for _ in range(5):
+            client = await SecureClient.connected(plane, certificate)
+            assert (await client.exchange(plane.get())).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_the_handshakes_time_counts_as_the_heads(certificate: tuple[Path, Path]) -> None:
     async with running(environment=serving_tls(certificate)) as plane:
         client = await SecureClient.connected(plane, certificate)
