@@ -28,8 +28,8 @@ RENEWAL = 5.0
 RETRY = 0.5
 """Seconds until ends are tried again when the store is away."""
 SECOND_ASK = 0.02
-"""Seconds until a request that found no free slot asks again, once: the end of the client's last
-request may be on its way from another worker, and clients that take turns must not be refused."""
+"""Seconds until a request that found no free slot, or all of a quota reserved, asks again, once: the end of the client's
+last request may be on its way from another worker, and clients that take turns must not be refused."""
 MOST_TRIPS = 8
 """Trips to the store under way at once, but for one that goes apart; beyond that, requests gather."""
 MOST_PLANS = 10_000
@@ -80,7 +80,7 @@ class Limiter:
             return UNLIMITED
         try:
             answer = await self._ask(known, request_id, tokens)
-            if answer.reason == "max_concurrency":
+            if answer.reason in ("max_concurrency", "quota_reserved"):
                 await asyncio.sleep(SECOND_ASK)
                 answer = await self._ask(known, request_id, tokens)
         except StoreUnavailable:
@@ -89,16 +89,17 @@ class Limiter:
             return UNLIMITED
         return answer
 
-    def release(self, admission: Admission, tokens: int | None) -> None:
+    def release(self, admission: Admission, tokens: int | None, metered: int) -> None:
         """End a request that was allowed. Never waits, and does nothing the second time.
 
         `tokens` is what it used (reservation.counted), 0 for a request that the hub refused or that uses
-        none, None when it used some that nobody knows: then its estimate counts against `tpm`.
+        none, None when it used some that nobody knows: then its estimate counts against `tpm`. `metered` is what its
+        event says, which alone counts against a quota.
         """
         lane = self._lanes.get(admission.key_id)
         if lane is None or lane.running.isdisjoint(admission.holds):
             return
-        lane.end(admission, tokens, time.monotonic())
+        lane.end(admission, tokens, metered, time.monotonic())
         self._schedule(lane)
 
     async def run(self) -> None:

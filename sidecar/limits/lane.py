@@ -30,7 +30,7 @@ class Ask:
 
 @dataclass(slots=True, eq=False)
 class End:
-    """A hold that is over; `tokens` are what its request used, None when that is not known."""
+    """A hold that is over; `tokens` are what its request counts for in the hold's book, None for as many as were estimated."""
 
     hold: str
     tokens: int | None
@@ -73,12 +73,11 @@ class Lane:
         """Keep the holds of a request that begins."""
         self.running.update(admission.holds)
 
-    def end(self, admission: Admission, tokens: int | None, now: float) -> None:
-        """Give the holds of a finished request back, but for that of its quota, which the ledger ends."""
+    def end(self, admission: Admission, tokens: int | None, metered: int, now: float) -> None:
+        """Give the holds of a finished request back. That of its quota becomes one of `metered` tokens, which the ledger ends."""
         for hold in admission.holds:
             self.running.discard(hold)
-            if hold != admission.quota_period:
-                self.ending.append(End(hold, tokens, now))
+            self.ending.append(End(hold, metered if hold == admission.quota_period else tokens, now))
 
     def abandon(self, admission: Admission, now: float) -> None:
         """Give back everything of a request that nobody waits for any more."""

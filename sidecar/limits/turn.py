@@ -9,16 +9,18 @@ own clock, so that every worker and every replica goes by one clock; amounts are
   `<book>/<request>/<amount>`; its book is `slots`, `tpm`, the name of a quota period, or `slots+tpm`:
   a place and this amount of tokens.
 - `counts`, hash: `<book>:held`, the sum of that book's members; `<period>:requests` and
-  `<period>:tokens`, what a quota period has used; `period`, the last one seen; `clock`, the last turn.
+  `<period>:tokens`, what a quota period has used; `<period>:done`, the part of `<period>:held` that is
+  used and yet to be settled; `period`, the last one seen; `clock`, the last turn.
 
-A worker takes holds when it admits, renews them while the request runs, and ends those but a
-quota's with the request; what it leaves behind when it dies lapses `LEASE` seconds after the last
-renewal. A quota's hold (tokens reserved) outlives its request: the ledger ends it when it folds the
-request's event, in the script that moves its position, by calling `settle_quota` (store/lua) with
-the names `holds` and `counts` of the key, the event's `quota_period`, which is the hold itself, and
-`counted(event.tokens)`. So used tokens are added exactly once and the quota never sees a gap between
-reserved and used. Without an event (its worker died) the hold lapses `GRACE` seconds later than a
-lease; a ledger that lags by more than that lets the quota overshoot by what it has yet to settle.
+A worker takes holds when it admits, renews them while the request runs, and ends them with the
+request; what it leaves behind when it dies lapses `LEASE` seconds after the last renewal. A quota's
+hold (tokens reserved) outlives its request: at its end the worker turns it into
+`<period>/=<request>/<amount>`, what was used, and the ledger ends that when it folds the request's
+event, in the script that moves its position, by calling `settle_quota` (store/lua) with the names
+`holds` and `counts` of the key, the event's `quota_period`, which is the hold as it was taken, and
+`counted(event.tokens)`. Either may come first. So used tokens are added exactly once and the quota never
+sees a gap between reserved and used. Without an event (its worker died) the hold lapses `GRACE` seconds later
+than a lease; a ledger that lags by more than that lets the quota overshoot by what it has yet to settle.
 A quota counts what is metered, from the moment that it is given to the key.
 
 Only a turn in which somebody asks offers quota periods. One that renews or ends goes by the key as it was
@@ -127,8 +129,8 @@ def turn(
 ) -> list[Argument]:
     """ARGV of one turn.
 
-    `ended`: holds of finished requests and the tokens that these used, None when that is not known and
-    the estimate counts. `renewed`: holds of running ones. `asking`: the name and the estimated tokens of each
+    `ended`: holds of finished requests and the tokens that these used, None (not for a quota's) when that is not known
+    and the estimate counts. `renewed`: holds of running ones. `asking`: the name and the estimated tokens of each
     request that wants to be admitted. `now` (Unix seconds) only chooses the quota periods that are offered; which
     one it is, the store's clock decides. `store_time` (microseconds) takes that clock's place.
     """

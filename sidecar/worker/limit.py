@@ -18,7 +18,7 @@ class Limiting(Protocol):
     async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
         """Ask for `tokens` and a place. Raises StoreUnavailable."""
 
-    def release(self, admission: Admission, tokens: int | None) -> None:
+    def release(self, admission: Admission, tokens: int | None, metered: int) -> None:
         """Give the place back; `tokens` were used, None when nobody knows. Never waits."""
 
 
@@ -57,7 +57,7 @@ class Limit:
         untold = record.usage_source == "none" and (left or record.outcome == "ok") and record.reserved > 0
         # Who leaves in mid-answer has seen more than what was told first: Anthropic's streams begin with an output of next to none.
         half_told = record.usage_source == "partial" and left and used < record.reserved
-        self._limiter.release(admission, None if untold or half_told else used)
+        self._limiter.release(admission, None if untold or half_told else used, used)
 
 
 def header_lines(admission: Admission) -> bytes:

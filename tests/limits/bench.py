@@ -59,4 +59,5 @@ class Bench:
 
 
 def ended(admission: Admission, tokens: int | None) -> list[tuple[str, int | None]]:
-    return [(hold, tokens) for hold in admission.holds if hold != admission.quota_period]
+    """As a worker says it."""
+    return [(hold, tokens or 0 if hold == admission.quota_period else tokens) for hold in admission.holds]

@@ -19,11 +19,11 @@ class Model:
     admitted: list[int] = field(default_factory=list)
     settled: list[tuple[int, int]] = field(default_factory=list)
     holds: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    """Of a book and a request: expiry and amount."""
+    """Of a book and a request: expiry and amount. A quota's are called `=` and the request when that is over."""
     used: dict[str, int] = field(default_factory=dict)
 
-    def held(self, book: str, now: int) -> int:
-        return sum(amount for (of, _), (expiry, amount) in self.holds.items() if of == book and expiry > now)
+    def held(self, book: str, now: int, only: str = "") -> int:
+        return sum(amount for (of, name), (expiry, amount) in self.holds.items() if of == book and expiry > now and name.startswith(only))
 
     def reasons(self, key: Key, now: int) -> list[str]:
         """Every limit that refuses."""
@@ -38,7 +38,8 @@ class Model:
             ("tpm", limits.tpm, spent + self.held("tpm", now)),
         ]
         refusing = [reason for reason, most, used in checks if most is not None and used >= most]
-        is_spent = quota and quota.tokens is not None and self.used.get(name + ":tokens", 0) >= quota.tokens
+        done = self.held(name, now, only="=")
+        is_spent = quota and quota.tokens is not None and self.used.get(name + ":tokens", 0) + done >= quota.tokens
         return ["quota_reserved" if reason == "quota_tokens" and not is_spent else reason for reason in refusing]
 
     def wait(self, key: Key, reason: str, now: int) -> int:
@@ -75,6 +76,12 @@ class Model:
         expiry, _ = self.holds.pop(("tpm", name), (0, 0))
         if expiry > now:
             self.settled.append((now, tokens))
+        for book, of in list(self.holds):
+            if of == name and book[0].isdigit():
+                expiry, _ = self.holds[book, of]
+                if expiry > now:
+                    del self.holds[book, of]
+                    self.holds[book, "=" + name] = (now + QUOTA_TIME, tokens)
 
     def renew(self, name: str, now: int) -> None:
         for (book, of), (expiry, amount) in list(self.holds.items()):
@@ -83,6 +90,6 @@ class Model:
 
     def fold(self, name: str, tokens: int) -> None:
         for book, of in list(self.holds):
-            if of == name and book[0].isdigit():
+            if of in (name, "=" + name) and book[0].isdigit():
                 del self.holds[book, of]
                 self.used[book + ":tokens"] = self.used.get(book + ":tokens", 0) + tokens

@@ -83,8 +83,8 @@ async def test_a_client_that_takes_turns_is_never_refused(store: Store) -> None:
     for _ in range(100):
         answer = await limiter.admit(only, "r", 1)
         assert answer.allowed
-        limiter.release(answer, 1)
-        limiter.release(answer, 1)
+        limiter.release(answer, 1, 1)
+        limiter.release(answer, 1, 1)
     assert counting.trips == [1] * 100
     await limiter.close()
     assert counting.trips == [1] * 101
@@ -98,7 +98,22 @@ async def test_nor_one_that_takes_turns_between_workers(valkey: Server, store: S
     for number in range(100):
         answer = await workers[number % 2].admit(only, "r", 1)
         assert answer.allowed
-        workers[number % 2].release(answer, 1)
+        workers[number % 2].release(answer, 1, 1)
+    for worker in workers:
+        await worker.close()
+    await other.close()
+
+
+async def test_a_client_that_takes_turns_gets_all_of_its_quota_whatever_is_reserved(valkey: Server, store: Store) -> None:
+    """Before the ledger has any of it; then it is told that the quota is spent, not that it is reserved."""
+    other = await open_store(valkey)
+    workers = [Limiter(store, "enforce"), Limiter(other, "enforce")]
+    only = key(quota=Quota(tokens=1000))
+    for number in range(10):
+        answer = await workers[number % 2].admit(only, "r", 990)
+        assert answer.allowed
+        workers[number % 2].release(answer, 100, 100)
+    assert (await workers[0].admit(only, "r", 1)).reason == "quota_tokens"
     for worker in workers:
         await worker.close()
     await other.close()
@@ -122,7 +137,7 @@ async def test_limits_hold_over_four_hammering_workers(valkey: Server) -> None:
             most = max(most, in_flight)
             await asyncio.sleep(0.001)
             in_flight -= 1
-            worker.release(answer, 10)
+            worker.release(answer, 10, 10)
 
     await asyncio.gather(*(client(worker) for worker in workers for _ in range(10)))
     assert (admitted, most) == (200, 5)
@@ -162,12 +177,13 @@ async def test_requests_under_way_are_renewed(
         return bool(await store.call("ZSCORE", holds, answer.holds[0]) > begin + 100_000)
 
     await until(renewed)
-    limiter.release(answer, 5)
+    limiter.release(answer, None, 5)
+    period, name, _ = answer.quota_period.split("/")
 
-    async def only_the_quota_is_held() -> bool:
-        return [hold.decode() for hold in await store.call("ZRANGE", holds, 0, -1)] == [answer.quota_period]
+    async def only_what_was_used_is_held() -> bool:
+        return [hold.decode() for hold in await store.call("ZRANGE", holds, 0, -1)] == [f"{period}/={name}/5"]
 
-    await until(only_the_quota_is_held)
+    await until(only_what_was_used_is_held)
 
 
 async def test_a_store_that_stops_answering_is_told_what_ended_when_it_is_back(
@@ -181,7 +197,7 @@ async def test_a_store_that_stops_answering_is_told_what_ended_when_it_is_back(
     try:
         answers = await asyncio.gather(*(limiter.admit(slots, "r", 1) for _ in range(3)), return_exceptions=True)
         assert all(isinstance(answer, StoreUnavailable) for answer in answers)
-        limiter.release(running, 1)
+        limiter.release(running, 1, 1)
     finally:
         valkey.thaw()
 
@@ -234,7 +250,7 @@ async def test_limits_hold_in_a_cluster(tmp_path: Path) -> None:
         answers = await asyncio.gather(*(limiter.admit(each, "r", 1) for each in keys for _ in range(4)))
         assert sum(answer.allowed for answer in answers) == 24
         for answer in answers:
-            limiter.release(answer, 1)
+            limiter.release(answer, 1, 1)
         answers = await asyncio.gather(*(limiter.admit(each, "r", 1) for each in keys for _ in range(2)))
         assert sum(answer.allowed for answer in answers) == 12
         await limiter.close()

@@ -91,8 +91,8 @@ async def test_who_asks_a_server_that_fails_fails_alone(servers: TwoServers, lim
 async def test_what_ended_at_a_server_that_fails_is_said_again_and_nothing_else_is(servers: TwoServers, limiter: Limiter) -> None:
     failing, healthy = await limiter.admit(FAILING, "r", 1), await limiter.admit(HEALTHY, "r", 1)
     servers.is_failing = True
-    limiter.release(failing, 1)
-    limiter.release(healthy, 1)
+    limiter.release(failing, 1, 1)
+    limiter.release(healthy, 1, 1)
     await happens(lambda: len(servers.ends(FAILING)) > 2)
     servers.is_failing = False
     said = len(servers.ends(FAILING))

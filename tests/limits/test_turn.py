@@ -103,7 +103,13 @@ def act(bench: Bench, key: Key, model: Model, now: int, what: str, name: str, ta
     elif what == "end":
         bench.run(key, now, asking=[], ended=[(hold, tokens) for hold, tokens in ended(taken, how[0]) if books(hold) & alive])
         model.end(name, how[0], now)
-    elif what == "fold" and taken.quota_period and (taken.quota_period.split("/")[0], name) in model.holds:
+    elif what == "fold" and taken.quota_period:
+        period = taken.quota_period.split("/")[0]
+        if (period, "=" + name) in model.holds:
+            # The event says what the worker said.
+            _, how[0] = model.holds[period, "=" + name]
+        elif (period, name) not in model.holds:
+            return
         bench.fold(key, taken.quota_period, how[0])
         model.fold(name, how[0])
 

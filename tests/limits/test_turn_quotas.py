@@ -12,6 +12,8 @@ from sidecar.limits.decision import Window
 from sidecar.limits.turn import GRACE, LEASE, OtherTime, plan, read_answers, turn
 from tests.limits.bench import LIMITS, NOON, SECOND, Bench, ended
 
+BOOKS = ("2027-11:tokens", "2027-11:held", "2027-11:done")
+
 
 def test_a_quota_rolls_over_at_midnight_of_its_zone_by_the_clock_of_the_store(bench: Bench) -> None:
     key = bench.key(quota=Quota(requests=1, tokens=100, period="day", timezone="Europe/Berlin"))
@@ -56,12 +58,49 @@ def test_a_quota_of_tokens_has_no_gap_between_reserved_and_used(bench: Bench) ->
     first = bench.ask(key, NOON, 100, "a")
     assert bench.ask(key, NOON).reason == "quota_reserved"
     bench.run(key, NOON, ended=ended(first, 60))
-    assert bench.ask(key, NOON).reason == "quota_reserved"  # not before the ledger has it
-    bench.fold(key, first.quota_period, 60)
+    assert bench.counts(key, *BOOKS) == [None, b"60", b"60"]
     second = bench.ask(key, NOON, 40, "b")
     assert second.allowed
     assert second.tokens is not None
     assert (second.tokens.limit, second.tokens.remaining) == (100, 0)
+    assert bench.ask(key, NOON).reason == "quota_reserved"
+    bench.fold(key, first.quota_period, 60)
+    assert bench.counts(key, *BOOKS) == [b"60", b"40", b"0"]
+    assert bench.ask(key, NOON).reason == "quota_reserved"
+
+
+@pytest.mark.parametrize("first", ["worker", "ledger"])
+def test_a_quota_is_spent_from_the_end_of_the_request_that_spends_it(bench: Bench, first: str) -> None:
+    """Whoever hears of the end first: the worker, which says it at once, or the ledger."""
+    key = bench.key(quota=Quota(tokens=50))
+    call = bench.ask(key, NOON, 300, "a")
+    says = [lambda: bench.run(key, NOON, ended=ended(call, 120)), lambda: bench.fold(key, call.quota_period, 120)]
+    for say in says if first == "worker" else reversed(says):
+        say()
+        assert bench.ask(key, NOON).reason == "quota_tokens"
+    assert bench.counts(key, *BOOKS) in ([b"120", b"0", b"0"], [b"120", b"0", None])
+    assert bench.call("ZCARD", bench.names(key)[2]) == 0
+
+
+def test_of_a_request_that_used_none_nothing_is_kept(bench: Bench) -> None:
+    key = bench.key(quota=Quota(tokens=50))
+    call = bench.ask(key, NOON, 300, "a")
+    bench.run(key, NOON, ended=ended(call, None))
+    assert bench.ask(key, NOON, 1, "b").tokens.remaining == 49  # type: ignore[union-attr]
+    bench.fold(key, call.quota_period, 0)
+    assert bench.counts(key, *BOOKS) == [None, b"1", None]
+
+
+def test_what_was_used_and_is_never_settled_lapses(bench: Bench) -> None:
+    """The ledger adds it whenever it comes to it, so that it may never be counted twice."""
+    key = bench.key(quota=Quota(tokens=50))
+    call = bench.ask(key, NOON, 300, "a")
+    bench.run(key, NOON, ended=ended(call, 50))
+    later = NOON + int((LEASE + GRACE) * SECOND)
+    assert bench.ask(key, later - 1).reason == "quota_tokens"
+    assert bench.ask(key, later, 1, "b").allowed
+    bench.fold(key, call.quota_period, 50)
+    assert bench.counts(key, *BOOKS) == [b"50", b"1", b"0"]
 
 
 def test_a_renewal_that_is_late_does_not_undo_a_settlement(bench: Bench) -> None:
@@ -96,17 +135,17 @@ def test_what_is_only_reserved_is_not_called_spent(bench: Bench) -> None:
     assert (refused.reason, refused.retry_after) == ("quota_tokens", 86400 - NOON // SECOND % 86400)
 
 
-@pytest.mark.parametrize(("limits", "reason"), [(Limits(rpm=1), "rpm"), (Limits(tpm=300), "tpm")])
+@pytest.mark.parametrize(("limits", "reason"), [(Limits(rpm=2), "rpm"), (Limits(tpm=300), "tpm")])
 @pytest.mark.parametrize("mode", ["enforce", "shadow"])
 def test_what_lasts_longer_than_what_is_reserved_is_told(bench: Bench, limits: Limits, reason: str, mode: Any) -> None:
     """A client that was told to come back in a second would be refused for the rest of the minute."""
     modes = dict.fromkeys(("rpm", "tpm", "quota"), mode)
-    key = bench.key(limits=msgspec.structs.replace(limits, enforcement=modes), quota=Quota(tokens=200))
-    first = bench.ask(key, NOON, 256, "a")
+    key = bench.key(limits=msgspec.structs.replace(limits, enforcement=modes), quota=Quota(tokens=600))
+    first, second = bench.ask(key, NOON, 1, "a"), bench.ask(key, NOON, 256, "b")
     bench.run(key, NOON, ended=ended(first, 400))
     refused = bench.ask(key, NOON + 20 * SECOND)
     assert (refused.reason or refused.shadow, refused.retry_after) == (reason, 40.0 if mode == "enforce" else 0.0)
-    bench.fold(key, first.quota_period, 400)
+    bench.run(key, NOON + 20 * SECOND, ended=ended(second, 200))
     later = bench.ask(key, NOON + 20 * SECOND)
     assert (later.reason or later.shadow) == "quota_tokens", "spent, which no minute helps"
 

@@ -72,7 +72,7 @@ class Unlimited:
     async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
         return Admission(key_id=key.id)
 
-    def release(self, admission: Admission, tokens: int | None) -> None:
+    def release(self, admission: Admission, tokens: int | None, metered: int) -> None:
         self.released += 1
 
 

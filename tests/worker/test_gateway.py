@@ -199,7 +199,7 @@ async def test_a_limited_key_is_admitted_and_released_and_told_its_limits() -> N
                 return Admission(allowed=False, reason="rpm", retry_after=12.3, requests=Window(1, 0, 12.3), key_id=key.id)
             return Admission(requests=Window(1, 0, 60.0), key_id=key.id)
 
-        def release(self, admission: Admission, tokens: int | None) -> None:
+        def release(self, admission: Admission, tokens: int | None, metered: int) -> None:
             self.released.append(tokens)
 
     async with running() as plane:
@@ -231,7 +231,7 @@ async def test_a_limited_key_is_told_its_limits_when_the_hub_fails_too(answer: b
         async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
             return Admission(requests=Window(5, 4, 60.0), tokens=Window(900, 800, 1.5), key_id=key.id)
 
-        def release(self, admission: Admission, tokens: int | None) -> None:
+        def release(self, admission: Admission, tokens: int | None, metered: int) -> None:
             pass
 
     async def broken(side: HubSide) -> None:

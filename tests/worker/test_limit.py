@@ -27,7 +27,7 @@ class Noting(Unlimited):
         self.admitted += 1
         return await super().admit(key, request_id, tokens)
 
-    def release(self, admission: Admission, tokens: int | None) -> None:
+    def release(self, admission: Admission, tokens: int | None, metered: int) -> None:
         self.used.append(tokens)
 
 

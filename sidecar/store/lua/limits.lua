@@ -41,6 +41,11 @@ end
 
 local BOTH = 'slots+tpm' -- a place and tokens of one request in one member: each member costs in every command
 
+local function is_period(book) return book:match('^%d') ~= nil end
+
+-- Of a quota's hold: whether its request is over and the amount what it used, not what it reserved.
+local function is_used(member) return member:match('^[^/]+/=') ~= nil end
+
 local function book_and_amount(member)
   local book, amount = member:match('^([^/]+)/.*/(%d+)$')
   return book, tonumber(amount)
@@ -55,13 +60,14 @@ local function take_on(book, amount)
   end
 end
 
-local function give_back(book, amount)
+local function give_back(member, book, amount)
   -- A period that is long over has lost its fields; they must not come back below zero.
   if book == BOTH then
     if count['slots:held'] then add('slots:held', -1) end
     if count['tpm:held'] then add('tpm:held', -amount) end
   elseif count[book .. ':held'] then
     add(book .. ':held', -amount)
+    if is_used(member) then add(book .. ':done', -amount) end
   end
 end
 
@@ -91,13 +97,13 @@ local function drop(members, each)
   in_parts(gone, function(...) redis.call('ZREM', holds, ...) end)
   for _, member in ipairs(gone) do
     local book, amount = book_and_amount(member)
-    give_back(book, amount)
+    give_back(member, book, amount)
     if each then each(member, book, amount) end
   end
 end
 
 local function renew(member)
-  if member:match('^%d') then
+  if is_period(member) then
     -- A quota's hold that is gone may have been settled already, so it is never made anew.
     redis.call('ZADD', holds, 'XX', now + LEASE + GRACE, member)
   elseif redis.call('ZADD', holds, now + LEASE, member) == 1 then
@@ -112,7 +118,7 @@ local function look_for_holds()
   keeps_holds = keeps_holds or is_tick or not has_holds
   if has_holds then return end
   for field in pairs(count) do
-    if field:match(':held$') and count[field] ~= 0 then forget(field) end
+    if (field:match(':held$') or field:match(':done$')) and count[field] ~= 0 then forget(field) end
   end
 end
 
@@ -177,7 +183,7 @@ local takes_place = false -- a request's place that no member says yet
 local function tokens_of_period() return count[period .. ':tokens'] or 0 end
 
 -- Not only reserved: no request that ends will make room.
-local function is_spent(quota) return tokens_of_period() >= quota.most end
+local function is_spent(quota) return tokens_of_period() + (count[period .. ':done'] or 0) >= quota.most end
 
 local KINDS = {
   { name = 'quota_requests',
@@ -330,6 +336,13 @@ local function set_period()
   return true
 end
 
+-- Of a quota the ledger takes away what was used when it counts it (settle_quota.lua), by the same name.
+local function hold_used(member, book, tokens)
+  if tokens <= 0 or not count[book .. ':held'] then return end
+  hold(book, '=' .. member:match('^[^/]+/(.*)/%d+$'), string.format('%.0f', tokens), LEASE + GRACE)
+  add(book .. ':done', tokens)
+end
+
 -- Ends of requests: pairs of a hold and the tokens that were used, -1 for as many as were estimated.
 local function finish(ended)
   local members, used, tokens = {}, {}, 0
@@ -339,7 +352,11 @@ local function finish(ended)
   end
   keeps_holds = is_tick and #members > 0
   drop(members, function(member, book, estimate)
-    if book == 'tpm' or book == BOTH then tokens = tokens + (used[member] < 0 and estimate or used[member]) end
+    if book == 'tpm' or book == BOTH then
+      tokens = tokens + (used[member] < 0 and estimate or used[member])
+    elseif is_period(book) then
+      hold_used(member, book, used[member])
+    end
   end)
   settle(tokens)
 end
