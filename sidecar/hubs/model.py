@@ -15,13 +15,26 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from sidecar.hubs.form_places import MAX_FIELDS, Field, Names, boundary_of, multipart_fields, query_fields, unescaped, urlencoded_fields
+from sidecar.hubs.form_places import (
+    MAX_FIELDS,
+    Field,
+    Names,
+    boundary_of,
+    loose_fields,
+    multipart_fields,
+    query_fields,
+    unescaped,
+    urlencoded_fields,
+)
 from sidecar.hubs.json_places import JsonPlaces
 from sidecar.refusals import BAD_BODY, Refused
 
 _CHARSET = re.compile(r"charset[*0-9]*\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 _FORM_MODEL = re.compile(rb'name=(?:"model"|model)\r\n\r\n([^\r\n]{1,256})\r\n')
 _JSON_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
+# With blanks, zeros of UTF-16 or a comment in front.
+_JSON_BEGINNING = re.compile(rb"[\0- ]*+[{/]")
+_URLENCODED = "application/x-www-form-urlencoded"
 _PEEKED = 64 << 10
 _JSON_UNIT = re.compile(rb'\\u[0-9a-fA-F]{4}|\\.|[^\\"]', re.DOTALL)
 
@@ -175,6 +188,9 @@ class _Places:
         for index, rest, is_main in self._segments:
             if index < len(segments):
                 text = "/".join(segments[index:]) if rest else segments[index]
+                if ";" in text:
+                    # Java's servers cut a segment there.
+                    raise Refused(BAD_BODY, "Write a semicolon in the path as %3B, so that the model can be checked.", param="model")
                 found.append(_Named(unquote_to_bytes(text).decode("utf-8", "replace"), is_main, None))
         return found
 
@@ -193,19 +209,19 @@ class _Places:
             raise Refused(BAD_BODY, "Send the request body in UTF-8.")
         if media_type == "multipart/form-data" and self.forms.names:
             return self._in_form(multipart_fields(body, boundary_of(content_type)), body, "raw")
-        is_form = media_type == "application/x-www-form-urlencoded"
+        # PHP needs no `;` behind a type that it knows.
+        is_form = media_type.startswith(_URLENCODED)
         if is_form and body.count(b"&") + body.count(b";") > MAX_FIELDS:
             raise Refused(BAD_BODY, "The form has too many fields to be checked.")
         if is_form and self.forms.names:
-            found = self._in_form(urlencoded_fields(body, self.forms.names), body, "url")
-            if b";" in body:
-                # Nor may a parser that splits there too find another model.
-                self.forms.require_once(query_fields(body, self.forms.names), "form field")
-            return found
+            if _JSON_BEGINNING.match(body):
+                # Ollama and others read JSON whatever its label.
+                raise Refused(BAD_BODY, "Send JSON as application/json." if self.json else "Send the model in a form, not in JSON.")
+            return self._in_form(urlencoded_fields(body, self.forms.names), body, "url")
         if self.json is None or media_type.startswith("multipart/"):
             raise Refused(BAD_BODY, "The model cannot be checked in a request body of this Content-Type.")
         # `curl -d` labels JSON so. A hub that believes the label must not find a model of its own in it.
-        if is_form and query_fields(body, self._json_leaves):
+        if is_form and loose_fields(body, self._json_leaves):
             raise Refused(BAD_BODY, "Send the request body as application/json.")
         return [_Named(text.value, text.is_main, Span(text.start, text.end, "json")) for text in self.json.find(body)]
 

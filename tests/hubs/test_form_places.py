@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.hubs import form_places
-from sidecar.hubs.form_places import Names, boundary_of, multipart_fields, query_fields, unescaped, urlencoded_fields
+from sidecar.hubs.form_places import Names, boundary_of, loose_fields, multipart_fields, query_fields, unescaped, urlencoded_fields
 from sidecar.refusals import Refused
 
 B = "x-BOUNDARY"
@@ -43,6 +45,9 @@ def test_fields_with_their_spans():
         b"preamble\r\n" + GOOD,
         GOOD[:-4],
         GOOD + b"epilogue",
+        GOOD + b"\n",
+        GOOD + b"\r\n" * 2,
+        GOOD + b"\r\n" + part('form-data; name="a"', b"x") + END,
         GOOD.replace(b"whisper-1", f"x\n--{B}\ny".encode()),
         GOOD.replace(b"whisper-1", f"x\r--{B}\ry".encode()),
         GOOD.replace(b"whisper-1", f"x\n--{B}--".encode()),
@@ -62,6 +67,17 @@ def test_fields_with_their_spans():
         part("form-data; name=a; NAME=model", b"x") + END,
         part("form-data; filename=a.wav", b"x") + END,
         part("form-data; name=a; x=b", b"x") + END,
+        # Werkzeug ends a name at some of the characters that a file's may have, and PHP takes an apostrophe for a quote.
+        part("form-data; name=a&b", b"x") + END,
+        part("form-data; name=a; filename=it's.wav", b"x") + END,
+        part("form-data; name=a; filename='a.wav'", b"x") + END,
+        part("form-data; name=a; filename=a;wav", b"x") + END,
+        part("form-data; name=a; filename=a=b", b"x") + END,
+        part("form-data; name=a; filename=", b"x") + END,
+        part("form-data; name=a; filename=a\\b", b"x") + END,
+        part("form-data; filename*=a'; name=\"'; name=model; x=\"", b"x") + END,
+        part("form-data; filename*=a'b'c'; name=\"'; name=model; x=\"", b"x") + END,
+        part('form-data; filename*="\\\\"; name="; name=model; x="', b"x") + END,
         part('form-data; name="a"; name="model"', b"x") + END,
         part("form-data; name*=utf-8''model", b"x") + END,
         part("form-data; name=\"a\"; name*=utf-8''model", b"x") + END,
@@ -79,6 +95,9 @@ def test_fields_with_their_spans():
         part('form-data; name="model"' + ";filename*=a" * 5_000 + " x", b"x") + END,
         part('form-data; name="model"' + '; filename*="a"' * 5_000 + " x", b"x") + END,
         part("form-data; name=model" + "; filename=a" * 5_000 + " x", b"x") + END,
+        part("form-data; name=model" + "; name=a" * 5_000 + " x", b"x") + END,
+        part("form-data; name=model" + "; filename*=a''b" * 5_000 + " x", b"x") + END,
+        part('form-data; name="model"' + '; filename="a"' * 5_000 + " x", b"x") + END,
         part("form-data; name=" + "a" * 100_000 + " x", b"x") + END,
     ],
 )
@@ -100,6 +119,28 @@ def test_names_without_quotes():
         ("model", b"whisper-1", False),
         ("file", b"\0", True),
     ]
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"\r\n\r\n"])
+def test_how_clients_end_a_form(end):
+    """axios and Ruby's multipart-post with an empty line."""
+    assert [field.name for field in multipart_fields(GOOD.removesuffix(b"\r\n") + end, B)] == ["model", "file"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "filename=R&D.mp3; filename*=utf-8''R%26D.mp3",
+        "filename=a+b.mp3",
+        "FileName=a!#$%*^_`|~b.mp3",
+        'filename="it\'s.mp3"; filename*="UTF-8\'\'it%27s.mp3"',
+        "filename*=iso-8859-1'en'a.mp3",
+        r'filename="C:\music\a \"b\".mp3"',
+    ],
+)
+def test_names_of_files(parameters):
+    body = part(f"form-data; name=file; {parameters}", b"x") + END
+    assert [(field.name, field.is_file) for field in multipart_fields(body, B)] == [("file", True)]
 
 
 @given(st.text("abcXYZ019._-", min_size=1), st.text("abc019._-", min_size=1), st.sampled_from([";", "; "]))
@@ -153,10 +194,84 @@ def test_only_refusals_are_raised(pieces):
         ("multipart/form-data; boundary=a; boundary=b", ""),
         ("multipart/form-data; boundary*=utf-8''a", ""),
         ("multipart/form-data", ""),
+        # PHP, in whose place any other parser that looks for the word may stand, finds another.
+        ("multipart/form-data; Boundary=a-boundary; x=b", ""),
+        ("multipart/form-data; boundary=a; x=boundary", ""),
+        ("multipart/form-data; xboundary=b; boundary=a-boundary", ""),
+        ('multipart/form-data; boundary="a-boundary=b"', ""),
+        ('multipart/form-data; boundary="a-boundary:b"', ""),
+        ("boundary; boundary=a-boundary", ""),
     ],
 )
 def test_boundary_of(content_type, boundary):
     assert boundary_of(content_type) == boundary
+
+
+@pytest.mark.parametrize(
+    "boundary",
+    [
+        "----WebKitFormBoundaryAbCdEf0123456789",
+        "----geckoformboundary1a2b3c4d5e6f",
+        "---------------------------735323031399963166993862150",
+        "axios-1.7.2-boundary-AbC_d-3",
+        "form-data-boundary-abcdefghijklmnop",
+        "dart-http-boundary-a.b+c_d-e",
+        "--dio-boundary-1234567890",
+        "alamofire.boundary.12ab34cd56ef7890",
+    ],
+)
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_boundaries_of_clients(boundary, quote):
+    assert boundary_of(f"multipart/form-data; boundary={quote}{boundary}{quote}") == boundary
+    assert boundary_of(f"multipart/form-data; charset=utf-8; boundary={quote}{boundary}{quote}; x=y") == boundary
+
+
+def _of_php(content_type: str) -> str | None:
+    at = content_type.find("boundary")
+    _, sign, rest = content_type[at if at >= 0 else content_type.lower().find("boundary") :].partition("=")
+    return (rest[1:].partition('"')[0] if rest.startswith('"') else re.split("[,;]", rest)[0]) if sign else None
+
+
+def _of_a_pattern(pattern: str, flags: int = 0) -> Callable[[str], str | None]:
+    def read(content_type: str) -> str | None:
+        match = re.search(pattern, content_type, flags)
+        return match[1].strip('"') if match else None
+
+    return read
+
+
+def _of_pairs(content_type: str) -> str | None:
+    pairs = (pair.partition("=") for pair in content_type.split(";"))
+    return next((value.strip(' "') for name, _, value in pairs if name.strip().lower() == "boundary"), None)
+
+
+PARSERS = {
+    "PHP": _of_php,
+    "Rack": _of_a_pattern(r'\Amultipart/.*?boundary="?([^";,]+)"?', re.IGNORECASE),
+    "Rack 1": _of_a_pattern(r'\Amultipart/.*boundary="?([^";,]+)"?', re.IGNORECASE),
+    "formidable": _of_a_pattern(r'boundary=("[^"]+"|[^;]+)', re.IGNORECASE),
+    "cpp-httplib": _of_a_pattern("boundary=([^;]*)"),
+    "aiohttp": _of_pairs,
+}
+VALUES = ["a", "a-boundary", "aBoundary", "boundary", "boundary-=b", "boundary=b", "b=c", "a b", "a;boundary=b", "a,b"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["boundary", "Boundary", "x", "xboundary", "boundary-x"]), st.sampled_from(VALUES), st.booleans()),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from([";", "; ", " ; "]),
+)
+def test_no_parser_finds_another_boundary(parameters, separator):
+    written = (f'{name}="{value}"' if is_quoted else f"{name}={value}" for name, value, is_quoted in parameters)
+    content_type = separator.join(["multipart/form-data", *written])
+    with contextlib.suppress(Refused):
+        boundary = boundary_of(content_type)
+        multipart_fields(GOOD.replace(B.encode(), boundary.encode()), boundary)
+        found = {name: (of(content_type) or boundary).strip() for name, of in PARSERS.items()}
+        assert found == dict.fromkeys(PARSERS, boundary)
 
 
 def test_heads_that_would_hold_up_the_worker_are_refused(monkeypatch):
@@ -174,18 +289,50 @@ def spans(fields, text):
     return [(field.name, text[field.start : field.end]) for field in fields]
 
 
-def test_query_fields():
-    query = b"a=1&b;mod%65l=x%2Fy+z&&=;model;x[model]=%"
-    assert spans(query_fields(query, MODEL), query) == [("model", b"x%2Fy+z"), ("model", b""), ("x[model]", b"%")]
-    assert spans(query_fields(query, Names(["a", "B"])), query) == [("a", b"1"), ("b", b"")]
-    assert query_fields(query, Names([])) == []
+def test_loose_fields():
+    text = b"a=1&b;mod%65l=x%2Fy+z&&=;model;x[model]=%"
+    assert spans(loose_fields(text, MODEL), text) == [("model", b"x%2Fy+z"), ("model", b""), ("x[model]", b"%")]
+    assert spans(loose_fields(text, Names(["a", "B"])), text) == [("a", b"1"), ("b", b"")]
+    assert loose_fields(text, Names([])) == []
 
 
-def test_urlencoded_fields():
-    body = b"a=1&model=x%2Fy;model=b&b&=z"
-    assert spans(urlencoded_fields(body, MODEL), body) == [("model", b"x%2Fy;model=b")]
+@pytest.mark.parametrize("fields_of", [query_fields, urlencoded_fields])
+def test_query_fields(fields_of):
+    text = b"a=1;2&b&mod%65l=x%2Fy%3Bz&&=;&model&x[model]=%=&;b=;&c=;"
+    assert spans(fields_of(text, MODEL), text) == [("model", b"x%2Fy%3Bz"), ("model", b""), ("x[model]", b"%=")]
+    assert fields_of(text, Names([])) == []
+
+
+def test_an_urlencoded_form_is_ascii():
+    assert query_fields("é=1;2&model=é".encode(), MODEL)
     with pytest.raises(Refused):
         urlencoded_fields("é=1".encode(), MODEL)
+
+
+def _read(text: bytes, separators: bytes) -> list[tuple[str, int, bytes]]:
+    """The fields that may be taken for the model, as a server reads them that splits at `separators`."""
+    found = []
+    for match in re.finditer(b"(?:^|[%b])([^%b]*)" % (separators, separators), text):
+        name, _, value = match[1].partition(b"=")
+        if MODEL.have(unescaped(name)):
+            found.append((unescaped(name).decode(), match.end() - len(value), value))
+    return found
+
+
+@given(
+    st.lists(st.sampled_from([b"model", b"%6dodel", b"model[]", b"x", b"=", b"&", b";", b";", b"%3B", b"[", b"."]), max_size=12).map(
+        b"".join
+    )
+)
+def test_a_semicolon_that_makes_a_difference_is_refused(text):
+    wide, narrow = _read(text, b"&"), _read(text, b"&;")
+    assert [(field.name, field.start, text[field.start : field.end]) for field in loose_fields(text, MODEL)] == narrow
+    if wide != narrow:
+        with pytest.raises(Refused) as caught:
+            query_fields(text, MODEL)
+        assert "%3B" in caught.value.detail
+    else:
+        assert [(field.name, field.start, text[field.start : field.end]) for field in query_fields(text, MODEL)] == wide
 
 
 @pytest.mark.parametrize(
@@ -228,7 +375,7 @@ def test_what_is_unescaped_in_pieces_is_as_in_one(text, piece):
 def test_names_that_would_hold_up_the_worker_are_refused(monkeypatch, mark):
     monkeypatch.setattr(form_places, "MAX_MARKS", 10)
     most = b"a" + mark * 4 + b"&b" + mark * 6 + b"=" + mark * 20 + b"&model=%41"
-    for fields_of in (query_fields, urlencoded_fields):
+    for fields_of in (query_fields, urlencoded_fields, loose_fields):
         assert spans(fields_of(most, MODEL), most) == [("model", b"%41")]
         with pytest.raises(Refused) as caught:
             fields_of(most + b"&c" + mark, MODEL)

@@ -42,6 +42,10 @@ def test_query_and_body_are_both_told():
     [
         "model=a&model=b",
         "model=a;model=b",
+        "model=a;x,b",
+        "model=a;",
+        "x;model=a",
+        "model=a&x=1;model=b",
         "model=a&mod%65l=b",
         "model=a&MODEL=b",
         "model[]=a",
@@ -55,6 +59,11 @@ def test_query_and_body_are_both_told():
 def test_a_query_that_names_the_model_in_two_ways_is_refused(query):
     with pytest.raises(Refused):
         names(CHAT, query)
+
+
+def test_a_semicolon_elsewhere_in_the_query_or_escaped_is_none_of_the_models():
+    assert names(CHAT, "x=1;2&model=a&y=;3") == ("a",)
+    assert names(CHAT, "model=a%3Bb") == ("a;b",)
 
 
 def lacks(places: tuple[str, ...], query: str = "", content_type: str = JSON, body: bytes = b"", path: str = "/") -> str:
@@ -126,6 +135,13 @@ def test_segments_of_the_path():
     assert names(("path:2",), path="/openai/deployments/gpt%2D4/chat") == ("gpt-4",)
     assert names(("path:2+",), path="/v1/models/openai/gpt-4") == ("openai/gpt-4",)
     assert names(("path:9",), path="/v1") == ()
+    assert names(("path:1",), path="/a;x/gpt%3B4/b;y") == ("gpt;4",)
+
+
+@pytest.mark.parametrize("place", ["path:1", "path:1+", "path:0+"])
+def test_a_segment_that_a_server_may_cut_at_a_semicolon_is_refused(place):
+    with pytest.raises(Refused):
+        names((place,), path="/deployments/gpt-4;x-mini/chat")
 
 
 def test_a_form_field():
@@ -157,11 +173,35 @@ def test_a_form_that_names_the_model_in_two_ways_or_too_late_is_refused(fields):
     assert caught.value.refusal.status == 400
 
 
-@pytest.mark.parametrize("form", ["model=a&x=1;model=b", "x=1;model=b&model=a", "model=a&x=;mod%65l[]=b", "model=a;model=b"])
+@pytest.mark.parametrize(
+    "form", ["model=a&x=1;model=b", "x=1;model=b&model=a", "model=a&x=;mod%65l[]=b", "model=a;model=b", "model=a;x-mini", "x;model=a"]
+)
 def test_a_form_that_names_another_model_to_who_splits_at_semicolons_is_refused(form):
     with pytest.raises(Refused):
         names(AUDIO, "", FORM, form.encode())
     assert names(AUDIO, "", FORM, b"model=a&prompt=one;two=2") == ("a",)
+    assert names(AUDIO, "", FORM, b"model=a%3Bb") == ("a;b",)
+
+
+@pytest.mark.parametrize("before", ["", " ", "\t\r\n\n", "/* &a= */", "// a\n"], ids=repr)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("where", FORM_ROUTES, ids=" ".join)
+def test_json_in_the_place_of_a_form_is_refused(where, encoding, before):
+    """Hubs read it that ignore the label, such as Ollama, or guess the encoding, such as those that leave it to Python's json."""
+    text = before + json.dumps({"model": "b", "prompt": "&model=a&"})
+    for label in (FORM, f"{FORM}; charset=utf-8", f"{FORM} x"):
+        with pytest.raises(Refused) as caught:
+            names(ROUTES[where].model, "", label, text.encode(encoding))
+        if encoding == "utf-8":
+            assert "JSON" in caught.value.detail
+    assert names(ROUTES[where].model, "", FORM, b"model=a&prompt={}") == ("a",)
+
+
+def test_a_form_is_one_to_php_with_anything_behind_its_type():
+    for label in (f"{FORM} x", f"{FORM},x", f"{FORM}\tx"):
+        assert names(EITHER, "", label, b"model=a") == ("a",)
+        with pytest.raises(Refused):
+            names(CHAT, "", label, b'{"model":"a","x":"&model=b&"}')
 
 
 @pytest.mark.parametrize(
@@ -207,6 +247,7 @@ OTHERS = [
     {"extra_body": {"model": "b"}},
     {"extra_body": {}},
     {"deployment_id": "b"},
+    {"model_id": "b"},
     {"prompt_id": "b"},
     {"tools": [{"type": "function"}, {"type": "image_generation", "model": "b"}]},
 ]
@@ -338,6 +379,9 @@ def test_peek(places, body, model):
         # No telling which the hub takes, and nobody is to be refused for it.
         (CHAT, b"/", b"model=a&model=b", ""),
         (CHAT, b"/", b"Model=a", ""),
+        (CHAT, b"/", b"model=a;b", ""),
+        (CHAT, b"/", b"model=a&x=;b", "a"),
+        (("json:model", "path:2"), b"/openai/deployments/a;b/chat", b"", ""),
         (("json:model", "path:2"), b"/openai/deployments/a/chat", b"model=b", "a"),
         (("json:model", "path:2", "query:model"), b"/openai", b"model=b", "b"),
         ((), b"/", b"model=a", ""),

@@ -111,7 +111,7 @@ def test_what_is_kept_of_a_long_value_in_a_form(name: bytes, value: bytes) -> No
     [
         (rb"\a", disposition(b'; name="'), b'"'),
         (b'; a=""', disposition(b""), b""),
-        (b"; filename*=a", disposition(b""), b""),
+        (b"; filename*=a''a", disposition(b""), b""),
         (b"a:\r\n", b"", disposition(b'; name="model"')),
     ],
     ids=["escapes", "parameters", "file names", "lines"],

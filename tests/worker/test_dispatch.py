@@ -39,6 +39,9 @@ async def status_of(plane: Plane, body: bytes, target: str = CHAT, *, content_ty
         (b'{"fallbacks":["cheap"]}', CHAT, 403),
         (b'{"model":"cheap","extra_body":{"model":"dear"}}', CHAT, 400),
         (b'{"model":"cheap","deployment_id":"dear"}', CHAT, 403),
+        (b'{"model":"cheap","model_id":"dear"}', CHAT, 403),
+        (b'{"model":"cheap"}', f"{CHAT}?model=cheap;x,dear", 400),
+        (b'{"model":"cheap"}', f"{CHAT}?x=1;2&model=cheap", 200),
         (b'{"model":"cheap","prompt_id":"p"}', "/v1/responses", 403),
         (b'{"model":"cheap","fallbacks":["dear"]}', "/v1/images/edits", 403),
         (b'{"model":"cheap","extra_body":null}', CHAT, 200),
@@ -81,12 +84,12 @@ async def test_a_route_without_a_body_names_its_model_in_the_query_if_it_uses_on
 
 @pytest.mark.parametrize("nominated", ["", "Connection: close, content-type\r\n", "Connection: close, Content-Type, content-length\r\n"])
 async def test_the_hub_gets_the_content_type_by_which_the_model_was_judged(nominated: str) -> None:
-    body = b'{"prompt":"&model=cheap&","model":"dear"}'
+    body = b'prompt={"model":"dear"}&model=cheap'
     form = "application/x-www-form-urlencoded"
     async with running(profile="openai") as plane:
-        assert await status_of(plane, body, "/v1/images/edits", fields=nominated) == 403
-        if await status_of(plane, body, "/v1/images/edits", content_type=form, fields=nominated) == 200:
-            assert plane.hub.seen[-1].field("content-type") == form
+        assert await status_of(plane, body, "/v1/images/edits", fields=nominated) == 400
+        assert await status_of(plane, body, "/v1/images/edits", content_type=form, fields=nominated) == 200
+        assert plane.hub.seen[-1].field("content-type") == form
 
 
 async def test_a_content_type_that_the_profile_keeps_from_the_hub_says_nothing_of_the_model(tmp_path: Path) -> None:
