@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -52,6 +52,6 @@ class AuthorizerLauncher:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._launch = PythonLauncher(CHILD, environment)
 
-    def __call__(self, role: Role, index: int, settings: bytes, fds: Mapping[str, int]) -> Process:
+    def __call__(self, role: Role, index: int, settings: bytes, fds: Mapping[str, Sequence[int]]) -> Process:
         """Start one child; raises OSError when the system cannot."""
         return self._launch("authz" if role == "worker" else role, index, settings, fds)

@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from sidecar.keys.setup import pepper_faults, succession_faults, unmakeable
 from sidecar.settings import Settings, SettingsError
 from sidecar.settings.declaration import Keys
 from sidecar.supervisor import data_dir, embedded_store, hardening, listeners
+from sidecar.supervisor.control_sockets import ControlSockets, addresses
 from sidecar.supervisor.process import Launcher, PythonLauncher
 from sidecar.supervisor.run import Supervisor, catch_signals, nothing_to_end
 from sidecar.supervisor.sockets import WorkerSockets
@@ -56,7 +57,7 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
     hardening.apply()
     try:
         with nothing_to_end():
-            fds, sockets = claim(settings, listening)
+            fds, sockets, control_sockets = claim(settings, listening)
             reload = Reload(read, settings, _pepper(settings))
     except (data_dir.DataDirError, listeners.ListenError, embedded_store.NoServerError) as error:
         raise CommandError(str(error)) from None
@@ -65,12 +66,13 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
         _logger.warning(
             "hub.access_key is empty, and an AIGNE Hub refuses every call without one; set hub.access_key or hub.access_key_file"
         )
-    supervisor = Supervisor(settings, launch, reload=reload, fds=fds, sockets=sockets)
+    supervisor = Supervisor(settings, launch, reload=reload, fds=fds, sockets=sockets, control_sockets=control_sockets)
     try:
         return supervisor.run(wakeup)
     finally:
-        if settings.proxy.listen.path:
-            listeners.remove(settings.proxy.listen)
+        for listen in (settings.proxy.listen, *addresses(settings).values()):
+            if listen.path:
+                listeners.remove(listen)
 
 
 def _without_faults(settings: Settings, find: Callable[[Keys], list[str]]) -> Settings:
@@ -112,9 +114,10 @@ class Reload:
 class Claim(NamedTuple):
     """What the supervisor holds for its children."""
 
-    fds: Mapping[str, Mapping[str, int]]
+    fds: Mapping[str, Mapping[str, Sequence[int]]]
     """Descriptors that children of a role inherit, by the option that announces them."""
     sockets: WorkerSockets
+    control_sockets: ControlSockets
 
 
 def claim(settings: Settings, listening: str = "proxy.listen") -> Claim:
@@ -122,11 +125,13 @@ def claim(settings: Settings, listening: str = "proxy.listen") -> Claim:
     directory = Path(settings.data_dir)
     data_dir.prepare(directory)
     lock = data_dir.lock(directory)
-    for name, listen in {"admin.listen": settings.admin.listen, "metrics.listen": settings.metrics.listen}.items():
+    for name, listen in addresses(settings).items():
         listeners.check(name, listen)
     if settings.store.url == "embedded":
         embedded_store.find_server()
+    control_sockets = ControlSockets()
+    control_sockets.add(settings)
     sockets = WorkerSockets(listening)
     sockets.add(settings.proxy.listen, settings.proxy.worker_count, listeners.PATIENCE)
     # The store holds the lock too: after a kill of the supervisor it may live a moment longer, with its file open.
-    return Claim({"store": {"lock": lock}}, sockets)
+    return Claim({"store": {"lock": [lock]}}, sockets, control_sockets)

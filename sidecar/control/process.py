@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ import uvloop
 
 from sidecar import collector
 from sidecar.control.parts import Parts, compose
-from sidecar.control.serving import serve
+from sidecar.control.serving import close, serve
 from sidecar.control.sweep import sweep_quietly
 from sidecar.settings import Settings
 from sidecar.store.client import StoreUnavailable
@@ -29,19 +29,22 @@ TRIM_EVERY = 2.0
 _log = logging.getLogger(__name__)
 
 
-def main(settings: Settings, *, ready: Callable[[], None]) -> int:
-    """Run until SIGUSR2, or until SIGINT; returns the exit code."""
-    return uvloop.run(run(settings, ready=ready))
+def main(settings: Settings, *, ready: Callable[[], None], admin_fds: Sequence[int] = (), metrics_fds: Sequence[int] = ()) -> int:
+    """Run until SIGUSR2, or until SIGINT; returns the exit code.
+
+    `admin_fds` and `metrics_fds` are sockets to accept from, which the next control process has too; none: bind our own.
+    """
+    return uvloop.run(run(settings, ready=ready, admin_fds=admin_fds, metrics_fds=metrics_fds))
 
 
-async def run(settings: Settings, *, ready: Callable[[], None]) -> int:
+async def run(settings: Settings, *, ready: Callable[[], None], admin_fds: Sequence[int] = (), metrics_fds: Sequence[int] = ()) -> int:
     """As `main`, on the running event loop."""
     finish = asyncio.Event()
     parts = await compose(settings, workers=settings.proxy.worker_count)
     _handle_signals(parts, finish)
     runners = [
-        await serve(parts.metrics, settings.metrics.listen),
-        await serve(parts.admin, settings.admin.listen, settings.admin.tls),
+        await serve(parts.metrics, settings.metrics.listen, fds=metrics_fds),
+        await serve(parts.admin, settings.admin.listen, settings.admin.tls, admin_fds),
     ]
     later = (*parts.background(), parts.metering.loop.run(), _sweep(parts), _trim(parts))
     # Workers wait for this, and are there to answer 503 when the store is not.
@@ -53,8 +56,7 @@ async def run(settings: Settings, *, ready: Callable[[], None]) -> int:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await _finish(parts)
-    for runner in runners:
-        await runner.cleanup()
+    await close(runners)
     for store in parts.stores:
         await store.close()
     return 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +19,9 @@ from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
 
 UNIX_MODE = 0o660
+GRACE = 1.0
+"""Seconds that whoever had connected before the end has to ask; at a reload others wait meanwhile."""
+_LOOK_EVERY = 0.1
 _CONTINUE = "100-continue"
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -25,19 +29,23 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 log = logging.getLogger(__name__)
 
 
-async def serve(app: web.Application, listen: Listen, tls: Tls | None = None) -> web.AppRunner:
-    """Serve `app` until the runner's `cleanup`. Raises OSError when the address cannot be had."""
+async def serve(app: web.Application, listen: Listen, tls: Tls | None = None, fds: Sequence[int] = ()) -> web.AppRunner:
+    """Serve `app` until the runner's `cleanup`, on the sockets `fds` if there are any. Raises OSError when the address cannot be had."""
     # The body bound of each route is the application's own; the log of requests is the audit log and the access log.
     runner = _Runner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
     await runner.setup()
     context = _context(tls) if tls is not None else None
     site: web.BaseSite
+    for fd in fds:
+        os.set_inheritable(fd, False)
+        await web.SockSite(runner, socket.socket(fileno=fd), ssl_context=context).start()
+    if fds:
+        return runner
     if listen.path:
         with suppress(FileNotFoundError):
             os.unlink(listen.path)
         site = web.UnixSite(runner, listen.path, ssl_context=context)
     else:
-        # Two control processes share the port for a moment while one takes over from the other.
         site = web.TCPSite(runner, listen.host, listen.port, ssl_context=context, reuse_port=True)
     await site.start()
     if listen.path:
@@ -45,10 +53,32 @@ async def serve(app: web.Application, listen: Listen, tls: Tls | None = None) ->
     return runner
 
 
+async def close(runners: Sequence[web.AppRunner]) -> None:
+    """Accept no more, and end when those who had connected have been answered. Who connects now waits for whoever else has the socket."""
+    for runner in runners:
+        for site in runner.sites:
+            await site.stop()
+    # A client that is hung up on before its first request is read would take us for dead.
+    for _ in range(round(GRACE / _LOOK_EVERY)):
+        await asyncio.sleep(_LOOK_EVERY)
+        if all(each.has_asked for runner in runners if runner.server for each in runner.server.connections if isinstance(each, _Protocol)):
+            break
+    for runner in runners:
+        await runner.cleanup()
+
+
 class _Protocol(web.RequestHandler):
     """Answers bytes that are no request with a fixed text: aiohttp's own answer and log repeat them, and they may hold a secret."""
 
-    __slots__ = ()
+    __slots__ = ("has_asked",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.has_asked = False
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.has_asked = True
+        super().data_received(data)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sidecar.settings import Settings
 from sidecar.settings.load import to_bytes
 from sidecar.supervisor.backoff import Backoff
+from sidecar.supervisor.control_sockets import ControlSockets
 from sidecar.supervisor.process import Launcher, Process, Role
 from sidecar.supervisor.sockets import WorkerSockets
 
@@ -63,11 +64,13 @@ class Children:
         settings: Settings,
         launch: Launcher,
         clock: Callable[[], float],
-        fds: Mapping[Role, Mapping[str, int]],
+        fds: Mapping[Role, Mapping[str, Sequence[int]]],
         sockets: WorkerSockets,
+        control_sockets: ControlSockets,
     ) -> None:
         self.settings = settings
         self.sockets = sockets
+        self.control_sockets = control_sockets
         self.store = [Slot("store")] if settings.store.url == "embedded" else []
         self.control = Slot("control")
         self.workers = [Slot("worker", index) for index in range(settings.proxy.worker_count)]
@@ -106,7 +109,9 @@ class Children:
         try:
             if slot.role == "worker":
                 slot.listener = self.sockets.of(settings.proxy.listen, slot.index)
-                fds["listen"] = slot.listener.fileno()
+                fds["listen"] = [slot.listener.fileno()]
+            elif slot.role == "control":
+                fds |= self.control_sockets.fds(settings)
             slot.process = self._launch(slot.role, slot.index, to_bytes(settings), fds)
         except OSError as error:
             slot.due = self._clock() + slot.backoff.after(0)

@@ -1,6 +1,6 @@
 """Addresses to listen on: tried before anything is started, so that a taken port is one sentence and no crash loop.
 
-The sockets of the workers are in `sidecar.supervisor.sockets`; the control process binds its own.
+The sockets of the workers are in `sidecar.supervisor.sockets`, those of the control process in `control_sockets` beside it.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class Process(Protocol):
 class Launcher(Protocol):
     """Starts children."""
 
-    def __call__(self, role: Role, index: int, settings: bytes, fds: Mapping[str, int]) -> Process:
-        """Start one; `fds` are further descriptors by the name of the option that announces them. Raises OSError."""
+    def __call__(self, role: Role, index: int, settings: bytes, fds: Mapping[str, Sequence[int]]) -> Process:
+        """Start one; `fds` are further descriptors by the name of the option that announces each. Raises OSError."""
 
 
 class ChildProcess:
@@ -100,7 +100,7 @@ class PythonLauncher:
         self._command = list(command)
         self._environment = child_environment(environment)
 
-    def __call__(self, role: Role, index: int, settings: bytes, fds: Mapping[str, int]) -> ChildProcess:
+    def __call__(self, role: Role, index: int, settings: bytes, fds: Mapping[str, Sequence[int]]) -> ChildProcess:
         """Start one child; raises OSError when the system cannot."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:
@@ -109,18 +109,19 @@ class PythonLauncher:
             os.close(reading)
             os.close(writing)
             raise
-        passed = {"settings": settings_fd, "ready": writing, **fds}
-        options = [item for name, fd in passed.items() for item in (f"--{name}-fd", str(fd))]
+        further = [(name, fd) for name, several in fds.items() for fd in several]
+        passed = [("settings", settings_fd), ("ready", writing), *further]
+        options = [item for name, fd in passed for item in (f"--{name}-fd", str(fd))]
         arguments = [*self._command, role, "--index", str(index), "--parent", str(os.getpid()), *options]
         try:
-            for fd in passed.values():
+            for _, fd in passed:
                 os.set_inheritable(fd, True)
             pid = os.posix_spawn(arguments[0], arguments, self._environment, setpgroup=0, setsigmask=(), setsigdef=_DEFAULT_AGAIN)
         except OSError:
             os.close(reading)
             raise
         finally:
-            for fd in fds.values():
+            for _, fd in further:
                 os.set_inheritable(fd, False)
             os.close(settings_fd)
             os.close(writing)

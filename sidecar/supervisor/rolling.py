@@ -32,6 +32,7 @@ class Replacement:
         self._clock = clock
         self._deadline = clock() + PATIENCE
         try:
+            children.control_sockets.add(settings)
             children.sockets.add(settings.proxy.listen, settings.proxy.worker_count)
             self._start()
         except ListenError as error:
@@ -71,8 +72,9 @@ class Replacement:
                 return
 
     def _let_go_of_sockets(self) -> None:
-        proxy = self._children.settings.proxy
-        self._children.sockets.keep(proxy.listen, proxy.worker_count)
+        settings = self._children.settings
+        self._children.control_sockets.keep(settings)
+        self._children.sockets.keep(settings.proxy.listen, settings.proxy.worker_count)
 
     def _switch(self) -> None:
         children = self._children
@@ -84,7 +86,8 @@ class Replacement:
         self._let_go_of_sockets()
         for slot in old:
             slot.tell(signal.SIGTERM, self._clock() + drain)
-        # The next control process starts when this one has folded what it has: two would fold the same spools.
+        # The next control process starts when this one has folded what it has: two would fold the same spools. Who connects
+        # meanwhile waits in the sockets that it inherits.
         children.control.tell(signal.SIGUSR2, self._clock() + CONTROL_FINISH)
 
     def _give_up(self, failure: str) -> None:

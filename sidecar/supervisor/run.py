@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from types import FrameType
 from sidecar.settings import Settings, SettingsError
 from sidecar.supervisor import listeners, status
 from sidecar.supervisor.children import Children
+from sidecar.supervisor.control_sockets import ControlSockets, addresses
 from sidecar.supervisor.process import Launcher, Role
 from sidecar.supervisor.rolling import Replacement
 from sidecar.supervisor.shutdown import Shutdown
@@ -36,7 +37,8 @@ _logger = logging.getLogger("sidecar.supervisor")
 class Supervisor:
     """Runs the children of `settings` until SIGTERM or SIGINT; SIGHUP takes over what `reload` makes of them.
 
-    `fds` are descriptors that children of a role inherit, by the option that announces them; `sockets` is what workers listen on.
+    `fds` are descriptors that children of a role inherit, by the option that announces them; `sockets` is what workers listen on,
+    `control_sockets` what the control process does.
     """
 
     def __init__(
@@ -45,11 +47,12 @@ class Supervisor:
         launch: Launcher,
         *,
         reload: Callable[[Settings], Settings],
-        fds: Mapping[Role, Mapping[str, int]],
+        fds: Mapping[Role, Mapping[str, Sequence[int]]],
         sockets: WorkerSockets,
+        control_sockets: ControlSockets,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._children = Children(settings, launch, clock, fds, sockets)
+        self._children = Children(settings, launch, clock, fds, sockets, control_sockets)
         self._reload = reload
         self._clock = clock
         self._data_dir = Path(settings.data_dir)
@@ -199,11 +202,11 @@ def needs_restart(old: Settings, new: Settings, listening: str = "proxy.listen")
 
 
 def taken(old: Settings, new: Settings) -> list[str]:
-    """Where the next control process could not listen, a sentence each: it would end again and again, and the last one be gone."""
-    # The last control process lets go of these, whatever host they are on.
-    ours = {(listen.path, listen.port) for listen in (old.admin.listen, old.metrics.listen)}
+    """Where the next control process could not listen, a sentence each."""
+    # What we have ourselves is found in use, and can be had, whatever host it is on.
+    ours = {(listen.path, listen.port) for listen in addresses(old).values()}
     faults = []
-    for name, listen in {"admin.listen": new.admin.listen, "metrics.listen": new.metrics.listen}.items():
+    for name, listen in addresses(new).items():
         fault = listeners.fault_of(listen)
         if fault and not (fault.errno == errno.EADDRINUSE and (listen.path, listen.port) in ours):
             faults.append(listeners.sentence(name, listen, fault))

@@ -27,6 +27,8 @@ class Shutdown:
         self._clock = clock
         self._notice_ends = clock() + NOTICE
         self._told: set[str] = set()
+        # There is no next control process: kept open here, these would take in connections that nobody serves.
+        children.control_sockets.close()
         for slot in children.running([children.control]):
             # Not told to end yet: SIGTERM makes it unready, SIGUSR2 lets it finish.
             slot.tell(signal.SIGTERM, clock() + NOTICE + children.settings.proxy.drain_timeout + DRAIN_MARGIN + CONTROL_FINISH)

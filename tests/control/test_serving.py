@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sidecar.control.serving import serve
+from sidecar.control import serving
+from sidecar.control.serving import close, serve
 from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
 from tests.support.certificates import LOCAL, outdated, self_signed
@@ -95,3 +98,78 @@ async def test_an_expectation_that_nobody_knows_is_not_repeated(address: tuple[s
 async def test_who_asks_before_sending_a_body_is_told_to_go_on(address: tuple[str, int]) -> None:
     head, _ = await ask(address, "POST /refused HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 4", b"body")
     assert head.startswith("HTTP/1.1 401 ")
+
+
+async def answer_of(client: socket.socket, tls: ssl.SSLContext | None = None) -> bytes:
+    """What is answered to a request over `client`, which is connected already."""
+    reader, writer = await asyncio.open_connection(sock=client, ssl=tls, server_hostname="localhost" if tls is not None else None)
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return answer
+
+
+def listening_on(path: Path | None) -> socket.socket:
+    """A socket that is bound, as the supervisor holds one."""
+    if path is None:
+        return socket.create_server(("127.0.0.1", 0))
+    held = socket.socket(socket.AF_UNIX)
+    held.bind(str(path))
+    held.listen()
+    return held
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("local", [False, True], ids=["TCP", "unix"])
+async def test_who_connects_after_the_end_is_served_by_the_next_one(local: bool, secure: bool, tmp_path: Path) -> None:
+    tls, trusting = None, None
+    if secure:
+        certificate, key = self_signed(tmp_path, *LOCAL)
+        tls = Tls(certificate_file=str(certificate), key_file=str(key))
+        trusting = ssl.create_default_context(cafile=str(certificate))
+    listen = Listen.parse("127.0.0.1:1")  # nobody binds it: there is a socket
+    with listening_on(tmp_path / "s" if local else None) as held:
+        fd = os.dup(held.fileno())
+        os.set_inheritable(fd, True)
+        runner = await serve(web.Application(), listen, tls, [fd])
+        assert not os.get_inheritable(fd)
+        assert b"HTTP/1.1 404 " in await answer_of(connected(held), trusting)
+        await close([runner])
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+        waiting = connected(held)
+        runner = await serve(web.Application(), listen, tls, [os.dup(held.fileno())])
+        assert b"HTTP/1.1 404 " in await answer_of(waiting, trusting)
+        await close([runner])
+        assert not local or (tmp_path / "s").is_socket()
+
+
+def connected(held: socket.socket) -> socket.socket:
+    """A client that has connected to `held`."""
+    client = socket.socket(held.family)
+    client.settimeout(10)
+    client.connect(held.getsockname())
+    return client
+
+
+async def test_at_the_end_who_had_connected_may_still_ask() -> None:
+    runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"))
+    reader, writer = await asyncio.open_connection(*runner.addresses[0])
+    while runner.server is None or not runner.server.connections:
+        await asyncio.sleep(0)
+    end = asyncio.create_task(close([runner]))
+    while runner.addresses:
+        await asyncio.sleep(0)
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 404 ")
+    writer.close()
+    await end
+
+
+async def test_at_the_end_who_asks_nothing_is_not_waited_for_any_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "GRACE", 0.2)
+    runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"))
+    reader, writer = await asyncio.open_connection(*runner.addresses[0])
+    await asyncio.wait_for(close([runner]), 10)
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()

@@ -114,7 +114,7 @@ def test_the_pod_is_careful(manifests: list[dict[str, Any]]) -> None:
 
 
 def test_a_pod_outlives_a_control_process_that_is_replaced(manifests: list[dict[str, Any]]) -> None:
-    """Nothing answers a probe for a second or two then, and the data plane goes on."""
+    """Probes are answered a second or two late then, the first with 503, and the data plane goes on."""
     sidecar = next(one for one in pod(manifests)["containers"] if "readinessProbe" in one)
     for name in ("livenessProbe", "readinessProbe"):
         probe = sidecar[name]

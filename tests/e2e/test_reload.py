@@ -1,4 +1,4 @@
-"""A reload is not noticed by anybody: no reset, no refusal, no call that goes unanswered."""
+"""A reload is not noticed by anybody: no reset, no refusal, no call that goes unanswered. Nor, outside the data plane, is a crash."""
 
 from __future__ import annotations
 
@@ -125,6 +125,46 @@ def test_another_number_of_workers_loses_nobody(secure: bool, hub: HubProcess, t
                 before = callers.count()
                 reload(sidecar, workers)
                 wait_until(lambda before=before: callers.count() >= before + 50, within=PATIENCE, what="calls after a reload")
+        assert set(callers.told) == {"200"}, callers.told
+
+
+def control_is_replaced(sidecar: Sidecar, number: int) -> None:
+    """Send `number` to the supervisor, or where that is SIGKILL to the control process, until there is another one of those."""
+    assert sidecar.process is not None
+    (old,) = sidecar.children("control")
+    os.kill(old if number == signal.SIGKILL else sidecar.process.pid, number)
+
+    def replaced() -> bool:
+        now = sidecar.children("control")
+        return bool(now) and old not in now
+
+    wait_until(replaced, within=PATIENCE, what="another control process")
+
+
+def test_health_metrics_and_admin_api_answer_through_reloads(hub: HubProcess, tmp_path: Path) -> None:
+    with Sidecar(tmp_path, hub.url, ACCESS_KEY) as sidecar:
+        urls = (f"{sidecar.metrics_url}/livez", f"{sidecar.metrics_url}/metrics", f"{sidecar.admin_url}/admin/v1/status")
+        several = [Callers(url, sidecar.admin_token) for url in urls]
+        with several[0].calling(), several[1].calling(), several[2].calling():
+            for _ in range(RELOADS):
+                control_is_replaced(sidecar, signal.SIGHUP)
+                before = [callers.count() for callers in several]
+                wait_until(
+                    lambda before=before: all(now.count() >= then + 20 for now, then in zip(several, before, strict=True)),
+                    within=PATIENCE,
+                    what="calls after a reload",
+                )
+        assert [set(callers.told) for callers in several] == [{"200"}] * 3, [callers.told for callers in several]
+
+
+def test_who_connects_after_a_crash_of_the_control_process_waits_for_the_next_one(hub: HubProcess, tmp_path: Path) -> None:
+    with Sidecar(tmp_path, hub.url, ACCESS_KEY) as sidecar:
+        callers = Callers(f"{sidecar.metrics_url}/livez", "")
+        for pid in sidecar.children("control"):
+            os.kill(pid, signal.SIGSTOP)  # what is asked from here on is asked of the next one
+        with callers.calling():
+            control_is_replaced(sidecar, signal.SIGKILL)
+            wait_until(lambda: callers.count() >= 20, within=PATIENCE, what="calls after a crash")
         assert set(callers.told) == {"200"}, callers.told
 
 

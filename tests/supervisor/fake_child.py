@@ -24,6 +24,8 @@ def main() -> int:
     parser.add_argument("role")
     for name in ("--index", "--parent", "--settings-fd", "--ready-fd", "--listen-fd", "--lock-fd"):
         parser.add_argument(name, type=int)
+    for name in ("--admin-fd", "--metrics-fd"):
+        parser.add_argument(name, type=int, action="append", default=[])
     options = parser.parse_args()
     die_with_parent(options.parent, signal.SIGKILL)
     with os.fdopen(options.settings_fd, "rb") as stream:
@@ -42,9 +44,9 @@ def main() -> int:
     if behaviour == "crash" and options.role == "worker":
         note("crash")
         return 3
-    listener = None
-    if options.role == "worker":
-        listener = socket.socket(fileno=options.listen_fd)
+    fds = [options.listen_fd] if options.role == "worker" else options.admin_fd + options.metrics_fd
+    listeners = [socket.socket(fileno=fd) for fd in fds]
+    for listener in listeners:
         listener.listen()
     if behaviour != "mute" or options.role != "worker":
         note("ready")  # first, for what the supervisor does about it must come after it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sidecar import log
@@ -21,14 +21,16 @@ def main(file: Path, events: Path) -> int:
     settings = load(file, {})
     log.setup("debug", "supervisor")
     hardening.apply()
-    fds, sockets = claim(settings)
+    fds, sockets, control_sockets = claim(settings)
     fake = PythonLauncher([sys.executable, str(FAKE), str(events)], os.environ)
     real = PythonLauncher(CHILD, os.environ)
 
-    def launch(role: str, index: int, settings: bytes, fds: Mapping[str, int]) -> ChildProcess:
+    def launch(role: str, index: int, settings: bytes, fds: Mapping[str, Sequence[int]]) -> ChildProcess:
         return (real if role == "store" else fake)(role, index, settings, fds)
 
-    return Supervisor(settings, launch, reload=lambda running: load(file, {}), fds=fds, sockets=sockets).run()
+    return Supervisor(
+        settings, launch, reload=lambda running: load(file, {}), fds=fds, sockets=sockets, control_sockets=control_sockets
+    ).run()
 
 
 if __name__ == "__main__":

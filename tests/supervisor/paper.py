@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from sidecar.settings import load
 from sidecar.settings.values import Listen
 from sidecar.supervisor.children import Children
+from sidecar.supervisor.control_sockets import ControlSockets
 from sidecar.supervisor.sockets import WorkerSockets
 
 
@@ -23,6 +24,7 @@ class Paper:
     ready: bool = False
     ready_fd: int = -1
     listen_fd: int | None = None
+    fds: Mapping[str, Sequence[int]] = field(default_factory=dict)
     signals: list[int] = field(default_factory=list)
 
     def hear(self) -> None:
@@ -57,7 +59,16 @@ class World:
         self.refuse = False
         self.refuse_sockets = False
         self.sockets = 0
-        self.children = Children(load(None, environment), self.launch, lambda: self.now, {}, WorkerSockets(make=self.make_socket))
+        self.control_sockets: dict[Listen, socket.socket] = {}
+        """Where the control process may listen: the sockets that were made last."""
+        self.children = Children(
+            load(None, environment),
+            self.launch,
+            lambda: self.now,
+            {},
+            WorkerSockets(make=self.make_socket),
+            ControlSockets(make=self.make_control_sockets),
+        )
 
     def make_socket(self, listen: Listen) -> socket.socket:
         if self.refuse_sockets:
@@ -65,14 +76,20 @@ class World:
         self.sockets += 1
         return cast(socket.socket, PaperSocket(1000 + self.sockets))
 
+    def make_control_sockets(self, listen: Listen) -> list[socket.socket]:
+        if self.refuse_sockets:
+            raise OSError(98, "Address already in use")
+        self.control_sockets[listen] = cast(socket.socket, PaperSocket(2000 + len(self.control_sockets)))
+        return [self.control_sockets[listen]]
+
     def listeners(self) -> list[int | None]:
         """What the running workers accept from."""
         return [paper.listen_fd for paper in self.started if paper.role == "worker" and paper.pid]
 
-    def launch(self, role: str, index: int, settings: bytes, fds: Mapping[str, int]) -> Paper:
+    def launch(self, role: str, index: int, settings: bytes, fds: Mapping[str, Sequence[int]]) -> Paper:
         if self.refuse:
             raise OSError(11, "Resource temporarily unavailable")
-        self.started.append(Paper(len(self.started) + 1, role, self.now, listen_fd=fds.get("listen")))
+        self.started.append(Paper(len(self.started) + 1, role, self.now, listen_fd=next(iter(fds.get("listen", ())), None), fds=fds))
         return self.started[-1]
 
     def roles(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -125,10 +125,61 @@ def test_a_reload_that_is_given_up_cuts_no_request_of_a_worker_that_serves_alrea
     assert serving.signals == [signal.SIGTERM, signal.SIGKILL]
 
 
+def test_a_control_process_takes_over_the_sockets_of_the_last_one_and_workers_get_none_of_them() -> None:
+    world = World()
+    world.serve()
+    first = world.last("control").fds
+    assert set(first) == {"admin", "metrics"}
+    assert set(world.last("worker").fds) == {"listen"}
+    world.end(world.last("control"))
+    world.now += 0.1
+    world.children.start_due()
+    replacement = Replacement(world.children, load(None, {}), lambda: world.now)
+    world.last("worker").ready = True
+    assert replacement.step()
+    world.end(world.last("control"), 0)
+    world.children.start_due()
+    controls = [paper for paper in world.started if paper.role == "control"]
+    assert len(controls) == 3
+    assert all(paper.fds == first for paper in controls), "after a crash, and after a reload"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_reload_makes_sockets_where_control_is_to_listen_and_gives_up_those_that_nobody_needs(fails: bool) -> None:
+    world = World()
+    world.serve()
+    old = world.children.settings
+    there = load(None, {"SIDECAR_ADMIN__LISTEN": f"127.0.0.1:{free_port()}"})
+    replacement = Replacement(world.children, there, lambda: world.now)
+    if fails:
+        world.end(world.last("worker"), 1)
+    else:
+        world.last("worker").ready = True
+    assert replacement.step()
+    closed = {listen: held.fileno() == -1 for listen, held in world.control_sockets.items()}
+    assert closed == {old.admin.listen: not fails, there.admin.listen: fails, old.metrics.listen: False}
+    world.end(world.last("control"), 0)
+    world.now += 1
+    world.children.start_due()
+    chosen = old if fails else there
+    assert world.last("control").fds["admin"] == [world.control_sockets[chosen.admin.listen].fileno()]
+
+
+def test_a_reload_to_where_control_cannot_listen_changes_nothing() -> None:
+    world = World()
+    world.serve()
+    world.refuse_sockets = True
+    there = load(None, {"SIDECAR_METRICS__LISTEN": f"127.0.0.1:{free_port()}"})
+    replacement = Replacement(world.children, there, lambda: world.now)
+    assert replacement.step()
+    assert replacement.failure.startswith(f"metrics.listen: {there.metrics.listen} is in use")
+    assert world.last("control").signals == [] and world.children.candidates == []
+
+
 class Failing(World):
     """Where something fails that nobody thought of, from the second new worker on."""
 
-    def launch(self, role: str, index: int, settings: bytes, fds: Mapping[str, int]) -> Paper:
+    def launch(self, role: str, index: int, settings: bytes, fds: Mapping[str, Sequence[int]]) -> Paper:
         if len(self.started) > 3:
             raise ValueError("unforeseen")
         return super().launch(role, index, settings, fds)
@@ -155,6 +206,13 @@ def test_a_worker_waits_while_there_is_no_socket_for_it() -> None:
     world.now += 0.2
     assert world.children.start_due()
     assert world.last("worker").listen_fd is not None
+
+
+def test_at_the_end_nobody_is_kept_waiting_for_another_control_process() -> None:
+    world = World()
+    world.serve()
+    Shutdown(world.children, lambda: world.now)
+    assert [held.fileno() for held in world.control_sockets.values()] == [-1, -1]
 
 
 def test_at_the_end_sockets_last_as_long_as_the_workers_that_drain() -> None:
