@@ -114,8 +114,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
         background = [asyncio.create_task(work) for work in (self._lease.run(), self._limiter.run(), self._report())]
-        create = self._loop.create_unix_server if listener.family == socket.AF_UNIX else self._loop.create_server
-        server = await create(self._plane.connection, sock=listener, backlog=BACKLOG)
+        # A unix socket too: with Python 3.13 a server of create_unix_server takes the file away when it closes, also from its successor.
+        server = await self._loop.create_server(self._plane.connection, sock=listener, backlog=BACKLOG)
         await self._plane.start()
         collector.settle()
         ready()
