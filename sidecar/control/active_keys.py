@@ -45,6 +45,8 @@ class ActiveKeys:
         if not days:
             return {}
         first = days[0]
+        # An hour that becomes complete while the lists are read may lack keys in those that were read before.
+        since = details_until(self._clock())
         found: dict[str, int] = {}
         turns = Turns()
         places = [(shard, day) for day in days for shard in range(names.SHARDS)]
@@ -56,11 +58,15 @@ class ActiveKeys:
         if len(found) > FEW and not plan.hours:
             found = await self._in_minutes(plan.minutes, first)
         else:
-            since = details_until(self._clock())
             late = await self._in_minutes(tuple((max(start, since), end) for start, end in plan.minutes if end > since), first)
             for key_id, bits in late.items():
                 found[key_id] = found.get(key_id, 0) | bits
-        return {key_id: Days(first, bits) for key_id, bits in found.items()}
+                await turns.after()
+        made: dict[str, Days] = {}
+        for key_id, bits in found.items():
+            made[key_id] = Days(first, bits)
+            await turns.after()
+        return made
 
     async def requests(self, keys: Mapping[str, Days], plan: Cut) -> dict[str, float]:
         """How many requests each of `keys` had, by a plan with whole days: these are known without reading what keys did on them."""
@@ -75,7 +81,14 @@ class ActiveKeys:
                     found[key_id] += score
             await turns.after(len(members))
         rest = replace(plan, days=())
-        wanted = ((reading, key_id) for key_id, days in keys.items() for reading in readings(key_id, rest, days=days))
+        in_part = numbers((*rest.hours, *rest.minutes), DAY)
+        used: list[str] = []
+        for key_id, days in keys.items():
+            # Most were used on whole days alone: `replies` would run through all of these in search of something to read.
+            if any(day in days for day in in_part):
+                used.append(key_id)
+            await turns.after()
+        wanted = ((reading, key_id) for key_id in used for reading in readings(key_id, rest, days=keys[key_id]))
         async for (reading, key_id), reply in replies(self._store, wanted, lambda each: each[0].command):
             cells = list(reading.cells(reply))
             found[key_id] += sum(values[0] for _, parts, values in cells if in_total(parts))

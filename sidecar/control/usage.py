@@ -17,7 +17,7 @@ from sidecar.control.readings import Reading, in_total, readings, split
 from sidecar.control.series import DAY, DIMENSIONS, MEASURES, MINUTE, Retention, Values, values_of
 from sidecar.control.turns import TRIP, Turns, replies
 from sidecar.control.usage_groups import POINTS, POINTS_TOGETHER, added_up, in_one, in_parts
-from sidecar.control.usage_span import STEPS, Cut, Range, cut, details_until, down, in_days, minutes_kept_from, up
+from sidecar.control.usage_span import STEPS, Cut, Range, cut, details_until, down, in_days, minutes_read_from, up
 from sidecar.control.usage_tally import Sizes, Tally
 from sidecar.events.record import Request
 from sidecar.store.client import Store
@@ -67,7 +67,7 @@ class Usage:
         if of_keys:
             groups = await self._of_keys(start, end, plan, step, calls, owned=group_by == "owner")
         elif tally.sizes is not None:
-            groups = await in_parts(tally.sizes.parts(POINTS_TOGETHER, _steps(plan, step)), read)
+            groups = await in_parts(await tally.sizes.parts(POINTS_TOGETHER, _steps(plan, step)), read)
         elif group_by is not None:
             groups = in_one(tally)
         return UsageReport(
@@ -88,17 +88,20 @@ class Usage:
         steps, in_a_day = _steps(plan, step), DAY // STEPS[step]
         members: defaultdict[str, list[str]] = defaultdict(list)
         sizes = Sizes()
+        turns = Turns()
         for key_id in keys:
             group = owners.get(key_id, key_id)
             members[group].append(key_id)
             sizes.add(group, of_calls.get(key_id, 0), min(steps, in_a_day * len(active.get(key_id, ())) + 1))
-        parts = sizes.parts(POINTS, steps)
+            await turns.after()
+        parts = await sizes.parts(POINTS, steps)
         if len(parts) > 1:
             # Only those of one part can be put in their order when they are read.
             days = await self.plan(None, start, end, fine=False, coarse=True)
             for key_id, requests in (await self._active.requests(active, days)).items():
                 sizes.add(owners.get(key_id, key_id), requests, 0)
-            parts = sizes.parts(POINTS, steps)
+                await turns.after()
+            parts = await sizes.parts(POINTS, steps)
 
         async def read(groups: Collection[str]) -> Tally:
             tally = Tally(STEPS[step], groups)
@@ -131,7 +134,7 @@ class Usage:
         plan = cut(
             first,
             last,
-            minutes_from=minutes_kept_from(now, self._retention.minutes),
+            minutes_from=minutes_read_from(now, self._retention.minutes),
             hours_until=details_until(now),
             calls_from=calls_from,
             fine=fine,

@@ -43,8 +43,8 @@ def in_days(plan: Cut) -> Cut:
 def cut(start: float, end: float, *, minutes_from: float, hours_until: float, calls_from: float, fine: bool) -> Cut:
     """Cover [start, end).
 
-    Minutes are kept from `minutes_from` on, a whole hour; every call that ended after `calls_from` is in the
-    log; hours are complete up to `hours_until`, a whole hour. `fine` asks for minutes wherever they are kept,
+    Minutes are read from `minutes_from` on, a whole hour; every call that ended after `calls_from` is in the
+    log; hours are complete up to `hours_until`, a whole hour. `fine` asks for minutes wherever they are read,
     not only where hours do not fit.
     """
     if start >= end:
@@ -86,9 +86,14 @@ def _buckets(first: int, last: int, minutes_from: float, hours_until: float) -> 
     return _ranges((low, high)), _ranges((first, low), (high, last))
 
 
-def minutes_kept_from(now: float, kept: float) -> int:
-    """The first hour whose minutes are still kept `kept` seconds after its end: they go all together."""
-    return down(now - kept, HOUR)
+def minutes_read_from(now: float, kept: float) -> int:
+    """The first hour whose minutes are read; they go all together, `kept` seconds after its end.
+
+    Those that have less than an hour left are not read if their hour is complete: they may go while a report is made, and by
+    the clock of the store, which may be ahead, they may have gone.
+    """
+    lasting = up(now - kept, HOUR)
+    return lasting if lasting <= details_until(now) else down(now - kept, HOUR)
 
 
 def details_until(now: float) -> int:

@@ -1,4 +1,4 @@
-"""Adds stored buckets and single calls up to the points of a usage report. Pure."""
+"""Adds stored buckets and single calls up to the points of a usage report. No I/O."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from operator import itemgetter
 
 from sidecar.control.queries import Use
 from sidecar.control.series import MEASURES, Values, added
+from sidecar.control.turns import Turns
 
 Points = list[tuple[int, Values]]
 """Sums by the start of their step (Unix seconds), oldest first."""
@@ -29,17 +30,22 @@ class Sizes:
         self._requests[group] += requests
         self._points[group] += points
 
-    def parts(self, most: int, steps: int) -> list[list[str]]:
+    async def parts(self, most: int, steps: int) -> list[list[str]]:
         """The groups, those with most requests first, in parts of `most` points or of one group; no group has more than `steps`."""
         parts: list[list[str]] = []
         room = 0
-        for group in sorted(self._points, key=lambda name: (-self._requests[name], name)):
+        turns = Turns()
+        # Sorting cannot be cut into pieces; twice by what is there is several times as fast as once by pairs that are made for it.
+        groups = sorted(self._points)
+        groups.sort(key=self._requests.__getitem__, reverse=True)
+        for group in groups:
             points = min(self._points[group], steps)
             if not parts or points > room:
                 parts.append([])
                 room = most
             parts[-1].append(group)
             room -= points
+            await turns.after()
         return parts
 
 

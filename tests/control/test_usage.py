@@ -16,7 +16,7 @@ from sidecar.control.usage_overview import Overview
 from sidecar.events.record import Interim, Request, Tokens
 from sidecar.store.client import Store
 from tests.control.support.events import key_id, request
-from tests.control.support.folding import Folding, groups_in, usage_of, write, writer
+from tests.control.support.folding import RETENTION, Folding, groups_in, usage_of, write, writer
 
 NOW = time.time()
 """The store drops what has expired by its own clock, so these tests live in the present."""
@@ -253,6 +253,15 @@ async def test_a_span_is_widened_where_details_are_gone(store: Store, tmp_path: 
     assert (report.start, report.end) == (hour, hour + HOUR)
     assert report.totals.requests == 3
     assert [moment for moment, _ in report.series] == [hour]
+
+
+async def test_minutes_that_go_while_they_are_read_are_told_by_their_hour(store: Store, tmp_path: Path) -> None:
+    """As when a report is long in the making, or the store's clock is ahead."""
+    gone = (NOW - RETENTION.minutes) // HOUR * HOUR
+    write(writer(tmp_path / "spool"), request(key_id(1), time=gone - 5))
+    await Folding(tmp_path / "spool", store).run()
+    report = await usage_of(store, lambda: gone + RETENTION.minutes - 5).usage(None, None, None, "1m", None)
+    assert ([moment for moment, _ in report.series], report.totals.requests) == ([gone - HOUR], 1)
 
 
 async def test_models_that_the_hub_never_served_take_few_places(store: Store, tmp_path: Path) -> None:

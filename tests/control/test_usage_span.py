@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.control.queries import Step
-from sidecar.control.usage_span import STEPS, Cut, cut, down, in_days, inside, minutes_kept_from, numbers, up
+from sidecar.control.usage_span import STEPS, Cut, cut, details_until, down, in_days, inside, minutes_read_from, numbers, up
 
 MINUTE, HOUR = 60, 3600
 times = st.one_of(
@@ -88,11 +88,27 @@ def test_days_take_the_place_of_the_hours_that_make_them(edges: list[int]) -> No
     assert (made.start, made.end, made.minutes) == (edges[0], edges[-1], ((edges[-1], edges[-1] + 60.0),))
 
 
-@given(st.integers(0, 1 << 31), st.integers(0, 40 * HOUR))
-def test_minutes_are_kept_until_those_of_their_hour_go(now: int, kept: int) -> None:
-    first = minutes_kept_from(now, kept)
-    assert first % HOUR == 0
-    assert first + kept <= now < first + HOUR + kept
+@given(st.integers(0, 1 << 31), st.integers(0, 40 * HOUR) | st.integers(0, 40).map(lambda hour: hour * HOUR), st.integers(-1, 1))
+def test_minutes_that_go_within_the_hour_are_left_to_their_hour_if_that_is_complete(now: int, kept: int, around: int) -> None:
+    for moment in (now, max(now // HOUR * HOUR + kept % HOUR + around, 0)):
+        first = minutes_read_from(moment, kept)
+        assert first % HOUR == 0
+        left = first + HOUR + kept - moment
+        assert 0 < left < 2 * HOUR
+        assert left >= HOUR or first >= details_until(moment), "they may go, and their hour is complete"
+        assert left <= HOUR or first <= details_until(moment), "they are kept, and their hour may not be complete"
+
+
+@pytest.mark.parametrize(
+    ("hours_kept", "now", "first"),
+    [
+        (336, -1, -336), (336, 0, -336), (336, 1, -335), (3, 0, -3), (3, 1, -2), (2, -1, -2), (2, 0, -2), (2, 1, -1),
+        (1.5, 0, -1), (1.5, 1800, -1), (1.5, 1801, -1), (1, -1, -2), (1, 0, -1), (1, 1, -1), (0, 0, 0), (0, 1, 0),
+    ],
+)  # fmt: skip
+def test_minutes_that_are_read(hours_kept: float, now: int, first: int) -> None:
+    """In hours from a whole one, seconds around which it is asked for."""
+    assert minutes_read_from(1000 * HOUR + now, hours_kept * HOUR) == (1000 + first) * HOUR
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 100)), max_size=3), st.integers(1, 70))

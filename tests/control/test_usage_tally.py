@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sidecar.control.queries import Use
 from sidecar.control.series import MEASURES, Values
 from sidecar.control.usage_tally import Sizes, Tally, use_of
+from tests.control.support.work import Work
 
 STEP = 60
 groups = st.sampled_from(["a", "b", "c", "d"])
@@ -65,7 +66,7 @@ def test_what_another_one_has_is_added_under_its_name_here(added: Cells, more: C
 
 
 @given(cells, st.integers(0, 20), st.integers(1, 20))
-def test_too_many_points_are_let_go_and_their_parts_hold_all_of_them(added: Cells, most: int, room: int) -> None:
+async def test_too_many_points_are_let_go_and_their_parts_hold_all_of_them(added: Cells, most: int, room: int) -> None:
     tally, sums = filled(Tally(STEP, most=most), added), plain(added)
     points = {group: len(each) for group, each in sums.items() if group is not None}
     assert whole(tally.take()) == sorted(sums[None].items())
@@ -77,19 +78,28 @@ def test_too_many_points_are_let_go_and_their_parts_hold_all_of_them(added: Cell
         gone += left
     assert (gone, tally.requests()) == (most + 1, {})
     assert tally.sizes is not None
-    parts = tally.sizes.parts(room, 11)
+    parts = await tally.sizes.parts(room, 11)
     requests = {group: sum(each[0] for each in sums[group].values()) for group in points}
     assert [group for part in parts for group in part] == sorted(points, key=lambda group: (-requests[group], group))
     assert all(sum(points[group] for group in part) <= room or len(part) == 1 for part in parts)
 
 
-def test_parts_are_as_large_as_they_may_be() -> None:
+async def test_parts_are_as_large_as_they_may_be() -> None:
     sizes = Sizes()
     for group, requests, points in (("a", 1, 5), ("b", 9, 3), ("c", 9, 99), ("d", 2, 4), ("e", 0, 1), ("a", 4, 0)):
         sizes.add(group, requests, points)
-    assert sizes.parts(8, 1000) == [["b"], ["c"], ["a"], ["d", "e"]]
-    assert sizes.parts(8, 4) == [["b", "c"], ["a", "d"], ["e"]]
-    assert Sizes().parts(8, 4) == []
+    assert await sizes.parts(8, 1000) == [["b"], ["c"], ["a"], ["d", "e"]]
+    assert await sizes.parts(8, 4) == [["b", "c"], ["a", "d"], ["e"]]
+    assert await Sizes().parts(8, 4) == []
+
+
+async def test_others_have_turns_while_many_groups_are_parted() -> None:
+    sizes, work = Sizes(), Work()
+    for number in range(5000):
+        sizes.add(f"group_{number}", 1, 1)
+    async with work.watching():
+        assert len(await sizes.parts(100, 1)) == 50
+    assert work.turns >= 4
 
 
 @given(values)

@@ -70,7 +70,7 @@ def chosen(query: Mapping[str, str], now: float, minutes_kept: float) -> Span:
         if first is not None and last is not None and (first := max(first, 0.0)) < last:
             step = next((step for length, step in _FINEST if last - first <= length), _COARSEST)
             if now - first > minutes_kept - HOUR:
-                # Minutes go a whole hour at a time, some of them while the page is open.
+                # Minutes go a whole hour at a time, and of the one that goes next they are no longer read.
                 step = max(step, HOUR)
             return Span("custom", "Chosen span", _down(first, step), _up(last, min(step, HOUR)), step)
         fault = "This is not a span of time: From and To must be moments, From before To and not in the future."

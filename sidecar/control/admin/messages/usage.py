@@ -19,7 +19,8 @@ From = Annotated[Time, Meta(description="Requests that ended at or after this mo
 To = Annotated[Time, Meta(description="Requests that ended before this moment.")]
 
 Width = Annotated[
-    Step, Meta(description="Width of a point. Of what is older than `usage.minutes`, `1m` gives whole hours, each at its first minute.")
+    Step,
+    Meta(description="Width of a point. Of hours that began longer than `usage.minutes` ago, `1m` gives one point, at the first minute."),
 ]
 Grouping = Annotated[Group, Meta(description="A request without a model or without a route is in no group of these, only in the totals.")]
 CallLimit = Annotated[
