@@ -246,6 +246,7 @@ class Engine:
         observer = self.observer
         # A store that was emptied and adopted since lacks the salt of what is saved now.
         observer.number_with(await self._salt.read())
+        observer.put_right(int(now))
         changed, observer.changed = observer.changed, set()
         try:
             states = [(key_id, observer.watches[key_id].memory) for key_id in changed if key_id in observer.watches]

@@ -95,6 +95,10 @@ class Observer:
         """Take down the signals of the network with this name, remembered or not, and raise none before `until`."""
         self.sources.mute(EVERYWHERE if name == EVERYWHERE.name else self._networks.named(name), until, now)
 
+    def put_right(self, now: int) -> None:
+        """Correct what a clock that was ahead left as keys' last use, before they are forgotten or used again."""
+        self.changed |= {key_id for key_id, watch in self.watches.items() if watch.put_right(now)}
+
     def forget(self, key_ids: Iterable[str]) -> None:
         """Let go of watches; their memories must have been saved."""
         for key_id in key_ids:

@@ -132,18 +132,10 @@ class Storage:
     async def drop_closed(self, before: float) -> None:
         """Forget anomalies that began before `before` and are over."""
         for shard in range(names.SHARDS):
-            ids = await self._store.call("ZRANGEBYSCORE", names.anomaly_index(shard), "-inf", f"{before:.6f}", "LIMIT", 0, _SLICE)
-            data = await self._store.pipeline([("HGET", names.anomalies(shard), anomaly_id) for anomaly_id in ids])
-            over = [one for one in readable(data) if one.state != "open"]
-            if over:
-                await self._store.pipeline(
-                    [
-                        ("HDEL", names.anomalies(shard), *(one.id for one in over)),
-                        ("ZREM", names.anomaly_subjects(shard), *map(entry_of, over)),
-                        ("ZREM", names.anomaly_index(shard), *(one.id for one in over)),
-                        ("ZREM", names.anomaly_open(shard), *(one.id for one in over)),
-                    ]
-                )
+            left = 0
+            # Of those that stay, the open ones, there may be more than a slice.
+            while ids := await self._oldest(shard, before, left):
+                left += len(ids) - await self._drop_closed(shard, ids)
 
     async def messages(self) -> list[Message]:
         """Every notification that is not delivered, of all instances; of shards that do not answer none."""
@@ -164,6 +156,26 @@ class Storage:
         for one in await self.index.latest_of(list(subjects)) if subjects else []:
             newest.setdefault(one.name_of_subject, one)
         return [(subject, int(one.acknowledged_at or one.updated_at)) for subject, one in newest.items() if one.state == "acknowledged"]
+
+    async def _oldest(self, shard: int, before: float, beyond: int) -> list[bytes]:
+        """A slice of the ids of a shard's anomalies that began before `before`, beyond the first so many."""
+        return list(await self._store.call("ZRANGEBYSCORE", names.anomaly_index(shard), "-inf", f"{before:.6f}", "LIMIT", beyond, _SLICE))
+
+    async def _drop_closed(self, shard: int, ids: Sequence[bytes]) -> int:
+        """Forget those of a shard's anomalies that are over; how many the index has lost."""
+        data = await self._store.pipeline([("HGET", names.anomalies(shard), anomaly_id) for anomaly_id in ids])
+        over = [one for one in readable(data) if one.state != "open"]
+        if not over:
+            return 0
+        replies = await self._store.pipeline(
+            [
+                ("HDEL", names.anomalies(shard), *(one.id for one in over)),
+                ("ZREM", names.anomaly_subjects(shard), *map(entry_of, over)),
+                ("ZREM", names.anomaly_open(shard), *(one.id for one in over)),
+                ("ZREM", names.anomaly_index(shard), *(one.id for one in over)),
+            ]
+        )
+        return int(replies[-1])
 
     async def _all(self, shard: int) -> list[Anomaly]:
         return readable(await self._store.call("HVALS", names.anomalies(shard)))

@@ -38,7 +38,7 @@ class Detectors:
 class Watch:
     """A key's memory and the callers that need no second look."""
 
-    __slots__ = ("_behind_since", "_familiar", "_is_mature", "_looked_at", "key_id", "memory")
+    __slots__ = ("_behind_at", "_behind_since", "_familiar", "_is_mature", "_looked_at", "key_id", "memory")
 
     def __init__(self, key_id: str, memory: Memory) -> None:
         self.key_id = key_id
@@ -48,6 +48,8 @@ class Watch:
         self._looked_at = 0
         self._behind_since = 0
         """When traffic began to come from before the key's last use; 0 while it does not."""
+        self._behind_at = 0
+        """When it last came from there."""
 
     def step(self, second: Second, detectors: Detectors, *, learn: bool = True) -> None:
         """Take in some seconds of traffic. Without `learn` they do not become what is usual."""
@@ -70,11 +72,23 @@ class Watch:
         """Look at every caller anew: what is known of them has changed."""
         self._familiar.clear()
 
+    def put_right(self, now: int) -> bool:
+        """Correct a last use that a clock told which was ahead; whether it was.
+
+        It is when traffic last came from behind, once there was a day of silence: until then this clock may be the wrong one.
+        """
+        # Clocks of replicas differ by seconds: after late traffic of one, the other's last use is the true one.
+        if self.memory.last_used - now <= HOUR or not 0 < self._behind_at <= now - DAY:
+            return False
+        self.memory.last_used = self._behind_at
+        return True
+
     def _identify(self, second: Second, detectors: Detectors) -> int:
         """How many served requests came from new networks."""
         memory, now = self.memory, second.time
         strange = unvouched = 0
         met_network = False
+        self.put_right(now)
         if now - memory.last_used > detectors.thresholds.dormant_after:
             conduct.dormant(memory, now, detectors.thresholds)
         for caller, count in second.callers.items():
@@ -105,8 +119,10 @@ class Watch:
         """Note the key's last use. A clock that was put back is believed after a day: else, minutes of a wrong one look like silence."""
         memory = self.memory
         if now >= memory.last_used:
-            memory.last_used, self._behind_since = now, 0
-        elif not 0 < self._behind_since <= now:
+            memory.last_used, self._behind_since, self._behind_at = now, 0, 0
+            return
+        self._behind_at = now
+        if not 0 < self._behind_since <= now:
             self._behind_since = now
         elif now - self._behind_since >= DAY:
             memory.last_used = now

@@ -11,7 +11,7 @@ from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.outbox import Message
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.second import NO_KEY
-from sidecar.control.anomaly.signals import HOUR, Level
+from sidecar.control.anomaly.signals import DAY, HOUR, Level
 from sidecar.keys.digest import Pepper
 from sidecar.store.client import Store, StoreUnavailable
 from tests.control.anomaly.conftest import Bench, Receiver
@@ -140,6 +140,18 @@ async def test_idle_keys_leave_memory_and_come_back_as_they_were(bench: Bench) -
     after = engine.observer.watches[bench.key.id].memory
     assert after.requests == before.requests + 10
     assert after.networks.sightings.keys() == before.networks.sightings.keys()
+
+
+async def test_a_last_use_that_is_ahead_is_put_right_and_saved(bench: Bench) -> None:
+    await bench.create(None)
+    right = bench.now
+    await bench.see(served(right + 30 * DAY, key=bench.key.id), served(right, key=bench.key.id))
+    for later in (DAY - 1, DAY):
+        bench.keys.clock.now = right + later
+        bench.detection.engine._saved_at = 0.0
+        await bench.detection.engine.tick(bench.keys.clock.now)
+        (memory,) = await bench.detection.engine.storage.memories([bench.key.id])
+        assert memory is not None and memory.last_used == (right if later == DAY else right + 30 * DAY)
 
 
 async def test_what_waits_at_the_end_is_looked_at_and_saved(bench: Bench) -> None:

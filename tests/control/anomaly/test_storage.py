@@ -83,6 +83,20 @@ async def test_old_anomalies_are_dropped_and_open_ones_kept(store: Store) -> Non
     assert left == {one.id for one in map(_anomaly, range(20)) if one.state == "open" or one.started_at > 1005.0}
 
 
+async def test_more_open_anomalies_than_are_read_at_once_keep_no_closed_one(store: Store) -> None:
+    storage = Storage(store, "x")
+    every = [
+        replace(
+            _anomaly(index), key_id="", source="s", started_at=1000.0 + index, state="closed" if index in (0, 200, 251, 470) else "open"
+        )
+        for index in range(500)
+    ]
+    await storage.save([], every)
+    await storage.drop_closed(1460.0)
+    left = {one.id for one in await storage.reread(every)}
+    assert left == {one.id for index, one in enumerate(every) if index not in (0, 200, 251)}
+
+
 async def test_only_who_says_a_mute_changes_the_one_that_is_stored_and_every_other_member_is_kept_to_the_digit(store: Store) -> None:
     storage = Storage(store, "x")
     mine = replace(_anomaly(0), started_at=1767571200.123456, reason='said: "muted_until":1,', key_name="é\\")
