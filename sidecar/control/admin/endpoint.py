@@ -58,7 +58,7 @@ class Call(Generic[Q, B]):
     query: Q
     body: B
     raw: bytes
-    """The body as it came, for endpoints that take another medium than JSON."""
+    """The body as it came, for endpoints that take another medium than JSON and to know a repeat by."""
     idempotency_key: str
     if_match: int | None
     media: Media | None

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from sidecar.control.admin.endpoint import Call
 from sidecar.control.admin.errors import IDEMPOTENCY_CONFLICT, AdminError
 from sidecar.control.audit import Unchanged
@@ -35,8 +37,9 @@ class Repeats:
         """
         if not call.idempotency_key:
             return None
-        # The same request is the same operation on the same target with the same body.
-        request = "\n".join((call.operation, *sorted(call.path.values()), "")).encode() + call.raw
+        # The same request is the same operation on the same target with the same body, however that was written.
+        body = msgspec.json.encode(msgspec.json.decode(call.raw or b"{}"), order="deterministic")
+        request = "\n".join((call.operation, *sorted(call.path.values()), "")).encode() + body
         try:
             return (await self._idempotency.claim(call.actor.id, call.idempotency_key, request, new_id(kind))).subject
         except IdempotencyConflict:
