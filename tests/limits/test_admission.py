@@ -91,32 +91,34 @@ async def test_a_client_that_takes_turns_is_never_refused(store: Store) -> None:
     assert await held(store, only) == 0
 
 
-async def test_nor_one_that_takes_turns_between_workers(valkey: Server, store: Store) -> None:
+@pytest.fixture
+async def two_workers(valkey: Server, store: Store) -> AsyncIterator[list[Limiter]]:
+    """Limiters of one store."""
     other = await open_store(valkey)
     workers = [Limiter(store, "enforce"), Limiter(other, "enforce")]
-    only = key(limits=Limits(max_concurrency=1))
-    for number in range(100):
-        answer = await workers[number % 2].admit(only, "r", 1)
-        assert answer.allowed
-        workers[number % 2].release(answer, 1, 1)
+    yield workers
     for worker in workers:
         await worker.close()
     await other.close()
 
 
-async def test_a_client_that_takes_turns_gets_all_of_its_quota_whatever_is_reserved(valkey: Server, store: Store) -> None:
+async def take_turns(workers: list[Limiter], only: Key, times: int, estimate: int, used: int) -> None:
+    """Requests of `only`, one after the other, at one worker and the other; none is refused."""
+    for number in range(times):
+        answer = await workers[number % 2].admit(only, "r", estimate)
+        assert answer.allowed
+        workers[number % 2].release(answer, used, used)
+
+
+async def test_nor_one_that_takes_turns_between_workers(two_workers: list[Limiter]) -> None:
+    await take_turns(two_workers, key(limits=Limits(max_concurrency=1)), 100, 1, 1)
+
+
+async def test_a_client_that_takes_turns_gets_all_of_its_quota_whatever_is_reserved(two_workers: list[Limiter]) -> None:
     """Before the ledger has any of it; then it is told that the quota is spent, not that it is reserved."""
-    other = await open_store(valkey)
-    workers = [Limiter(store, "enforce"), Limiter(other, "enforce")]
     only = key(quota=Quota(tokens=1000))
-    for number in range(10):
-        answer = await workers[number % 2].admit(only, "r", 990)
-        assert answer.allowed
-        workers[number % 2].release(answer, 100, 100)
-    assert (await workers[0].admit(only, "r", 1)).reason == "quota_tokens"
-    for worker in workers:
-        await worker.close()
-    await other.close()
+    await take_turns(two_workers, only, 10, 990, 100)
+    assert (await two_workers[0].admit(only, "r", 1)).reason == "quota_tokens"
 
 
 async def test_limits_hold_over_four_hammering_workers(valkey: Server) -> None:
