@@ -97,10 +97,9 @@ class Children:
 
     def start_due(self) -> bool:
         """Start what should run and may; True when something was started."""
-        waiting = [*self.store, self.control]
-        if self.control.is_ready or self._clock() >= self._born + CONTROL_HEAD_START or self._workers_began():
-            waiting += self.workers
-        started = [self.start(slot, self.settings) for slot in waiting if slot.process is None and slot.due <= self._clock()]
+        now = self._clock()
+        waiting = [slot for slot in (*self.store, self.control, *self.workers) if slot.process is None]
+        started = [self.start(slot, self.settings) for slot in waiting if self._may_start(slot) <= now]
         return any(started)
 
     def start(self, slot: Slot, settings: Settings) -> bool:
@@ -151,8 +150,14 @@ class Children:
     def next_event(self) -> float | None:
         """The clock's time at which `start_due` or `kill_overdue` may have something to do."""
         times = [slot.deadline for slot in self.all() if slot.process is not None and slot.deadline is not None]
-        times += [slot.due for slot in (*self.store, self.control, *self.workers) if slot.process is None]
+        times += [self._may_start(slot) for slot in (*self.store, self.control, *self.workers) if slot.process is None]
         return min(times, default=None)
+
+    def _may_start(self, slot: Slot) -> float:
+        """The clock's time from which a child of `slot` may start, if control does not become ready before."""
+        if slot.role != "worker" or self.control.is_ready or self._workers_began():
+            return slot.due
+        return max(slot.due, self._born + CONTROL_HEAD_START)
 
     def _renew_listener(self, ended: Slot) -> None:
         """A socket that no worker accepts from any more must not take in connections, which nobody would serve."""

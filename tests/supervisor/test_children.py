@@ -30,6 +30,22 @@ def test_workers_do_not_wait_for_ever() -> None:
     assert "worker" in world.roles()
 
 
+@pytest.mark.parametrize("crashes", [0, 1, 2])
+def test_what_is_due_has_been_done(crashes: int) -> None:
+    """A time in the past would be looked at again at once, by a supervisor that spins for as long as control starts."""
+    world = World()
+    world.children.start_due()
+    for _ in range(crashes):
+        world.end(world.last("control"))
+        world.now += 0.3
+        world.children.start_due()
+    due = world.children.next_event()
+    assert due is not None and due > world.now
+    world.last("control").ready = True
+    world.children.start_due()
+    assert world.children.next_event() is None
+
+
 def test_a_control_process_that_crashes_later_keeps_no_worker_down() -> None:
     world = World()
     world.serve()
