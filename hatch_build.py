@@ -58,6 +58,9 @@ interpreter reaches faster than compiled code does."""
 LOCAL_CALLS = ["-fvisibility=hidden", "-fno-semantic-interposition"]
 """One module of ours calls the next directly, not through the table in which a linker lets others replace functions: a tenth of
 the compiled code's time. gcc and clang both know them."""
+NO_WARNINGS = ["-Wno-all"]
+"""setuptools asks for all that Python was built with. Nobody reads what a compiler thinks of C that another one wrote, and gcc looks for
+it three times as long as it compiles."""
 
 
 class CompileHook(BuildHookInterface):  # type: ignore[type-arg,misc]
@@ -105,7 +108,7 @@ def compile_modules(root: Path, target: Path) -> list[Path]:
     )
     for extension in extensions:
         # A list of its own: mypyc gives all extensions the same one.
-        extension.extra_compile_args = [*extension.extra_compile_args, *LOCAL_CALLS]
+        extension.extra_compile_args = [*extension.extra_compile_args, *LOCAL_CALLS, *NO_WARNINGS]
     command = Distribution({"name": "sidecar", "ext_modules": extensions}).get_command_obj("build_ext")
     command.build_temp, command.build_lib = str(target / "o"), str(target / "lib")
     command.ensure_finalized()
