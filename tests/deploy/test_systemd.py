@@ -57,6 +57,17 @@ def test_settings_in_the_environment_exist(tmp_path: Path) -> None:
     assert int(dict(sandbox.settings(UNIT))["TimeoutStopSec"].removesuffix("s")) > settings.proxy.drain_timeout + 20
 
 
+def test_the_directory_of_the_access_log_is_made_before_systemd_opens_the_file() -> None:
+    """systemd opens it before it makes LogsDirectory=, so the drop-in and the page say how to make it."""
+    file = FOLDER / "access-log.conf"
+    user, given = dict(sandbox.settings(UNIT))["User"], dict(sandbox.settings(file))
+    directory = f"/var/log/{given['LogsDirectory']}"
+    assert given["StandardOutput"] == f"append:{directory}/access.jsonl"
+    made = f"install -d -o {user} -g {user} -m {given['LogsDirectoryMode'].removeprefix('0')} {directory}\n"
+    assert f"#   {made}" in file.read_text()
+    assert f"\n{made}" in (ROOT / "docs" / "operations.md").read_text()
+
+
 def test_the_user_is_the_one_that_sysusers_makes() -> None:
     (line,) = [line for line in (FOLDER / "sysusers.conf").read_text().splitlines() if not line.startswith("#")]
     assert line.split()[:2] == ["u", dict(sandbox.settings(UNIT))["User"]]
