@@ -68,9 +68,10 @@ def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Pa
         left, leaver = (sidecar.admin("POST", "/admin-tokens", {"name": name, "role": "admin"}).json for name in ("stays", "leaves"))
         assert sidecar.ask(kept).status == 200
         wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=kept_id, outcome="ok") == 1, within=SOON)
+    (sidecar.data_dir / "pepper.before").write_text("of a change that is going on")
     archive(sidecar, tmp_path)
     with_store, secrets = (contents(tmp_path / name) for name in ARCHIVES)
-    assert secrets == {"pepper", "admin-token"}
+    assert secrets == {"pepper", "pepper.before", "admin-token"}
     assert not with_store & (secrets | {"lock"}), "whoever has the store's copy has no pepper"
     assert {"store", "instance-id", "store-epoch"} <= with_store
     with sidecar:

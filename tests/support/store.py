@@ -48,7 +48,7 @@ class Server:
         # A socket's path has 107 bytes at most, and pytest's directories are deep.
         self._socket_directory = tempfile.mkdtemp(prefix="store-")
         self.socket = Path(self._socket_directory) / "s"
-        self._binary = str(get_binary_path()) if flavour == "valkey" else shutil.which("redis-server") or "redis-server"
+        self.binary = str(get_binary_path()) if flavour == "valkey" else shutil.which("redis-server") or "redis-server"
         self._append_only = append_only
         self._arguments = list(arguments)
         self._sentinel = sentinel
@@ -67,7 +67,7 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until the server accepts connections."""
-        arguments = [self._binary]
+        arguments = [self.binary]
         if self._sentinel:
             arguments += [str(self.directory / "sentinel.conf"), "--sentinel"]
         arguments += ["--dir", str(self.directory), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
