@@ -126,7 +126,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         detection=detection,
         reconciler=reconciler,
         readiness=readiness,
-        admin=build(services, store, Overview(store, usage)),
+        admin=build(services, store, made.digester.pepper, Overview(store, usage)),
         metrics=Listener(scrape, readiness, watch.sync).application(),
     )
 

@@ -29,12 +29,13 @@ from sidecar.control.console.screens.system import System
 from sidecar.control.console.sessions import Sessions
 from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
+from sidecar.keys.digest import Pepper
 from sidecar.store.client import Store
 
 
-def build(services: AdminServices, store: Store, overview: Overview) -> web.Application:
+def build(services: AdminServices, store: Store, pepper: Pepper, overview: Overview) -> web.Application:
     """The application: the admin API under /admin/v1, the console everywhere else. Sessions of the console also open the API."""
-    sessions = Sessions(store, services.admin_tokens, services.settings.admin, services.clock)
+    sessions = Sessions(store, pepper, services.admin_tokens, services.settings.admin, services.clock)
     services = replace(services, sessions=sessions)
     api = bind(services)
     app = application(api, services.audit)

@@ -23,6 +23,7 @@ from sidecar.control.series import Retention
 from sidecar.control.usage import Usage
 from sidecar.control.usage_overview import Overview
 from sidecar.events.record import Request
+from sidecar.keys.digest import load
 from sidecar.settings.declaration import Admin, Hub, Settings
 from sidecar.settings.values import Secret
 from sidecar.store.client import Store
@@ -167,7 +168,7 @@ async def make_console(stack: AsyncExitStack, store: Store, data_dir: Path, **ad
     calls = Calls(store)
     usage = Usage(store, calls, _nobody, Retention(14 * 86400, 400 * 86400), clock)
     services = replace(services, settings=_with(services, section), usage=usage, calls=calls, anomalies=Suspicions())
-    base = await serve_app(stack, build(services, store, Overview(store, usage)))
+    base = await serve_app(stack, build(services, store, load(data_dir / "pepper"), Overview(store, usage)))
     http = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
     return Console(services, store, clock, token, base, http)
 

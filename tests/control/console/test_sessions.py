@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from aiohttp.test_utils import make_mocked_request
+
+from sidecar.control.console.sessions import Sessions
+from sidecar.keys.digest import load
 from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Duration
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.console.conftest import Console, make_console
+from tests.support.keys import OLDER_PEPPER
 
 HOME = "/settings/api-keys"
 
@@ -67,6 +74,53 @@ async def test_the_store_holds_no_session_id(console: Console) -> None:
     values = [await console.store.call("GET", name) for name in found]
     assert len(found) == 1
     assert not any(session_id.encode() in text for text in (*found, *values))
+
+
+async def _session(console: Console, cookies: dict[str, str]) -> tuple[bytes, bytes]:
+    """The one session in the store, by name and value; `cookies` must open it."""
+    browser = console.browser()
+    browser.cookies = cookies
+    assert (await browser.get(HOME)).status == 200
+    (name,) = await console.store.call("KEYS", names.SESSIONS_PREFIX + "*")
+    return name, await console.store.call("GET", name)
+
+
+async def test_who_can_write_to_the_store_plants_no_session(console: Console) -> None:
+    (admin,) = await console.services.admin_tokens.list()
+    record = json.dumps({"token_id": admin.id, "csrf": "c", "created_at": console.clock()}).encode()
+    name, _ = only_cookie((await console.signed_in("viewer")).cookies)
+    chosen = "chosen-by-an-attacker"
+    await console.store.call("SET", names.SESSIONS_PREFIX + hashlib.sha256(chosen.encode()).hexdigest(), record)
+    intruder = console.browser()
+    intruder.cookies = {name: chosen}
+    assert (await intruder.get(HOME)).status == 303
+
+
+async def test_who_can_write_to_the_store_makes_no_session_another_s(console: Console) -> None:
+    """Not the one that is his own either, nor one under a name that he has seen the sidecar ask for."""
+    ours = await console.signed_in("viewer")
+    name, sealed = await _session(console, ours.cookies)
+    (admin,) = [one for one in await console.services.admin_tokens.list() if one.role == "admin"]
+    token_id = json.loads(sealed[sealed.index(b"{") :])["token_id"].encode()
+    record = json.dumps({"token_id": admin.id, "csrf": "c", "created_at": console.clock()}).encode()
+    for written in (sealed.replace(token_id, admin.id.encode()), record, b"0" * 64 + record, b"", sealed[:64], sealed[:10]):
+        await console.store.call("SET", name, written)
+        assert (await ours.get(HOME)).status == 303, written
+    other = await console.signed_in()
+    (another,) = {*await console.store.call("KEYS", names.SESSIONS_PREFIX + "*")} - {name}
+    await console.store.call("SET", name, await console.store.call("GET", another))
+    assert (await ours.get(HOME)).status == 303 and (await other.get(HOME)).status == 200
+
+
+async def test_a_session_ends_with_a_change_of_the_pepper(store: Store, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        console = await make_console(stack, store, tmp_path / "data")
+        browser = await console.signed_in()
+        ((name, value),) = browser.cookies.items()
+        request = make_mocked_request("GET", HOME, headers={"Cookie": f"{name}={value}"})
+        tokens, admin = console.services.admin_tokens, console.services.settings.admin
+        for pepper, is_known in ((load(tmp_path / "data" / "pepper"), True), (OLDER_PEPPER, False)):
+            assert (await Sessions(store, pepper, tokens, admin, console.clock).find(request) is not None) is is_known
 
 
 async def test_fixation_is_impossible(console: Console) -> None:
