@@ -15,7 +15,6 @@ from aiohttp import web
 from sidecar.control import metering
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.anomaly import compose as anomaly
-from sidecar.control.anomaly.salt import Salt
 from sidecar.control.audit import JOURNAL_DIRECTORY, AuditLog, Journal
 from sidecar.control.calls import CallLogBounds, Calls
 from sidecar.control.console.app import build
@@ -33,6 +32,7 @@ from sidecar.control.usage_overview import Overview
 from sidecar.control.workers import Workers
 from sidecar.keys import setup
 from sidecar.keys.admin_tokens import AdminTokens
+from sidecar.keys.digest import Digester
 from sidecar.keys.idempotency import Idempotency
 from sidecar.keys.repository import KeyRepository
 from sidecar.keys.tombstones import TombstoneFile, reapply
@@ -94,8 +94,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
     )
     audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY))
     reported = Workers(time.time, since=time.time(), count=settings.proxy.worker_count)
-    salt = Salt(store, made.digester.pepper, made.digester.previous)
-    detection = _detection(settings, store, repository, audit, reported, pulse, salt)
+    detection = _detection(settings, store, repository, audit, reported, pulse, made.digester)
     engine = detection.engine if detection is not None else None
     calls = Calls(store)
     reconciler = compose_reconciler(settings, calls, data_dir / metering.SPOOL_DIRECTORY)
@@ -137,7 +136,7 @@ async def _hold_to_revocations(tombstones: TombstoneFile, repository: KeyReposit
 
 
 def _detection(
-    settings: Settings, store: Store, keys: KeyRepository, audit: AuditLog, workers: Workers, pulse: Pulse, salt: Salt
+    settings: Settings, store: Store, keys: KeyRepository, audit: AuditLog, workers: Workers, pulse: Pulse, digester: Digester
 ) -> anomaly.Detection | None:
     if not settings.anomaly.enabled:
         return None
@@ -148,7 +147,7 @@ def _detection(
         keys,
         audit,
         instance=metering.instance_of(data_dir),
-        salt=salt,
+        digester=digester,
         in_flight=workers.in_flight,
         guard=pulse.check,
         clock=time.time,

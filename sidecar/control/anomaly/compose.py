@@ -15,12 +15,14 @@ from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.outbox import new_secret, secret_bytes
 from sidecar.control.anomaly.queries import AnomalyService
+from sidecar.control.anomaly.receivers import Receivers
 from sidecar.control.anomaly.replicas import SHARED, Replicas
 from sidecar.control.anomaly.responder import Responder
 from sidecar.control.anomaly.salt import Salt
 from sidecar.control.anomaly.storage import Storage
 from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.audit import AuditLog
+from sidecar.keys.digest import Digester
 from sidecar.keys.repository import KeyRepository
 from sidecar.keys.secret_file import read_or_make
 from sidecar.settings import Settings
@@ -45,13 +47,17 @@ def compose(
     audit: AuditLog,
     *,
     instance: str,
-    salt: Salt,
+    digester: Digester,
     in_flight: Callable[[], Mapping[str, int]],
     guard: Callable[[], Awaitable[None]],
     clock: Callable[[], float],
 ) -> Detection:
-    """`instance` names this sidecar, also after a restart. Raises OSError and ValueError for files and settings that make no sense."""
+    """`instance` names this sidecar, also after a restart; of `digester` only the peppers matter.
+
+    Raises OSError and ValueError for files and settings that make no sense.
+    """
     anomaly, notifications = settings.anomaly, settings.notifications
+    salt = Salt(store, digester.pepper, digester.previous)
     networks = Networks(
         salt.value,
         names="hash" if settings.log.client_address == "hash" else "network",
@@ -69,7 +75,7 @@ def compose(
     storage = Storage(store, SHARED)
     secret = notifications.webhook_secret.reveal() or read_or_make(Path(settings.data_dir) / SECRET_FILE, new_secret)
     secret_bytes(secret)
-    receivers = frozenset(url.reveal() for url in notifications.webhooks)
+    receivers = Receivers((url.reveal() for url in notifications.webhooks), digester.pepper, digester.previous)
     delivery = Delivery(storage, receivers, secret, clock, lambda: replicas.leads)
     engine = Engine(
         observer,
@@ -80,6 +86,7 @@ def compose(
         salt,
         settings=anomaly,
         notifications=notifications,
+        receivers=receivers,
         in_flight=in_flight,
         on_message=delivery.wake,
         guard=guard,

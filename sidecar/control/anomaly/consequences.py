@@ -11,6 +11,7 @@ from collections.abc import Callable
 from sidecar.control.anomaly.apart import apart
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.outbox import Message, messages
+from sidecar.control.anomaly.receivers import Receivers
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.responder import Responder
 from sidecar.control.anomaly.signals import BY_NAME, LEVELS, Level, level
@@ -34,6 +35,7 @@ class Consequences:
         unsaved: Unsaved,
         *,
         notifications: declaration.Notifications,
+        receivers: Receivers,
         on_message: Callable[[], None],
     ) -> None:
         self._observer = observer
@@ -41,6 +43,7 @@ class Consequences:
         self._responder = responder
         self._unsaved = unsaved
         self._notifications = notifications
+        self._receivers = receivers
         self._on_message = on_message
         self.saving = asyncio.Lock()
 
@@ -71,7 +74,7 @@ class Consequences:
         anomaly.policy, anomaly.key_name = await self._responder.policy(anomaly)
         if anomaly.policy == "observe" or LEVELS.index(rose_to) < LEVELS.index(self._notifications.level):
             return []
-        return messages(anomaly, rose_to, tuple(url.reveal() for url in self._notifications.webhooks), now)
+        return messages(anomaly, rose_to, self._receivers, now)
 
     async def _save(self, batch: Batch, now: float) -> tuple[dict[str, StoreUnavailable], list[Message]]:
         """By id: why an anomaly was not saved; and what is to be told of the others."""

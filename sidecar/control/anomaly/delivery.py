@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from sidecar.control.anomaly.outbox import Message, headers
+from sidecar.control.anomaly.receivers import Receivers
 from sidecar.control.anomaly.storage import Storage
 from sidecar.store.client import StoreUnavailable
 
@@ -29,14 +30,13 @@ _log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Run `run` as a task; it rests while `leads` says no. Nothing goes to a URL that is not one of `receivers`.
+    """Run `run` as a task; it rests while `leads` says no.
 
+    Nothing goes to a URL that is not one of `receivers`, and nothing goes out that they do not vouch for.
     `clock` gives Unix seconds. Raises ValueError when the secret is not base64.
     """
 
-    def __init__(
-        self, storage: Storage, receivers: Collection[str], secret: str, clock: Callable[[], float], leads: Callable[[], bool]
-    ) -> None:
+    def __init__(self, storage: Storage, receivers: Receivers, secret: str, clock: Callable[[], float], leads: Callable[[], bool]) -> None:
         self._storage = storage
         self._receivers = receivers
         self._secret = secret
@@ -69,35 +69,44 @@ class Delivery:
         """One attempt for each message that is due, as far as its receiver takes them. Raises StoreUnavailable."""
         now = self._clock()
         waiting: dict[str, list[Message]] = {}
-        others = []
+        others, forged = [], []
         for message in sorted(await self._storage.messages(), key=lambda message: message.next_at):
-            if message.url not in self._receivers:
+            url = self._receivers.url(message.receiver)
+            if not self._receivers.vouch(message.sealed, message.seal):
+                forged.append(message)
+            elif url is None:
                 others.append(message)
             elif message.is_due(now):
-                waiting.setdefault(message.url, []).append(message)
-        done = await asyncio.gather(*(self._deliver_to_one(session, mine) for mine in waiting.values()), return_exceptions=True)
+                waiting.setdefault(url, []).append(message)
+        done = await asyncio.gather(*(self._deliver_to_one(session, url, mine) for url, mine in waiting.items()), return_exceptions=True)
         for failure in done:
             if isinstance(failure, BaseException):
                 raise failure
-        await self._drop_old([message for message in others if now - message.created_at >= OTHERS_KEPT])
+        if old := await self._drop([message for message in others if now - message.created_at >= OTHERS_KEPT]):
+            _log.warning("notifications dropped whose receivers are configured no more: %d", old)
+        if unproved := await self._drop(forged):
+            _log.error(
+                "notifications dropped that nothing proves to be the sidecar's own: %d; an earlier version or another pepper left them, "
+                "or something else writes to the store",
+                unproved,
+            )
 
-    async def _drop_old(self, others: list[Message]) -> None:
-        for message in others:
+    async def _drop(self, messages: list[Message]) -> int:
+        for message in messages:
             await self._storage.drop_message(message)
-        if others:
-            _log.warning("notifications dropped whose receivers are configured no more: %d", len(others))
+        return len(messages)
 
-    async def _deliver_to_one(self, session: ClientSession, due: list[Message]) -> None:
+    async def _deliver_to_one(self, session: ClientSession, url: str, due: list[Message]) -> None:
         # One that answers late or not at all is left alone until the next look: it would keep what is new for others waiting.
         loop = asyncio.get_running_loop()
         until = loop.time() + LOOK_EVERY
         for start in range(0, len(due), _AT_A_TIME):
-            took = await asyncio.gather(*(self._deliver(session, message) for message in due[start : start + _AT_A_TIME]))
+            took = await asyncio.gather(*(self._deliver(session, url, message) for message in due[start : start + _AT_A_TIME]))
             if not all(took) or loop.time() > until:
                 return
 
-    async def _deliver(self, session: ClientSession, message: Message) -> bool:
-        failure = await self._attempt(session, message)
+    async def _deliver(self, session: ClientSession, url: str, message: Message) -> bool:
+        failure = await self._attempt(session, url, message)
         if not failure:
             self.attempts[DELIVERED] += 1
             await self._storage.drop_message(message)
@@ -112,11 +121,11 @@ class Delivery:
             await self._storage.drop_message(message)
         return False
 
-    async def _attempt(self, session: ClientSession, message: Message) -> str:
+    async def _attempt(self, session: ClientSession, url: str, message: Message) -> str:
         """Why the receiver did not take it; empty when it did. The URL may hold a secret and is never logged."""
         try:
             async with session.post(
-                message.url, data=message.body, headers=headers(message, self._secret, self._clock()), allow_redirects=False
+                url, data=message.body, headers=headers(message, self._secret, self._clock()), allow_redirects=False
             ) as answer:
                 return "" if 200 <= answer.status < 300 else str(answer.status)
         except TimeoutError:

@@ -16,6 +16,7 @@ from sidecar.control.anomaly.apart import apart
 from sidecar.control.anomaly.consequences import STOPPED, Consequences
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.observer import Observer
+from sidecar.control.anomaly.receivers import Receivers
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.replicas import Replicas
 from sidecar.control.anomaly.responder import Responder
@@ -54,6 +55,7 @@ class Engine:
         *,
         settings: declaration.Anomaly,
         notifications: declaration.Notifications,
+        receivers: Receivers,
         in_flight: Callable[[], Mapping[str, int]],
         on_message: Callable[[], None],
         guard: Callable[[], Awaitable[None]],
@@ -62,7 +64,9 @@ class Engine:
         self.observer = observer
         self.storage = storage
         self.unsaved = Unsaved()
-        self._consequences = Consequences(observer, storage, responder, self.unsaved, notifications=notifications, on_message=on_message)
+        self._consequences = Consequences(
+            observer, storage, responder, self.unsaved, notifications=notifications, receivers=receivers, on_message=on_message
+        )
         self._admission = admission
         self._replicas = replicas
         self._salt = salt

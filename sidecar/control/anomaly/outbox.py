@@ -15,6 +15,7 @@ import secrets
 import msgspec
 
 from sidecar.control.anomaly.document import document, time
+from sidecar.control.anomaly.receivers import Receivers
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.store import names
 
@@ -24,33 +25,44 @@ BACK_OFF = (5, 30, 120, 300, 900, 1800, 3600, 7200, 14400, 28800, 43200, 86400)
 
 
 class Message(msgspec.Struct, array_like=True):
-    """One notification to one receiver."""
+    """One notification to one receiver, which is named as `Receivers` does."""
 
+    # Members are only added, at the end: a replica of another version may read this one's. One that leaves its URL where the
+    # receiver is, without a seal, is older than these.
     id: str
-    url: str
+    receiver: str
     shard: int
     instance: str
     created_at: float
     next_at: float
     body: bytes
     attempts: int = 0
+    seal: bytes = b""
+    name: bytes = b""
+    """Its name in the outbox."""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or f"{self.id}:{self.receiver[:12]}".encode()
 
     @property
-    def name(self) -> str:
-        """Its name in the outbox."""
-        return f"{self.id}:{hashlib.blake2b(self.url.encode(), digest_size=6).hexdigest()}"
+    def sealed(self) -> bytes:
+        """What of it no attempt changes, for its seal."""
+        return msgspec.msgpack.encode((self.id, self.receiver, self.body))
 
     def encode(self) -> bytes:
         """Its form in the outbox."""
         return msgspec.msgpack.encode(self)
 
     @staticmethod
-    def decode(data: bytes) -> Message | None:
-        """What `encode` wrote; None for what cannot be read."""
+    def decode(data: bytes, shard: int, name: bytes) -> Message | None:
+        """What `encode` wrote, as it was found in the outbox; None for what cannot be read."""
         try:
-            return msgspec.msgpack.decode(data, type=Message)
+            message = msgspec.msgpack.decode(data, type=Message)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
+        # Where it lies, not where it says: else what was put somewhere by hand would never be dropped.
+        message.shard, message.name = shard, name
+        return message
 
     def is_due(self, now: float) -> bool:
         """Whether it is time, or the clock was put back: then `next_at` is further away than this attempt is ever put off."""
@@ -66,12 +78,15 @@ class Message(msgspec.Struct, array_like=True):
         return True
 
 
-def messages(anomaly: Anomaly, event: str, urls: tuple[str, ...], now: float) -> list[Message]:
-    """One message to each receiver, telling `event` (`warn`, `page`) of an anomaly."""
+def messages(anomaly: Anomaly, event: str, receivers: Receivers, now: float) -> list[Message]:
+    """One message to each receiver, sealed, telling `event` (`warn`, `page`) of an anomaly."""
     message_id = "msg_" + hashlib.blake2b(f"{anomaly.id}|{event}".encode(), digest_size=12).hexdigest()
     body = msgspec.json.encode({"type": f"anomaly.{event}", "timestamp": time(now), "data": document(anomaly)})
     shard = names.shard_of(anomaly.key_id or anomaly.source)
-    return [Message(message_id, url, shard, anomaly.instance, now, now, body) for url in urls]
+    told = [Message(message_id, receiver, shard, anomaly.instance, now, now, body) for receiver in receivers.names]
+    for message in told:
+        message.seal = receivers.seal(message.sealed)
+    return told
 
 
 def headers(message: Message, secret: str, now: float) -> dict[str, str]:

@@ -139,8 +139,10 @@ class Storage:
 
     async def messages(self) -> list[Message]:
         """Every notification that is not delivered, of all instances; of shards that do not answer none."""
-        replies = await self._store.pipeline_each([("HVALS", names.outbox(shard)) for shard in range(names.SHARDS)])
-        return [message for values in _answered(replies) for message in map(Message.decode, values) if message is not None]
+        replies = await self._store.pipeline_each([("HGETALL", names.outbox(shard)) for shard in range(names.SHARDS)])
+        answered = [(shard, reply) for shard, reply in enumerate(replies) if not isinstance(reply, StoreUnavailable)]
+        found = [Message.decode(data, shard, name) for shard, reply in answered for name, data in reply.items()]
+        return [message for message in found if message is not None]
 
     async def put_message(self, message: Message) -> None:
         """Note another attempt."""

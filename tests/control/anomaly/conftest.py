@@ -13,7 +13,6 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from sidecar.control.anomaly.compose import Detection, compose
-from sidecar.control.anomaly.salt import Salt
 from sidecar.control.anomaly.second import Second
 from sidecar.control.anomaly.signals import DAY, HOUR
 from sidecar.control.audit import AuditLog, Journal
@@ -89,7 +88,7 @@ class Bench:
             self.keys.repository,
             self.audit,
             instance=instance,
-            salt=Salt(self.store, self.keys.digester.pepper, self.keys.digester.previous),
+            digester=self.keys.digester,
             in_flight=dict,
             guard=guard,
             clock=self.keys.clock,

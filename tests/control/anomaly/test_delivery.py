@@ -10,17 +10,28 @@ from msgspec.structs import replace
 
 from sidecar.control.anomaly import delivery
 from sidecar.control.anomaly.outbox import BACK_OFF, Message
+from sidecar.control.anomaly.receivers import Receivers
 from sidecar.settings.declaration import Notifications
 from sidecar.settings.values import Secret, WebhookUrl
+from sidecar.store import names
 from tests.control.anomaly.conftest import SECRET, Bench, Receiver
 from tests.control.support.away import partly_away
+from tests.support.keys import OLDER_PEPPER, PEPPER
 from tests.support.waiting import until
 
 BODY = b'{"type":"anomaly.page"}'
 
 
+def _message(bench: Bench, url: str, id_: str = "msg_1", body: bytes = BODY) -> Message:
+    """As the detection queues it."""
+    receivers = Receivers((url,), bench.keys.digester.pepper)
+    message = Message(id_, receivers.names[0], 3, "one", bench.now, bench.now, body)
+    message.seal = receivers.seal(message.sealed)
+    return message
+
+
 async def _queue(bench: Bench, receiver: Receiver, url: str = "", id_: str = "msg_1") -> Message:
-    message = Message(id_, url or receiver.url, 3, "one", bench.now, bench.now, BODY)
+    message = _message(bench, url or receiver.url, id_)
     await bench.detection.engine.storage.save([], [], [message])
     return message
 
@@ -72,6 +83,49 @@ async def test_what_became_of_each_attempt_is_counted(bench: Bench, receiver: Re
     await _queue(bench, receiver, id_="msg_2")
     await bench.deliver()
     assert bench.detection.delivery.attempts == {"delivered": 1, "failed": 2, "given_up": 1}
+
+
+async def test_who_can_write_to_the_store_has_nothing_posted(bench: Bench, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    other = receiver.url.replace("/hook", "/other")
+    _configure(bench, receiver.url, other)
+    real, to_other = _message(bench, receiver.url), _message(bench, other)
+    forged = [
+        replace(real, body=b'{"type":"anomaly.page","data":"mine"}'),
+        replace(real, id="msg_2"),
+        replace(real, receiver=to_other.receiver),
+        replace(real, seal=b""),
+        replace(real, seal="\u00e9".encode()),
+        # As an earlier version queued it, which anybody can write at any time.
+        replace(real, receiver=receiver.url, seal=b""),
+    ]
+    for number, message in enumerate(forged):
+        await bench.store.call("HSET", names.outbox(number), b"\xff" if number % 2 else message.name, message.encode())
+    await bench.deliver()
+    assert receiver.bodies == []
+    assert await bench.detection.engine.storage.messages() == []
+    (said,) = caplog.records
+    assert said.levelname == "ERROR" and said.getMessage().startswith(
+        f"notifications dropped that nothing proves to be the sidecar's own: {len(forged)};"
+    )
+
+
+async def test_the_store_holds_no_url(bench: Bench, receiver: Receiver) -> None:
+    receiver.status = 503
+    await bench.create("notify")
+    await bench.theft()
+    await bench.deliver()
+    assert receiver.bodies
+    (stored,) = [one for shard in range(names.SHARDS) for one in (await bench.store.call("HGETALL", names.outbox(shard))).items()]
+    assert b"anomaly.page" in stored[1]
+    assert not any(b"http" in part or b"/hook" in part for part in stored)
+
+
+async def test_what_waits_while_the_pepper_is_changed_is_delivered(bench: Bench, receiver: Receiver) -> None:
+    await _queue(bench, receiver)
+    await bench.change_pepper(OLDER_PEPPER, PEPPER)
+    await bench.deliver()
+    assert len(receiver.bodies) == 1
+    assert await bench.detection.engine.storage.messages() == []
 
 
 async def test_a_receiver_that_was_taken_out_gets_nothing_more(bench: Bench, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,9 +4,14 @@ import base64
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from sidecar.control.anomaly.outbox import BACK_OFF, Message, headers, messages, new_secret, secret_bytes
+from sidecar.control.anomaly.receivers import Receivers
 from sidecar.control.anomaly.record import Anomaly, Evidence
+from tests.support.keys import PEPPER
+
+ONE, TWO = (Receivers(("http://a", "http://b")[:count], PEPPER) for count in (1, 2))
 
 
 def _anomaly() -> Anomaly:
@@ -38,11 +43,11 @@ def test_a_secret_is_base64_behind_its_prefix_or_the_text_itself() -> None:
 
 
 def test_a_message_tells_name_and_evidence_and_a_repeat_has_the_same_id() -> None:
-    first, second = messages(_anomaly(), "page", ("http://a", "http://b"), 2000.0)
-    (again,) = messages(_anomaly(), "page", ("http://a",), 3000.0)
+    first, second = messages(_anomaly(), "page", TWO, 2000.0)
+    (again,) = messages(_anomaly(), "page", ONE, 3000.0)
     assert first.id == second.id == again.id
     assert first.name == again.name != second.name
-    assert messages(_anomaly(), "warn", ("http://a",), 2000.0)[0].id != first.id
+    assert messages(_anomaly(), "warn", ONE, 2000.0)[0].id != first.id
     body = msgspec.json.decode(first.body)
     assert (body["type"], body["timestamp"]) == ("anomaly.page", "1970-01-01T00:33:20Z")
     data = body["data"]
@@ -55,15 +60,30 @@ def test_a_message_tells_name_and_evidence_and_a_repeat_has_the_same_id() -> Non
 
 
 def test_attempts_come_later_and_later_until_there_are_no_more() -> None:
-    (message,) = messages(_anomaly(), "page", ("http://a",), 0.0)
+    (message,) = messages(_anomaly(), "page", ONE, 0.0)
     waits = []
     now = 0.0
     while message.postpone(now):
         waits.append(message.next_at - now)
         now = message.next_at
     assert waits == list(BACK_OFF) == sorted(BACK_OFF)
-    assert Message.decode(message.encode()) == message
-    assert Message.decode(b"\xc1") is None
+    assert Message.decode(message.encode(), message.shard, message.name) == message
+    assert Message.decode(b"\xc1", 0, b"m") is None
+
+
+def test_a_message_keeps_its_seal_through_attempts_and_loses_it_with_whatever_it_says() -> None:
+    for message in messages(_anomaly(), "page", TWO, 0.0):
+        assert TWO.vouch(message.sealed, message.seal)
+        message.postpone(5.0)
+        kept = Message.decode(message.encode(), 7, b"elsewhere")
+        assert kept is not None and (kept.shard, kept.name) == (7, b"elsewhere") and TWO.vouch(kept.sealed, kept.seal)
+        # What stands beside each other is not to be cut elsewhere.
+        shifted = {"receiver": message.receiver + message.id[:1], "id": message.id[1:]}
+        others = {"id": "msg_2", "body": message.body + b" ", "receiver": TWO.names[message.receiver == TWO.names[0]], "seal": b""}
+        for changed in ({name: value} for name, value in others.items()):
+            one = replace(message, **changed)
+            assert not TWO.vouch(one.sealed, one.seal), changed
+        assert not TWO.vouch(replace(message, **shifted).sealed, message.seal)
 
 
 @pytest.mark.parametrize(("attempts", "waits"), [(0, 0), (1, 5), (2, 30), (12, 86400), (13, 86400)])

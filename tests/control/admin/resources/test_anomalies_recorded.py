@@ -11,7 +11,7 @@ import pytest
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.anomaly.compose import Detection, compose
 from sidecar.control.anomaly.record import Anomaly
-from sidecar.control.anomaly.salt import Salt
+from sidecar.keys.digest import Digester
 from sidecar.store.client import Store
 from tests.control.admin.conftest import Api, Clock, make_services
 from tests.support.keys import PEPPER
@@ -38,9 +38,17 @@ async def _nothing() -> None:
 async def detection(store: Store, tmp_path: Path, clock: Clock) -> tuple[AdminServices, Detection]:
     """The services with a real detection, which knows one anomaly that is over."""
     services, _ = await make_services(store, tmp_path / "data", clock)
-    salt = Salt(store, PEPPER)
+    digester = Digester("ahk", PEPPER)
     detection = compose(
-        services.settings, store, services.keys, services.audit, instance="one", salt=salt, in_flight=dict, guard=_nothing, clock=clock
+        services.settings,
+        store,
+        services.keys,
+        services.audit,
+        instance="one",
+        digester=digester,
+        in_flight=dict,
+        guard=_nothing,
+        clock=clock,
     )
     over = Anomaly(
         id="anm_1", subject="key", key_id="key_1", key_name="billing", source="", level="page", score=6, started_at=NOW - 90000,
