@@ -1,18 +1,24 @@
 """Rows as CSV (RFC 4180) that is safe to open in a spreadsheet. Pure.
 
 A cell that begins like a formula is run by spreadsheets when the file is opened, and key names,
-owners, models and user agents are other people's text; such a cell is led by an apostrophe.
+owners, models and user agents are other people's text; such a cell is led by an apostrophe. Where the
+comma is the decimal mark, spreadsheets take `;` for the separator, and others look for tabs: then a cell
+begins behind each of these, and quotes are where the writer never meant them. So whatever could begin one
+is treated alike (OWASP, "CSV Injection").
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = re.compile(r"""(^|[;\t|\r\n])(?=[ "]*[=+\-@])""")
+_TRIMMED = ("\t", "\r", "\n")
+"""Some drop these from the start of a cell, and then look for a formula."""
 
 
 def cell(value: Any) -> str | int | float:
@@ -24,7 +30,8 @@ def cell(value: Any) -> str | int | float:
     if isinstance(value, int | float):
         return value
     text = value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    text = _FORMULA.sub(r"\1'", text)
+    return f"'{text}" if text.startswith(_TRIMMED) else text
 
 
 def lines(rows: Iterable[Sequence[Any]]) -> bytes:

@@ -22,7 +22,14 @@ from sidecar.control.admin.csv_export import cell, lines, stream
         ("-cmd", "'-cmd"),
         ("@SUM", "'@SUM"),
         ("\tx", "'\tx"),
+        ("\r\n=1", "'\r\n'=1"),
+        (" =1", "' =1"),
+        ("curl/8;=HYPERLINK(1)", "curl/8;'=HYPERLINK(1)"),
+        ("x\t=1+1\n@SUM| -1", "x\t'=1+1\n'@SUM|' -1"),
+        ('x;"=1"', 'x;\'"=1"'),
         ("plain", "plain"),
+        ("a=1; b=2 | c@d\te-f", "a=1; b=2 | c@d\te-f"),
+        ("python/3 (x; y) +http", "python/3 (x; y) +http"),
         ("", ""),
         (-5, -5),
         (1.5, 1.5),
@@ -40,6 +47,12 @@ def test_reads_back_and_never_begins_a_formula(rows: list[list[str]]) -> None:
     read = list(csv.reader(io.StringIO(lines(rows).decode(), newline="")))
     assert read == [[str(cell(value)) for value in row] for row in rows]
     assert not any(value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) for row in read for value in row)
+
+
+@given(st.lists(st.lists(st.text(alphabet='=+-@;,\t|\r\n" a1'), min_size=1, max_size=3), min_size=1, max_size=3), st.sampled_from(",;\t|"))
+def test_whatever_the_separator_is_taken_for_nothing_begins_a_formula(rows: list[list[str]], separator: str) -> None:
+    read = csv.reader(io.StringIO(lines(rows).decode(), newline=""), delimiter=separator)
+    assert not any(value.strip(' "\t\r\n').startswith(("=", "+", "-", "@")) for row in read for value in row)
 
 
 async def test_the_header_is_there_even_without_rows() -> None:
