@@ -33,6 +33,10 @@ from sidecar.keys.admin_tokens import AdminTokens
 from sidecar.settings.declaration import Admin
 from sidecar.throttle import Throttle
 
+LOOKUPS_AT_ONCE, LOOKUP_INTERVAL = 20, 0.05
+"""Look-ups for an address that fails too often, and the seconds after which there may be one more: little for a store, and whoever
+wants to keep others behind the same proxy out has to send more than that, without end."""
+
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +61,7 @@ def bind(services: AdminServices) -> AdminApi:
     authenticator = Authenticator(
         Holders(services.admin_tokens),
         Throttle(),
+        Throttle(burst=LOOKUPS_AT_ONCE, interval=LOOKUP_INTERVAL),
         services.settings.keys.prefix,
         recorder.failed_authentication,
         services.sessions,

@@ -1,7 +1,9 @@
 """Who is calling: an admin token, or the console's session; everybody else is refused and slowed down.
 
-A guesser is refused before the store is asked. Whoever authenticated a short while ago is still let
-through from a throttled address, so that a neighbour's failures never lock an operator out.
+A guesser is refused before the store is asked. Behind a reverse proxy all operators have one address, so
+a neighbour's failures must not lock them out: from a throttled address whoever authenticated a short while
+ago is still let through, and what has the form of an admin token is still looked up. The form is no secret,
+so such look-ups have a bound of their own, for the store's sake; the tokens themselves cannot be guessed.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from sidecar.control.admin.errors import (
     AdminError,
 )
 from sidecar.keys import token as token_form
-from sidecar.keys.admin_tokens import Role, may
+from sidecar.keys.admin_tokens import PREFIX, Role, may
 from sidecar.throttle import Throttle, source_of
 
 _REMEMBERED = 256
@@ -71,9 +73,19 @@ Report = Callable[[AdminError, str], Awaitable[None]]
 class Authenticator:
     """Tells the actor of a request."""
 
-    def __init__(self, tokens: Tokens, throttle: Throttle, key_prefix: str, report: Report, sessions: Sessions | None = None) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        throttle: Throttle,
+        lookups: Throttle,
+        key_prefix: str,
+        report: Report,
+        sessions: Sessions | None = None,
+    ) -> None:
+        """`throttle` counts the failures of a source, `lookups` for which tokens the store was asked although that one said to wait."""
         self._tokens = tokens
         self._throttle = throttle
+        self._lookups = lookups
         self._key_prefix = key_prefix
         self._report = report
         self._sessions = sessions
@@ -97,8 +109,8 @@ class Authenticator:
         """The actor of an admin token that `address` has sent; AdminError 401 or 429, StoreUnavailable when it cannot be told."""
         source = source_of(address)
         fingerprint = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        wait = self._throttle.wait(source)
-        if wait and fingerprint not in self._seen:
+        wait = self._throttle.wait(source) if fingerprint not in self._seen else 0.0
+        if wait and not self._may_be_looked_up(token, source):
             raise AdminError(TOO_MANY_FAILURES, retry_after=ceil(wait))
         if not token.isascii() or not 0 < len(token) <= _MAX_TOKEN:
             return await self._refuse(AdminError(INVALID_ADMIN_TOKEN), source, address)
@@ -107,12 +119,21 @@ class Authenticator:
         actor = await self._tokens.actor(token)
         if actor is None:
             self._seen.pop(fingerprint, None)
-            return await self._refuse(AdminError(INVALID_ADMIN_TOKEN), source, address)
+            refusal = AdminError(TOO_MANY_FAILURES, retry_after=ceil(wait)) if wait else AdminError(INVALID_ADMIN_TOKEN)
+            return await self._refuse(refusal, source, address)
         self._seen[fingerprint] = None
         self._seen.move_to_end(fingerprint)
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
         return actor
+
+    def _may_be_looked_up(self, token: str, source: str) -> bool:
+        """Whether the store is asked although `source` was told to wait."""
+        if not token.isascii() or not token_form.is_well_formed(token.encode(), PREFIX) or self._lookups.wait(source):
+            return False
+        # Before the answer is there: otherwise any number could be asked while the store takes its time.
+        self._lookups.charge(source)
+        return True
 
     async def _refuse(self, error: AdminError, source: str, address: str) -> Actor:
         self._throttle.charge(source)

@@ -41,6 +41,8 @@ async def test_guessing_is_slowed_down(console: Console) -> None:
     answers = [await browser.post("/sign-in", {"token": f"sat_{number}"}) for number in range(30)]
     assert answers[-1].status == 429 and int(answers[-1].headers["Retry-After"]) >= 1
     assert (await console.browser().post("/sign-in", {"token": "sat_x"})).status == 429
+    never_seen = (await console.services.admin_tokens.create("Olga", "viewer")).token
+    assert (await console.browser().post("/sign-in", {"token": never_seen})).status == 303, "whoever has a token is not kept out"
 
 
 async def test_the_cookie_is_closed_to_scripts_and_other_sites(console: Console) -> None:
