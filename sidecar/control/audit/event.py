@@ -32,6 +32,8 @@ ACTIONS = (
 ATTEMPTS = ("admin.authentication_failed", "admin.forbidden")
 """What is denied."""
 """`unknown`: the sidecar or its store went away in the middle, so the act may have happened or not."""
+INTERRUPTED = "interrupted before its result was known"
+"""`reason` of what is kept of an act while nobody knows how it ends."""
 
 
 class Party(msgspec.Struct, frozen=True):
@@ -110,6 +112,29 @@ def seal(event: Event, sequence: int, prev_hash: str) -> tuple[bytes, str]:
     """The canonical bytes and the hash of `event` as number `sequence` behind `prev_hash`."""
     data = canonical(msgspec.structs.replace(event, sequence=sequence, prev_hash=prev_hash))
     return data, digest(data)
+
+
+def interrupted(event: Event) -> Event:
+    """What is kept of an act before it is done."""
+    return msgspec.structs.replace(event, outcome="unknown", reason=INTERRUPTED)
+
+
+def is_record_of(logged: Event, kept: Event, *, completed: bool) -> bool:
+    """Whether `logged`, of the log, is `kept`, of the journal, and not made up under its id.
+
+    With `completed` an act that was kept as interrupted may have its result in the log: where the disk did not take that,
+    or the process died first. Who writes in the store can then make up how such an act ended, but not who did what to which.
+    """
+    plain = msgspec.structs.replace(logged, sequence=0, prev_hash="")
+    open_ended = (kept.outcome, kept.reason) == ("unknown", INTERRUPTED)
+    if completed and open_ended and logged.outcome != "unknown" and _may_be_same(logged.target, kept.target):
+        plain = msgspec.structs.replace(plain, outcome=kept.outcome, reason=kept.reason, target=kept.target, changes=kept.changes)
+    return canonical(plain) == canonical(kept)
+
+
+def _may_be_same(found: Party | None, before: Party | None) -> bool:
+    """An act that makes something has no target before; any other has the same after it, perhaps under another name."""
+    return before is None or (found is not None and (found.type, found.id) == (before.type, before.id))
 
 
 def digest(data: bytes) -> str:

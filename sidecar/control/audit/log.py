@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager, suppress
 
 from msgspec.structs import replace
 
-from sidecar.control.audit.event import GENESIS, Change, Event, Party, seal
+from sidecar.control.audit.event import GENESIS, Change, Event, Party, digest, interrupted, is_record_of, seal
 from sidecar.control.audit.journal import Journal, Unrecordable
-from sidecar.control.audit.reading import SCAN_BOUND, AuditReader, Verdict, parts
+from sidecar.control.audit.reading import SCAN_BOUND, AuditReader, Verdict, decode, number_of, parts
 from sidecar.control.audit.targets import entry_of
 from sidecar.store import names
 from sidecar.store.client import ScriptCall, Store
@@ -64,6 +64,10 @@ class AuditLog(AuditReader):
         self._under_way: set[str] = set()
         self._places: dict[str, Place] = {}
         """Where the events of the journal are in the log, as far as this process knows."""
+        self._as_kept: set[str] = set()
+        """Those that this process found, or put there, just as the journal has them."""
+        self._altered: dict[str, int] = {}
+        """Sequence numbers of what the log has under the ids of events of the journal and that is not what was written."""
         self._complained = False
         self._told_cut = False
         self.waiting = 0
@@ -79,7 +83,7 @@ class AuditLog(AuditReader):
         """
         self._head = await self.head()
         try:
-            self._journal.write(replace(event, outcome="unknown", reason="interrupted before its result was known"))
+            self._journal.write(interrupted(event))
         except OSError as error:
             raise Unrecordable(error.errno, error.strerror) from error
         self._under_way.add(event.id)
@@ -111,8 +115,12 @@ class AuditLog(AuditReader):
             self._under_way.discard(event.id)
 
     async def verify(self) -> Verdict:
-        """Recompute the whole chain; it must hold the newest event that this instance saw safely stored."""
-        return await self.check(self._journal.remembered())
+        """Recompute the whole chain; it must hold the newest event that this instance saw safely stored, and all it has kept unaltered."""
+        verdict = await self.check(self._journal.remembered())
+        if verdict.ok and self._altered:
+            broken_at = min(self._altered.values())
+            return replace(verdict, ok=False, broken_at=broken_at, reason="the event is not the one that was written and kept in data_dir")
+        return verdict
 
     async def run(self, interval: float = 1.0) -> None:
         """Bring the journal's events into the log, and what the log acted on into its index, for ever; each `interval` seconds.
@@ -139,13 +147,14 @@ class AuditLog(AuditReader):
         """Bring the journal's events safely into the log, as far as the store allows."""
         waiting = [event for event in self._journal.pending() if event.id not in self._under_way]
         self.waiting = len(waiting)
-        if not waiting:
-            return
         try:
-            await self._place(waiting)
+            placed = await self._place(waiting)
+            if not placed:
+                return
             durable = await self._store.durable()
-            safe = await self._still_there(waiting)
-            known = await self._known_head() if durable and safe else None
+            safe = await self._still_there(placed)
+            # To remember what was chained behind something altered would make that part of what is expected.
+            known = await self._known_head() if durable and safe and not self._altered else None
         except StoreUnavailable:
             return
         if known is not None and not self._remember(max(known, *(self._places[event.id] for event in safe))):
@@ -154,18 +163,51 @@ class AuditLog(AuditReader):
             if durable or self._clock() - event.time.timestamp() > _TRUST_AFTER:
                 self._journal.drop(event.id)
                 self._places.pop(event.id, None)
+                self._as_kept.discard(event.id)
                 self.waiting -= 1
 
-    async def _place(self, events: list[Event]) -> None:
-        """Append those that are not in the log."""
-        unknown = {event.id for event in events if event.id not in self._places}
+    async def _place(self, events: list[Event]) -> list[Event]:
+        """Append those that are not in the log; returns those that are there now as they were written."""
+        await self._look_again({event.id: event for event in events})
+        unknown = {event.id: event for event in events if event.id not in self._places and event.id not in self._altered}
+        others: dict[str, int] = {}
         if unknown:
-            async for sealed in self.latest(SCAN_BOUND):
-                if sealed.event.id in unknown:
-                    self._places[sealed.event.id] = (sealed.event.sequence, sealed.hash)
-        for event in events:
+            async for entry in self._latest(SCAN_BOUND):
+                number, sealed = number_of(entry), decode(entry)
+                kept = unknown.get(sealed.event.id)
+                if kept is not None and self._is_record(sealed.event, kept):
+                    self._places[kept.id] = (number, sealed.hash)
+                elif kept is not None:
+                    others[kept.id] = number
+        for event_id in others.keys() - self._places.keys():
+            self._altered[event_id] = others[event_id]
+            message = "event %d of the audit log is not what was written, which data_dir keeps as %s; `sidecar audit verify` says so"
+            log.error(message, others[event_id], event_id)
+        present = [event for event in events if event.id not in self._altered]
+        for event in present:
             if event.id not in self._places:
                 await self._append(event)
+                self._as_kept.add(event.id)
+        return present
+
+    async def _look_again(self, events: dict[str, Event]) -> None:
+        """Forget what was altered when its place has something else now, or when somebody took the journal's copy away."""
+        self._altered = {event_id: number for event_id, number in self._altered.items() if event_id in events}
+        self._as_kept &= events.keys()
+        numbers = [f"{number}-0" for number in self._altered.values()]
+        replies = await self._store.pipeline([("XRANGE", names.AUDIT, number, number) for number in numbers]) if numbers else []
+        for event_id, entries in zip(list(self._altered), replies, strict=True):
+            found = decode(entries[0]).event if entries else None
+            if found is None or found.id != event_id or self._is_record(found, events[event_id]):
+                del self._altered[event_id]
+
+    def _is_record(self, logged: Event, kept: Event) -> bool:
+        if not is_record_of(logged, kept, completed=kept.id not in self._as_kept):
+            return False
+        if logged.outcome == kept.outcome:
+            # From here on the log may not come up with another end of the act.
+            self._as_kept.add(kept.id)
+        return True
 
     async def _still_there(self, events: list[Event]) -> list[Event]:
         """Those that the store still has: a crash may have cost it what it had not written to disk."""
@@ -173,7 +215,9 @@ class AuditLog(AuditReader):
         replies = await self._store.pipeline([("XRANGE", names.AUDIT, number, number) for number in numbers])
         safe = []
         for event, entries in zip(events, replies, strict=True):
-            if entries and parts(entries[0])[1] == self._places[event.id][1]:
+            data, hash_ = parts(entries[0]) if entries else (b"", "")
+            # Its own word for what it is would do for a crash, but not for a hand.
+            if hash_ == self._places[event.id][1] and digest(data) == hash_:
                 safe.append(event)
             else:
                 del self._places[event.id]

@@ -126,12 +126,16 @@ class AuditReader:
 
     async def latest(self, bound: int) -> AsyncIterator[Sealed]:
         """The newest events, newest first."""
+        async for entry in self._latest(bound):
+            yield decode(entry)
+
+    async def _latest(self, bound: int) -> AsyncIterator[Entry]:
         before: int | None = None
         for _ in range(0, bound, READ):
             entries = await self._newest(before)
             for entry in entries:
                 before = number_of(entry)
-                yield decode(entry)
+                yield entry
             if len(entries) < READ:
                 return
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
-from sidecar.control.audit import AuditLog, Event, Filter, Journal
+from sidecar.control.audit import AuditLog, Event, Filter, Journal, Party
+from sidecar.control.audit.event import GENESIS, interrupted, seal
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.audit.test_log import event
@@ -29,9 +33,9 @@ async def ids(log: AuditLog) -> list[str]:
     return [sealed.event.id async for sealed in log.export(Filter())]
 
 
-async def settled(log: AuditLog) -> bool:
+async def settled(log: AuditLog, but: int = 0) -> bool:
     await log.settle()
-    return log.waiting == 0
+    return log.waiting == but
 
 
 def hold(store: Store, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
@@ -163,3 +167,91 @@ async def test_a_fault_in_one_round_does_not_end_the_settling(
         await asyncio.wait([running])
     # Told once, not each second.
     assert caplog.text.count("RuntimeError: nobody thought of this") == 1
+
+
+def forge(who: Event, **changes: Any) -> Event:
+    return replace(who, actor=Party("admin_token", "adm_bob", "Bob"), **changes)
+
+
+async def rewrite(store: Store, change: Callable[[Event], Event]) -> None:
+    """As a hand has it that may write in the store: every event through `change`, and a chain that is whole in itself."""
+    entries = await store.call("XRANGE", names.AUDIT, "-", "+")
+    await store.call("DEL", names.AUDIT)
+    hash_ = GENESIS
+    for number, (_, fields) in enumerate(entries, start=1):
+        data, hash_ = seal(change(msgspec.json.decode(fields[1], type=Event)), number, hash_)
+        await store.call("XADD", names.AUDIT, f"{number}-0", "event", data, "hash", hash_)
+    await store.call("HSET", names.AUDIT_HEAD, "sequence", len(entries), "hash", hash_)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_event_that_is_altered_before_it_is_settled_shows(
+    log: AuditLog, journal: Journal, store: Store, caplog: pytest.LogCaptureFixture, restarted: bool
+) -> None:
+    await log.append(event())
+    await until(lambda: settled(log))
+    newest, one = journal.remembered(), event("api_key.revoked")
+    await log.append(one)
+    await rewrite(store, lambda each: forge(each) if each.id == one.id else each)
+    later = AuditLog(store, journal) if restarted else log
+    for _ in range(4):
+        await later.settle()
+    verdict = await later.verify()
+    assert (verdict.ok, verdict.broken_at) == (False, 2)
+    assert journal.pending() == [one]
+    assert caplog.text.count("event 2 of the audit log is not what was written") == 1
+    # What was chained behind it does not become what is expected; it is in the log, and its act goes on.
+    await later.append(event())
+    await until(lambda: settled(later, but=1))
+    assert (journal.pending(), journal.remembered()) == ([one], newest)
+
+    # As docs/operations.md ends it, while the sidecar runs.
+    journal.drop(one.id)
+    await later.settle()
+    assert (await later.verify()).ok
+
+
+async def test_what_was_altered_and_is_as_it_was_again_is_settled(log: AuditLog, journal: Journal, store: Store) -> None:
+    one = event()
+    await log.append(one)
+    await rewrite(store, forge)
+    for _ in range(2):
+        await log.settle()
+    assert not (await log.verify()).ok
+    await rewrite(store, lambda _: one)
+    await until(lambda: settled(log))
+    assert (await log.verify()).ok and not journal.pending()
+
+
+async def test_an_event_that_is_altered_under_its_old_hash_keeps_the_copy(log: AuditLog, journal: Journal, store: Store) -> None:
+    one = event()
+    await log.append(one)
+    ((_, fields),) = await store.call("XRANGE", names.AUDIT, "-", "+")
+    await store.call("DEL", names.AUDIT)
+    await store.call("XADD", names.AUDIT, "1-0", "event", fields[1].replace(b"Alice", b"Bobby"), "hash", fields[3])
+    for _ in range(3):
+        await log.settle()
+    assert journal.pending() == [one]
+    assert not (await log.verify()).ok
+
+
+async def test_the_end_of_an_act_that_only_the_log_knows_is_taken(log: AuditLog, journal: Journal, store: Store) -> None:
+    """The disk was full when the act ended, and the process died then."""
+    one = event()
+    journal.write(interrupted(one))
+    await log._append(one)
+    again = AuditLog(store, journal)
+    await until(lambda: settled(again))
+    assert await ids(again) == [one.id]
+    assert (await again.verify()).ok and not journal.pending()
+
+
+async def test_an_act_that_nobody_knows_the_end_of_gets_none_from_a_hand(log: AuditLog, journal: Journal, store: Store) -> None:
+    one = interrupted(event())
+    journal.write(one)
+    await log._place([one])
+    await rewrite(store, lambda each: replace(each, outcome="success", reason="", changes={}))
+    for _ in range(3):
+        await log.settle()
+    assert journal.pending() == [one]
+    assert not (await log.verify()).ok
