@@ -96,6 +96,8 @@ def verify(args: argparse.Namespace, session: Session) -> int:
     elif verdict["ok"]:
         what = "audit log" if args.file is None else "export"
         session.say(f"The {what} is whole: {count(verdict['events'])} events, head {verdict['head_hash']}.")
+        if verdict["reason"]:
+            session.say(f"But {verdict['reason']}.")
         if args.file is not None:
             # A chain that was cut off at its end is a chain still.
             session.say(f"It ends with event {verdict['head_sequence']}; whether more were written, `sidecar audit verify` tells.")

@@ -26,7 +26,9 @@ from sidecar.store.script import load
 
 _APPEND = load("audit_append")
 _TRUST_AFTER = 3600.0
-"""A store without disk and replica never says that it has something for good; there an hour has to do."""
+"""A store without disk and replica never says that it has something for good; there an hour has to do, for its head too."""
+
+NO_HEAD = "no head of the log is known here yet, so if it had been cut or rewritten that would not show"
 
 CAUGHT_UP_AT_ONCE = 2000
 """Events of an older version that are taken into the index at a time."""
@@ -116,7 +118,10 @@ class AuditLog(AuditReader):
 
     async def verify(self) -> Verdict:
         """Recompute the whole chain; it must hold the newest event that this instance saw safely stored, and all it has kept unaltered."""
-        verdict = await self.check(self._journal.remembered())
+        remembered = self._journal.remembered()
+        verdict = await self.check(remembered)
+        if verdict.ok and verdict.events and not self._altered and not remembered[0]:
+            return replace(verdict, reason=NO_HEAD)
         if verdict.ok and self._altered:
             broken_at = min(self._altered.values())
             return replace(verdict, ok=False, broken_at=broken_at, reason="the event is not the one that was written and kept in data_dir")
@@ -154,17 +159,17 @@ class AuditLog(AuditReader):
             durable = await self._store.durable()
             safe = await self._still_there(placed)
             # To remember what was chained behind something altered would make that part of what is expected.
-            known = await self._known_head() if durable and safe and not self._altered else None
+            known = await self._known_head() if safe and not self._altered else None
         except StoreUnavailable:
             return
-        if known is not None and not self._remember(max(known, *(self._places[event.id] for event in safe))):
+        sure = [event for event in safe if durable or self._clock() - event.time.timestamp() > _TRUST_AFTER]
+        if sure and known is not None and not self._remember(max(known, *(self._places[event.id] for event in sure))):
             return
-        for event in safe:
-            if durable or self._clock() - event.time.timestamp() > _TRUST_AFTER:
-                self._journal.drop(event.id)
-                self._places.pop(event.id, None)
-                self._as_kept.discard(event.id)
-                self.waiting -= 1
+        for event in sure:
+            self._journal.drop(event.id)
+            self._places.pop(event.id, None)
+            self._as_kept.discard(event.id)
+            self.waiting -= 1
 
     async def _place(self, events: list[Event]) -> list[Event]:
         """Append those that are not in the log; returns those that are there now as they were written."""

@@ -51,6 +51,7 @@ class Verdict(msgspec.Struct, frozen=True):
     broken_at: int | None = None
     """Sequence number of the first event that is not as it was written."""
     reason: str = ""
+    """Why it is broken; of a chain that is whole, what could not be told."""
 
 
 class AuditReader:

@@ -83,6 +83,14 @@ def test_verify_asks_the_store(cli: Cli, admin: FakeAdmin, ok: bool) -> None:
     assert (machine.code, json.loads(machine.out)) == (0 if ok else 1, verdict)
 
 
+def test_verify_says_what_it_could_not_tell(cli: Cli, admin: FakeAdmin) -> None:
+    verdict = {"ok": True, "events": 7, "head_sequence": 7, "head_hash": "ab", "broken_at": None, "reason": "no head is known"}
+    admin.on("GET", "/audit-events/verify", {"verdict": verdict})
+    result = cli("audit", "verify")
+    assert result.code == 0
+    assert "7 events, head ab." in result.out and "But no head is known." in result.out
+
+
 def test_a_whole_export_verifies_in_either_order(tmp_path: Path) -> None:
     events = chain(5)
     verdict = {"ok": True, "events": 5, "head_sequence": 5, "head_hash": events[-1]["hash"], "broken_at": None, "reason": ""}

@@ -17,6 +17,7 @@ from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from tests.support.source import ROOT
 from tests.support.store import Server, open_store, until
+from tests.support.tools import require
 
 ALICE = Party("admin_token", "adm_alice", "Alice")
 NOW = 1_900_000_000.0
@@ -205,19 +206,41 @@ async def test_a_full_disk_does_not_turn_a_refusal_into_a_failure(log: AuditLog,
     assert "cannot be written" in caplog.text
 
 
-async def test_a_store_without_disk_is_trusted_after_an_hour(tmp_path: Path, journal: Journal) -> None:
-    server = Server(tmp_path / "plain", append_only=False)
+EVERY_SECOND = ("redis", True, ("--appendfsync", "everysec"))
+
+
+@pytest.mark.parametrize(("flavour", "append_only", "arguments"), [("valkey", False, ()), EVERY_SECOND], ids=["no disk", "everysec"])
+async def test_a_store_that_cannot_tell_is_trusted_after_an_hour(
+    tmp_path: Path, journal: Journal, flavour: str, append_only: bool, arguments: tuple[str, ...]
+) -> None:
+    """Also with its head: of a log that is cut or rewritten later, all looks whole but for that."""
+    if flavour == "redis":
+        require("redis-server", install="apt-get install redis-server")
+    server = Server(tmp_path / "plain", flavour=flavour, append_only=append_only, arguments=arguments)
     server.start()
     try:
         store = await open_store(server)
+        if await store.durable():
+            pytest.skip("this server can tell what its disk has: only Redis before 7.2 cannot")
         now = NOW
         log = AuditLog(store, journal, clock=lambda: now)
-        await log.append(event())
+        for later in (0, 10):
+            await log.append(event(now=NOW + later))
         await log.settle()
-        assert log.waiting == 1
-        now = NOW + 3601
-        await log.settle()
-        assert (log.waiting, len(await everything(log))) == (0, 1)
+        assert (log.waiting, journal.remembered()) == (2, (0, ""))
+        verdict = await log.verify()
+        assert verdict.ok and "no head of the log is known" in verdict.reason
+        for later, waiting in ((3601, 1), (3611, 0)):
+            now = NOW + later
+            await log.settle()
+            assert (log.waiting, journal.remembered()[0]) == (waiting, 2 - waiting)
+        assert (await log.verify()).reason == ""
+        assert len(await everything(log)) == 2
+
+        entries = await store.call("XRANGE", names.AUDIT, "-", "+")
+        await store.call("XDEL", names.AUDIT, "2-0")
+        await store.call("HSET", names.AUDIT_HEAD, "sequence", 1, "hash", entries[0][1][3])
+        assert not (await log.verify()).ok
         await store.close()
     finally:
         server.close()

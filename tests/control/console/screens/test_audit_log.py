@@ -63,6 +63,14 @@ async def test_a_search_that_stopped_says_that_it_goes_on(console: Console, monk
     assert stopped > 1 and "No events." in page.text
 
 
+async def test_a_chain_that_nothing_is_known_of_is_told_to_be_so(console: Console) -> None:
+    await console.create()
+    browser = await console.signed_in("viewer")
+    assert "but no head of the log is known here yet" in (await browser.get("/audit-log?verify=yes")).text
+    await console.services.audit.settle()
+    assert "no head" not in (await browser.get("/audit-log?verify=yes")).text
+
+
 async def test_a_broken_chain_is_told(console: Console) -> None:
     await console.create()
     browser = await console.signed_in("viewer")
