@@ -20,6 +20,8 @@ CHEAP_ROWS = 500
 """Of a turn with more rows than this the details are brought into the store later, many turns at once."""
 SPREAD_EVERY = 0.65
 """From the beginning of such a turn: a finished request must show within a second, and the turn takes up to a third of one."""
+UNREADABLE_EVERY = 1.0
+"""After one that could not read the spools: mostly this process has no descriptor left for a moment."""
 DETAILS_EVERY = 5.0
 VERIFY_EVERY = 5.0
 """Seconds; a store that fell back must be noticed without traffic too."""
@@ -37,6 +39,7 @@ class FoldLoop:
         self._details_at = 0.0
         # Each act by itself: what one server of a Cluster does not do must not keep the others from theirs.
         self._patience = Patience(clock)
+        self._unreadable = False
 
     @property
     def complaint(self) -> str:
@@ -54,6 +57,18 @@ class FoldLoop:
 
     async def turn(self) -> float:
         """One round; returns the seconds from its beginning to the next one's."""
+        try:
+            every = await self._turn()
+        except OSError as error:
+            # What was not read waits in its files. To end for it would take console and health away with the counting.
+            if not self._unreadable:
+                _log.error("the spools in data_dir cannot be read (%s); trying again", error.strerror)
+            self._unreadable = True
+            return UNREADABLE_EVERY
+        self._unreadable = False
+        return every
+
+    async def _turn(self) -> float:
         if not self._fold.restored.is_set() and not await self._try("restore", self._fold.restore):
             return IDLE_EVERY
         events = self._fold.count()
@@ -81,7 +96,8 @@ class FoldLoop:
             self._fold.hurry()
             self._details_at = 0.0
             await self.turn()
-            if self._fold.restored.is_set() and not self.complaint and not self._fold.uncounted() and not self._fold.backlog():
+            is_done = self._fold.restored.is_set() and not self.complaint and not self._unreadable
+            if is_done and not self._fold.uncounted() and not self._fold.backlog():
                 return True
             await asyncio.sleep(0.02)
         return False

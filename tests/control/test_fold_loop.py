@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
 
 from sidecar.control.fold import Fold
-from sidecar.control.fold_loop import BUSY_EVERY, CHEAP_ROWS, DETAILS_EVERY, IDLE_EVERY, SPREAD_EVERY, FoldLoop
+from sidecar.control.fold_loop import BUSY_EVERY, CHEAP_ROWS, DETAILS_EVERY, IDLE_EVERY, SPREAD_EVERY, UNREADABLE_EVERY, FoldLoop
 from sidecar.control.ledger import DETAILS, NOW
 from sidecar.control.patience import RETRY_MOST
 from sidecar.store.client import StoreUnavailable
@@ -40,8 +41,12 @@ class Turn:
     away: set[str] = field(default_factory=set)
     """Acts that the store does not do while it does others: `verify`, lanes."""
     restored: Restored = field(default_factory=Restored)
+    is_unreadable: bool = False
+    """The directory cannot be looked at."""
 
     def count(self) -> int:
+        if self.is_unreadable:
+            raise OSError(errno.EMFILE, "Too many open files")
         return self.events
 
     def trails(self, lane: str) -> bool:
@@ -49,6 +54,15 @@ class Turn:
 
     def rows(self) -> int:
         return self.rows_
+
+    def hurry(self) -> None:
+        pass
+
+    def uncounted(self) -> int:
+        return 0
+
+    def backlog(self) -> int:
+        return 0
 
     def lag(self, lane: str) -> int:
         return 0 if lane == NOW else self.waiting
@@ -137,3 +151,16 @@ async def test_what_fails_is_not_asked_at_every_turn() -> None:
         await loop.turn()
         now += 0.1
     assert 5 <= asked <= 9
+
+
+async def test_spools_that_cannot_be_read_are_read_later(caplog: pytest.LogCaptureFixture) -> None:
+    """The process has no descriptor left, and serves what it has."""
+    found = Turn(events=1, is_unreadable=True)
+    loop = FoldLoop(cast(Fold, found))
+    for _ in range(3):
+        assert await loop.turn() == UNREADABLE_EVERY
+    assert not await loop.finish(0.05)
+    assert caplog.text.count("Too many open files") == 1 and not found.applied
+    found.is_unreadable = False
+    assert await loop.turn() == BUSY_EVERY and found.applied
+    assert await loop.finish(5.0)

@@ -6,9 +6,11 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -173,3 +175,87 @@ async def test_at_the_end_who_asks_nothing_is_not_waited_for_any_longer(monkeypa
     await asyncio.wait_for(close([runner]), 10)
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
+
+
+async def raw(address: tuple[str, int], data: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection on which `data` was sent."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(data)
+    return reader, writer
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """What came until the other side closed or cut the connection."""
+    with suppress(ConnectionError):
+        return await asyncio.wait_for(reader.read(), 10)
+    return b""
+
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", GET], ids=["nothing", "a byte", "no end"])
+async def test_who_sends_no_whole_head_is_let_go_of(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.2)
+    runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"))
+    reader, writer = await raw(runner.addresses[0], sent)
+    assert await ended(reader) == b""
+    writer.close()
+    await runner.cleanup()
+
+
+async def test_the_next_head_has_as_long_from_its_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.3)
+    runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"))
+    reader, writer = await raw(runner.addresses[0], GET + b"\r\n")
+    await asyncio.wait_for(reader.readuntil(b"404: Not Found"), 10)
+    # Between two requests nobody is in a hurry.
+    await asyncio.sleep(0.6)
+    writer.write(GET + b"\r\n")
+    assert (await asyncio.wait_for(reader.readuntil(b"404: Not Found"), 10)).startswith(b"HTTP/1.1 404 ")
+    # A byte now and then is no head.
+    writer.write(GET + b"X: ")
+    for _ in range(100):
+        if reader.at_eof() or reader.exception():
+            break
+        await asyncio.sleep(0.05)
+        with suppress(ConnectionError):
+            writer.write(b"x")
+            await writer.drain()
+    assert await ended(reader) == b""
+    writer.close()
+    await runner.cleanup()
+
+
+async def test_an_answer_that_takes_its_time_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.1)
+
+    async def slow(request: web.Request) -> web.Response:
+        body = await request.read()
+        await asyncio.sleep(0.4)
+        return web.Response(body=body)
+
+    app = web.Application()
+    app.router.add_post("/", slow)
+    runner = await serve(app, Listen.parse("127.0.0.1:0"))
+    reader, writer = await raw(runner.addresses[0], b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbo")
+    await asyncio.sleep(0.3)
+    writer.write(b"dy")
+    assert (await asyncio.wait_for(reader.readuntil(b"body"), 10)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+    await runner.cleanup()
+
+
+async def test_who_says_nothing_after_an_answer_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "KEEP_ALIVE", 0.2)
+    runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"))
+    reader, writer = await raw(runner.addresses[0], GET + b"\r\n")
+    assert (await ended(reader)).startswith(b"HTTP/1.1 404 ")
+    writer.close()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1024, 256), (1 << 20, 1000), (resource.RLIM_INFINITY, 1000)])
+def test_a_listener_takes_at_most_a_quarter_of_what_may_be_open(limit: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert serving._most_connections() == expected
