@@ -1,7 +1,8 @@
 """The call log: finds calls, newest first, and keeps the log within its bounds.
 
-Calls lie in blocks, by shard; a block's header says when its first and last call ended and, by one bit
-for each key, which keys it may hold. No block spans more than an hour.
+Calls lie in blocks, by shard, those without a key in a place of their own. A block's header says when
+its first and last call ended and, by one bit for each key, which keys it may hold. No block spans more
+than an hour.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,8 @@ MOST_READ = 30_000
 """Calls that one page may look at; a page may be short, even empty, and still have a next one."""
 
 _TRIM = load("trim_calls")
+_ALL = range(names.KEYLESS + 1)
+"""The shards, and the place of calls without a key."""
 
 _Entry = tuple[float, str, bool, Any]
 """Order, whether it is the ledger's, and the Request or Reconciled."""
@@ -140,13 +143,14 @@ class Calls:
         yield _Step(_take(waiting, None), None, 0)
 
     async def complete_since(self, key_id: str | None) -> float:
-        """From when on the log has every call that the store has been told of."""
-        trimmed = await self._store.pipeline([("HGET", names.call_blocks(shard), "trimmed") for shard in _shards(key_id)])
+        """From when on the log has every call of a key, or of all keys, that the store has been told of."""
+        shards = range(names.SHARDS) if key_id is None else _places(key_id)
+        trimmed = await self._store.pipeline([("HGET", names.call_blocks(shard), "trimmed") for shard in shards])
         return max(float(time or 0) for time in trimmed)
 
     async def _batches(self, wanted: Wanted) -> AsyncIterator[list[Header]]:
         """Headers of blocks that may matter, by last call, latest first, over all shards."""
-        sources = {shard: _Source(self._store, shard, wanted) for shard in _shards(wanted.key_id)}
+        sources = {shard: _Source(self._store, shard, wanted) for shard in _places(wanted.key_id)}
         batch: list[Header] = []
         size, calls = BLOCKS, 0
         while sources:
@@ -219,7 +223,7 @@ class _Source:
 
 
 class CallLogBounds:
-    """Drops the oldest calls beyond `max_count`, and those older than `max_age` seconds."""
+    """Drops the oldest calls beyond `max_count`, first those without a key beyond a quarter of it, and all older than `max_age` seconds."""
 
     def __init__(self, store: Store, *, max_count: int, max_age: float, clock: Callable[[], float]) -> None:
         self._store = store
@@ -231,9 +235,12 @@ class CallLogBounds:
         """Drop what is too much; returns how many calls went. Raises StoreUnavailable."""
         dropped = 0
         while True:
-            counts = await self._store.pipeline([("HGET", names.call_blocks(shard), "count") for shard in range(names.SHARDS)])
-            excess = sum(int(count or 0) for count in counts) - self._max_count
-            victims = await self._victims(excess)
+            counts = await self._store.pipeline([("HGET", names.call_blocks(place), "count") for place in _ALL])
+            *of_keys, keyless = [int(count or 0) for count in counts]
+            # Who has no key makes as many calls as he likes, and must not make room for them among those of keys.
+            share = self._max_count // 4
+            victims = await self._victims([names.KEYLESS], keyless - share) if keyless > share else {}
+            victims = victims or await self._victims(_ALL, sum(of_keys) + min(keyless, share) - self._max_count)
             if not victims:
                 return dropped
             done = await self._store.run_many(
@@ -244,13 +251,14 @@ class CallLogBounds:
                     raise one
                 dropped += one
 
-    async def _victims(self, excess: int) -> dict[int, list[bytes]]:
+    async def _victims(self, places: Sequence[int], excess: int) -> dict[int, list[bytes]]:
         before = self._clock() - self._max_age
         # With few enough calls only what is too old goes, which mostly is nothing.
         up_to = "+inf" if excess > 0 else f"({before!r}"
         bounds = ("-inf", up_to, "BYSCORE", "LIMIT", 0, HEADERS, "WITHSCORES")
-        oldest = await self._store.pipeline([("ZRANGE", names.calls(shard), *bounds) for shard in range(names.SHARDS)])
-        headers = sorted(Header.parse(shard, member, float(score)) for shard, found in enumerate(oldest) for member, score in found)
+        oldest = await self._store.pipeline([("ZRANGE", names.calls(shard), *bounds) for shard in places])
+        found_in = zip(places, oldest, strict=True)
+        headers = sorted(Header.parse(shard, member, float(score)) for shard, found in found_in for member, score in found)
         # A shard may have more than it told of: what ends behind its last one is no victim before those.
         sure = min((float(found[-1][1]) for found in oldest if len(found) == HEADERS), default=math.inf)
         victims: dict[int, list[bytes]] = {}
@@ -283,8 +291,8 @@ def _pop(waiting: list[_Entry]) -> Request | None:
     return call
 
 
-def _shards(key_id: str | None) -> list[int]:
-    return list(range(names.SHARDS)) if key_id is None else [names.shard_of(key_id)]
+def _places(key_id: str | None) -> Sequence[int]:
+    return _ALL if key_id is None else [names.shard_of(key_id)]
 
 
 def _descending(text: str) -> str:

@@ -17,7 +17,7 @@ from sidecar.control.rows import WHOLE, Block, Caller, Figures, Kind, Labels, La
 from sidecar.events.record import Interim, Reconciled, Request, Traits, WorkerState, sum_of, traits_of
 from sidecar.events.wire import HEAD_SIZE, MARK, Head, decode, decode_traits, encode, unpack_head
 from sidecar.limits.reservation import counted, spent
-from sidecar.store.names import shard_of
+from sidecar.store.names import KEYLESS, shard_of
 
 
 class Alike:
@@ -48,7 +48,7 @@ class Sums:
         self._joined: list[Sums] = []
         self._is_summed = True
         self.blocks: dict[tuple[int, int], Block] = {}
-        """By shard and hour."""
+        """By shard and hour, those of requests without a key under KEYLESS."""
         self.interim: list[Interim] = []
         self.states: list[WorkerState] = []
 
@@ -211,7 +211,7 @@ class Sums:
 
     def _row(self, traits: Traits, key_id: str, time: float, kind: Kind) -> Row:
         shard = shard_of(key_id)
-        place = (shard, int(time) // 3600)
+        place = (shard if key_id else KEYLESS, int(time) // 3600)
         block = self.blocks.get(place)
         if block is None:
             block = self.blocks[place] = Block()

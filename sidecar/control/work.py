@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from sidecar.control.blocks import key_mask
+from sidecar.control.blocks import key_mask, pack
 from sidecar.control.metrics.counts import Delta, Fields
 from sidecar.control.nested import packed
 from sidecar.control.rows import Block, Row
@@ -64,7 +64,10 @@ class Planner:
             block.first = min(block.first or row.first, row.first)
             block.last = max(block.last, row.last)
         for (shard, _), block in sums.blocks.items():
-            _work(works, shard).blocks.append(block)
+            if shard == names.KEYLESS:
+                _keep_keyless(_work(works, names.shard_of("")), block)
+            else:
+                _work(works, shard).blocks.append(block)
         return works
 
     def details(self, sums: Sums) -> dict[int, Work]:
@@ -141,6 +144,11 @@ def _add_sums(works: dict[int, Work], series: list[tuple[int, Sum]]) -> None:
 
 def _settle(work: Work, key_id: str, quota: list[tuple[str, int]]) -> None:
     work.step("quota", quota, names.limit(key_id, "holds"), names.limit(key_id, "counts"))
+
+
+def _keep_keyless(work: Work, block: Block) -> None:
+    pairs: list[tuple[Argument, Argument]] = [(len(block.records), repr(block.first)), (repr(block.last), pack(block.records))]
+    work.step("calls", pairs, names.calls(names.KEYLESS), names.call_blocks(names.KEYLESS))
 
 
 def _latest(rows: list[Row]) -> float:

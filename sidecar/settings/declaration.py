@@ -171,7 +171,10 @@ class Calls(Section, frozen=True):
     """The call log."""
 
     max_age: Annotated[Duration, Meta(description="Calls older than this are dropped.")] = Duration(30 * 86400)
-    max_count: Annotated[int, Meta(ge=1000, description="About this many calls are kept.")] = 200_000
+    max_count: Annotated[
+        int,
+        Meta(ge=1000, description="About this many calls are kept. Those without a key, which anybody can make, are a quarter at most."),
+    ] = 200_000
 
 
 class Usage(Section, frozen=True):

@@ -27,6 +27,8 @@ TRACKED_PREFIXES = (KEY_PREFIX, DIGEST_PREFIX)
 """What workers cache, and therefore what their invalidation connection watches."""
 
 SHARDS = 16
+KEYLESS = SHARDS
+"""Beside the shards, the place of calls without a key in the call log: whoever has none could fill it, and would push out those of keys."""
 
 ADMIN_TOKENS = "sidecar:{admin}:tokens"
 ADMIN_TOKENS_USED = "sidecar:{admin}:tokens-used"
@@ -110,15 +112,20 @@ def recent(shard: int) -> str:
     return f"sidecar:{{u{shard}}}:recent"
 
 
+# Calls without a key lie in the slot of what else is kept of them: both are written at once.
+_CALLS = (*(f"sidecar:{{u{shard}}}:calls" for shard in range(SHARDS)), f"sidecar:{{u{shard_of('')}}}:calls:keyless")
+_CALL_BLOCKS = tuple(f"{name}:blocks" for name in _CALLS)
+
+
 def calls(shard: int) -> str:
-    """Sorted set: the call log's index; a block's `<number>:<calls>:<first time>:<key mask>` by its last time."""
-    return f"sidecar:{{u{shard}}}:calls"
+    """Sorted set: the call log's index of a shard or of KEYLESS; a block's `<number>:<calls>:<first time>:<key mask>` by its last time."""
+    return _CALLS[shard]
 
 
 def call_blocks(shard: int) -> str:
     """Hash: the call log's blocks by number; `next` is the latest number, `count` the calls that
     are kept, `trimmed` the latest time of a call that is kept no more."""
-    return f"sidecar:{{u{shard}}}:calls:blocks"
+    return _CALL_BLOCKS[shard]
 
 
 def anomaly_state(shard: int, instance: str) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sidecar.control import calls as module
-from sidecar.control.blocks import pack, unpack
+from sidecar.control.blocks import key_mask, pack, unpack
 from sidecar.control.calls import CallLogBounds, Calls, Wanted
 from sidecar.events.record import Event, Request
-from sidecar.events.wire import decode_all
+from sidecar.events.wire import decode_all, encode
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.support.events import key_id, request
@@ -184,6 +184,54 @@ async def test_the_log_keeps_the_newest_though_one_shard_has_more_blocks_than_ar
         await folding.run()
     assert await CallLogBounds(store, max_count=6, max_age=86_400, clock=lambda: NOW).trim() == 6
     assert await pages(Calls(store), 1000) == newest_first(made[6:])
+
+
+@pytest.fixture
+async def flooded(tmp_path: Path, store: Store) -> tuple[list[Request], list[Request]]:
+    """Calls of keys, and then many more without one."""
+    spool, folding = writer(tmp_path / "spool"), Folding(tmp_path / "spool", store)
+    of_keys = [request(key_id(number % 6), time=NOW - 7000 + number) for number in range(90)]
+    without = [request("", time=NOW - 3500 + number) for number in range(400)]
+    for events in (of_keys, *(without[first : first + 8] for first in range(0, 400, 8))):
+        write(spool, *events)
+        await folding.run()
+    return of_keys, without
+
+
+async def test_calls_without_a_key_push_out_none_of_a_key(flooded: tuple[list[Request], list[Request]], store: Store) -> None:
+    of_keys, without = flooded
+    calls = Calls(store)
+    assert await pages(calls, 1000) == newest_first(of_keys + without)
+    bounds = CallLogBounds(store, max_count=120, max_age=86_400, clock=lambda: NOW)
+    await bounds.trim()
+    kept = await pages(calls, 1000)
+    # The newest, in whole blocks.
+    count = len(kept) - len(of_keys)
+    assert 30 <= count < 30 + 8
+    assert kept == newest_first(of_keys + without[-count:])
+    assert await calls.complete_since(None) == 0
+    assert await bounds.trim() == 0
+    for key in {event.key_id for event in of_keys}:
+        assert await pages(calls, 7, key_id=key) == newest_first([event for event in of_keys if event.key_id == key])
+
+
+async def test_calls_without_a_key_grow_old_too(flooded: tuple[list[Request], list[Request]], store: Store) -> None:
+    _, without = flooded
+    await CallLogBounds(store, max_count=10_000, max_age=3300, clock=lambda: NOW).trim()
+    kept = await pages(Calls(store), 1000)
+    assert 200 <= len(kept) < 200 + 8
+    assert kept == newest_first(without[-len(kept) :])
+
+
+async def test_blocks_with_calls_of_keys_and_without_are_read_as_older_versions_left_them(store: Store) -> None:
+    made = [request(key, time=NOW - 100 + number) for number, key in enumerate(["", key_id(1), "", key_id(1)])]
+    shard = names.shard_of(key_id(1))
+    mask = key_mask("") | key_mask(key_id(1))
+    await store.call("HSET", names.call_blocks(shard), "next", 1, "count", 4, "1", pack([encode(event) for event in made]))
+    await store.call("ZADD", names.calls(shard), repr(made[-1].time), f"1:4:{made[0].time!r}:{mask}")
+    assert await pages(Calls(store), 3) == newest_first(made)
+    assert await pages(Calls(store), 3, key_id=key_id(1)) == newest_first(made[1::2])
+    assert await CallLogBounds(store, max_count=1000, max_age=10, clock=lambda: NOW).trim() == 4
 
 
 async def test_old_calls_go(tmp_path: Path, store: Store) -> None:

@@ -17,7 +17,7 @@ from sidecar.control.rows import STEP, Block, Figures, Latency
 from sidecar.control.sums import Sums
 from sidecar.events.record import Event, Interim, Reconciled, Request, Tokens, Traits
 from sidecar.events.wire import decode_ids, encode
-from sidecar.store.names import shard_of
+from sidecar.store.names import KEYLESS, shard_of
 from tests.control.support.events import callers_of, key_id, request, state, sums_of
 
 _counts = st.integers(0, 1 << 40)
@@ -175,7 +175,7 @@ def test_the_call_log_gets_every_record_once_by_shard_and_hour(events: list[Requ
     places = defaultdict(list)
     for event in events:
         call = event.request if isinstance(event, Reconciled) else event
-        places[shard_of(call.key_id), int(call.time // 3600)].append(encode(event))
+        places[shard_of(call.key_id) if call.key_id else KEYLESS, int(call.time // 3600)].append(encode(event))
     blocks = sums_of(*events).blocks
     assert {place: sorted(block.records) for place, block in blocks.items()} == {place: sorted(each) for place, each in places.items()}
 

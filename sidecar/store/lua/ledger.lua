@@ -4,13 +4,14 @@
 -- KEYS[1] positions  KEYS[2] totals  KEYS[3] call index  KEYS[4] call blocks  KEYS[5..] those of the plan's steps in turn
 -- ARGV[1] spool id   ARGV[2] position that this shard must be at   ARGV[3] position afterwards
 -- ARGV[4] seconds that totals are kept   ARGV[5] number of arguments that are totals
--- ARGV[6] MessagePack: the plan, steps of {kind, expires at (0: never), number of arguments}; each takes one key, a quota two
+-- ARGV[6] MessagePack: the plan, steps of {kind, expires at (0: never), number of arguments}; each takes one key, quota and calls two
 -- ARGV[7..] names and packed sums of the totals, then the arguments of one step after the other, always in pairs
 --   kind 'sums': a hash, names and packed sums
 --   kind 'use': the use of keys, names and packed maps of secret id -> {latest time, requests, networks, agents}
 --   kind 'latest': a sorted set, what a score is at least and its member
 --   kind 'counts': a sorted set, members and what their scores grow by
 --   kind 'quota': holds and counts of a key, quota_period and tokens
+--   kind 'calls': index and blocks of the call log of calls without a key; number of calls, first and last time, block
 -- and then blocks of the call log, five each: number of calls, first and last time, key mask, block
 --
 -- What is packed stays packed unless there is something to add it to: most fields of many keys are new.
@@ -118,6 +119,14 @@ local function add_use(mine, use)
   bound(mine)
 end
 
+-- Puts a block into a call log.
+local function keep(index, blocks, count, from, to, mask, block)
+  local id = redis.call('HINCRBY', blocks, 'next', 1)
+  redis.call('HINCRBY', blocks, 'count', count)
+  redis.call('HSET', blocks, id, block)
+  redis.call('ZADD', index, to, id .. ':' .. count .. ':' .. from .. ':' .. mask)
+end
+
 -- Each takes the place of its key and of its arguments, and returns how many names are new, which says whether a
 -- hash or set has just been made, and the number of its keys.
 local KINDS = {
@@ -149,6 +158,11 @@ local KINDS = {
     end
     return 0, 2
   end,
+  calls = function(key, first, last)
+    local count, from, to, block = unpack(ARGV, first, last)
+    keep(KEYS[key], KEYS[key + 1], count, from, to, 0, block)
+    return 0, 2
+  end,
 }
 
 local place = 7
@@ -170,11 +184,7 @@ for _, step in ipairs(cmsgpack.unpack(ARGV[6])) do
 end
 
 for first = place, #ARGV, 5 do
-  local count, from, to, mask, block = unpack(ARGV, first, first + 4)
-  local id = redis.call('HINCRBY', KEYS[4], 'next', 1)
-  redis.call('HINCRBY', KEYS[4], 'count', count)
-  redis.call('HSET', KEYS[4], id, block)
-  redis.call('ZADD', KEYS[3], to, id .. ':' .. count .. ':' .. from .. ':' .. mask)
+  keep(KEYS[3], KEYS[4], unpack(ARGV, first, first + 4))
 end
 
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
