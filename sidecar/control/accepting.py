@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 import ssl
@@ -11,9 +10,8 @@ from collections.abc import Callable, Sequence
 
 BACKLOG = 128
 PAUSE = 1.0
-"""Seconds without accepting where this process, or the machine, has no descriptor left."""
+"""Seconds without accepting after a failure: this process, or the machine, has no descriptor left."""
 _AT_ONCE = 64
-_NOTHING_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Make = Callable[[float, Callable[[], None]], asyncio.BaseProtocol]
 """A connection's protocol, of the loop's time at which it was accepted and what it calls when it is lost."""
@@ -88,9 +86,7 @@ class Door:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in _NOTHING_LEFT:
-                    raise
-                # Whoever waits in the backlog would have this called again and again.
+                # Mostly no descriptor is left. Whoever waits in the backlog would have this called again and again.
                 log.error("no connection can be accepted for a moment: %s", error.strerror)
                 self._loop.remove_reader(self._listening)
                 self._resuming = self._loop.call_later(PAUSE, self._loop.add_reader, self._listening, self._accept)
