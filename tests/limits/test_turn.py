@@ -32,13 +32,14 @@ KEYS = st.fixed_dictionaries(
     }
 )
 PAUSES = st.sampled_from((0, 1, SECOND, 5 * SECOND, 25 * SECOND - 1, 25 * SECOND, 60 * SECOND, 85 * SECOND, 40 * 3600 * SECOND))
+ASKING = st.sampled_from((20, 200)).flatmap(lambda most: st.lists(st.integers(1, most), min_size=1, max_size=4))
+REQUEST, USED = st.integers(0, 30), st.integers(0, 300)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("wait"), PAUSES),
-        st.tuples(st.just("ask"), st.lists(st.integers(1, 200), min_size=1, max_size=4)),
-        st.tuples(st.just("ask"), st.lists(st.integers(1, 20), min_size=1, max_size=4)),
-        st.tuples(st.sampled_from(("end", "fold")), st.integers(0, 30), st.integers(0, 300)),
-        st.tuples(st.just("renew"), st.integers(0, 30)),
+        st.tuples(st.just("ask"), ASKING),
+        st.tuples(st.sampled_from(("end and ask", "renew and ask")), REQUEST, USED, ASKING),
+        st.tuples(st.sampled_from(("end", "renew", "fold")), REQUEST, USED),
         st.tuples(st.just("limits"), KEYS),
     ),
     min_size=5,
@@ -59,14 +60,16 @@ def test_the_script_decides_as_the_model_does(bench: Bench, fields: dict[str, An
             key = changed(key, **how[0])
         elif plan(key, "enforce") is None:
             continue
-        elif what == "ask":
-            asking = [(f"{number}:{index}", tokens) for index, tokens in enumerate(how[0])]
-            answers = bench.run(key, now, asking=asking)
+        else:
+            name = sorted(taken)[how[0] % len(taken)] if taken and what != "ask" else ""
+            if name and what == "fold":
+                fold(bench, key, model, name, taken[name], how[1])
+                continue
+            more = said(model, now, what, name, taken[name], how[1]) if name else {}
+            asking = [(f"{number}:{index}", tokens) for index, tokens in enumerate(how[-1] if what.endswith("ask") else ())]
+            answers = bench.run(key, now, asking=asking, **more)
             assert [answer.reason for answer in answers] == [model.ask(key, name, tokens, now) for name, tokens in asking]
             taken |= {name: answer for (name, _), answer in zip(asking, answers, strict=True) if answer.allowed}
-        elif taken:
-            name = sorted(taken)[how[0] % len(taken)]
-            act(bench, key, model, now, what, name, taken[name], how[1:])
 
 
 def changed(key: Key, limits: Limits, quota: Quota | None) -> Key:
@@ -95,23 +98,23 @@ def books(hold: str) -> set[str]:
     return set(hold.partition("/")[0].split("+"))
 
 
-def act(bench: Bench, key: Key, model: Model, now: int, what: str, name: str, taken: Admission, how: list[int]) -> None:
+def said(model: Model, now: int, what: str, name: str, taken: Admission, used: int) -> dict[str, Any]:
+    """What a worker says in its turn of the request `name`, that it is over or runs on; the model hears of it too."""
     alive = {book for (book, of), (expiry, _) in model.holds.items() if expiry > now and of == name}
-    if what == "renew" and alive:
-        bench.run(key, now, renewed=[hold for hold in taken.holds if books(hold) & alive])
+    if what.startswith("renew"):
         model.renew(name, now)
-    elif what == "end":
-        bench.run(key, now, asking=[], ended=[(hold, tokens) for hold, tokens in ended(taken, how[0]) if books(hold) & alive])
-        model.end(name, how[0], now)
-    elif what == "fold" and taken.quota_period:
-        period = taken.quota_period.split("/")[0]
-        if (period, "=" + name) in model.holds:
-            # The event says what the worker said.
-            _, how[0] = model.holds[period, "=" + name]
-        elif (period, name) not in model.holds:
-            return
-        bench.fold(key, taken.quota_period, how[0])
-        model.fold(name, how[0])
+        return {"renewed": [hold for hold in taken.holds if books(hold) & alive]}
+    model.end(name, used, now)
+    return {"ended": [(hold, tokens) for hold, tokens in ended(taken, used) if books(hold) & alive]}
+
+
+def fold(bench: Bench, key: Key, model: Model, name: str, taken: Admission, used: int) -> None:
+    period = taken.quota_period.split("/")[0]
+    # The event says what the worker said.
+    _, amount = model.holds.get((period, "=" + name), (0, used))
+    if {(period, "=" + name), (period, name)} & model.holds.keys():
+        bench.fold(key, taken.quota_period, amount)
+        model.fold(name, amount)
 
 
 # Rates ------------------------------------------------------------------------------------------

@@ -83,6 +83,15 @@ def test_what_is_renewed_lives_on(bench: Bench, limits: Limits, pause: int) -> N
     assert bench.call("PTTL", holds) > (LEASE + GRACE) * 1000
 
 
+@pytest.mark.parametrize("asking", [[], [("next", 1)]])
+def test_what_a_short_call_used_has_an_end(bench: Bench, asking: list[tuple[str, int]]) -> None:
+    """It was the only one, so that its reservation took the name with it; within a tick lives are not set by themselves."""
+    key = bench.key(quota=Quota(tokens=1000))
+    call = bench.ask(key, NOON, 100, "short")
+    bench.run(key, NOON + 20_000, ended=ended(call, 90), asking=asking)
+    assert bench.call("PTTL", bench.names(key)[2]) > (LEASE + GRACE) * 1000
+
+
 def test_nobody_who_is_refused_keeps_names_from_living_as_long_as_what_they_hold(bench: Bench) -> None:
     """On a key that is asked for all the time, those that are let in are rarely the ones whose turn sets lives."""
     key = bench.key(limits=Limits(rpm=60, tpm=1000, max_concurrency=2))

@@ -69,6 +69,19 @@ def test_a_quota_of_tokens_has_no_gap_between_reserved_and_used(bench: Bench) ->
     assert bench.ask(key, NOON).reason == "quota_reserved"
 
 
+def test_what_was_used_is_kept_when_another_asks_in_the_turn_of_the_end(bench: Bench) -> None:
+    """No reservation is left at that moment: what was used stands in for it only once the turn is written."""
+    key = bench.key(quota=Quota(tokens=1000))
+    first = bench.ask(key, NOON, 100, "a")
+    second = bench.ask(key, NOON, 100, "b", ended=ended(first, 900))
+    assert second.tokens is not None
+    assert (second.allowed, second.tokens.remaining) == (True, 0)
+    assert bench.counts(key, *BOOKS) == [None, b"1000", b"900"]
+    bench.fold(key, first.quota_period, 900)
+    assert bench.counts(key, *BOOKS) == [b"900", b"100", b"0"]
+    assert bench.ask(key, NOON).reason == "quota_reserved"
+
+
 @pytest.mark.parametrize("first", ["worker", "ledger"])
 def test_a_quota_is_spent_from_the_end_of_the_request_that_spends_it(bench: Bench, first: str) -> None:
     """Whoever hears of the end first: the worker, which says it at once, or the ledger."""

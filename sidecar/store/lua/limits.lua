@@ -113,7 +113,8 @@ end
 
 -- Without holds nothing is held, whatever was counted.
 local function look_for_holds()
-  has_holds = redis.call('ZCARD', holds) > 0
+  -- What a request of this turn used is not written yet, and may have been all that there is.
+  has_holds = #new_holds > 0 or redis.call('ZCARD', holds) > 0
   -- At each tick, whoever asks: those who take are rarely in the turn that is one when many others are refused.
   keeps_holds = keeps_holds or is_tick or not has_holds
   if has_holds then return end
@@ -341,6 +342,8 @@ local function hold_used(member, book, tokens)
   if tokens <= 0 or not count[book .. ':held'] then return end
   hold(book, '=' .. member:match('^[^/]+/(.*)/%d+$'), string.format('%.0f', tokens), LEASE + GRACE)
   add(book .. ':done', tokens)
+  -- What it stands in for may have been the last hold, whose end took the name with its life.
+  keeps_holds = true
 end
 
 -- Ends of requests: pairs of a hold and the tokens that were used, -1 for as many as were estimated.
