@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from sidecar.settings import declaration
 from sidecar.store import names
@@ -19,7 +19,7 @@ from sidecar.store.address import resolve
 from sidecar.store.cluster import Cluster
 from sidecar.store.durability import is_durable
 from sidecar.store.endpoint import Endpoint
-from sidecar.store.errors import StoreNotAdopted, StoreRefused, StoreUnavailable, translate
+from sidecar.store.errors import StoreNotAdopted, StoreRefused, StoreUnavailable, is_of_disk, translate
 from sidecar.store.link import Command, PushHandler
 from sidecar.store.script import Script
 from sidecar.store.server import SingleServer
@@ -31,7 +31,6 @@ ScriptCall = tuple[Script, Sequence[str], Sequence[Argument]]
 PROOF: Command = ("DEL", names.NOTHING)
 """Refused by a server that may not write, as each write is. One that is out of memory still takes it, so that it says
 NOREPLICAS where SET would say OOM, and no replica and no disk ever hears of it."""
-DISK_FAILED = "MISCONF"
 
 
 class Transport(Protocol):
@@ -84,7 +83,7 @@ class Store:
             return await self.pipeline(commands)
         written, *replies = await self._transport.exchange([PROOF, *commands])
         # What is in memory is as good as before a disk failed; but of missing replicas such a server says nothing.
-        if not (isinstance(written, ResponseError) and str(written).startswith(DISK_FAILED)):
+        if not is_of_disk(written):
             _reply(written)
         return [_reply(reply) for reply in replies]
 

@@ -28,6 +28,8 @@ class StoreNotAdopted(StoreUnavailable):
     """The store is not the one whose keys this sidecar knows: its epoch or its pepper is missing or different."""
 
 
+DISK_FAILED = "MISCONF"
+
 _KNOWN = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
 _CLOSED = "closed"
 """In what uvloop says (RuntimeError) of a write to a connection that was closed a moment ago, where asyncio says nothing."""
@@ -36,7 +38,7 @@ _log = logging.getLogger(__name__)
 _HEALTH = {
     "OOM": "the key store is out of memory; raise its maxmemory",
     "READONLY": "the key store is read-only; it is a replica or lost its primary",
-    "MISCONF": "the key store cannot write to its disk",
+    DISK_FAILED: "the key store cannot write to its disk; free space there, or see its log",
     "NOREPLICAS": "the key store has too few replicas to accept writes",
     "NOAUTH": "the key store wants a password; set store.password",
     "WRONGPASS": "the key store does not accept the password; set store.password",
@@ -58,6 +60,11 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (redis_errors.ClusterDownError, "CLUSTERDOWN"),
     (redis_errors.TryAgainError, "TRYAGAIN"),
 )
+
+
+def is_of_disk(reply: object) -> bool:
+    """Whether a server refuses, but only because its disk fails it: writes, and PING too. Reads are answered as before."""
+    return isinstance(reply, redis_errors.ResponseError) and str(reply).startswith(DISK_FAILED)
 
 
 def translate(error: BaseException) -> StoreUnavailable:

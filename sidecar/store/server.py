@@ -20,7 +20,7 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from sidecar.store import names
 from sidecar.store.address import Address
 from sidecar.store.endpoint import Endpoint
-from sidecar.store.errors import StoreUnavailable, translate
+from sidecar.store.errors import StoreUnavailable, is_of_disk, translate
 from sidecar.store.link import Command, Link
 
 log = logging.getLogger(__name__)
@@ -152,8 +152,9 @@ class SingleServer:
                     link = await Link.open(connection, timeout=self._patience)
                     self._primary = _place(connection)
                 (pong,) = await link.exchange([("PING",)], PING_TIMEOUT)
-                if isinstance(pong, Exception):
-                    raise StoreUnavailable("the key store does not answer PING")
+                # Whose disk fails answers reads as before, and is asked on by those who were connected then.
+                if isinstance(pong, Exception) and not is_of_disk(pong):
+                    raise translate(pong)
             except (StoreUnavailable, asyncio.CancelledError) as error:
                 if link is not None:
                     # Nobody else knows of it.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -136,6 +138,19 @@ def test_a_store_that_takes_no_writes_still_opens_keys_and_gets_all_use_later(
         answered = 2 + answers.count(200)
         wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=key_id, outcome="ok") >= answered, within=PATIENCE)
         wait_until(lambda: served(sidecar, key_id) >= answered, within=PATIENCE, what="all use in the ledger")
+
+
+def test_a_worker_that_begins_while_the_stores_disk_fails_opens_keys(server: Server, hub: RawHubProcess, tmp_path: Path) -> None:
+    with sidecar_on(server.url, hub, tmp_path) as sidecar:
+        _, secret = sidecar.create_key()
+        assert status(sidecar, secret) == 200
+        with server.unable_to_save():
+            (before,) = sidecar.children("worker")
+            os.kill(before, signal.SIGKILL)
+            wait_until(lambda: sidecar.children("worker") not in ([], [before]), within=PATIENCE, what="the next worker")
+            wait_until(lambda: status(sidecar, secret) == 200, within=PATIENCE, what="a key that is opened")
+            wait_until(sidecar.is_ready, within=PATIENCE, what="readiness")
+            wait_until(lambda: sidecar.metric("sidecar_worker_store_up") == 1, within=PATIENCE)
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,27 @@ async def test_a_killed_store_fails_fast_and_is_found_again(valkey: Server, pati
     assert time.monotonic() - begin < DEADLINE, "one of them waited"
     valkey.start()
     await until(lambda: is_up(patient))
+
+
+async def says_one(store: Store) -> bool:
+    with contextlib.suppress(StoreUnavailable):
+        return await store.call("GET", "a") == b"1"
+    return False
+
+
+async def test_a_store_whose_disk_fails_is_believed_by_whoever_connects_then(valkey: Server, patient: Store) -> None:
+    """It answers even PING with an error, but reads as before; of writes it says why it takes none."""
+    await patient.call("SET", "a", "1")
+    with valkey.unable_to_save():
+        newcomer = await open_store(valkey, timeout=DEADLINE)
+        # A connection that ended is made anew in the same way.
+        valkey.command("CLIENT", "KILL", "TYPE", "normal")
+        for store in (newcomer, patient):
+            await until(partial(says_one, store))
+            with pytest.raises(StoreUnavailable, match="cannot write to its disk"):
+                await store.call("SET", "a", "2")
+        await newcomer.close()
+    assert await patient.call("SET", "a", "2") == b"OK"
 
 
 async def test_a_frozen_store_costs_one_deadline_and_then_nothing(valkey: Server, patient: Store) -> None:

