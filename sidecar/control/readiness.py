@@ -1,4 +1,4 @@
-"""Whether the sidecar is ready: the store answers, and every worker has reported lately. The hub does not count."""
+"""Whether the sidecar is ready: the store answers, and every worker serves. The hub does not count."""
 
 from __future__ import annotations
 
@@ -27,4 +27,8 @@ class Readiness:
         if not self._restored():
             return "the counts of earlier runs are being read"
         missing = self._expected - len(self._workers.indexes())
-        return f"{missing} of {self._expected} workers have not reported" if missing > 0 else ""
+        if missing > 0:
+            return f"{missing} of {self._expected} workers have not reported"
+        # Each has a connection of its own. Without it a worker can look up no key, though it is there.
+        cut_off = [worker for (worker,), is_up in self._workers.gauge("store_up") if not is_up]
+        return f"the key store does not answer worker {', '.join(cut_off)}" if cut_off else ""
