@@ -27,6 +27,7 @@ from sidecar.control.console.screens.preferences import Choices
 from sidecar.control.console.screens.sign_in import SignIn
 from sidecar.control.console.screens.system import System
 from sidecar.control.console.sessions import Sessions
+from sidecar.control.console.snippets import FirstCalls
 from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage_overview import Overview
 from sidecar.keys.digest import Pepper
@@ -58,12 +59,14 @@ def _mount(app: web.Application, api: AdminApi, services: AdminServices, session
 
 
 def _screens(services: AdminServices, overview: Overview) -> list[Screen]:
+    # Made once: it reads the profile, which takes longer than all the rest.
+    first_calls = FirstCalls(services.settings)
     return [
         Screen("GET", "/", _to(HOME)),
         Screen("GET", "/settings", _to(HOME)),
-        *KeyTable(services, overview).screens(),
-        *NewKey(services).screens(),
-        *KeyActs(services, overview).screens(),
+        *KeyTable(services, overview, first_calls).screens(),
+        *NewKey(first_calls).screens(),
+        *KeyActs(overview, first_calls).screens(),
         *KeyPage(services, overview).screens(),
         *Analytics(services, overview).screens(),
         *CallLog(services).screens(),

@@ -7,10 +7,16 @@ import shlex
 
 import pytest
 
+from sidecar.control.console.app import build
 from sidecar.control.console.snippets import curl, node, proxy_address
+from sidecar.control.usage_overview import Overview
+from sidecar.hubs import protocol
+from sidecar.hubs.load import load_profile
+from sidecar.hubs.profile import Profile
 from sidecar.settings import Settings
 from sidecar.settings.declaration import Proxy, Tls
 from sidecar.settings.values import Listen
+from tests.control.console.conftest import Console
 
 
 @pytest.mark.parametrize(
@@ -28,6 +34,19 @@ def test_the_address(listen: str, host: str, address: str) -> None:
     assert proxy_address(secure, "hub.example") == "https://hub.example:443"
 
 
+async def test_the_profile_is_read_once_for_the_whole_console(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a tenth of a second, in which the control process does not answer yet."""
+    read: list[str] = []
+
+    def counted(name: str) -> Profile:
+        read.append(name)
+        return load_profile(name)
+
+    monkeypatch.setattr(protocol, "load_profile", counted)
+    build(console.services, console.store, Overview(console.store, console.services.usage))  # type: ignore[arg-type]
+    assert read == [console.services.settings.hub.profile]
+
+
 def test_curl_is_one_command() -> None:
     words = shlex.split(curl("aigne", "http://h:1", "ahk_x").replace("\\\n", " "))
     assert words[:2] == ["curl", "http://h:1/api/v2/chat"] and "Authorization: Bearer ahk_x" in words
@@ -37,6 +56,6 @@ def test_curl_is_one_command() -> None:
 
 
 def test_programs_read_the_key_from_their_environment() -> None:
-    for protocol in ("aigne", "openai", ""):
-        text = node(protocol, "http://h:1")
+    for spoken in ("aigne", "openai", ""):
+        text = node(spoken, "http://h:1")
         assert "process.env.SIDECAR_API_KEY" in text and "http://h:1" in text and "{{" not in text

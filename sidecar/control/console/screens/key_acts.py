@@ -12,7 +12,6 @@ from aiohttp import web
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.errors import CONFLICT, AdminError
 from sidecar.control.admin.messages.keys import KeyAnswer, KeyObject, SecretList
-from sidecar.control.admin.services import AdminServices
 from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field, faults_of
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.screens.new_key import reveal
@@ -34,8 +33,8 @@ GRACES = (("24h", "24 hours"), ("7d", "7 days"), ("1h", "1 hour"), ("0s", "no ti
 class KeyActs:
     """Every act is a call of the API."""
 
-    def __init__(self, services: AdminServices, overview: Overview) -> None:
-        self._first_calls = FirstCalls(services.settings)
+    def __init__(self, overview: Overview, first_calls: FirstCalls) -> None:
+        self._first_calls = first_calls
         self._overview = overview
 
     def screens(self) -> list[Screen]:

@@ -59,8 +59,8 @@ class Row:
 class KeyTable:
     """Reads keys through the API's own calls; sparklines come with one trip for the whole page."""
 
-    def __init__(self, services: AdminServices, overview: Overview) -> None:
-        self._first_calls = FirstCalls(services.settings)
+    def __init__(self, services: AdminServices, overview: Overview, first_calls: FirstCalls) -> None:
+        self._first_calls = first_calls
         self._keys = services.keys
         self._overview = overview
         self._anomalies = services.anomalies

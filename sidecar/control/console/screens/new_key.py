@@ -9,7 +9,6 @@ from aiohttp import web
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.messages.keys import KeyWithSecret
-from sidecar.control.admin.services import AdminServices
 from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.snippets import FirstCalls
@@ -19,8 +18,8 @@ from sidecar.control.console.visit import Screen, Visit
 class NewKey:
     """The form, and its answer."""
 
-    def __init__(self, services: AdminServices) -> None:
-        self._first_calls = FirstCalls(services.settings)
+    def __init__(self, first_calls: FirstCalls) -> None:
+        self._first_calls = first_calls
 
     def screens(self) -> list[Screen]:
         """The form can be opened by whoever may create keys."""
