@@ -41,8 +41,10 @@ class Idempotency:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def claim(self, actor: str, key: str, request: bytes, subject: str) -> Claim:
+    async def claim(self, actor: str, key: str, request: bytes, subject: str, *, as_written: bytes | None = None) -> Claim:
         """Claim `key` of `actor` for `request` (its method, path and body), which would make `subject`.
+
+        `as_written`: the same request with its body as it came, by which version 0.1.0 claimed.
 
         The first claim decides on the subject; every repeat within 24 hours gets the same one. Pass it
         to `KeyRepository.create` as the key's id, or to `rotate` as the secret's: they raise KeyExists
@@ -51,11 +53,15 @@ class Idempotency:
         """
         # Digests: what a client sends is neither part of a name in the store nor kept there.
         name = names.IDEMPOTENCY_PREFIX + hashlib.sha256(f"{len(actor)}:{actor}{key}".encode()).hexdigest()
-        memory = _Memory(hashlib.sha256(request).hexdigest(), subject)
+        memory = _Memory(_digest(request), subject)
         made, stored = await self._store.pipeline(
             [("SET", name, msgspec.json.encode(memory), "NX", "EX", REMEMBERED_FOR), ("GET", name)],
         )
         known = msgspec.json.decode(stored, type=_Memory) if stored is not None else memory
-        if known.request != memory.request:
+        if known.request != memory.request and (as_written is None or known.request != _digest(as_written)):
             raise IdempotencyConflict(key)
         return Claim(known.subject, made is not None)
+
+
+def _digest(request: bytes) -> str:
+    return hashlib.sha256(request).hexdigest()

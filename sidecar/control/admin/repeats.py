@@ -39,11 +39,14 @@ class Repeats:
             return None
         # The same request is the same operation on the same target with the same body, however that was written.
         body = msgspec.json.encode(msgspec.json.decode(call.raw or b"{}"), order="deterministic")
-        request = "\n".join((call.operation, *sorted(call.path.values()), "")).encode() + body
+        target = "\n".join((call.operation, *sorted(call.path.values()), "")).encode()
         try:
-            return (await self._idempotency.claim(call.actor.id, call.idempotency_key, request, new_id(kind))).subject
+            claim = await self._idempotency.claim(
+                call.actor.id, call.idempotency_key, target + body, new_id(kind), as_written=target + call.raw
+            )
         except IdempotencyConflict:
             raise AdminError(IDEMPOTENCY_CONFLICT, param="Idempotency-Key") from None
+        return claim.subject
 
 
 @contextmanager

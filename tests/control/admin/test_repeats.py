@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -36,6 +37,24 @@ async def test_a_body_that_is_written_anew_is_the_same(api: Api, body: bytes, is
     else:
         assert (status, again["error"]["code"]) == (409, "idempotency_conflict")
     assert await api.services.keys.count() == 1
+
+
+@pytest.mark.parametrize(("body", "is_repeat"), [(BODY, True), (BODY.replace(b"60", b"61"), False)])
+async def test_a_repeat_of_what_0_1_0_claimed_is_known(api: Api, body: bytes, is_repeat: bool) -> None:
+    """The answer was lost as the sidecar was stopped for the update; a client sends the same bytes again."""
+    headers = {"Idempotency-Key": "abc-0"}
+    status, first, _ = await api.call("POST", KEYS, data=BODY, headers=headers)
+    assert status == 201, first
+    store = api.services.idempotency._store
+    (name,) = await store.call("KEYS", names.IDEMPOTENCY_PREFIX + "*")
+    claim = json.loads(await store.call("GET", name))
+    claim["request"] = hashlib.sha256(b"keys.create\n" + BODY).hexdigest()
+    await store.call("SET", name, json.dumps(claim))
+    status, again, _ = await api.call("POST", KEYS, data=body, headers=headers)
+    if is_repeat:
+        assert (status, again["secret"], again["key"]["id"]) == (200, None, first["key"]["id"])
+    else:
+        assert (status, again["error"]["code"]) == (409, "idempotency_conflict")
 
 
 async def test_no_body_is_an_empty_one(api: Api) -> None:
