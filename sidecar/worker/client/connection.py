@@ -16,7 +16,7 @@ from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.client.front import Front
 from sidecar.worker.client.head import skip_blank_lines
 from sidecar.worker.client.linger import Linger
-from sidecar.worker.client.patience import await_farewell, await_reader, await_rest, disarm_all, leave_at_once
+from sidecar.worker.client.patience import await_head, await_reader, await_rest, close, disarm_all, leave_at_once
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.client.reset import reset, would_reset
 from sidecar.worker.drive import Signal
@@ -158,8 +158,12 @@ class ClientConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close when no request is under way, nor has come in."""
-        if self._exchange is None and not self._buffer and not would_reset(self._transport):
-            self._close()
+        if self._exchange is None and not self._buffer:
+            if not would_reset(self._transport):
+                close(self._front, self, self._transport)
+            elif not self.is_fresh and self._lingers is None:
+                # The others have a time already that goes on.
+                await_head(self._front, self)
 
     def give_way(self) -> bool:
         """Leave for a new connection; whether that frees its place."""
@@ -212,7 +216,7 @@ class ClientConnection(asyncio.Protocol):
         if self._buffer or (self._blank_lines and self.is_fresh):
             self._front.serving.reject(self, Refused(REQUEST_TIMEOUT))
         else:
-            self._close()
+            close(self._front, self, self._transport)
 
     def body_expired(self) -> None:
         """The body stopped arriving."""
@@ -282,7 +286,7 @@ class ClientConnection(asyncio.Protocol):
         front.body_deadline.disarm(self)
         self._exchange = None
         if exchange is not None and exchange.body.complete and not self._buffer and not self._held:
-            self._close()
+            close(self._front, self, self._transport)
             return
         body = exchange.body if exchange is not None else NO_BODY
         self._lingers = Linger(body.length, body.received)
@@ -292,9 +296,3 @@ class ClientConnection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         await_rest(front, self)
-
-    def _close(self) -> None:
-        """Close when what was written has gone out, for which the client has as long as for any other bytes; over TLS its farewell too."""
-        self._transport.close()
-        if self.unsent or (self.scheme == "https" and not self._lost):
-            await_farewell(self._front, self, self._transport)

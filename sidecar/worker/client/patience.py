@@ -14,10 +14,24 @@ def await_reader(front: Front, connection: Timed, transport: asyncio.Transport) 
     front.write_deadline.watch(connection, partial(taken_bytes, transport))
 
 
-def await_farewell(front: Front, connection: Timed, transport: asyncio.Transport) -> None:
-    """As `await_reader`, for a `transport` that is closing: meanwhile its place may be given to another."""
-    await_reader(front, connection, transport)
-    front.leaving.arm(connection)
+def await_head(front: Front, connection: Timed) -> None:
+    """Give up `connection`, which was idle, unless what it has begun to send is a request in time.
+
+    Over TLS it may be part of a record that never ends: of that the transport tells nobody, so no other deadline would begin.
+    """
+    front.idle_deadline.disarm(connection)
+    front.header_deadline.arm(connection)
+
+
+def close(front: Front, connection: Timed, transport: asyncio.Transport) -> None:
+    """Close `transport` when what was written has gone out, for which the client has as long as for any other bytes.
+
+    Over TLS for its farewell too; meanwhile its place may be given to another.
+    """
+    transport.close()
+    if connection.unsent or (front.scheme == "https" and connection in front.connections):
+        await_reader(front, connection, transport)
+        front.leaving.arm(connection)
 
 
 def leave_at_once(front: Front, connection: Timed, transport: asyncio.Transport) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -36,6 +37,15 @@ def bounded(certificate: tuple[Path, Path], connections: int) -> dict[str, str]:
 def only_connection(plane: Plane) -> SecureConnection:
     (connection,) = plane.plane.front.connections
     return cast(SecureConnection, connection)
+
+
+async def asked(plane: Plane, certificate: tuple[Path, Path]) -> SecureClient:
+    """A client that has asked once, without a key, and is idle."""
+    client = await SecureClient.connected(plane, certificate)
+    await client.do("do_handshake")
+    await client.do("write", b"GET /v1/x HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await client.do("read", 65_536)).startswith(b"HTTP/1.1 401 ")
+    return client
 
 
 async def silent(side: HubSide) -> None:
@@ -92,11 +102,7 @@ async def test_those_who_ask_once_and_never_say_goodbye_stay_within_the_bound(ce
     async with running(environment=bounded(certificate, bound)) as plane:
         front = plane.plane.front
         for _ in range(3 * bound):
-            client = await SecureClient.connected(plane, certificate)
-            await client.do("do_handshake")
-            await client.do("write", b"GET /v1/x HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert (await client.do("read", 65_536)).startswith(b"HTTP/1.1 401 ")
-            kept.append(client)
+            kept.append(await asked(plane, certificate))
             most = max(most, len(front.connections))
         assert most <= bound + 1
         await until(lambda: len(front.connections) == bound)
@@ -116,6 +122,51 @@ async def test_those_who_are_closed_for_their_silence_make_room(certificate: tup
         for _ in range(5):
             client = await SecureClient.connected(plane, certificate)
             assert (await client.exchange(plane.get())).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("end", ["idle", "makes room", "drain"])
+async def test_a_record_that_never_ends_has_the_time_of_a_head(certificate: tuple[Path, Path], end: str) -> None:
+    """The transport tells nobody of its bytes, and they keep the connection from being closed for its silence: they may be a request."""
+    async with running(environment=serving_tls(certificate)) as plane:
+        front = plane.plane.front
+        plane.plane.ticker.stop()
+        client = await asked(plane, certificate)
+        connection = only_connection(plane)
+        # All at once: the sidecar, in this very loop, has no turn to read it.
+        os.write(client.writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x40\x00")
+        if end == "idle":
+            front.idle_deadline.tick(LONG)
+        elif end == "drain":
+            front.drain()
+        else:
+            assert front.idle_deadline.take_oldest() is connection
+            assert not connection.give_way()
+        assert not connection._transport.is_closing()
+        assert (front.idle_deadline.waiting, front.header_deadline.waiting) == (0, 1)
+        front.header_deadline.tick(LONG)
+        assert connection._transport.is_closing()
+        assert connection.give_way()
+        await until(lambda: not front.connections)
+
+
+@pytest.mark.parametrize("who", ["has just come", "is told"])
+async def test_whose_time_goes_on_gets_no_other_for_what_it_sends(certificate: tuple[Path, Path], who: str) -> None:
+    async with running(environment=serving_tls(certificate)) as plane:
+        front = plane.plane.front
+        plane.plane.ticker.stop()
+        client = await SecureClient.connected(plane, certificate)
+        await client.do("do_handshake")
+        if who == "is told":
+            await client.do("write", b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n")
+            assert (await client.do("read", 65_536)).startswith(b"HTTP/1.1 401 ")
+        await until(lambda: front.connections and only_connection(plane)._early is None)
+        queue = front.told_deadline if who == "is told" else front.header_deadline
+        await until(lambda: queue.waiting)
+        armed = dict(queue._armed)
+        os.write(client.writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x40\x00")
+        front.close_idle()
+        assert not only_connection(plane)._transport.is_closing()
+        assert queue._armed == armed and front.told_deadline.waiting + front.header_deadline.waiting == 1
 
 
 async def test_the_handshakes_time_counts_as_the_heads(certificate: tuple[Path, Path]) -> None:
