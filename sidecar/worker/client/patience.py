@@ -41,6 +41,8 @@ def leave_at_once(front: Front, connection: Timed, transport: asyncio.Transport)
     """
     if not transport.is_closing() or connection.unsent:
         return False
+    # It may be in several queues, and is there until the transport says that it is gone: its place is to be given away once.
+    disarm_all(front, connection)
     # Not before the loop's next turn, in which our own farewell has gone out. Without a reset: the kernel may still have bytes to send.
     front.loop.call_soon(transport.abort)
     return True

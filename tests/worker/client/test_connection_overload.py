@@ -188,6 +188,20 @@ async def test_nobody_who_has_not_taken_all_of_an_answer_gives_way() -> None:
         await until(lambda: transport.aborted)
 
 
+async def test_nobody_gives_way_twice() -> None:
+    """Its transport says that it is gone a turn of the loop later; meanwhile others may come."""
+    async with running(environment={"SIDECAR_PROXY__BOUNDS__CONNECTIONS": "1"}) as plane:
+        front, connection, transport = plane.plane.front, plane.plane.connection(), Closing()
+        transport.unsent = 0
+        connection.connection_made(transport)
+        queues = (front.leaving, front.idle_deadline, front.told_deadline, front.header_deadline)
+        for queue in queues:
+            queue.arm(connection)
+        assert connection.give_way()
+        assert [queue.waiting for queue in queues] == [0, 0, 0, 0]
+        connection.connection_lost(None)
+
+
 class Closing(asyncio.Transport):
     """A transport that is never rid of its last bytes."""
 

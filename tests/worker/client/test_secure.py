@@ -109,6 +109,21 @@ async def test_those_who_ask_once_and_never_say_goodbye_stay_within_the_bound(ce
         assert front.leaving.waiting == front.write_deadline.waiting == 0
 
 
+async def test_a_crowd_that_comes_at_once_finds_a_place_for_each_that_is_given_up(certificate: tuple[Path, Path]) -> None:
+    """Whoever is closed to make room is there a turn of the loop longer, in which the next one looks for a place."""
+    bound = 20
+    async with running(environment=bounded(certificate, bound)) as plane:
+        front, kept = plane.plane.front, [await asked(plane, certificate) for _ in range(bound)]
+        come = await asyncio.gather(*(plane.open() for _ in range(bound)))
+        await until(lambda: front.accepted == 2 * bound)
+        await until(lambda: len(front.connections) == bound)
+        assert (front.idle_deadline.waiting, front.header_deadline.waiting) == (0, bound)
+        for _, writer in come:
+            writer.close()
+        for client in kept:
+            client.writer.close()
+
+
 async def test_those_who_are_closed_for_their_silence_make_room(certificate: tuple[Path, Path]) -> None:
     async with running(environment=bounded(certificate, 3)) as plane:
         front, kept = plane.plane.front, []
