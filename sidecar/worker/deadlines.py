@@ -85,7 +85,8 @@ class DeadlineQueue(Generic[Item]):
     def take_oldest(self, waited: float = 0.0) -> Item | None:
         """Disarm and return the armed item that has waited for longest, if that is at least `waited` seconds."""
         for item, deadline in self._armed.items():
-            if self._clock() - (deadline - self._patience) < waited:
+            # Added as in `arm`: what is subtracted again is rounded, and who was armed at this very moment would not be found.
+            if self._clock() + self._patience < deadline + waited:
                 break
             del self._armed[item]
             return item

@@ -65,6 +65,19 @@ def test_it_agrees_with_a_plain_dict_of_deadlines(steps: list[tuple[str, str, fl
         assert sorted(expired) == sorted(told)
 
 
+@given(st.integers(0, 10**10), st.sampled_from([0.1, 10.0, 75.0, 3600.0]))
+def test_whoever_was_armed_at_this_very_moment_is_found(milliseconds: int, patience: float) -> None:
+    now = milliseconds / 1000
+    queue: DeadlineQueue[str] = DeadlineQueue(patience, lambda: now, lambda _: None)
+    queue.arm("a")
+    assert queue.take_oldest(0.5) is None
+    assert queue.take_oldest() == "a"
+    queue.arm("b")
+    now += 0.501
+    queue.arm("c")
+    assert [queue.take_oldest(0.5) for _ in range(2)] == ["b", None]
+
+
 async def test_the_lag_of_a_blocked_loop_is_told_once() -> None:
     ticker = Ticker(asyncio.get_running_loop())
     ticker.start()
