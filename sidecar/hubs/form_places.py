@@ -37,6 +37,8 @@ _DISPOSITION = re.compile(
     rb"|(?i:name)=[A-Za-z0-9._-]++|(?i:filename)=[!#-&*+.^_`|~0-9A-Za-z-]++))+)" % (_QUOTED, _EXTENDED)
 )
 _PARAMETER = re.compile(rb'; ?([A-Za-z*]+)=(?:"(%b)"|([!#-:<-~]++))' % _QUOTED)
+# As formidable 2 (Node) looks for the name of a part: the first one, also within other parameters. Rack 2 takes the last one.
+_NAME = re.compile(rb"\bname=", re.IGNORECASE)
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)")
 _FIELD = re.compile(rb"([^&;=]*)=?([^&;]*)([&;]?)")
 _MARKS = b"%[]."
@@ -189,8 +191,14 @@ def _part(head: bytes, start: int, end: int) -> Field:
             dispositions.append(value)
         elif name == b"content-transfer-encoding" and value.lower() not in (b"binary", b"8bit", b"7bit"):
             raise _not_multipart()
-    if len(dispositions) != 1 or (found := _DISPOSITION.fullmatch(dispositions[0])) is None:
+    # Rack looks for the word, in whatever line.
+    if len(dispositions) != 1 or head.lower().count(b"content-disposition:") != 1:
         raise _not_multipart()
+    found = _DISPOSITION.fullmatch(dispositions[0])
+    if found is None:
+        raise _not_multipart()
+    if len(_NAME.findall(found[1])) > 1:
+        raise Refused(BAD_BODY, "Leave name= out of the names of files in a form, so that its fields can be told.")
     parameters = [(parameter[1].lower(), parameter[2] or parameter[3] or b"") for parameter in _PARAMETER.finditer(found[1])]
     names = [name for name, _ in parameters]
     if len(set(names)) != len(names) or not set(names) <= {b"name", b"filename", b"filename*"} or b"name" not in names:

@@ -85,6 +85,9 @@ def test_fields_with_their_spans():
         part('form-data; name="mo\\del"', b"x") + END,
         part('form-data; name="mod%65l"', b"x") + END,
         part('form-data; name="a"', b"x", 'Content-Disposition: form-data; name="model"') + END,
+        # Rack looks for the word, in whatever line.
+        part('form-data; name="a"', b"x", 'X-Content-Disposition: form-data; name="model"') + END,
+        part('form-data; name="a"', b"x", "Content-Type: text/plain; content-disposition:; name=model") + END,
         part('form-data; name="model"', b"d2hpc3Blcg==", "Content-Transfer-Encoding: base64") + END,
         part('form-data;\r\n name="model"', b"x") + END,
         part('form-data; name="model"', b"x", "bad header") + END,
@@ -141,6 +144,44 @@ def test_how_clients_end_a_form(end):
 def test_names_of_files(parameters):
     body = part(f"form-data; name=file; {parameters}", b"x") + END
     assert [(field.name, field.is_file) for field in multipart_fields(body, B)] == [("file", True)]
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        "form-data; filename*=utf-8''name=model; name=\"prompt\"",
+        "form-data; filename*=utf-8''a-NAME=model; name=\"prompt\"",
+        'form-data; filename="name=model"; name="prompt"',
+        'form-data; filename*="name=model"; name="prompt"',
+        'form-data; name="prompt"; filename="; name=model"',
+        'form-data; name="prompt"; filename="x\\"; name=\\"model"',
+        'form-data; name="prompt name=model"',
+        'form-data; name="file"; filename="my name=1.mp3"',
+        'form-data; name="file"; filename="é-Name=1.mp3"',
+    ],
+)
+def test_a_name_within_another_parameter_is_refused(disposition):
+    """Parsers that look for the word, and not for a parameter, take it for the name of the field."""
+    with pytest.raises(Refused) as caught:
+        multipart_fields(part(disposition, b"x") + END, B)
+    assert "name=" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        'form-data; name="file"; filename="my name.mp3"',
+        'form-data; name="file"; filename="filename=1.mp3"',
+        'form-data; name="file"; filename="my_name=1.mp3"',
+        'form-data; name="file"; filename="name =1.mp3"',
+        'form-data; name="file"; filename="Ä=ö (1), x.mp3"',
+        "form-data; name=file; filename=name.mp3; filename*=utf-8''name%3D1.mp3",
+        'form-data;name="file";filename="name"',
+        'form-data; filename="name"; NAME="file"',
+    ],
+)
+def test_the_word_name_elsewhere_is_none(disposition):
+    assert [(field.name, field.is_file) for field in multipart_fields(part(disposition, b"x") + END, B)] == [("file", True)]
 
 
 @given(st.text("abcXYZ019._-", min_size=1), st.text("abc019._-", min_size=1), st.sampled_from([";", "; "]))
