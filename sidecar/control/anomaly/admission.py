@@ -25,7 +25,7 @@ class Admission:
         for key_id, key, memory in zip(key_ids, await self._keys.get_many(key_ids), remembered, strict=True):
             self._names[key_id] = key.name if key is not None else ""
             if key_id not in self._observer.watches:
-                self._observer.admit(key_id, memory or Memory(int(key.created_at if key is not None else now)))
+                self._observer.admit(key_id, memory or Memory(int(now)))
 
     def let_go(self, key_ids: list[str]) -> None:
         """Watch these no more; what is remembered of them must have been saved."""

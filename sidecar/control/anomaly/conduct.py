@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidecar.control.anomaly.amounts import IN_FLIGHT, REFUSED, SERVED
-from sidecar.control.anomaly.baseline import REQUESTS_HOUR
+from sidecar.control.anomaly.baseline import DAYS, REQUESTS_HOUR
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.second import Second
@@ -36,8 +36,10 @@ def judge(memory: Memory, second: Second, networks: Networks, thresholds: Thresh
 
 
 def dormant(memory: Memory, now: int, thresholds: Thresholds) -> None:
-    """Served after a long silence. A key that was never used counts from its creation."""
-    idle = now - (memory.last_used or memory.born)
+    """Served after a long silence. The first use of a key, or the first that is seen of it, breaks none."""
+    if not memory.last_used:
+        return
+    idle = now - memory.last_used
     if idle > thresholds.dormant_after * (1 + memory.acknowledged(DORMANT_REACTIVATED, now)):
         memory.raise_signal(DORMANT_REACTIVATED, now, f"first use after {idle // DAY} days of silence")
 
@@ -62,6 +64,9 @@ def off_hours(memory: Memory, now: int, thresholds: Thresholds) -> None:
     """Busy in an hour of the week that holds next to nothing of a usual week."""
     requests = memory.baseline.this_hour[REQUESTS_HOUR]
     if requests <= thresholds.off_hours_requests or now - memory.born < thresholds.off_hours_age:
+        return
+    # A few hours of use are no week: beside them every other hour would look idle.
+    if len(memory.baseline.days) < DAYS:
         return
     share = memory.baseline.share_of_hour(now)
     if share < thresholds.off_hours_share and not memory.acknowledged(OFF_HOURS, now):

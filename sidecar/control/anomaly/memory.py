@@ -12,7 +12,8 @@ from sidecar.control.anomaly.signals import BY_NAME, DAY, Signal
 from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.anomaly.windows import Window
 
-FEEDBACK_FADES = 30 * DAY
+FEEDBACK_FADES = 100 * DAY
+"""Longer than a quarter: what comes once in that time is known the next time."""
 EVIDENCE_LENGTH = 84
 MAX_ENCODED = 4096
 
@@ -37,7 +38,7 @@ class Feedback(msgspec.Struct, array_like=True):
 
 
 class Memory(msgspec.Struct, array_like=True):
-    """One key's state. `born` is when the key was created, or first seen when that is not known."""
+    """One key's state. `born` is when its traffic was first seen: what it did before is not known, however old it is."""
 
     born: int
     requests: int = 0

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["network", "spread", "client", "work", "history", "stranger", "time", "volume", "refusals", "secret", "source"]
+Kind = Literal["network", "spread", "client", "work", "history", "stranger", "volume", "refusals", "secret", "source"]
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -72,7 +72,7 @@ STRANGER = _signal(
 DORMANT_REACTIVATED = _signal(
     "dormant_reactivated", 5, "history", DAY, "Used again after a long silence.", anchor=True, warns=True, distrusts=True
 )
-OFF_HOURS = _signal("off_hours", 1, "time", HOUR, "Busy at an hour of the week at which it never is.")
+OFF_HOURS = _signal("off_hours", 1, "history", HOUR, "Busy at an hour of the week at which it never is.")
 REQUEST_SPIKE = _signal(
     "request_spike", 2, "volume", 15 * MINUTE, "Far more requests than in the busiest time of its last seven days.", warns=True
 )

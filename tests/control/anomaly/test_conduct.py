@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from sidecar.control.anomaly import conduct
 from sidecar.control.anomaly.amounts import IN_FLIGHT, REFUSED, SERVED
-from sidecar.control.anomaly.baseline import REQUESTS_HOUR
+from sidecar.control.anomaly.baseline import NO_PEAKS, REQUESTS_HOUR
 from sidecar.control.anomaly.memory import Feedback, Memory
 from sidecar.control.anomaly.second import SecondSums
 from sidecar.control.anomaly.seen import Sighting
@@ -21,6 +23,19 @@ def test_use_after_a_long_silence_is_a_warning_and_with_anything_new_a_page() ->
     assert life.level == "warn"
     life.see(served(life.later(10), agent="curl/8"))
     assert life.level == "page"
+
+
+def test_a_monthly_job_is_a_warning_and_known_once_it_was_waved_through() -> None:
+    life, levels = Life(days=0), []
+    for month in range(2, 8):
+        start = int(datetime(2026, month, 1, 3, tzinfo=UTC).timestamp())
+        for request in range(150):
+            life.see(served(start + 20 * request))
+        levels.append(life.level)
+        if month > 4:
+            life.memory.acknowledge(life.now)
+    # After what was said in May and June a month is not long.
+    assert levels == ["notice", "warn", "warn", "warn", "warn", "notice"]
 
 
 def test_two_weeks_of_holiday_are_no_dormancy() -> None:
@@ -104,14 +119,18 @@ def _told(memory: Memory) -> list[str]:
 
 # In the tables below, what is told at the edge is told there and not one step before it.
 @pytest.mark.parametrize(("waved_through", "days"), [(0, 14), (1, 28), (2, 42)])
-@pytest.mark.parametrize("was_used", [True, False])
-def test_a_silence_is_long_beyond_its_edge(waved_through: int, days: int, was_used: bool) -> None:
+def test_a_silence_is_long_beyond_its_edge(waved_through: int, days: int) -> None:
     for extra, told in ((0, []), (1, [f"first use after {days} days of silence"])):
-        since = NOW - days * DAY - extra
-        memory = _memory(waved_through, born=BORN if was_used else since)
-        memory.last_used = since if was_used else 0
+        memory = _memory(waved_through)
+        memory.last_used = NOW - days * DAY - extra
         conduct.dormant(memory, NOW, Thresholds())
         assert _told(memory) == told
+
+
+def test_the_first_use_breaks_no_silence() -> None:
+    memory = _memory()
+    conduct.dormant(memory, NOW, Thresholds())
+    assert _told(memory) == []
 
 
 @pytest.mark.parametrize(
@@ -126,17 +145,19 @@ def test_refusals_have_a_floor_and_are_the_larger_half(served_: int, refused_: i
 
 
 @pytest.mark.parametrize(
-    ("requests", "age", "elsewhere", "waved_through", "is_told"),
+    ("requests", "age", "days", "elsewhere", "waved_through", "is_told"),
     [
-        pytest.param(21, 14 * DAY, 1000, 0, True, id="at the edge of everything"),
-        pytest.param(20, 14 * DAY, 1000, 0, False, id="not busy"),
-        pytest.param(21, 14 * DAY - 1, 1000, 0, False, id="too young"),
-        pytest.param(21, 14 * DAY, 999, 0, False, id="one in a thousand requests"),
-        pytest.param(21, 14 * DAY, 1000, 1, False, id="waved through"),
+        pytest.param(21, 14 * DAY, 7, 1000, 0, True, id="at the edge of everything"),
+        pytest.param(20, 14 * DAY, 7, 1000, 0, False, id="not busy"),
+        pytest.param(21, 14 * DAY - 1, 7, 1000, 0, False, id="too young"),
+        pytest.param(21, 14 * DAY, 6, 1000, 0, False, id="rarely used"),
+        pytest.param(21, 14 * DAY, 7, 999, 0, False, id="one in a thousand requests"),
+        pytest.param(21, 14 * DAY, 7, 1000, 1, False, id="waved through"),
     ],
 )
-def test_an_hour_is_unusual_under_conditions(requests: int, age: int, elsewhere: int, waved_through: int, is_told: bool) -> None:
+def test_an_hour_is_unusual_under_conditions(requests: int, age: int, days: int, elsewhere: int, waved_through: int, is_told: bool) -> None:
     memory = _memory(waved_through, born=NOW - age)
+    memory.baseline.days = [(day, NO_PEAKS) for day in range(days)]
     memory.baseline.this_hour[REQUESTS_HOUR] = requests
     memory.baseline.week = [0] * 168
     memory.baseline.week[NOW // HOUR % 168], memory.baseline.week[NOW // HOUR % 168 - 1] = 1, elsewhere

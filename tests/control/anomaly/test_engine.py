@@ -15,8 +15,8 @@ from sidecar.control.anomaly.signals import DAY, HOUR, Level
 from sidecar.keys.digest import Pepper
 from sidecar.store.client import Store, StoreUnavailable
 from tests.control.anomaly.conftest import Bench, Receiver
-from tests.control.anomaly.life import AWAY, refused, served
-from tests.support.keys import PEPPER
+from tests.control.anomaly.life import AWAY, BORN, refused, served
+from tests.support.keys import PEPPER, shape
 from tests.support.store import Server
 from tests.support.waiting import until
 
@@ -46,6 +46,16 @@ async def test_a_page_arrives_with_name_and_evidence_and_once(bench: Bench, rece
     assert (body["data"]["key_name"], body["data"]["key_id"]) == ("billing", bench.key.id)
     assert body["data"]["summary"].startswith("First use from 203.0.113.0/24; ")
     assert receiver.headers[0]["webhook-signature"].startswith("v1,")
+
+
+async def test_what_a_key_did_before_it_was_watched_is_not_silence_and_it_is_learnt_like_a_new_one(bench: Bench) -> None:
+    """It may have lain in a drawer, or the detection is new: neither its age nor its first day says what is usual."""
+    bench.key = (await bench.keys.repository.create(shape("billing"))).key
+    start = BORN + 30 * DAY
+    for minute in range(120):
+        await bench.see(served(start + 60 * minute, key=bench.key.id))
+    await bench.theft()
+    assert await bench.documents() == []
 
 
 async def test_a_key_that_observes_is_only_shown(bench: Bench, receiver: Receiver) -> None:

@@ -119,7 +119,8 @@ def test_feedback_counts_and_fades() -> None:
         memory.raise_signal(AGENT_CHANGE, BORN, "again")
         memory.acknowledge(BORN)
         assert memory.acknowledged(AGENT_CHANGE, BORN + DAY) == times
-    assert memory.acknowledged(AGENT_CHANGE, BORN + 31 * DAY) == 0
+    assert memory.acknowledged(AGENT_CHANGE, BORN + 99 * DAY) == 2
+    assert memory.acknowledged(AGENT_CHANGE, BORN + 100 * DAY) == 0
     assert not memory.raised
 
 

@@ -46,9 +46,14 @@ def test_two_small_signs_of_different_kinds_are_a_warning_together() -> None:
 
 
 def test_what_repeats_is_held_for_minutes_and_what_is_found_once_for_hours_or_a_day() -> None:
-    held = {"volume": 900, "refusals": 900, "spread": 3600, "time": 3600, "source": 3600}
-    assert {signal.kind: signal.hold for signal in TABLE} == {signal.kind: held.get(signal.kind, 86_400) for signal in TABLE}
-    assert all(signal.hold == held.get(signal.kind, 86_400) for signal in TABLE)
+    held = {"volume": 900, "refusals": 900, "spread": 3600, "source": 3600}
+    expected = {signal.name: held.get(signal.kind, 86_400) for signal in TABLE} | {"off_hours": 3600}
+    assert {signal.name: signal.hold for signal in TABLE} == expected
+
+
+def test_a_silence_broken_at_an_idle_hour_is_one_sign() -> None:
+    """After weeks of silence nearly every hour is idle: of a monthly job the two together would make a page."""
+    assert level([BY_NAME["dormant_reactivated"], BY_NAME["off_hours"]]) == "warn"
 
 
 def test_each_signal_is_raised_somewhere() -> None:
