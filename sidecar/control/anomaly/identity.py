@@ -11,12 +11,11 @@ from sidecar.control.anomaly.baseline import LATENESS
 from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.networks import Network, Networks, agent_product
 from sidecar.control.anomaly.second import Caller
-from sidecar.control.anomaly.seen import Seen, Sighting
+from sidecar.control.anomaly.seen import BURST, Seen, Sighting
 from sidecar.control.anomaly.signals import (
     AGENT_CHANGE,
     DAY,
     ENUMERATION,
-    MINUTE,
     NETWORK_FANOUT,
     NEW_MODEL,
     NEW_NETWORK,
@@ -76,9 +75,9 @@ class Identity:
     def enumeration(self, memory: Memory, now: int) -> None:
         """Models tried for the first time within ten minutes, refused attempts included."""
         thresholds = self._thresholds
-        if not memory.is_mature(now, thresholds) or memory.models.is_habit(now, thresholds.changing_habits, 10 * MINUTE):
+        if not memory.is_mature(now, thresholds) or memory.models.is_habit(now, thresholds.changing_habits, BURST):
             return
-        tried = memory.models.begun_since(now - 10 * MINUTE) + memory.refused_models.begun_since(now - 10 * MINUTE)
+        tried = memory.models.begun_since(now - BURST) + memory.refused_models.begun_since(now - BURST)
         if tried >= thresholds.enumeration_models + memory.acknowledged(ENUMERATION, now):
             memory.raise_signal(ENUMERATION, now, f"{tried} models tried for the first time within 10 minutes")
 
@@ -107,7 +106,7 @@ class Identity:
     def fan_out(self, memory: Memory, now: int) -> None:
         """Many new networks within ten minutes; asked when a network was met."""
         thresholds = self._thresholds
-        since = now - 10 * MINUTE
+        since = now - BURST
         fresh = used = 0
         for sighting in memory.networks.sightings.values():
             if sighting.last > since:
@@ -126,7 +125,7 @@ class Identity:
             sighting.last = now
             return sighting, False
         thresholds = self._thresholds
-        roams = memory.networks.is_habit(now, max(0, thresholds.roaming_networks - memory.acknowledged(NEW_NETWORK, now)), 10 * MINUTE)
+        roams = memory.networks.is_habit(now, max(0, thresholds.roaming_networks - memory.acknowledged(NEW_NETWORK, now)), BURST)
         sighting = memory.networks.meet(network.number, now)
         if network.is_trusted or (roams and usual) or not memory.is_mature(now, thresholds):
             return sighting, False
@@ -144,7 +143,7 @@ class Identity:
                 sighting.stranger = False
             return sighting
         thresholds = self._thresholds
-        habit = seen.is_habit(now, max(0, thresholds.changing_habits - memory.acknowledged(signal, now)), 10 * MINUTE)
+        habit = seen.is_habit(now, max(0, thresholds.changing_habits - memory.acknowledged(signal, now)), BURST)
         sighting = seen.meet(number, now)
         if text and not habit and memory.is_mature(now, thresholds):
             sighting.stranger = from_new_network

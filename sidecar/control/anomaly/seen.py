@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from sidecar.control.anomaly.signals import DAY
+from sidecar.control.anomaly.signals import DAY, MINUTE
 
 HABIT_WINDOW = 7 * DAY
-_RECENT = 8
+BURST = 10 * MINUTE
+"""What began within this long may all be of one event: no habit shows by it."""
+
+_KEPT = 8
 
 
 class Sighting(msgspec.Struct, array_like=True):
@@ -27,7 +30,7 @@ class Sighting(msgspec.Struct, array_like=True):
 
 
 class Seen(msgspec.Struct, array_like=True):
-    """Up to `capacity` sightings by salted number, and when the last few began."""
+    """Up to `capacity` sightings by salted number, and when the last few began: 8 of the newest ten minutes, and 8 before them."""
 
     capacity: int
     sightings: dict[int, Sighting] = {}
@@ -39,7 +42,10 @@ class Seen(msgspec.Struct, array_like=True):
             oldest = min(self.sightings, key=lambda known: self.sightings[known].last)
             del self.sightings[oldest]
         sighting = self.sightings[number] = Sighting(now, now)
-        self.beginnings = [*self.beginnings[1 - _RECENT :], now]
+        # A burst must not push out what it is judged by; and its first ones stay, or of a busy key none would grow old enough to count.
+        older = [time for time in self.beginnings if time <= now - BURST]
+        burst = [time for time in self.beginnings if time > now - BURST]
+        self.beginnings = [*older[-_KEPT:], *burst[: _KEPT - 1], now]
         return sighting
 
     def find(self, number: int, formerly: int | None) -> Sighting | None:
@@ -54,7 +60,7 @@ class Seen(msgspec.Struct, array_like=True):
         return sum(1 for beginning in self.beginnings if beginning > time)
 
     def is_habit(self, now: int, limit: int, ignoring: int = 0) -> bool:
-        """Whether more than `limit` began in the seven days before the last `ignoring` seconds."""
+        """Whether more than `limit` (7 at most) began in the seven days before the last `ignoring` seconds."""
         return sum(1 for beginning in self.beginnings if now - HABIT_WINDOW < beginning <= now - ignoring) > limit
 
     def used_since(self, time: int) -> int:

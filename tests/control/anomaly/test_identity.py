@@ -97,6 +97,17 @@ def test_a_roaming_key_says_nothing_of_one_more_network_unless_it_brings_another
     assert {"new_network", "agent_change"} <= life.signals
 
 
+def test_a_busy_roaming_key_roams() -> None:
+    """A scanner or crawler that meets a network a minute: what began just now says nothing, what began before it does."""
+    life = Life()
+    for index in range(30):
+        life.see(served(life.later(60), client=f"192.0.{index}.1"))
+    assert life.memory.networks.begun_since(life.now - 600) == 8
+    life.memory.acknowledge(life.now)
+    life.see(served(life.later(60), client="192.0.100.1"))
+    assert "new_network" not in life.signals
+
+
 def test_many_new_networks_within_minutes_page() -> None:
     life = Life()
     for index in range(8):

@@ -19,7 +19,7 @@ NETWORKS_KEPT = 40
 
 def _full(capacity: int) -> Seen:
     # Only a few can be new at a time: a key that meets more roams, and then they are not called new.
-    return Seen(capacity, {2**32 - 1 - index: Sighting(NOW, NOW, NOW if index < 6 else 0, True) for index in range(capacity)}, [NOW] * 8)
+    return Seen(capacity, {2**32 - 1 - index: Sighting(NOW, NOW, NOW if index < 6 else 0, True) for index in range(capacity)}, [NOW] * 16)
 
 
 def _fullest() -> Memory:
