@@ -75,9 +75,10 @@ class Identity:
     def enumeration(self, memory: Memory, now: int) -> None:
         """Models tried for the first time within ten minutes, refused attempts included."""
         thresholds = self._thresholds
-        if not memory.is_mature(now, thresholds) or memory.models.is_habit(now, thresholds.changing_habits, BURST):
+        models = memory.models
+        if not memory.is_mature(now, thresholds) or models.is_crowded(now) or models.is_habit(now, thresholds.changing_habits, BURST):
             return
-        tried = memory.models.begun_since(now - BURST) + memory.refused_models.begun_since(now - BURST)
+        tried = models.begun_since(now - BURST) + memory.refused_models.begun_since(now - BURST)
         if tried >= thresholds.enumeration_models + memory.acknowledged(ENUMERATION, now):
             memory.raise_signal(ENUMERATION, now, f"{tried} models tried for the first time within 10 minutes")
 
@@ -143,7 +144,7 @@ class Identity:
                 sighting.stranger = False
             return sighting
         thresholds = self._thresholds
-        habit = seen.is_habit(now, max(0, thresholds.changing_habits - memory.acknowledged(signal, now)), BURST)
+        habit = seen.is_habit(now, max(0, thresholds.changing_habits - memory.acknowledged(signal, now)), BURST) or seen.is_crowded(now)
         sighting = seen.meet(number, now)
         if text and not habit and memory.is_mature(now, thresholds):
             sighting.stranger = from_new_network

@@ -10,6 +10,9 @@ HABIT_WINDOW = 7 * DAY
 BURST = 10 * MINUTE
 """What began within this long may all be of one event: no habit shows by it."""
 
+CROWDED_FOR = 35 * DAY
+"""Longer than a month: what comes once in that time comes again before it is over."""
+
 _KEPT = 8
 
 
@@ -35,12 +38,15 @@ class Seen(msgspec.Struct, array_like=True):
     capacity: int
     sightings: dict[int, Sighting] = {}
     beginnings: list[int] = []
+    crowded: int = 0
+    """When something that was still in use had to be forgotten for lack of room; 0 for never."""
 
     def meet(self, number: int, now: int) -> Sighting:
         """Add what was not there."""
         if len(self.sightings) >= self.capacity:
             oldest = min(self.sightings, key=lambda known: self.sightings[known].last)
-            del self.sightings[oldest]
+            if self.sightings.pop(oldest).last > now - CROWDED_FOR:
+                self.crowded = now
         sighting = self.sightings[number] = Sighting(now, now)
         # A burst must not push out what it is judged by; and its first ones stay, or of a busy key none would grow old enough to count.
         older = [time for time in self.beginnings if time <= now - BURST]
@@ -62,6 +68,10 @@ class Seen(msgspec.Struct, array_like=True):
     def is_habit(self, now: int, limit: int, ignoring: int = 0) -> bool:
         """Whether more than `limit` (7 at most) began in the seven days before the last `ignoring` seconds."""
         return sum(1 for beginning in self.beginnings if now - HABIT_WINDOW < beginning <= now - ignoring) > limit
+
+    def is_crowded(self, now: int) -> bool:
+        """Whether what is not remembered may have been forgotten for lack of room, and be nothing new."""
+        return self.crowded > now - CROWDED_FOR
 
     def used_since(self, time: int) -> int:
         """How many were used after `time`."""

@@ -135,6 +135,33 @@ def test_models_tried_one_after_the_other_are_an_enumeration_also_when_refused()
     assert "enumeration" in life.signals
 
 
+@pytest.mark.parametrize("models", [8, 16, 20, 30])
+@pytest.mark.parametrize("weeks", [1, 4])
+def test_an_evaluation_of_many_models_is_news_once(models: int, weeks: int) -> None:
+    """Also where more are in use than are remembered: what was forgotten for lack of room is not new."""
+    life = Life()
+    for run in range(5):
+        if run:
+            for _ in range(7 * weeks):
+                life.see(served(life.later(DAY)))
+        for number in range(models):
+            life.see(served(life.later(20), model=f"evaluated-{number}"))
+        # Neither to the hour nor to the day.
+        life.later(DAY + 5 * HOUR)
+    assert [level for _, level in life.told].count("warn") == 1
+
+
+def test_what_was_forgotten_long_after_its_last_use_is_no_lack_of_room() -> None:
+    life = Life()
+    for number in range(16):
+        life.see(served(life.later(DAY // 2), model=f"once-{number}"))
+    for _ in range(12):
+        life.see(served(life.later(4 * DAY), model="model-a"))
+    for number in range(4):
+        life.see(served(life.later(20), model=f"tried-{number}"))
+    assert "enumeration" in life.signals
+
+
 def test_a_key_that_is_being_built_raises_nothing() -> None:
     life = Life(days=2)
     for index in range(8):
