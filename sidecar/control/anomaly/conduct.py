@@ -79,7 +79,7 @@ def concurrency(memory: Memory, in_flight: int, now: int, thresholds: Thresholds
     hour[IN_FLIGHT] = max(hour[IN_FLIGHT], in_flight)
     usual = memory.baseline.usual[IN_FLIGHT]
     factor = thresholds.concurrency_factor * (1 + memory.acknowledged(IMPOSSIBLE_CONCURRENCY, now) / 2)
-    if in_flight <= max(thresholds.concurrency_floor, factor * usual) or not usual:
+    if in_flight <= max(thresholds.concurrency_floor, factor * usual) or not usual or not memory.is_mature(now, thresholds):
         return
     networks = memory.networks.used_since(now - MINUTE)
     if networks >= 2:

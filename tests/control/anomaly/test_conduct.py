@@ -105,8 +105,8 @@ NOW = BORN + 100 * DAY
 
 
 def _memory(waved_through: int = 0, *, born: int = BORN) -> Memory:
-    """A key of which people said as often that any of this is nothing."""
-    memory = Memory(born)
+    """A key of which enough is known, and of which people said as often that any of this is nothing."""
+    memory = Memory(born, requests=Thresholds().mature_requests)
     if waved_through:
         names = ("dormant_reactivated", "denied_burst", "off_hours", "impossible_concurrency")
         memory.feedback = {name: Feedback(waved_through, NOW) for name in names}
@@ -176,6 +176,15 @@ def test_requests_at_a_time_are_too_many_beyond_a_floor_and_a_multiple(usual: in
         memory.networks.sightings = {1: Sighting(BORN, NOW), 2: Sighting(BORN, last)}
         conduct.concurrency(memory, in_flight, NOW, Thresholds())
         assert (_told(memory), memory.baseline.this_hour[IN_FLIGHT]) == (told, in_flight)
+
+
+def test_the_number_at_a_time_of_a_young_key_says_nothing() -> None:
+    for age, told in ((3 * DAY - 1, []), (3 * DAY, ["30 requests open at a time from 2 networks; at most 2 before"])):
+        memory = _memory(born=NOW - age)
+        memory.baseline.usual = peaks(in_flight=2)
+        memory.networks.sightings = {1: Sighting(BORN, NOW), 2: Sighting(BORN, NOW)}
+        conduct.concurrency(memory, 30, NOW, Thresholds())
+        assert _told(memory) == told
 
 
 def test_a_key_that_was_never_measured_has_no_usual_number_at_a_time() -> None:
