@@ -84,7 +84,7 @@ class Identity:
 
     def settle(self, memory: Memory, now: int) -> None:
         """Believe new networks that behaved like the known ones; to be asked once an hour."""
-        if any(name in memory.raised for name in _DISTRUST):
+        if any(name in memory.raised for name in _DISTRUST) or _is_visited(memory, now):
             return
         new = [sighting for sighting in memory.networks.sightings.values() if sighting.new_until > now]
         for sighting in new:
@@ -151,6 +151,12 @@ class Identity:
             if memory.is_mature(now, thresholds, age):
                 memory.raise_signal(signal, now, f"{_NOUN[signal.name]} never used before: {text}")
         return sighting
+
+
+def _is_visited(memory: Memory, now: int) -> bool:
+    """Whether something was used within a day for which no known network vouches. Believed, the network that brought it would."""
+    parts = (memory.agents, memory.models, memory.routes)
+    return any(sighting.stranger and sighting.last > now - DAY for seen in parts for sighting in seen.sightings.values())
 
 
 _NOUN = {AGENT_CHANGE.name: "program", NEW_MODEL.name: "model", NEW_ROUTE.name: "route"}

@@ -85,6 +85,24 @@ def test_a_stranger_does_not_settle() -> None:
     assert {"new_network", "stranger"} <= life.signals
 
 
+def test_a_patient_stranger_is_not_believed_after_two_hours() -> None:
+    life = Life()
+    for request in range(45):
+        life.see(served(life.later(600)))
+        if request % 4 == 0:
+            # One request in forty minutes: no ten within two hours.
+            life.see(served(life.later(1), client=AWAY, agent="curl/8"))
+    assert {"new_network", "agent_change", "stranger"} <= life.signals
+    assert life.level == "page"
+
+
+def test_a_new_network_settles_beside_a_program_for_which_a_known_one_vouches() -> None:
+    life = Life()
+    for _ in range(20):
+        life.see(served(life.later(300), client=AWAY), served(life.later(300), agent="curl/8"))
+    assert life.signals == {"agent_change"}
+
+
 def test_a_roaming_key_says_nothing_of_one_more_network_unless_it_brings_another_program() -> None:
     life = Life()
     for index in range(6):
