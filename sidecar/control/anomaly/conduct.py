@@ -36,7 +36,7 @@ def judge(memory: Memory, second: Second, networks: Networks, thresholds: Thresh
 
 
 def dormant(memory: Memory, now: int, thresholds: Thresholds) -> None:
-    """Served after a long silence. The first use of a key, or the first that is seen of it, breaks none."""
+    """Used after a long silence. The first use of a key, or the first that is seen of it, breaks none."""
     if not memory.last_used:
         return
     idle = now - memory.last_used

@@ -52,14 +52,21 @@ class Identity:
         self._networks = networks
         self._thresholds = thresholds
 
-    def meet(self, memory: Memory, caller: Caller, now: int) -> tuple[Met, bool]:
-        """Look `caller` up; the flag says that a settled key met a new network (a fact about the network, too)."""
+    def meet(self, memory: Memory, caller: Caller, now: int, *, is_served: bool = True) -> tuple[Met, bool]:
+        """Look `caller` up; the flag says that a settled key met a new network (a fact about the network, too).
+
+        One who is not served was refused by the hub: a model that he names, and that the key does not use, is only tried.
+        """
         address, agent, model, route = caller
         number, thresholds = self._networks.number, self._thresholds
         program = agent_product(agent)
+        models = memory.models
+        if model and not is_served and number(model) not in models.sightings:
+            # It may be misspelt: by itself it says nothing, and it must not push out those that are used.
+            models = memory.refused_models
         parts = (
             (memory.agents, number(program), AGENT_CHANGE, program, 0),
-            (memory.models, number(model), NEW_MODEL, model, thresholds.model_age),
+            (models, number(model), NEW_MODEL, model if models is memory.models else "", thresholds.model_age),
             (memory.routes, number(route), NEW_ROUTE, route, thresholds.model_age),
         )
         # A roaming key meets new networks every day, but with its own program: one with another program is worth a word.
@@ -75,10 +82,14 @@ class Identity:
     def enumeration(self, memory: Memory, now: int) -> None:
         """Models tried for the first time within ten minutes, refused attempts included."""
         thresholds = self._thresholds
-        models = memory.models
-        if not memory.is_mature(now, thresholds) or models.is_crowded(now) or models.is_habit(now, thresholds.changing_habits, BURST):
+        models, refused, since = memory.models, memory.refused_models, now - BURST
+        if not memory.is_mature(now, thresholds) or models.is_crowded(now):
             return
-        tried = models.begun_since(now - BURST) + memory.refused_models.begun_since(now - BURST)
+        if any(seen.is_habit(now, thresholds.changing_habits, BURST) for seen in (models, refused)):
+            return
+        # One that was refused, and served at the next attempt, is one.
+        twice = sum(number in models.sightings and sighting.first > since for number, sighting in refused.sightings.items())
+        tried = models.begun_since(since) + refused.begun_since(since) - twice
         if tried >= thresholds.enumeration_models + memory.acknowledged(ENUMERATION, now):
             memory.raise_signal(ENUMERATION, now, f"{tried} models tried for the first time within 10 minutes")
 

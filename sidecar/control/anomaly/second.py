@@ -36,6 +36,8 @@ Agents, models and, of IPv6, addresses are the client's choice: one that takes o
 """
 
 _MOST = 4 * TOLD_APART
+_HUB_REFUSED = "4xx"
+"""The reason of a client's error that the hub told; of one that was never forwarded it is the refusal's code."""
 
 _Slot = str | tuple[str, int]
 """A key's id, or that and a minute."""
@@ -57,7 +59,7 @@ class Second(msgspec.Struct, gc=False):
     in_flight: int = 0
     """The most requests open at a time, over all workers; 0 when nobody looked."""
     callers: dict[Caller, int] = {}
-    """Served requests by caller."""
+    """Served requests by caller; 0 for one who asked, and was refused by the hub."""
     refusals: dict[Refusal, int] = {}
 
     def add(self, other: Second) -> None:
@@ -72,7 +74,10 @@ class Second(msgspec.Struct, gc=False):
             self.count_refusal(refusal, count)
 
     def count_caller(self, caller: Caller, count: int) -> None:
-        """Add served requests of a caller. Of too many the agent goes down to its program, then is left out; the last are not noted."""
+        """Add served requests of a caller, 0 to note him.
+
+        Of too many the agent goes down to its program, then is left out; the last are not noted.
+        """
         callers = self.callers
         if len(callers) >= TOLD_APART and caller not in callers:
             client, agent, model, route = caller
@@ -121,10 +126,12 @@ class SecondSums:
         amounts = sums.amounts
         for place, read in _READ:
             amounts[place] += read(row)
-        if traits.outcome in SERVED_OUTCOMES:
+        is_served = traits.outcome in SERVED_OUTCOMES
+        if is_served or (traits.outcome == "client_error" and traits.reason == _HUB_REFUSED):
+            # How often the hub refused says nothing of volume; who asked, and for which models, tells of somebody who tries.
             each = row.callers
             while each is not None:
-                sums.count_caller((each.client, each.agent, traits.model, traits.route), each.requests)
+                sums.count_caller((each.client, each.agent, traits.model, traits.route), each.requests if is_served else 0)
                 each = each.after
         elif traits.outcome in REFUSED_OUTCOMES and traits.ending != "revoked":
             # What a change of the key cut off had been let in: nobody presented anything after it.

@@ -43,7 +43,7 @@ def _signal(
     return Signal(name, weight, kind, hold, anchor, warns, distrusts, meaning)
 
 
-NEW_NETWORK = _signal("new_network", 3, "network", DAY, "Served from a network that never used this key before.", anchor=True)
+NEW_NETWORK = _signal("new_network", 3, "network", DAY, "Used from a network that never used this key before.", anchor=True)
 NETWORK_FANOUT = _signal(
     "network_fanout", 4, "spread", HOUR, "Used from many new networks within ten minutes.", anchor=True, warns=True, distrusts=True
 )

@@ -55,7 +55,7 @@ class Sources:
         """Networks whose signals changed since somebody emptied this."""
 
     def key_began(self, network: Network, key_id: str, now: int) -> None:
-        """A settled key was served from `network` for the first time."""
+        """A settled key was used from `network` for the first time."""
         source = self._source(network, now)
         since = now - self._thresholds.source_window
         keys = {known: time for known, time in source.keys.items() if since < time <= now + LATENESS}

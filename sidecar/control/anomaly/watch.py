@@ -21,7 +21,7 @@ _FAMILIAR = 32
 _CONDUCT_EVERY = MINUTE
 
 OnNewNetwork = Callable[[str, str, int], None]
-"""Told the key, the address and the time when a settled key is served from a network for the first time."""
+"""Told the key, the address and the time when a settled key is used from a network for the first time."""
 
 
 class Detectors:
@@ -94,11 +94,11 @@ class Watch:
         for caller, count in second.callers.items():
             met = self._familiar.get(caller)
             if met is None:
-                met, is_new = detectors.identity.meet(memory, caller, now)
+                met, is_new = detectors.identity.meet(memory, caller, now, is_served=count > 0)
                 met_network = True
                 if is_new:
                     detectors.on_new_network(self.key_id, caller[0], now)
-                if met.network.new_until <= now and not met.is_stranger and len(self._familiar) < _FAMILIAR:
+                if count and met.network.new_until <= now and not met.is_stranger and len(self._familiar) < _FAMILIAR:
                     self._familiar[caller] = met
             else:
                 # The rest of the caller is refreshed once an hour, when everybody is looked at anew.

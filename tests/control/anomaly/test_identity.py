@@ -153,6 +153,44 @@ def test_models_tried_one_after_the_other_are_an_enumeration_also_when_refused()
     assert "enumeration" in life.signals
 
 
+def test_models_that_the_hub_refuses_are_tried_and_one_by_itself_is_not_news() -> None:
+    life = Life()
+    life.see(served(life.later(10), 0, model="misspelt"))
+    life.see(served(life.later(900), 0, model="model-b"), served(life.later(10), model="model-b"))
+    life.see(served(life.later(10), 0, model="model-c"))
+    assert life.signals == {"new_model"}
+    life.see(served(life.later(10), 0, model="model-d"))
+    assert life.signals == {"new_model", "enumeration"}
+    assert life.memory.raised["enumeration"].evidence == "3 models tried for the first time within 10 minutes"
+
+
+def test_models_of_a_list_that_the_hub_refuses_again_and_again_are_no_enumeration() -> None:
+    life = Life()
+    for number in range(3 * DAY // HOUR):
+        life.see(served(life.later(HOUR), 0, model=f"gone-{number % 8}"))
+    for number in range(8):
+        life.see(served(life.later(10), 0, model=f"gone-{number}"))
+    assert life.told == []
+
+
+def test_who_is_refused_by_the_hub_is_a_new_network_and_adds_to_no_volume() -> None:
+    life = Life()
+    requests = life.memory.requests
+    for number in range(3):
+        life.see(served(life.later(10), 0, client=AWAY, agent="curl/8", model=f"tried-{number}"))
+    assert life.signals == {"new_network", "agent_change", "enumeration"}
+    assert life.told[-1] == (KEY, "page")
+    assert life.memory.requests == requests
+    assert life.memory.stranger_requests == 0
+
+
+def test_a_caller_who_was_refused_at_first_is_met_when_he_is_served() -> None:
+    life = Life()
+    life.see(served(life.later(10), 0, model="model-b"))
+    life.see(served(life.later(10), model="model-b"))
+    assert life.signals == {"new_model"}
+
+
 @pytest.mark.parametrize("models", [8, 16, 20, 30])
 @pytest.mark.parametrize("weeks", [1, 4])
 def test_an_evaluation_of_many_models_is_news_once(models: int, weeks: int) -> None:

@@ -62,6 +62,15 @@ def test_every_request_is_counted_once_under_its_key(requests: Sequence[Request]
     assert len(seconds) == 0 and not any(left.values())
 
 
+def test_of_what_the_hub_refused_the_caller_is_noted_and_nothing_is_counted() -> None:
+    asked = _request("a", "client_error", "x", "m")
+    by_hub, by_us = (_counted([replace(asked, reason=reason)]).take_all()[0] for reason in ("4xx", "invalid_request"))
+    assert (by_hub.callers, by_us.callers) == ({("x", "agent", "m", "chat"): 0}, {})
+    assert by_hub.amounts == by_us.amounts == amounts()
+    (both,) = _counted([replace(asked, reason="4xx"), _request("a", "ok", "x", "m")]).take_all()
+    assert both.callers == {("x", "agent", "m", "chat"): 1}
+
+
 def test_take_gives_out_the_oldest_and_keeps_the_rest() -> None:
     sums = SecondSums()
     for index, time in enumerate((10, 11, 12)):
