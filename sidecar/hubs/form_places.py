@@ -180,6 +180,25 @@ def _has_other_delimiters(body: bytes, delimiter: bytes, known: int) -> bool:
 
 
 def _part(head: bytes, start: int, end: int) -> Field:
+    disposition = _disposition(head)
+    if len(_NAME.findall(disposition)) > 1:
+        raise Refused(BAD_BODY, "Leave name= out of the names of files in a form, so that its fields can be told.")
+    parameters = [(parameter[1].lower(), parameter[2] or parameter[3] or b"") for parameter in _PARAMETER.finditer(disposition)]
+    names = [name for name, _ in parameters]
+    if len(set(names)) != len(names) or not set(names) <= {b"name", b"filename", b"filename*"} or b"name" not in names:
+        raise _not_multipart()
+    name = dict(parameters)[b"name"]
+    # Parsers disagree on whether a backslash or a percent sign escapes.
+    if b"\\" in name or b"%" in name:
+        raise _not_multipart()
+    try:
+        return Field(name.decode(), start, end, len(names) > 1)
+    except UnicodeDecodeError as error:
+        raise _not_multipart() from error
+
+
+def _disposition(head: bytes) -> bytes:
+    """The parameters of a part's only Content-Disposition."""
     dispositions: list[bytes] = []
     for line in head.split(b"\r\n"):
         match = _HEADER.fullmatch(line)
@@ -197,20 +216,8 @@ def _part(head: bytes, start: int, end: int) -> Field:
     found = _DISPOSITION.fullmatch(dispositions[0])
     if found is None:
         raise _not_multipart()
-    if len(_NAME.findall(found[1])) > 1:
-        raise Refused(BAD_BODY, "Leave name= out of the names of files in a form, so that its fields can be told.")
-    parameters = [(parameter[1].lower(), parameter[2] or parameter[3] or b"") for parameter in _PARAMETER.finditer(found[1])]
-    names = [name for name, _ in parameters]
-    if len(set(names)) != len(names) or not set(names) <= {b"name", b"filename", b"filename*"} or b"name" not in names:
-        raise _not_multipart()
-    name = dict(parameters)[b"name"]
-    # Parsers disagree on whether a backslash or a percent sign escapes.
-    if b"\\" in name or b"%" in name:
-        raise _not_multipart()
-    try:
-        return Field(name.decode(), start, end, len(names) > 1)
-    except UnicodeDecodeError as error:
-        raise _not_multipart() from error
+    parameters: bytes = found[1]
+    return parameters
 
 
 def _fields(text: bytes, names: Names) -> Iterator[tuple[Field, bool]]:
