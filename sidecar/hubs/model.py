@@ -220,9 +220,10 @@ class _Places:
             return self._in_form(urlencoded_fields(body, self.forms.names), body, "url")
         if self.json is None or media_type.startswith("multipart/"):
             raise Refused(BAD_BODY, "The model cannot be checked in a request body of this Content-Type.")
-        # `curl -d` labels JSON so. A hub that believes the label must not find a model of its own in it.
-        if is_form and loose_fields(body, self._json_leaves):
-            raise Refused(BAD_BODY, "Send the request body as application/json.")
+        # `curl -d` labels JSON so. A hub that believes the label must find neither a model of its own in it nor a prompt, for which
+        # it would take a model by default: only what it reads as one field, with the JSON for a name, is none of these.
+        if is_form and (b"&" in body or b";" in body or loose_fields(body, self._json_leaves)):
+            raise Refused(BAD_BODY, "Send the request body as application/json, not as a form.")
         return [_Named(text.value, text.is_main, Span(text.start, text.end, "json")) for text in self.json.find(body)]
 
     def _in_form(self, fields: list[Field], body: bytes, form: str) -> list[_Named]:

@@ -226,12 +226,31 @@ def test_json_is_read_whatever_its_label(content_type):
     assert names(CHAT, "", content_type, b'{"model":"a"}') == ("a",)
 
 
-@pytest.mark.parametrize("text", ["&model=b&", "&input[modelOptions][model]=b&", ";model=b", "&mod%65l=b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "&model=b&",
+        "&input[modelOptions][model]=b&",
+        ";model=b",
+        "&mod%65l=b",
+        "[model]=b",
+        # Without a model the hub takes one by default.
+        "&prompt=the+whole+question&tail=",
+        ";prompt=the+whole+question",
+        "R&D",
+    ],
+)
 def test_json_that_a_form_parser_reads_differently_is_refused(text):
     body = json.dumps({"model": "a", "x": text}).encode()
     assert names(CHAT, "", JSON, body) == ("a",)
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as caught:
         names(CHAT, "", FORM, body)
+    assert "application/json" in caught.value.detail
+
+
+def test_json_as_curl_labels_it_is_read_when_it_is_one_field_at_most():
+    body = json.dumps({"model": "a", "prompt": "What is 1+1=2, 100% of it? [x].y"}).encode()
+    assert names(CHAT, "", FORM, body) == ("a",)
 
 
 OTHERS = [
