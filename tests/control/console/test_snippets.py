@@ -17,6 +17,7 @@ from sidecar.settings import Settings
 from sidecar.settings.declaration import Proxy, Tls
 from sidecar.settings.values import Listen
 from tests.control.console.conftest import Console
+from tests.support.keys import PEPPER
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ async def test_the_profile_is_read_once_for_the_whole_console(console: Console, 
         return load_profile(name)
 
     monkeypatch.setattr(protocol, "load_profile", counted)
-    build(console.services, console.store, Overview(console.store, console.services.usage))  # type: ignore[arg-type]
+    build(console.services, console.store, PEPPER, Overview(console.store, console.services.usage))  # type: ignore[arg-type]
     assert read == [console.services.settings.hub.profile]
 
 
