@@ -228,18 +228,18 @@ async def test_the_next_head_has_as_long_from_its_first_byte(monkeypatch: pytest
 
 
 async def test_an_answer_that_takes_its_time_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.1)
+    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.5)
 
     async def slow(request: web.Request) -> web.Response:
         body = await request.read()
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.7)
         return web.Response(body=body)
 
     app = web.Application()
     app.router.add_post("/", slow)
     runner = await serve(app, Listen.parse("127.0.0.1:0"))
     reader, writer = await raw(runner.addresses[0], b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbo")
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.7)
     writer.write(b"dy")
     assert (await asyncio.wait_for(reader.readuntil(b"body"), 10)).startswith(b"HTTP/1.1 200 ")
     writer.close()
