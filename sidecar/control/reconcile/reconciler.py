@@ -77,6 +77,8 @@ class Reconciler:
         self._give_up = give_up
         self._clock = clock
         self._unreadable: set[str] = set()
+        self._unfolded: dict[str, dict[str, Request]] = {}
+        """Key → request id → a call with its addition, until the call log shows it: the fold is a while behind the spool."""
         self.given_up = 0
         """Calls that the ledger did not show in time, or that could not be remembered."""
         self.drift: dict[str, int] = {}
@@ -127,7 +129,7 @@ class Reconciler:
         """Ask about every key with calls that are due."""
         now = self._clock()
         try:
-            self.given_up += self._journal.expire(now - self._give_up)
+            self._expire(now - self._give_up)
             due: dict[str, list[Request]] = {}
             for call in self._journal.waiting.values():
                 if call.time <= now - SETTLE:
@@ -151,7 +153,6 @@ class Reconciler:
         until = self._clock() - SETTLE
         listing = await self._ledger.calls(key_id, since)
         found = by_request(listing.entries)
-        added: dict[str, Request] = {}
         for call in calls:
             tokens = missing(call, found.get(call.request_id, ()))
             if tokens is None:
@@ -161,9 +162,15 @@ class Reconciler:
             elif not self._append(call, Reconciled(self._clock(), call, tokens)):
                 break
             else:
-                added[call.request_id] = replace(call, tokens=sum_of((call.tokens, tokens)))
+                added = replace(call, tokens=sum_of((call.tokens, tokens)))
+                self._unfolded.setdefault(key_id, {})[call.request_id] = added
         if listing.complete:
-            await self._measure(key_id, listing, added, since, until)
+            await self._measure(key_id, listing, since, until)
+
+    def _expire(self, before: float) -> None:
+        self.given_up += self._journal.expire(before)
+        kept = ((key_id, {each: call for each, call in calls.items() if call.time >= before}) for key_id, calls in self._unfolded.items())
+        self._unfolded = {key_id: calls for key_id, calls in kept if calls}
 
     def _append(self, call: Request, event: Reconciled) -> bool:
         """Append exactly once; False when the spool has no room, then the call goes on waiting."""
@@ -174,14 +181,17 @@ class Reconciler:
         self._journal.finish([call], noted=True)
         return True
 
-    async def _measure(self, key_id: str, listing: Listing, added: dict[str, Request], since: float, until: float) -> None:
+    async def _measure(self, key_id: str, listing: Listing, since: float, until: float) -> None:
         try:
             counted = {call.request_id: call async for call in self._call_log.find(Wanted(key_id, start=since))}
         except StoreUnavailable:
             return
-        # What was added just now is in the call log only after the fold's next turn.
+        unfolded = self._unfolded.pop(key_id, {})
+        unfolded = {each: call for each, call in unfolded.items() if each not in counted or counted[each].usage_source != "ledger"}
+        if unfolded:
+            self._unfolded[key_id] = unfolded
         self.drift.pop(key_id, None)
-        self.drift[key_id] = drift(listing.entries, counted | added, since, until)
+        self.drift[key_id] = drift(listing.entries, counted | unfolded, since, until)
         if len(self.drift) > DRIFTS:
             del self.drift[next(iter(self.drift))]
 

@@ -111,6 +111,29 @@ async def test_what_the_answer_did_not_say_is_filled_in_everywhere_once(tmp_path
     assert (part.requests, part.input_tokens) == (2, 17)
 
 
+async def test_what_was_added_and_is_not_folded_yet_is_no_drift(tmp_path: Path, store: Store) -> None:
+    hub = Hub()
+    calls = [silent() for _ in range(2)]
+    write(writer(tmp_path / "spool"), *calls)
+    control = Reconciling(tmp_path, store, hub)
+    await control.run()
+    for call in calls:
+        # Each turn finds one more in the ledger, and the fold is not asked in between.
+        hub.bill(A, call.request_id, Tokens(7, 8))
+        await control.reconciler.turn()
+    assert control.reconciler.waiting == 0 and control.reconciler.drift == {A: 0}
+    await control.run()
+    assert (await tokens_of(store, A))[:2] == (14, 16)
+    # Once the log has them they are its own: what it then lacks is drift.
+    calls.append(silent())
+    write(writer(tmp_path / "spool"), calls[-1])
+    await control.run()
+    hub.bill(A, calls[-1].request_id, Tokens(1, 1))
+    hub.bill(A, calls[0].request_id, Tokens(5, 0))
+    await control.reconciler.turn()
+    assert control.reconciler.drift == {A: 5}
+
+
 async def test_a_call_without_credits_is_looked_for_beside_others_that_have_some(tmp_path: Path, store: Store) -> None:
     told, untold = (request(A, time=time.time() - 60, tokens=Tokens(10, 20, credits=credits)) for credits in (0.3, 0.0))
     write(writer(tmp_path / "spool"), told, untold)
