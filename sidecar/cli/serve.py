@@ -15,7 +15,7 @@ from sidecar.cli import config_file, configuration
 from sidecar.cli.errors import CommandError
 from sidecar.hubs.protocol import protocol_named
 from sidecar.keys.digest import Pepper, load, load_or_create
-from sidecar.keys.setup import pepper_faults, succession_faults, unmakeable
+from sidecar.keys.pepper_files import pepper_faults, succession_faults, unmakeable
 from sidecar.settings import Settings, SettingsError
 from sidecar.settings.declaration import Keys
 from sidecar.supervisor import data_dir, embedded_store, hardening, listeners

@@ -1,7 +1,6 @@
-"""Turns `store.url` into connections: standalone, unix socket, TLS, Sentinel, Cluster.
+"""Reads `store.url`: standalone, unix socket, TLS, Sentinel, Cluster. Pure.
 
-redis-py's own timeouts and retries are switched off: with them a frozen server costs a request a
-minute. Deadlines are kept by whoever waits.
+`connecting` makes connections of it. Whoever only checks the settings, and whoever only starts others, imports no client.
 """
 
 from __future__ import annotations
@@ -10,13 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
-
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
 
 from sidecar.settings import declaration
 from sidecar.store.embedded import embedded_socket
@@ -34,7 +26,10 @@ _QUERY = {"db", "tls", *_OF_SENTINELS, *_TLS_FILES}
 
 @dataclass(frozen=True)
 class Address:
-    """Where the store is. `hosts` are sentinels or cluster nodes; `options` are redis-py connection arguments."""
+    """Where the store is. `hosts` are sentinels or cluster nodes; `options` are redis-py connection arguments.
+
+    With a `path` they lead to a unix socket; `ssl` is there where TLS is to be spoken.
+    """
 
     kind: Kind
     options: dict[str, Any] = field(repr=False)
@@ -63,36 +58,12 @@ class Address:
         """The files of its TLS by their names in `store.url`: `ca_file`, `certificate_file`, `key_file`."""
         return {name: self.options[option] for name, option in _TLS_FILES.items() if option in self.options}
 
-    def pool(self) -> ConnectionPool:
-        """A maker of raw connections to the server (with Sentinel: to the primary of the moment)."""
-        if self.kind == "sentinel":
-            waits = {"socket_timeout": SENTINEL_TIMEOUT, "socket_connect_timeout": SENTINEL_TIMEOUT, "retry": Retry(NoBackoff(), 0)}
-            sentinels = Sentinel(list(self.hosts), sentinel_kwargs={**waits, **self.sentinel_options})  # type: ignore[no-untyped-call]
-            return SentinelConnectionPool(self.service, sentinels, **_common(CONNECT_TIMEOUT), **self.options)  # type: ignore[no-untyped-call]
-        return ConnectionPool(**_common(CONNECT_TIMEOUT), **self.options)
-
-    def cluster(self, timeout: float) -> RedisCluster:
-        """A cluster client; it connects when it is first used."""
-        client = RedisCluster(
-            startup_nodes=[ClusterNode(host, port) for host, port in self.hosts],
-            require_full_coverage=False,
-            # What the settings name stays what is asked when nothing else answers: it may be a name that leads to new servers.
-            dynamic_startup_nodes=False,
-            **{**_common(timeout), "socket_timeout": timeout},
-            **self.options,
-        )
-        # Replies are to be the same for every kind of store; only the client's own questions keep their parsers.
-        callbacks: dict[str, Any] = client.connection_kwargs["response_callbacks"]
-        for command in [name for name in callbacks if not name.startswith(("CLUSTER", "COMMAND"))]:
-            del callbacks[command]
-        return client
-
 
 def resolve(settings: declaration.Store, data_dir: Path) -> Address:
     """Read `store.url` and `store.password`; raises ValueError with what to write instead."""
     url = settings.url.reveal()
     if url == "embedded":
-        options: dict[str, Any] = {"path": str(embedded_socket(data_dir)), "connection_class": UnixDomainSocketConnection}
+        options: dict[str, Any] = {"path": str(embedded_socket(data_dir))}
     else:
         parts = urlsplit(url)
         _refuse_cut(parts)
@@ -122,11 +93,11 @@ def _single(parts: SplitResult, hosts: str, query: dict[str, str]) -> dict[str, 
         # With two slashes the first directory would be taken for a host, and another socket be called.
         if hosts or not parts.path.startswith("/"):
             raise ValueError(f"store.url needs an absolute path: unix:///path or unix://user:password@/path; {_ENCODED}")
-        return {"path": unquote(parts.path), "connection_class": UnixDomainSocketConnection, **_db(query.get("db", ""))}
+        return {"path": unquote(parts.path), **_db(query.get("db", ""))}
     host, port = _host(hosts, 6379)
     options = {"host": host, "port": port, **_db(query.get("db", "") or parts.path.strip("/"))}
     if tls:
-        options.update({"connection_class": SSLConnection, **_tls_files(query)})
+        options.update({"ssl": True, **_tls_files(query)})
     return options
 
 
@@ -210,14 +181,3 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
 
 def _tls_files(query: dict[str, str]) -> dict[str, Any]:
     return {option: query[name] for name, option in _TLS_FILES.items() if name in query}
-
-
-def _common(timeout: float) -> dict[str, Any]:
-    # No socket_timeout on raw connections: redis-py would make a task of every write; links keep deadlines themselves.
-    return {
-        "protocol": 3,
-        "socket_timeout": None,
-        "socket_connect_timeout": timeout,
-        "retry": Retry(NoBackoff(), 0),
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-    }

@@ -19,6 +19,7 @@ from redis.exceptions import ReadOnlyError, ResponseError
 
 from sidecar.store import names
 from sidecar.store.address import Address
+from sidecar.store.connecting import pool
 from sidecar.store.endpoint import Endpoint
 from sidecar.store.errors import StoreUnavailable, is_of_disk, translate
 from sidecar.store.link import Command, Link
@@ -38,7 +39,7 @@ class SingleServer:
     """The transport of every scheme but `redis+cluster`."""
 
     def __init__(self, address: Address, timeout: float) -> None:
-        self._pool = address.pool()
+        self._pool = pool(address)
         self._patience = address.patience
         self._place = address.place
         self._timeout = timeout

@@ -24,6 +24,7 @@ from redis.exceptions import AskError
 from sidecar.store import names
 from sidecar.store.address import Address
 from sidecar.store.cancelled import heeding
+from sidecar.store.connecting import cluster
 from sidecar.store.endpoint import Endpoint
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.link import Command
@@ -41,7 +42,7 @@ class Slots:
 
     def __init__(self, address: Address, timeout: float) -> None:
         """`timeout`, in seconds, bounds connecting to a server and each of its replies."""
-        self._client = address.cluster(timeout)
+        self._client = cluster(address, timeout)
         self._manager = self._client.nodes_manager
         self._patience = address.patience
         self._layout: frozenset[tuple[Any, ...]] = frozenset()

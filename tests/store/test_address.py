@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
 from sidecar.settings import declaration
 from sidecar.settings.values import Secret, StoreUrl
@@ -21,16 +20,16 @@ def address(url: str, password: str = "") -> Address:
 @pytest.mark.parametrize(
     ("url", "options"),
     [
-        ("embedded", {"path": "/data/store/store.sock", "connection_class": UnixDomainSocketConnection}),
-        ("unix:///run/a%20b.sock?db=2", {"path": "/run/a b.sock", "db": 2, "connection_class": UnixDomainSocketConnection}),
+        ("embedded", {"path": "/data/store/store.sock"}),
+        ("unix:///run/a%20b.sock?db=2", {"path": "/run/a b.sock", "db": 2}),
         (
             "unix://u:p%2Fw@/run/a.sock",
-            {"path": "/run/a.sock", "connection_class": UnixDomainSocketConnection, "username": "u", "password": "p/w"},
+            {"path": "/run/a.sock", "username": "u", "password": "p/w"},
         ),
         ("redis://host", {"host": "host", "port": 6379}),
         ("redis://u:p%40ss@host:1/3", {"host": "host", "port": 1, "db": 3, "username": "u", "password": "p@ss"}),
         ("redis://:p@[::1]:7", {"host": "::1", "port": 7, "password": "p"}),
-        ("rediss://host?ca_file=/ca.pem", {"host": "host", "port": 6379, "connection_class": SSLConnection, "ssl_ca_certs": "/ca.pem"}),
+        ("rediss://host?ca_file=/ca.pem", {"host": "host", "port": 6379, "ssl": True, "ssl_ca_certs": "/ca.pem"}),
     ],
 )
 def test_one_server(url: str, options: dict[str, Any]) -> None:
@@ -157,13 +156,6 @@ def test_no_password_shows_itself() -> None:
 )
 def test_the_place_to_look_at_holds_no_credential(url: str, place: str) -> None:
     assert address(url).place == place
-
-
-def test_connections_have_no_timeout_of_their_own() -> None:
-    connection = address("redis://h").pool().make_connection()
-    assert type(connection) is Connection
-    assert connection.socket_timeout is None
-    assert connection.retry.get_retries() == 0
 
 
 def test_the_embedded_store_is_where_it_is_started() -> None:

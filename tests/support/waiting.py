@@ -20,28 +20,33 @@ def wait_until(look: Callable[[], Any], *, within: float = WITHIN, what: str = "
     """The first true answer of `look`; errors of the network count as no."""
     end = time.monotonic() + within
     while True:
-        is_last, error = time.monotonic() > end, None
+        began, error = time.monotonic(), None
         try:
             if found := look():
                 return found
         except OSError as raised:
             error = raised
-        if is_last:
+        if began > end:
             raise AssertionError(f"{what} did not come true within {within:g} s") from error
-        time.sleep(0.01)
+        time.sleep(_pause(0.01, began))
 
 
 async def until(look: Callable[[], Any], *, within: float = WITHIN, what: str = "it") -> Any:
     """The same on an event loop; what `look` answers may have to be awaited."""
     end = time.monotonic() + within
     while True:
-        is_last, error = time.monotonic() > end, None
+        began, error = time.monotonic(), None
         try:
             found = look()
             if found := await found if inspect.isawaitable(found) else found:
                 return found
         except OSError as raised:
             error = raised
-        if is_last:
+        if began > end:
             raise AssertionError(f"{what} did not come true within {within:g} s") from error
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(_pause(0.005, began))
+
+
+def _pause(least: float, began: float) -> float:
+    """Seconds until the next look, behind one that `began` then. Looks that cost much must not take the time of what they wait for."""
+    return max(least, min(0.1, 4 * (time.monotonic() - began)))

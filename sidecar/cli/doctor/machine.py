@@ -15,7 +15,7 @@ from pathlib import Path
 from sidecar.cli.doctor.check import Check, fail, ok, warn
 from sidecar.hubs.protocol import protocol_named
 from sidecar.keys import digest
-from sidecar.keys.setup import obstacle
+from sidecar.keys.pepper_files import obstacle
 from sidecar.settings import Settings
 from sidecar.settings.values import Listen
 from sidecar.supervisor import data_dir, embedded_store

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.keys.digest import load_or_create
-from sidecar.keys.setup import obstacle, pepper_faults, succession_faults
+from sidecar.keys.pepper_files import obstacle, pepper_faults, succession_faults
 from sidecar.settings.declaration import Keys
 
 
