@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+from typing import Annotated
 
 import msgspec
 
@@ -36,7 +37,7 @@ class Message(msgspec.Struct, array_like=True):
     created_at: float
     next_at: float
     body: bytes
-    attempts: int = 0
+    attempts: Annotated[int, msgspec.Meta(ge=0)] = 0
     seal: bytes = b""
     name: bytes = b""
     """Its name in the outbox."""

@@ -69,6 +69,8 @@ def test_attempts_come_later_and_later_until_there_are_no_more() -> None:
     assert waits == list(BACK_OFF) == sorted(BACK_OFF)
     assert Message.decode(message.encode(), message.shard, message.name) == message
     assert Message.decode(b"\xc1", 0, b"m") is None
+    message.attempts = -1
+    assert Message.decode(message.encode(), message.shard, message.name) is None
 
 
 def test_a_message_keeps_its_seal_through_attempts_and_loses_it_with_whatever_it_says() -> None:
