@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from tests.support.store import Server, open_store
 # By itself Hypothesis fails an example that takes 200 ms: on a busy machine that says nothing about what is tested.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """Nine thousand tests are garbage for nobody: the collector need not look through them again and again."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -66,8 +67,8 @@ def _part(part: type[Part], tree: Any, path: str, faults: list[str]) -> Part | N
         return None
     before = len(faults)
     values: dict[str, Any] = {}
-    hints = get_type_hints(part, include_extras=True)
-    for info in msgspec.structs.fields(part):
+    hints, members = _members(part)
+    for info in members:
         here = f"{path}.{info.name}" if path else info.name
         if info.name in tree:
             values[info.name] = _value(hints[info.name], tree[info.name], here, faults)
@@ -77,6 +78,12 @@ def _part(part: type[Part], tree: Any, path: str, faults: list[str]) -> Part | N
         if name not in hints:
             faults.append(f"{path}.{name}".lstrip(".") + f": unknown here; known are {', '.join(hints)}")
     return part(**values) if len(faults) == before else None
+
+
+@cache
+def _members(part: type[Part]) -> tuple[dict[str, Any], tuple[msgspec.structs.FieldInfo, ...]]:
+    # Most of what reading a profile costs, and it has thirty routes.
+    return get_type_hints(part, include_extras=True), msgspec.structs.fields(part)
 
 
 def _value(hint: Any, raw: Any, path: str, faults: list[str]) -> Any:

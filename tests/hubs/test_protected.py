@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
-from sidecar.hubs.load import BUILT_IN, load_profile
+from sidecar.hubs import load
+from sidecar.hubs.load import BUILT_IN
 from sidecar.hubs.profile import Headers
 from sidecar.hubs.protected import HeaderPolicy
+
+load_profile = cache(load.load_profile)
 
 NEVER = (
     "authorization proxy-authorization connection keep-alive te trailer transfer-encoding upgrade proxy-connection "
