@@ -18,7 +18,9 @@ def main() -> int:
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"only these: {', '.join(names)}")
     parser.add_argument("--modules", action="store_true", help="show in which modules the instructions are")
     parser.add_argument("--record", action="store_true", help="make what is counted now the budget that the tests hold")
-    parser.add_argument("--callgrind", action="store_true", help="count machine instructions too (needs valgrind, takes minutes)")
+    parser.add_argument(
+        "--callgrind", action="store_true", help="count machine instructions too (needs valgrind, half a minute for each case)"
+    )
     parser.add_argument("--repeat", type=int, metavar="N", help="only repeat the case N times, for a profiler that watches this process")
     options = parser.parse_args()
     chosen = options.cases or names

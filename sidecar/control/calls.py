@@ -149,7 +149,7 @@ class Calls:
         return max(float(time or 0) for time in trimmed)
 
     async def _batches(self, wanted: Wanted) -> AsyncIterator[list[Header]]:
-        """Headers of blocks that may matter, by last call, latest first, over all shards."""
+        """Headers of blocks that may matter, by last call, latest first, over all places."""
         sources = {shard: _Source(self._store, shard, wanted) for shard in _places(wanted.key_id)}
         batch: list[Header] = []
         size, calls = BLOCKS, 0
@@ -193,7 +193,7 @@ class Calls:
 
 
 class _Source:
-    """One shard's headers; `headers` ends with the latest."""
+    """One place's headers; `headers` ends with the latest."""
 
     def __init__(self, store: Store, shard: int, wanted: Wanted) -> None:
         self.shard = shard

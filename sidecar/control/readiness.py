@@ -1,4 +1,4 @@
-"""Whether the sidecar is ready: the store answers, and every worker serves. The hub does not count."""
+"""Whether the sidecar is ready: the store answers here and at every worker, and every worker serves. The hub does not count."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Idempotency:
         self._store = store
 
     async def claim(self, actor: str, key: str, request: bytes, subject: str, *, as_written: bytes | None = None) -> Claim:
-        """Claim `key` of `actor` for `request` (its method, path and body), which would make `subject`.
+        """Claim `key` of `actor` for `request` (what is asked, of what, with which body), which would make `subject`.
 
         `as_written`: the same request with its body as it came, by which version 0.1.0 claimed.
 

@@ -49,7 +49,8 @@ class Timeouts(Section, frozen=True):
     """Deadlines of the data plane."""
 
     header: Annotated[
-        Duration, Meta(description="From a request's first byte to the end of its headers; over TLS, of the first one, with the handshake.")
+        Duration,
+        Meta(description="From a request's first byte to the end of its headers; over TLS, of the first one, from the handshake on."),
     ] = Duration(10)
     keep_alive: Annotated[Duration, Meta(description="How long an idle client connection is kept.")] = Duration(75)
     body_idle: Annotated[Duration, Meta(description="Between two reads of a request body.")] = Duration(30)

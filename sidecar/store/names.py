@@ -28,7 +28,7 @@ TRACKED_PREFIXES = (KEY_PREFIX, DIGEST_PREFIX)
 
 SHARDS = 16
 KEYLESS = SHARDS
-"""Beside the shards, the place of calls without a key in the call log: whoever has none could fill it, and would push out those of keys."""
+"""Beside the shards, the place of calls without a key in the call log. Whoever has none could fill it, and push out the calls of keys."""
 
 ADMIN_TOKENS = "sidecar:{admin}:tokens"
 ADMIN_TOKENS_USED = "sidecar:{admin}:tokens-used"

@@ -113,7 +113,9 @@ def judge_key(answer: Answer, *, has_key: bool) -> Check:
         return fail("hub key", "no access key is configured", "set hub.access_key or hub.access_key_file")
     if answer.status in (401, 403):
         return fail(
-            "hub key", f"the hub refuses the access key ({answer.status})", "make a new one in the hub's settings and set hub.access_key"
+            "hub key",
+            f"the hub refuses the access key ({answer.status})",
+            "make a new one in the site's administration (Integrations, Access Keys) and set hub.access_key",
         )
     if answer.status != 200:
         return warn("hub key", f"GET /api/user/info answers {answer.status}", "the key could not be tried; look at the hub's log")

@@ -105,7 +105,7 @@ def _hub_key(settings: Settings) -> Check:
         return warn(
             "hub.access_key",
             "does not look like an access key of the hub (blocklet-…)",
-            "make one in the hub's settings, with a member's role",
+            "make one in the site's administration (Integrations, Access Keys), with the role Guest or Member",
         )
     return ok("hub.access_key", "is set" if key else "is empty: the hub gets no credential")
 

@@ -82,7 +82,7 @@ class Authenticator:
         report: Report,
         sessions: Sessions | None = None,
     ) -> None:
-        """`throttle` counts the failures of a source, `lookups` for which tokens the store was asked although that one said to wait."""
+        """`throttle` counts the failures of a source, `lookups` how often the store was asked although that one said to wait."""
         self._tokens = tokens
         self._throttle = throttle
         self._lookups = lookups

@@ -28,6 +28,7 @@ Served on `admin.listen`. `GET /admin/v1/openapi.json` is the same as an OpenAPI
   `"secret": null`; with another body it is refused.
 - **Lost updates**: with `If-Match: <revision>` (or `revision` in the body of a change) a key that has changed meanwhile is a 409.
 - **Failures** of authentication are slowed down for each source address: 20 at once, then one each 3 seconds.
+  What has the form of an admin token is looked up all the same, twenty times a second at most.
 - **Names**: only `localhost`, addresses, the host of `admin.listen` and `admin.allowed_hosts` are answered (against DNS rebinding).
 - Every act is an **audit event**. It is journalled in `<data_dir>/audit-journal` before the act and appended to the log after it, so no act
   goes unrecorded; one that was cut off in between is recorded with outcome `unknown`. While the log cannot be written, acts are refused.

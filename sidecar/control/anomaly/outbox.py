@@ -28,8 +28,8 @@ BACK_OFF = (5, 30, 120, 300, 900, 1800, 3600, 7200, 14400, 28800, 43200, 86400)
 class Message(msgspec.Struct, array_like=True):
     """One notification to one receiver, which is named as `Receivers` does."""
 
-    # Members are only added, at the end: a replica of another version may read this one's. One that leaves its URL where the
-    # receiver is, without a seal, is older than these.
+    # Members are only added, at the end: a replica of another version may read this one's. One without a seal, with a URL for
+    # its receiver, is an earlier version's.
     id: str
     receiver: str
     shard: int

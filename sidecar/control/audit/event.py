@@ -23,6 +23,7 @@ GENESIS = "0" * 64
 """`prev_hash` of the first event."""
 
 Outcome = Literal["success", "denied", "failure", "unknown"]
+"""`unknown`: the sidecar or its store went away in the middle, so the act may have happened or not."""
 ACTIONS = (
     "api_key.created", "api_key.imported", "api_key.updated", "api_key.enabled", "api_key.disabled", "api_key.throttled",
     "api_key.rotated", "api_key.secret_revoked", "api_key.revoked", "api_key.identified", "admin_token.created",
@@ -31,7 +32,6 @@ ACTIONS = (
 """What people and detectors do, usually with success."""
 ATTEMPTS = ("admin.authentication_failed", "admin.forbidden")
 """What is denied."""
-"""`unknown`: the sidecar or its store went away in the middle, so the act may have happened or not."""
 INTERRUPTED = "interrupted before its result was known"
 """`reason` of what is kept of an act while nobody knows how it ends."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
 
 from sidecar.control.metrics import catalogue
@@ -18,11 +19,15 @@ BEGIN_ANEW = (
     catalogue.KEY_SIGNALS,
 )
 """What counts the control process's own work: the store does not keep it. All else that counts goes on, or is the workers' own."""
+OF_WORKERS = (*catalogue.WORKER_COUNTERS, catalogue.CACHE, catalogue.DROPPED)
+"""What workers count and tell this process, which remembers those of workers that are gone."""
 
 _COUNTERS = """\
 - Everything is counted by the control process from the events that the workers write, one for each request; counters go on after a
 restart of any process, sums of seconds to the last digit: they are kept in whole 2⁻²⁰ s, about a microsecond. What tells of the
 control process's own work begins at 0 with it, and so with each reload: {names}.
+What workers count themselves is the sum over those that this control process has seen: it begins at 0 with a reload, and loses those
+that are gone when the control process alone is started anew: {workers}.
 A row of `{signals}` appears when the signal is first raised.
 Until the store has answered for the first time, counters are absent rather than wrong."""
 
@@ -36,12 +41,13 @@ that accepts `application/openmetrics-text`, then with `trace_id` exemplars on t
 are on the same listener.
 
 {counters}
-- `key_id` is the stable id of a key. A key has its rows, at 0, from the moment that it exists. At most `metrics.max_keys` keys have
+- `key_id` is the stable id of a key. A key has its rows, at 0, from the moment that it exists; a revoked one until
+  nobody has tried it for a day, and again from the next attempt on. At most `metrics.max_keys` keys have
   rows of their own, the others add up under `key_id="_overflow"`; `sidecar_metrics_overflow_keys` says how many they are.
   Where there are more keys than that, those that nobody has used for 30 days have none and are not among them, until they are used.
 - `outcome` is one of `ok, denied, rate_limited, client_error, hub_error, client_closed, sidecar_error`; each request counts once.
   `reason` is the code of the [refusal](refusals.md), the hub's status class, or empty.
-- Figures are this sidecar's own; with several replicas sum them over `instance`. Worker counters start anew with the control process.
+- Figures are this sidecar's own; with several replicas sum them over `instance`.
 - `process_*` and `python_gc_*` are those of the control process.
 
 """
@@ -55,9 +61,13 @@ def markdown() -> str:
 
 
 def _counters() -> str:
-    *most, last = [f"`{family.name}`" for family in BEGIN_ANEW]
-    text = _COUNTERS.format(names=f"{', '.join(most)} and {last}", signals=catalogue.KEY_SIGNALS.name)
+    text = _COUNTERS.format(names=_listed(BEGIN_ANEW), workers=_listed(OF_WORKERS), signals=catalogue.KEY_SIGNALS.name)
     return fill(text, 132, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _listed(families: Sequence[Family]) -> str:
+    *most, last = [f"`{family.name}`" for family in families]
+    return f"{', '.join(most)} and {last}"
 
 
 def _table(title: str, families: list[Family]) -> str:

@@ -157,7 +157,7 @@ class ClientConnection(asyncio.Protocol):
             reset(self._transport)
 
     def close_if_idle(self) -> None:
-        """Close when no request is under way, nor has come in."""
+        """Close when no request is under way, nor has come in; what has come in on an idle connection gets the time of a head."""
         if self._exchange is None and not self._buffer:
             if not would_reset(self._transport):
                 close(self._front, self, self._transport)
