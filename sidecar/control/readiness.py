@@ -30,5 +30,8 @@ class Readiness:
         if missing > 0:
             return f"{missing} of {self._expected} workers have not reported"
         # Each has a connection of its own. Without it a worker can look up no key, though it is there.
-        cut_off = [worker for (worker,), is_up in self._workers.gauge("store_up") if not is_up]
-        return f"the key store does not answer worker {', '.join(cut_off)}" if cut_off else ""
+        # One that ends may have been asked for another store than its successor: it finishes what it has, and takes nothing new.
+        live = self._workers.live()
+        reached = {state.worker for state in live if state.store_up}
+        cut_off = sorted({state.worker for state in live} - reached)
+        return f"the key store does not answer worker {', '.join(map(str, cut_off))}" if cut_off else ""

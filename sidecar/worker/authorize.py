@@ -32,8 +32,10 @@ def check_use(key: Key, method: str, path: str, route: Route, client: str, now: 
         raise Refused(ROUTE_NOT_ALLOWED)
 
 
-def check_models(key: Key, models: tuple[str, ...], lacks: str = "") -> None:
+def check_models(key: Key, models: tuple[str, ...], lacks: str = "", prefix: str = "") -> None:
     """Raise Refused when one of the `models` that a request can choose is not on the key's list.
+
+    The profile's model `prefix`, which the hub does not know, is cut off the list's entries; `models` are without it.
 
     A request that names none is refused too, and one that does not at the place `lacks` (`json:model`), where its hub looks first:
     the hub would choose a default that nobody checked.
@@ -47,7 +49,7 @@ def check_models(key: Key, models: tuple[str, ...], lacks: str = "") -> None:
         kind, _, where = lacks.partition(":")
         detail = f"This API key may use certain models only; name one in the request's {_KINDS[kind]} {where}."
         raise Refused(MODEL_NOT_ALLOWED, detail, param="model")
-    names, beginnings, patterns = _listed(allowed)
+    names, beginnings, patterns = _listed(allowed, prefix)
     refused = next(
         (
             model
@@ -77,13 +79,14 @@ def _networks(texts: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _listed(allowed: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...], tuple[Parts, ...]]:
+def _listed(allowed: tuple[str, ...], prefix: str) -> tuple[frozenset[str], tuple[str, ...], tuple[Parts, ...]]:
     """What is compared with each of up to a thousand names: the entries of a list, how names begin that its patterns mean
     whose only `*` is the last character, and of each other pattern what stands before, between and after its `*`.
     """
-    patterns = {tuple(_STARS.split(entry)) for entry in allowed if "*" in entry}
+    entries = [entry.removeprefix(prefix) or entry for entry in allowed]
+    patterns = {tuple(_STARS.split(entry)) for entry in entries if "*" in entry}
     beginnings = {parts for parts in patterns if len(parts) == 2 and not parts[1]}
-    return frozenset(allowed), tuple(parts[0] for parts in beginnings), tuple(patterns - beginnings)
+    return frozenset(entries), tuple(parts[0] for parts in beginnings), tuple(patterns - beginnings)
 
 
 def _begins_so(beginnings: tuple[str, ...], model: str) -> bool:

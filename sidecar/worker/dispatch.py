@@ -79,7 +79,7 @@ class BodyInspector:
         if self._prefix:
             body = replace_prefix(body, finding, self._prefix)
         models = finding.dispatched(self._prefix)
-        refused = _verdict(key, models, finding.lacks) if models or not route.model_optional else None
+        refused = _verdict(key, models, finding.lacks, self._prefix) if models or not route.model_optional else None
         return Inspected(finding.own.removeprefix(self._prefix), body, refused)
 
     def estimate(self, route: Route, size: int, body: bytes | None) -> int:
@@ -120,11 +120,11 @@ def _is_multipart(exchange: Exchange) -> bool:
     return _content_type(exchange).lower().startswith("multipart/")
 
 
-def _verdict(key: Key | None, models: tuple[str, ...], lacks: str = "") -> Refused | None:
+def _verdict(key: Key | None, models: tuple[str, ...], lacks: str = "", prefix: str = "") -> Refused | None:
     if key is None:
         return None
     try:
-        check_models(key, models, lacks)
+        check_models(key, models, lacks, prefix)
     except Refused as refused:
         return refused
     return None

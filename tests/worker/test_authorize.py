@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import msgspec
 import pytest
 
@@ -128,6 +130,27 @@ def test_every_model_that_could_be_dispatched_must_be_listed(
     with pytest.raises(Refused) as raised:
         check_models(key, models)
     assert (raised.value.refusal.code, raised.value.param) == ("model_not_allowed", "model")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "models", "refused"),
+    [
+        (("hub/a",), ("a",), False),
+        (("hub/a",), ("b",), True),
+        (("hub/*",), ("b",), False),
+        (("a", "hub/b-*"), ("a", "b-1"), False),
+        (("hub/",), ("",), True),
+        (("hub/hub/a",), ("a",), True),
+    ],
+)
+def test_a_list_may_be_written_with_the_prefix_that_is_cut_off_models(
+    allowed: tuple[str, ...], models: tuple[str, ...], refused: bool
+) -> None:
+    key = msgspec.structs.replace(KEY, allowed_models=allowed)
+    with pytest.raises(Refused) if refused else nullcontext():
+        check_models(key, models, prefix="hub/")
+    with pytest.raises(Refused):
+        check_models(key, models)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from tests.worker.plane import Plane, running, until
 CHAT = "/v1/chat/completions"
 
 
-async def status_of(plane: Plane, body: bytes, target: str = CHAT, *, content_type: str = "", fields: str = "") -> int:
-    """The status of a POST with a key for the model `cheap`; only 200 lets anything reach the hub."""
-    plane.keys.change(plane.key, allowed_models=("cheap",))
+async def status_of(
+    plane: Plane, body: bytes, target: str = CHAT, *, content_type: str = "", fields: str = "", allowed: tuple[str, ...] = ("cheap",)
+) -> int:
+    """The status of a POST with a key for the models `allowed`; only 200 lets anything reach the hub."""
+    plane.keys.change(plane.key, allowed_models=allowed)
     seen = len(plane.hub.seen)
     raw = plane.post(body, target, fields=fields)
     answer = await plane.exchange(raw.replace(b"application/json", content_type.encode()) if content_type else raw)
@@ -73,6 +75,13 @@ async def test_a_listed_model_must_be_named_where_every_hub_looks(body: bytes, t
 async def test_an_aigne_hub_has_several_such_places(body: bytes, target: str, status: int) -> None:
     async with running(profile="aigne") as plane:
         assert await status_of(plane, body, target) == status
+
+
+@pytest.mark.parametrize("entry", ["cheap", "aignehub/cheap", "aignehub/c*"])
+@pytest.mark.parametrize(("model", "status"), [(b"cheap", 200), (b"aignehub/cheap", 200), (b"aignehub/dear", 403), (b"dear", 403)])
+async def test_a_list_is_written_with_the_hub_s_prefix_or_without(entry: str, model: bytes, status: int) -> None:
+    async with running(profile="aigne") as plane:
+        assert await status_of(plane, b'{"model":"%b"}' % model, "/api/v2/embeddings", allowed=(entry,)) == status
 
 
 async def test_a_route_without_a_body_names_its_model_in_the_query_if_it_uses_one() -> None:

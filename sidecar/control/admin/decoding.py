@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
@@ -16,6 +17,8 @@ import msgspec
 from sidecar.control.admin.errors import INVALID_REQUEST, AdminError
 
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
+_EAST = re.compile(r"([0-9-]{10}T[0-9:.]+) ([0-9]{2}:[0-9]{2})")
+"""A time whose offset's `+` was not escaped."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -39,7 +42,7 @@ def decode_body(data: bytes, message: type[T]) -> T:
 
 
 def decode_query(pairs: Iterable[tuple[str, str]], message: type[T]) -> T:
-    """Read query parameters; a repeated or unknown one is a fault."""
+    """Read query parameters; a repeated or unknown one is a fault, and one without a value is as good as left out (a form sends it)."""
     tree: dict[str, str] = {}
     for name, value in pairs:
         if name in tree:
@@ -47,7 +50,8 @@ def decode_query(pairs: Iterable[tuple[str, str]], message: type[T]) -> T:
         tree[name] = value
     hints = get_type_hints(message)
     fields = {info.encode_name: hints[info.name] for info in msgspec.structs.fields(message)}
-    return _convert({name: _number(value, fields.get(name)) for name, value in tree.items()}, message)
+    given = {name: _meant(value, fields.get(name)) for name, value in tree.items() if value or name not in fields}
+    return _convert(given, message)
 
 
 def _repeats(part: Any, path: str) -> Iterator[str]:
@@ -65,9 +69,14 @@ def _repeats(part: Any, path: str) -> Iterator[str]:
             yield from _repeats(value, f"{path}[{index}]")
 
 
-def _number(value: str, hint: Any) -> str | int:
-    """What a parameter means: only where a number is wanted do digits make one."""
-    return int(value) if _DIGITS.fullmatch(value) and int in (hint, *get_args(hint)) else value
+def _meant(value: str, hint: Any) -> str | int:
+    """What a parameter means: only where a number is wanted do digits make one, and a blank in a time is the `+` that forms write so."""
+    kinds = (hint, *get_args(hint))
+    if int in kinds and _DIGITS.fullmatch(value):
+        return int(value)
+    if datetime in kinds and (time := _EAST.fullmatch(value)):
+        return f"{time[1]}+{time[2]}"
+    return value
 
 
 def _convert(tree: Any, message: type[T]) -> T:

@@ -26,7 +26,8 @@ from sidecar.keys.admin_tokens import Role
 from sidecar.store.errors import StoreNotAdopted, StoreUnavailable
 
 _IDEMPOTENCY_KEY_FORM = re.compile(r"[!-~]{1,255}")
-_REVISION_FORM = re.compile(r'"?([1-9][0-9]{0,14})"?')
+_REVISION_FORM = re.compile(r'(?:"?|W/")(-?[0-9]{1,18})"?')
+"""A number that no key can have is well-formed, and a conflict. A proxy that compresses makes an ETag weak."""
 _BODY_TIMEOUT = 30.0
 
 ReportForbidden = Callable[[Actor, str, web.Request], Awaitable[None]]

@@ -83,7 +83,7 @@ class Identity:
         """Models tried for the first time within ten minutes, refused attempts included."""
         thresholds = self._thresholds
         models, refused, since = memory.models, memory.refused_models, now - BURST
-        if not memory.is_mature(now, thresholds) or models.is_crowded(now):
+        if not memory.is_mature(now, thresholds) or models.is_crowded(now) or refused.is_crowded(now):
             return
         if any(seen.is_habit(now, thresholds.changing_habits, BURST) for seen in (models, refused)):
             return

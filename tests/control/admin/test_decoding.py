@@ -125,7 +125,7 @@ def test_faults_of_a_query(pairs: list[tuple[str, str]], param: str) -> None:
     assert caught.value.param == param
 
 
-@pytest.mark.parametrize("value", ["0", "1700000000", "1.5", "null", "", "2026-01-01", "2026-01-01T00:00:00"])
+@pytest.mark.parametrize("value", ["0", "1700000000", "1.5", "null", " ", "2026-01-01", "2026-01-01T00:00:00"])
 def test_times_of_other_forms(value: str) -> None:
     with pytest.raises(AdminError):
         decode_query([("from", value)], UsageQuery)
@@ -133,6 +133,17 @@ def test_times_of_other_forms(value: str) -> None:
 
 def test_query_values() -> None:
     assert decode_query([("limit", "5"), ("status", "active"), ("q", "")], KeysQuery) == KeysQuery(limit=5, status="active")
-    query = decode_query([("from", "2026-11-24T02:00:00+02:00"), ("step", "1d")], UsageQuery)
+    # A + that nobody escaped comes as a blank.
+    query = decode_query([("from", "2026-11-24T02:00:00+02:00"), ("to", "2026-11-24T05:30:00.5 05:30"), ("step", "1d")], UsageQuery)
     assert query.from_ == datetime(2026, 11, 24, tzinfo=UTC)
+    assert query.to == datetime(2026, 11, 24, microsecond=500_000, tzinfo=UTC)
     assert query.step == "1d"
+
+
+@pytest.mark.parametrize("message", [KeysQuery, UsageQuery])
+def test_a_parameter_without_a_value_is_left_out(message: type[msgspec.Struct]) -> None:
+    names = [field.encode_name for field in msgspec.structs.fields(message)]
+    assert decode_query([(name, "") for name in names], message) == message()
+    for fault in ([("surprise", "")], [("limit", ""), ("limit", "")]):
+        with pytest.raises(AdminError):
+            decode_query(fault, message)

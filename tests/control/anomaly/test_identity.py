@@ -207,6 +207,19 @@ def test_an_evaluation_of_many_models_is_news_once(models: int, weeks: int) -> N
     assert [level for _, level in life.told].count("warn") == 1
 
 
+@pytest.mark.parametrize("models", [3, 5, 8])
+def test_a_weekly_job_whose_models_the_hub_refuses_is_news_once(models: int) -> None:
+    """More are refused than are remembered of them."""
+    life = Life()
+    for run in range(5):
+        for _ in range(7 * min(run, 1)):
+            life.see(served(life.later(DAY)))
+        for number in range(models):
+            life.see(served(life.later(20), 0, model=f"misspelt-{number}"))
+        life.later(DAY + 5 * HOUR)
+    assert [level for _, level in life.told].count("warn") == 1
+
+
 def test_what_was_forgotten_long_after_its_last_use_is_no_lack_of_room() -> None:
     life = Life()
     for number in range(16):

@@ -131,7 +131,7 @@ class KeyChange(Request, frozen=True, kw_only=True):
     metadata: Metadata | UnsetType | None = UNSET
     tags: Tags | UnsetType | None = UNSET
     throttled_until: Annotated[UnsetType | None, Meta(description="null ends a throttle that an anomaly set.")] = UNSET
-    revision: Annotated[Positive | UnsetType, Meta(description="The change is refused when the key has another revision.")] = UNSET
+    revision: Annotated[int | UnsetType, Meta(description="The change is refused when the key has another revision.")] = UNSET
 
 
 class Rotation(Request, frozen=True, kw_only=True):

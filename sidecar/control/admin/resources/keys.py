@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from sidecar.control.admin import endpoints
@@ -91,8 +92,9 @@ class Keys:
     async def change(self, call: Call[Nothing, messages.KeyChange]) -> Answer:
         """Change what is given."""
         body = call.body
-        expected = call.if_match if call.if_match is not None else (body.revision or None)
-        if body.revision and body.revision != expected:
+        given = None if body.revision is UNSET else body.revision
+        expected = given if call.if_match is None else call.if_match
+        if given not in (None, expected):
             raise AdminError(CONFLICT, "If-Match and revision differ; send one of them, or the same value in both.", param="revision")
         changed_members(body, Key(id="", name="", created_at=0.0).limits)
         return await self._changed(call, "api_key.updated", lambda key: replace(key, **changed_members(body, key.limits)), expected)

@@ -88,6 +88,16 @@ async def test_a_lost_update_is_a_conflict(api: Api, condition: str) -> None:
     assert (await api.call("PATCH", path, {}, headers={"If-Match": "W/1"}))[0] == 400
 
 
+@pytest.mark.parametrize("revision", [0, -1, 2, 10**16])
+async def test_a_revision_that_the_key_does_not_have_is_a_conflict(api: Api, revision: int) -> None:
+    key, _ = await api.key()
+    path = f"/admin/v1/keys/{key['id']}"
+    for body, headers in (({"revision": revision}, {}), ({}, {"If-Match": str(revision)}), ({}, {"If-Match": f'W/"{revision}"'})):
+        assert (await api.call("PATCH", path, {"owner": "a", **body}, headers=headers))[0] == 409
+    assert (await api.call("GET", path))[1]["key"]["owner"] == ""
+    assert (await api.call("PATCH", path, {"owner": "a"}, headers={"If-Match": 'W/"1"'}))[0] == 200
+
+
 async def test_two_revisions_cannot_both_be_that_of_the_key(api: Api) -> None:
     key, _ = await api.key()
     path = f"/admin/v1/keys/{key['id']}"
