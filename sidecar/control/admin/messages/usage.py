@@ -41,8 +41,8 @@ class Totals(Document, frozen=True, kw_only=True):
     """Sums; `requests` counts all outcomes."""
 
     requests: int = 0
-    errors: int = 0
-    denied: int = 0
+    errors: Annotated[int, Meta(description="Outcomes client_error, hub_error and sidecar_error.")] = 0
+    denied: Annotated[int, Meta(description="Outcomes denied and rate_limited.")] = 0
     input_tokens: int = 0
     output_tokens: int = 0
     images: int = 0
