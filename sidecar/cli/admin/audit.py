@@ -95,7 +95,8 @@ def verify(args: argparse.Namespace, session: Session) -> int:
         session.document(verdict)
     elif verdict["ok"]:
         what = "audit log" if args.file is None else "export"
-        session.say(f"The {what} is whole: {count(verdict['events'])} events, head {verdict['head_hash']}.")
+        events = f"{count(verdict['events'])} event{'' if verdict['events'] == 1 else 's'}"
+        session.say(f"The {what} is whole: {events}, head {verdict['head_hash']}.")
         if verdict["reason"]:
             session.say(f"But {verdict['reason']}.")
         if args.file is not None:
