@@ -45,8 +45,16 @@ class Segment:
 
 
 def segments(directory: Path) -> list[Segment]:
-    """Every segment in `directory`, by spool and then by offset; what else lies there, a copy of one perhaps, is left alone."""
-    found = [segment for path in directory.glob("*-*.spool") if (segment := Segment.of(path)) is not None]
+    """Every segment in `directory`, by spool and then by offset; none where there is no directory.
+
+    What else lies there, a copy of one perhaps, is left alone. Raises OSError when the directory cannot be read.
+    """
+    try:
+        # Not by Path.glob, which finds nothing where it cannot look: all spools would be taken for gone.
+        with os.scandir(directory) as entries:
+            found = [segment for entry in entries if (segment := Segment.of(directory / entry.name)) is not None]
+    except FileNotFoundError:
+        return []
     return sorted(found, key=lambda segment: (segment.spool_id, segment.base))
 
 
@@ -125,8 +133,11 @@ class SpoolWriter:
         self._retry_at = float("-inf")
 
     def _roll(self) -> None:
+        # What cannot be looked at may be full: that raises, and nothing is begun.
+        with os.scandir(self._directory) as entries:
+            taken = sum([_size(entry) for entry in entries if entry.name.endswith(".spool")])
         # The other writers may fill the segments that they have begun.
-        room = self._max_bytes - self._others - sum(map(_size, self._directory.glob("*.spool")))
+        room = self._max_bytes - self._others - taken
         # The last record of a segment may reach beyond its end, so what is left is seldom a whole segment.
         if room < self._segment_bytes // 2:
             raise OSError("the spool has reached spool.max_bytes")
@@ -146,9 +157,9 @@ class SpoolWriter:
             self._fd = -1
 
 
-def _size(path: Path) -> int:
+def _size(entry: os.DirEntry[str]) -> int:
     try:
-        return path.stat().st_size
+        return entry.stat().st_size
     except FileNotFoundError:
         # The control process deletes what it has read: that makes room, and is no reason to drop events for a second.
         return 0

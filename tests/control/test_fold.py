@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.control.fold_loop import FoldLoop
+from sidecar.control.fold_loop import UNREADABLE_EVERY, FoldLoop
 from sidecar.control.ledger import DETAILS, LANES, NOW, TOTALS_KEPT
 from sidecar.control.readings import hours_of, requests
 from sidecar.control.sums import Sums
@@ -16,6 +16,7 @@ from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.names import SHARDS
 from tests.control.support.events import denied, key_id, request
 from tests.control.support.folding import Folding, groups_in, usage_of, write, writer
+from tests.support.disk import UNLISTABLE, unlistable
 from tests.support.store import Server
 
 A, B = key_id(1), key_id(2)
@@ -23,6 +24,20 @@ A, B = key_id(1), key_id(2)
 
 async def stored(store: Store, key: str | None = None) -> int:
     return (await usage_of(store).usage(key, None, None, "1h", None)).totals.requests
+
+
+class Seen:
+    """How much an observer was shown, and which spools it was told to be gone."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.retired: list[str] = []
+
+    def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
+        self.records += len(records)
+
+    def retire(self, spool_id: str) -> None:
+        self.retired.append(spool_id)
 
 
 async def test_counts_and_applies_the_same(tmp_path: Path, store: Store) -> None:
@@ -48,6 +63,23 @@ async def test_a_restart_goes_on_from_where_it_was(tmp_path: Path, store: Store)
     assert second.counts.families["failures"] == {"invalid_api_key": 1}
     assert second.counts.keys[A]["d"][1] == 8
     assert await stored(store, A) == 8
+
+
+@pytest.mark.parametrize("reason", UNLISTABLE)
+async def test_a_directory_that_could_not_be_read_for_a_moment_holds_what_it_held(tmp_path: Path, store: Store, reason: int) -> None:
+    write(writer(tmp_path / "spool"), *(request(A) for _ in range(5)))
+    observer = Seen()
+    folding = Folding(tmp_path / "spool", store, observers=[observer])
+    loop = FoldLoop(folding.fold)
+    await loop.turn()
+    before = set(folding.spools.ids)
+    with unlistable(reason):
+        assert await loop.turn() == UNREADABLE_EVERY
+        assert not await loop.finish(0.05)
+    await loop.turn()
+    assert set(folding.spools.ids) == before
+    assert (folding.requests(A), observer.records, observer.retired) == (5, 5, [])
+    assert await loop.finish(5.0) and await stored(store) == 5
 
 
 async def test_two_folds_over_one_spool_count_nothing_twice(tmp_path: Path, store: Store) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.events.spool import SpoolWriter, segments
+from tests.support.disk import UNLISTABLE, unlistable
 
 SPOOL, BASE = "0011223344556677", "00000000000000ff"
 OTHERS = (
@@ -36,3 +37,16 @@ def test_anothers_file_is_left_alone(tmp_path: Path, name: str) -> None:
         path.write_bytes(b"x")
     assert [(one.path, one.spool_id, one.base) for one in segments(tmp_path)] == [(mine, SPOOL, 255)]
     assert other.exists()
+
+
+@pytest.mark.parametrize("reason", UNLISTABLE)
+def test_a_directory_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path, reason: int) -> None:
+    (tmp_path / f"{SPOOL}-{BASE}.spool").touch()
+    with unlistable(reason), pytest.raises(OSError) as raised:
+        segments(tmp_path)
+    assert raised.value.errno == reason
+    assert len(segments(tmp_path)) == 1
+
+
+def test_a_directory_that_is_not_there_holds_no_spool(tmp_path: Path) -> None:
+    assert segments(tmp_path / "absent") == []

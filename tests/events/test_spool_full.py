@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.events.spool import MAX_RECORD, RETRY_SECONDS, SpoolWriter, records, segments
+from tests.support.disk import UNLISTABLE, unlistable
 
 PROGRAM = """
 import json, resource, sys
@@ -80,6 +81,20 @@ def test_a_record_that_no_reader_takes_costs_only_itself(tmp_path: Path) -> None
 def test_a_directory_that_cannot_be_written_drops_and_counts(tmp_path: Path) -> None:
     spool = SpoolWriter(tmp_path / "absent", segment_bytes=100, max_bytes=1000)
     assert not spool.append(b"x") and spool.dropped == 1
+
+
+@pytest.mark.parametrize("reason", UNLISTABLE)
+def test_where_nobody_can_tell_what_is_there_nothing_is_begun(tmp_path: Path, reason: int) -> None:
+    clock = Clock()
+    (tmp_path / "0011223344556677-0000000000000000.spool").write_bytes(bytes(1000))
+    spool = SpoolWriter(tmp_path, segment_bytes=100, max_bytes=1000, clock=clock)
+    with unlistable(reason):
+        assert not spool.append(b"x") and spool.dropped == 1
+    assert len(segments(tmp_path)) == 1
+    (tmp_path / "0011223344556677-0000000000000000.spool").unlink()
+    clock.now += RETRY_SECONDS
+    assert spool.append(b"y")
+    spool.close()
 
 
 @pytest.mark.parametrize("writers", [1, 2, 5])

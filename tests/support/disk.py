@@ -1,11 +1,18 @@
-"""A disk that is full."""
+"""A disk that is full, and a directory that cannot be read."""
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+from unittest import mock
+
+UNLISTABLE = (errno.EACCES, errno.EIO, errno.EMFILE)
+"""Why a directory cannot be read that is there."""
 
 
 @contextmanager
@@ -19,3 +26,14 @@ def full_disk(room: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, told)
+
+
+@contextmanager
+def unlistable(reason: int = errno.EMFILE) -> Iterator[None]:
+    """No directory can be read meanwhile, however this is asked for."""
+
+    def refuse(path: object = ".") -> NoReturn:
+        raise OSError(reason, os.strerror(reason), str(path))
+
+    with mock.patch("os.scandir", refuse), mock.patch("os.listdir", refuse):
+        yield

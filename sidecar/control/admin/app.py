@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -131,7 +132,9 @@ def _settling(audit: AuditLog, dispatcher: Dispatcher) -> Callable[[web.Applicat
         task.cancel()
         # Not awaited itself: whatever it has ended with, the last records are still brought in.
         await asyncio.wait([task])
-        await audit.settle()
+        # What cannot be read now is brought in at the next start.
+        with suppress(OSError):
+            await audit.settle()
 
     return settling
 

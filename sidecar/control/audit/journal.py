@@ -35,7 +35,7 @@ class Journal:
 
     def tidy(self) -> None:
         """Remove what a process that died left half written; for the one that writes here, before it does. Raises OSError."""
-        for path in self._directory.glob(f"*{_UNFINISHED}"):
+        for path in self._files(_UNFINISHED):
             path.unlink(missing_ok=True)
 
     def write(self, event: Event) -> None:
@@ -47,9 +47,12 @@ class Journal:
         self._path(event_id).unlink(missing_ok=True)
 
     def pending(self) -> list[Event]:
-        """Every kept event, oldest first; a file that cannot be read is left alone for a human to look at."""
+        """Every kept event, oldest first; a file that cannot be read is left alone for a human to look at.
+
+        Raises OSError when the directory cannot be read.
+        """
         found: list[Event] = []
-        for path in self._directory.glob(f"*{_SUFFIX}"):
+        for path in self._files(_SUFFIX):
             try:
                 found.append(msgspec.json.decode(path.read_bytes(), type=Event))
             except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -70,6 +73,14 @@ class Journal:
     def forget_head(self) -> None:
         """Expect nothing of the log any more: it is another one now. Raises OSError."""
         (self._directory / _HEAD).unlink(missing_ok=True)
+
+    def _files(self, suffix: str) -> list[Path]:
+        # Not by Path.glob, which finds nothing where it cannot look: what is kept would be taken for safely recorded.
+        try:
+            with os.scandir(self._directory) as entries:
+                return [Path(entry.path) for entry in entries if entry.name.endswith(suffix)]
+        except FileNotFoundError:
+            return []
 
     def _put(self, path: Path, data: bytes) -> None:
         fresh = path.with_suffix(_UNFINISHED)

@@ -149,7 +149,7 @@ class AuditLog(AuditReader):
             await asyncio.sleep(interval)
 
     async def settle(self) -> None:
-        """Bring the journal's events safely into the log, as far as the store allows."""
+        """Bring the journal's events safely into the log, as far as the store allows. Raises OSError when the journal cannot be read."""
         waiting = [event for event in self._journal.pending() if event.id not in self._under_way]
         self.waiting = len(waiting)
         try:

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from sidecar.control.admin.app import build
 from sidecar.control.admin.services import AdminServices
+from tests.support.disk import unlistable
 from tests.support.store import until
 
 
@@ -29,3 +30,10 @@ async def test_the_end_of_the_settling_is_told_and_the_journal_still_brought_in_
     await until(lambda: "nobody thought of this" in caplog.text)
     await runner.cleanup()
     assert settled
+
+
+async def test_a_journal_that_cannot_be_read_at_the_end_is_left_to_the_next_start(services: AdminServices) -> None:
+    runner = web.AppRunner(build(services))
+    await runner.setup()
+    with unlistable():
+        await runner.cleanup()

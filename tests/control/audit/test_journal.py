@@ -10,7 +10,7 @@ import pytest
 from sidecar.control.audit import AuditLog, Filter, Journal
 from sidecar.store.client import Store
 from tests.control.audit.test_log import event
-from tests.support.disk import full_disk
+from tests.support.disk import UNLISTABLE, full_disk, unlistable
 from tests.support.store import until
 
 
@@ -36,6 +36,34 @@ def test_what_cannot_be_put_in_its_place_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         journal.remember(7, "hash")
     assert [path.name for path in tmp_path.iterdir()] == ["head"]
+
+
+@pytest.mark.parametrize("reason", UNLISTABLE)
+def test_a_directory_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path, reason: int) -> None:
+    journal = Journal(tmp_path)
+    journal.write(event())
+    for look in (journal.pending, journal.tidy):
+        with unlistable(reason), pytest.raises(OSError) as raised:
+            look()
+        assert raised.value.errno == reason
+    assert len(journal.pending()) == 1
+
+
+async def test_what_waits_still_waits_while_the_journal_cannot_be_read(store: Store, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "audit")
+    log = AuditLog(store, journal)
+    journal.write(event())
+    log.waiting = 1
+    with unlistable():
+        running = asyncio.create_task(log.run(0.001))
+        await asyncio.wait([running], timeout=0.05)
+        assert not running.done() and log.waiting == 1
+    try:
+        await until(lambda: running.done() or not journal.pending())
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert log.waiting == 0 and len([sealed async for sealed in log.export(Filter())]) == 1
 
 
 async def test_what_was_left_half_written_goes_when_the_log_is_taken_up_again(store: Store, tmp_path: Path) -> None:

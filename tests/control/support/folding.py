@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sidecar.control.calls import Calls
 from sidecar.control.claims import Claims
-from sidecar.control.fold import Fold
+from sidecar.control.fold import Fold, Observer
 from sidecar.control.ledger import LANES, Ledger
 from sidecar.control.metrics.counts import Counter
 from sidecar.control.metrics.keys import LabelledKeys
@@ -30,7 +30,9 @@ RETENTION = Retention(minutes=14 * 86400, hours=400 * 86400)
 class Folding:
     """One control process's fold, as `control.process` composes it."""
 
-    def __init__(self, directory: Path, store: Store, *, instance: str = "i1", max_keys: int = 100) -> None:
+    def __init__(
+        self, directory: Path, store: Store, *, instance: str = "i1", max_keys: int = 100, observers: Sequence[Observer] = ()
+    ) -> None:
         self.spools = Spools(directory)
         self.ledger = Ledger(store, instance)
         self.now = 0.0
@@ -45,6 +47,7 @@ class Folding:
             planner=Planner(SeriesBuilder(RETENTION), network=network_of, active_for=RETENTION.hours),
             guard=self.claims.guard,
             claim=self.claims.claim,
+            observers=observers,
         )
 
     async def run(self) -> None:
