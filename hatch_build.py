@@ -19,6 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HOT = (
     "sidecar/control/blocks.py",
+    "sidecar/control/catch_up.py",
     "sidecar/control/cursor.py",
     "sidecar/control/fold.py",
     "sidecar/control/key_use.py",

@@ -19,7 +19,7 @@ import msgspec
 
 from sidecar.control.ledger import Ledger
 from sidecar.control.spools import Spools
-from sidecar.events.spool import segments
+from sidecar.events.spool import Segment, segments
 from sidecar.keys.secret_file import replace_private
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
@@ -124,7 +124,7 @@ class Claims:
         turn, began = await self._store.run(_TURN, [names.SPOOL_TURN], [TURN])
         on_disk = self._on_disk()
         if self._turn is not None and turn - self._turn >= SURE_TURNS:
-            await self._pass_over({spool_id: end for spool_id, end in on_disk.items() if spool_id in self._mine})
+            await self._pass_over(_ends([segment for spool_id in self._mine & on_disk.keys() for segment in on_disk[spool_id]]))
         mine = {*self._mine, *on_disk, *self._spools.ids}
         await self._put(mine, turn)
         self._turn, self._mine = turn, mine
@@ -144,15 +144,12 @@ class Claims:
             pairs = [part for spool_id in ids[start : start + AT_ONCE] for part in (turn, spool_id)]
             await self._store.call("ZADD", names.SPOOL_CLAIMS, *options, *pairs)
 
-    def _on_disk(self) -> dict[str, int]:
-        """The spools that have a file, and their ends."""
-        ends = {}
+    def _on_disk(self) -> dict[str, list[Segment]]:
+        """The spools that have a file, which need not be one that can be read. Raises OSError."""
+        found: dict[str, list[Segment]] = {}
         for segment in segments(self._directory):
-            try:
-                ends[segment.spool_id] = segment.base + segment.path.stat().st_size
-            except FileNotFoundError:
-                continue
-        return ends
+            found.setdefault(segment.spool_id, []).append(segment)
+        return found
 
     def _note(self) -> None:
         note = _Note(self._turn or 0, sorted(self._mine))
@@ -161,6 +158,15 @@ class Claims:
         except OSError as error:
             # Use is counted all the same: the note matters only after a month away.
             _log.warning("%s cannot be written: %s", FILE, error.strerror)
+
+
+def _ends(found: list[Segment]) -> dict[str, int]:
+    """The offset after the last byte of each spool, whose segments come in order. Raises OSError."""
+    ends = {}
+    for segment in found:
+        with suppress(FileNotFoundError):
+            ends[segment.spool_id] = segment.base + segment.path.stat().st_size
+    return ends
 
 
 def _read(path: Path) -> _Note | None:

@@ -11,15 +11,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
+from sidecar.control.catch_up import added_up
 from sidecar.control.cursor import Cursor, Place, groups
 from sidecar.control.kept import Kept, Stretch
 from sidecar.control.ledger import DETAILS, LANES, NOW, Entry, Ledger
 from sidecar.control.metrics.counts import Counter
 from sidecar.control.metrics.state import Counts
+from sidecar.control.observer import Observer
 from sidecar.control.patience import Patience, ShardsAway
 from sidecar.control.planned import Planned
+from sidecar.control.read_failures import COUNTING, ReadFailures
 from sidecar.control.spools import Chunk, Spools
 from sidecar.control.sums import Sums
 from sidecar.control.work import Planner
@@ -27,20 +29,8 @@ from sidecar.store.client import StoreUnavailable
 from sidecar.store.names import SHARDS
 
 ALL = list(range(SHARDS))
-DETAIL_CHUNKS = 8
-"""Readings of a spool, of a few MiB each, that are added up together when the details have fallen behind."""
 
 _log = logging.getLogger(__name__)
-
-
-class Observer(Protocol):
-    """Sees every stretch of events once, as soon as it is read."""
-
-    def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:
-        """Take in what a stretch of a spool holds."""
-
-    def retire(self, spool_id: str) -> None:
-        """The spool has been read to its end and is gone."""
 
 
 class Fold:
@@ -79,6 +69,8 @@ class Fold:
         self._writing = asyncio.Lock()
         # By shard: one whose server is away is left alone for a moment, not the others.
         self._patience = {lane: Patience(clock) for lane in LANES}
+        self.failures = ReadFailures(clock)
+        """What cannot be read. It is left alone, and read from where it was once it can be."""
         self.has_more = False
         """Whether the last count ended before the end of what was there when it began."""
         self.restored = asyncio.Event()
@@ -103,15 +95,27 @@ class Fold:
         self.restored.set()
 
     def count(self) -> int:
-        """Read on in every spool and count; returns the number of events. Never waits."""
+        """Count what is new in every spool that can be read; returns the number of events. Never waits.
+
+        Raises OSError when the directory cannot be read.
+        """
         self._chunks.clear()
         self._stretches.clear()
         events = 0
         self.has_more = False
         for spool_id in self._scan():
             cursor = self._cursors.setdefault(spool_id, Cursor())
-            start, there = min(cursor.counted), self._spools.end(spool_id)
-            chunk = self._chunks[spool_id] = self._spools.read(spool_id, start)
+            if self.failures.rests(spool_id, COUNTING):
+                continue
+            start = min(cursor.counted)
+            try:
+                self._spools.check_live(spool_id)
+                there = self._spools.end(spool_id)
+                chunk = self._chunks[spool_id] = self._spools.read(spool_id, start)
+            except OSError as error:
+                self.failures.failed(spool_id, COUNTING, error)
+                continue
+            self.failures.succeeded(spool_id, COUNTING)
             if chunk.end > start:
                 self._count(chunk, cursor)
                 events += len(chunk.records)
@@ -119,7 +123,8 @@ class Fold:
         return events
 
     def hurry(self) -> None:
-        """Ask shards that did not answer again at once."""
+        """Ask shards that did not answer, and read what could not be read, again at once."""
+        self.failures.hurry()
         for patience in self._patience.values():
             patience.hurry()
 
@@ -132,7 +137,8 @@ class Fold:
         shards = self._patience[lane].awake(ALL)
         entries = []
         for spool_id in list(self._spools.ids):
-            entries += await self._due(spool_id, lane, shards)
+            if shards and not self.failures.rests(spool_id, lane):
+                entries += await self._due(spool_id, lane, shards)
         failures = await self._bring(entries, lane) if entries else {}
         self._patience[lane].heed(shards, failures)
         reason = self._patience[lane].reason
@@ -182,8 +188,9 @@ class Fold:
             raise failure
 
     def trails(self, lane: str) -> bool:
-        """Whether a lane has not brought everything that is counted into the store."""
-        return any(min(cursor.lane(lane).applied) < min(cursor.counted) for cursor in self._cursors.values())
+        """Whether a lane has not brought everything that is counted, and that it can read, into the store."""
+        behind = [spool_id for spool_id, cursor in self._cursors.items() if min(cursor.lane(lane).applied) < min(cursor.counted)]
+        return any(not self.failures.has(spool_id, lane) for spool_id in behind)
 
     def rows(self) -> int:
         """How many rows the stretches of this turn have: what it costs to bring them into the store."""
@@ -209,10 +216,9 @@ class Fold:
     def _scan(self) -> list[str]:
         before = self._spools.ids
         ids = self._spools.scan()
-        for spool_id in ids:
-            self._spools.check_live(spool_id)
         for spool_id in [spool_id for spool_id in self._cursors if spool_id not in self._spools.ids]:
             del self._cursors[spool_id]
+            self.failures.retire(spool_id)
             if spool_id not in before:
                 # Another replica's: the store has the positions of all, and without its own that one would count all again.
                 continue
@@ -241,11 +247,16 @@ class Fold:
         place = cursor.lane(lane)
         entries: list[Entry] = []
         while shards:
-            chunk, stretch = await self._next(spool_id, place, lane, shards)
+            try:
+                chunk, stretch = await self._next(spool_id, place, lane, shards)
+            except OSError as error:
+                self.failures.failed(spool_id, lane, error)
+                return entries
             # A shard that was away may have much to catch up with, and those that were not go on meanwhile.
             ahead = [shard for shard in shards if chunk.end <= place.applied[shard] < min(cursor.counted)]
             entries += self._entries(chunk, stretch, place, lane, shards)
             shards = ahead if chunk.end > chunk.start else []
+        self.failures.succeeded(spool_id, lane)
         return entries
 
     async def _next(self, spool_id: str, place: Place, lane: str, shards: list[int]) -> tuple[Chunk, Planned | None]:
@@ -263,15 +274,7 @@ class Fold:
         chunk = self._spools.read(spool_id, start).until(counted)
         if not alike:
             return chunk, None
-        sums = Sums()
-        sums.add(chunk.records, self._redact(chunk.records))
-        for _ in range(DETAIL_CHUNKS - 1):
-            await asyncio.sleep(0)
-            more = self._spools.read(spool_id, chunk.end).until(counted)
-            if not more.records or chunk.end == counted:
-                break
-            sums.add(more.records, self._redact(more.records))
-            chunk = Chunk(spool_id, chunk.start, more.end, [], [])
+        chunk, sums = await added_up(self._spools, chunk, counted, self._redact)
         return chunk, Planned([], sums, {}, self._planner)
 
     def _entries(self, chunk: Chunk, stretch: Planned | None, place: Place, lane: str, shards: list[int]) -> list[Entry]:

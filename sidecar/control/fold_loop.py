@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from sidecar.control.fold import Fold
 from sidecar.control.ledger import DETAILS, NOW
 from sidecar.control.patience import RETRY_MOST, Patience, ShardsAway
+from sidecar.control.read_failures import UNREADABLE_EVERY, told
 from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 
 IDLE_EVERY = 0.1
@@ -20,8 +21,6 @@ CHEAP_ROWS = 500
 """Of a turn with more rows than this the details are brought into the store later, many turns at once."""
 SPREAD_EVERY = 0.65
 """From the beginning of such a turn: a finished request must show within a second, and the turn takes up to a third of one."""
-UNREADABLE_EVERY = 1.0
-"""After one that could not read the spools: mostly this process has no descriptor left for a moment."""
 DETAILS_EVERY = 5.0
 VERIFY_EVERY = 5.0
 """Seconds; a store that fell back must be noticed without traffic too."""
@@ -39,13 +38,13 @@ class FoldLoop:
         self._details_at = 0.0
         # Each act by itself: what one server of a Cluster does not do must not keep the others from theirs.
         self._patience = Patience(clock)
-        self._unreadable = False
+        self._unreadable = ""
 
     @property
     def complaint(self) -> str:
-        """Why the store does not take what was used, or not all of it; empty while it does."""
+        """Why what was used is not all read, or not all taken by the store; empty while it is."""
         reason = self._patience.reason
-        return "" if reason is None else str(reason)
+        return "; ".join(filter(None, (self._unreadable, self._fold.failures.complaint, "" if reason is None else str(reason))))
 
     async def run(self) -> None:
         """Fold until cancelled."""
@@ -63,9 +62,9 @@ class FoldLoop:
             # What was not read waits in its files. To end for it would take console and health away with the counting.
             if not self._unreadable:
                 _log.error("the spools in data_dir cannot be read (%s); trying again", error.strerror)
-            self._unreadable = True
+            self._unreadable = told(error)
             return UNREADABLE_EVERY
-        self._unreadable = False
+        self._unreadable = ""
         return every
 
     async def _turn(self) -> float:
@@ -96,7 +95,7 @@ class FoldLoop:
             self._fold.hurry()
             self._details_at = 0.0
             await self.turn()
-            is_done = self._fold.restored.is_set() and not self.complaint and not self._unreadable
+            is_done = self._fold.restored.is_set() and not self.complaint
             if is_done and not self._fold.uncounted() and not self._fold.backlog():
                 return True
             await asyncio.sleep(0.02)
@@ -111,7 +110,7 @@ class FoldLoop:
     async def _try(self, name: str, act: Callable[[], Awaitable[object]]) -> bool:
         if self._patience.rests(name):
             return False
-        complained = bool(self.complaint)
+        complained = self._patience.reason is not None
         try:
             await act()
         except StoreUnavailable as error:
@@ -123,6 +122,6 @@ class FoldLoop:
             self._verify_at = min(self._verify_at, self._clock() + RETRY_MOST) if isinstance(error, ShardsAway) else 0.0
             return False
         self._patience.succeeded(name)
-        if complained and not self.complaint:
+        if complained and self._patience.reason is None:
             _log.info("the store takes use again")
         return True

@@ -13,7 +13,7 @@ from sidecar.control.addresses import Addresses, load_salt
 from sidecar.control.anomaly.compose import Detection
 from sidecar.control.audit import ACTIONS, ATTEMPTS, AuditLog
 from sidecar.control.claims import Claims
-from sidecar.control.fold import Fold, Observer
+from sidecar.control.fold import Fold
 from sidecar.control.fold_loop import FoldLoop
 from sidecar.control.key_use import KeyUse
 from sidecar.control.ledger import Ledger
@@ -24,6 +24,7 @@ from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.scrape import Gauges, Scrape
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import Networks
+from sidecar.control.observer import Observer
 from sidecar.control.pulse import Pulse
 from sidecar.control.readiness import Readiness
 from sidecar.control.reconcile import Reconciler

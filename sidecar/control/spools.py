@@ -107,7 +107,7 @@ class Spools:
         return self._spools.keys()
 
     def scan(self) -> list[str]:
-        """Look at the directory again; the ids of all spools that have a segment."""
+        """Look at the directory again; the ids of all spools that have a segment. Raises OSError, and then knows what it knew."""
         found: dict[str, _Spool] = {}
         for segment in segments(self._directory):
             found.setdefault(segment.spool_id, _Spool()).segments.append(segment)
@@ -118,7 +118,7 @@ class Spools:
         return list(found)
 
     def check_live(self, spool_id: str) -> bool:
-        """Whether the spool's worker still holds it; once dead, a spool stays dead: an id is never used again."""
+        """Whether the spool's worker still holds it; once dead, a spool stays dead: an id is never used again. Raises OSError."""
         spool = self._spools[spool_id]
         if spool.live:
             last = spool.segments[-1]
@@ -133,12 +133,12 @@ class Spools:
         return self._spools[spool_id].base
 
     def end(self, spool_id: str) -> int:
-        """The offset after the last byte that is there."""
+        """The offset after the last byte that is there. Raises OSError."""
         last = self._spools[spool_id].segments[-1]
         return last.base + _size(last.path)
 
     def read(self, spool_id: str, position: int, limit: int = READ_BYTES) -> Chunk:
-        """The sound records from `position` on, at most about `limit` bytes; empty when there is nothing more yet."""
+        """The sound records from `position` on, at most about `limit` bytes; empty when there is nothing more yet. Raises OSError."""
         spool = self._spools[spool_id]
         position = max(position, spool.base)
         index = spool.at(position)
@@ -180,12 +180,19 @@ class Spools:
                 yield segment
 
     def backlog(self, positions: dict[str, int]) -> int:
-        """Bytes that lie beyond `positions`, over all spools."""
-        return sum(max(0, self.end(spool_id) - max(positions.get(spool_id, 0), self.base(spool_id))) for spool_id in self._spools)
+        """Bytes that lie beyond `positions`, over all spools whose end can be told."""
+        return sum(self._beyond(spool_id, positions.get(spool_id, 0)) for spool_id in self._spools)
 
     def size(self) -> int:
-        """Bytes of disk that all spools take."""
-        return sum(_size(segment.path) for spool in self._spools.values() for segment in spool.segments)
+        """Bytes of disk that all spools take, without files whose size cannot be told."""
+        return sum(_size_if_told(segment.path) for spool in self._spools.values() for segment in spool.segments)
+
+    def _beyond(self, spool_id: str, position: int) -> int:
+        try:
+            return max(0, self.end(spool_id) - max(position, self.base(spool_id)))
+        except OSError:
+            # Metrics and status are asked for then more than ever.
+            return 0
 
 
 def _is_held(path: Path) -> bool:
@@ -213,6 +220,13 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _size_if_told(path: Path) -> int:
+    try:
+        return _size(path)
+    except OSError:
+        return 0
+
+
 def _read(path: Path, offset: int, limit: int) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -220,5 +234,8 @@ def _read(path: Path, offset: int, limit: int) -> bytes:
         return b""
     try:
         return os.pread(fd, limit, offset)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(fd)

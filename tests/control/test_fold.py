@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.control.fold_loop import UNREADABLE_EVERY, FoldLoop
+from sidecar.control.fold_loop import FoldLoop
 from sidecar.control.ledger import DETAILS, LANES, NOW, TOTALS_KEPT
+from sidecar.control.read_failures import UNREADABLE_EVERY
 from sidecar.control.readings import hours_of, requests
 from sidecar.control.sums import Sums
 from sidecar.events.record import Interim, Tokens

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import time
 from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
 
 from sidecar.control.fold import Fold
-from sidecar.control.fold_loop import BUSY_EVERY, CHEAP_ROWS, DETAILS_EVERY, IDLE_EVERY, SPREAD_EVERY, UNREADABLE_EVERY, FoldLoop
+from sidecar.control.fold_loop import BUSY_EVERY, CHEAP_ROWS, DETAILS_EVERY, IDLE_EVERY, SPREAD_EVERY, FoldLoop
 from sidecar.control.ledger import DETAILS, NOW
 from sidecar.control.patience import RETRY_MOST
+from sidecar.control.read_failures import UNREADABLE_EVERY, ReadFailures
 from sidecar.store.client import StoreUnavailable
 
 AT_ONCE = 100
@@ -41,12 +43,13 @@ class Turn:
     away: set[str] = field(default_factory=set)
     """Acts that the store does not do while it does others: `verify`, lanes."""
     restored: Restored = field(default_factory=Restored)
+    failures: ReadFailures = field(default_factory=lambda: ReadFailures(time.monotonic))
     is_unreadable: bool = False
     """The directory cannot be looked at."""
 
     def count(self) -> int:
         if self.is_unreadable:
-            raise OSError(errno.EMFILE, "Too many open files")
+            raise OSError(errno.EMFILE, "Too many open files", "/data/spool")
         return self.events
 
     def trails(self, lane: str) -> bool:
@@ -159,8 +162,22 @@ async def test_spools_that_cannot_be_read_are_read_later(caplog: pytest.LogCaptu
     loop = FoldLoop(cast(Fold, found))
     for _ in range(3):
         assert await loop.turn() == UNREADABLE_EVERY
+    assert "/data/spool cannot be read (Too many open files)" in loop.complaint
     assert not await loop.finish(0.05)
     assert caplog.text.count("Too many open files") == 1 and not found.applied
     found.is_unreadable = False
     assert await loop.turn() == BUSY_EVERY and found.applied
-    assert await loop.finish(5.0)
+    assert loop.complaint == "" and await loop.finish(5.0)
+
+
+async def test_a_spool_that_cannot_be_read_is_told_of_beside_a_store_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    turn = Turn(1, away={NOW})
+    turn.failures.failed("s", "", OSError(errno.EIO, "Input/output error", "/data/spool/s-0.spool"))
+    loop = FoldLoop(cast(Fold, turn))
+    await loop.turn()
+    assert "s-0.spool cannot be read (Input/output error)" in loop.complaint and loop.complaint.endswith("; away")
+    assert "kept in the spool until the store takes it" in caplog.text, "the one does not hide the other in the log either"
+    turn.away.clear()
+    assert not await loop.finish(0.05)
+    turn.failures.succeeded("s", "")
+    assert await loop.finish(5.0) and loop.complaint == ""

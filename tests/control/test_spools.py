@@ -4,11 +4,13 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.control.spools import Chunk, Spools, split
 from sidecar.events.spool import SpoolWriter, frame, records
+from tests.support.disk import unreadable
 
 
 def make(directory: Path, segment_bytes: int = 1 << 20) -> SpoolWriter:
@@ -165,3 +167,28 @@ def test_a_chunk_ends_where_it_is_told_to() -> None:
     chunk = Chunk("s", 10, 40, [b"a", b"b", b"c"], [20, 30, 40])
     assert chunk.until(30) == Chunk("s", 10, 30, [b"a", b"b"], [20, 30])
     assert all(chunk.until(position) is chunk for position in (5, 10, 40, 50))
+
+
+def test_of_what_cannot_be_read_figures_are_told_all_the_same(tmp_path: Path) -> None:
+    writers = [make(tmp_path) for _ in range(2)]
+    for each in writers:
+        each.append(b"one")
+    spools = Spools(tmp_path)
+    first, _ = spools.scan()
+    with unreadable(next(tmp_path.glob(f"{first}*"))):
+        assert spools.backlog({}) == spools.size() == len(frame(b"one"))
+        with pytest.raises(OSError, match="symbolic links"):
+            spools.end(first)
+    assert spools.backlog({}) == spools.size() == 2 * len(frame(b"one"))
+
+
+def test_an_error_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
+    writer = make(tmp_path)
+    writer.append(b"one")
+    spools = Spools(tmp_path)
+    spools.scan()
+    file = next(tmp_path.glob("*.spool"))
+    for sized in (False, True):
+        with unreadable(file, sized=sized), pytest.raises(OSError) as raised:
+            spools.read(writer.spool_id, 0)
+        assert raised.value.filename in (str(file), file)

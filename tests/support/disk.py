@@ -1,4 +1,4 @@
-"""A disk that is full, and a directory that cannot be read."""
+"""A disk that is full, and files and directories that cannot be read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 from unittest import mock
 
@@ -37,3 +38,22 @@ def unlistable(reason: int = errno.EMFILE) -> Iterator[None]:
 
     with mock.patch("os.scandir", refuse), mock.patch("os.listdir", refuse):
         yield
+
+
+@contextmanager
+def unreadable(file: Path, *, sized: bool = False) -> Iterator[None]:
+    """`file` cannot be read meanwhile, by root neither; `sized`: it can be opened and still has a size."""
+    aside = file.with_name(f"{file.name}.aside")
+    file.rename(aside)
+    if sized:
+        file.mkdir()
+    else:
+        file.symlink_to(file.name)
+    try:
+        yield
+    finally:
+        if sized:
+            file.rmdir()
+        else:
+            file.unlink()
+        aside.rename(file)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from sidecar.control.calls import Calls
 from sidecar.control.claims import Claims
-from sidecar.control.fold import Fold, Observer
+from sidecar.control.fold import Fold
 from sidecar.control.ledger import LANES, Ledger
 from sidecar.control.metrics.counts import Counter
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import network_of
+from sidecar.control.observer import Observer
 from sidecar.control.queries import UsageGroup, UsageReport
 from sidecar.control.series import Retention, SeriesBuilder
 from sidecar.control.spools import Spools
