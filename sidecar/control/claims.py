@@ -86,7 +86,7 @@ class Claims:
             await self._claim_all()
 
     def gone(self) -> set[str]:
-        """Spools that were claimed from here and have no file any more, whichever process of this replica deleted it."""
+        """Spools that were claimed from here and have no file any more, whichever process of this replica deleted it. Raises OSError."""
         missing = self._mine.difference(self._spools.ids)
         # What was scanned last may be old, or nothing yet.
         return missing - self._on_disk().keys() if missing else missing

@@ -18,7 +18,6 @@ import uvloop
 from sidecar import collector
 from sidecar.control.parts import Parts, compose
 from sidecar.control.serving import close, serve
-from sidecar.control.sweep import sweep_quietly
 from sidecar.settings import Settings
 from sidecar.store.client import StoreUnavailable
 
@@ -98,7 +97,7 @@ async def _announce(ready: Callable[[], None]) -> None:
 async def _sweep(parts: Parts) -> None:
     while True:
         await asyncio.sleep(SWEEP_EVERY)
-        await sweep_quietly(parts.metering.sweep)
+        await parts.metering.sweep.quietly()
 
 
 async def _trim(parts: Parts) -> None:

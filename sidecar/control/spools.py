@@ -170,7 +170,7 @@ class Spools:
         return len(data)
 
     def droppable(self, spool_id: str, position: int) -> Iterator[Segment]:
-        """The segments that lie wholly before `position` and that nobody writes any more."""
+        """The segments that lie wholly before `position` and that nobody writes any more. Raises OSError."""
         spool = self._spools[spool_id]
         for index, segment in enumerate(spool.segments):
             if index + 1 < len(spool.segments):

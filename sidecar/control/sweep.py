@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -42,9 +43,26 @@ class Sweep:
         self._clock = clock
         self._waiting: dict[Path, float] = {}
         self._forgotten: dict[str, float] = {}
+        self._complained = False
+
+    async def quietly(self) -> None:
+        """`sweep`, where a store that cannot be asked, or a directory that cannot be read or written, only means later."""
+        try:
+            gone = await self.sweep()
+        except StoreUnavailable:
+            return
+        except OSError as error:
+            # Mostly for want of a descriptor. To end for it would take console and health away with the clearing up.
+            if not self._complained:
+                _log.warning("spool segments cannot be cleared away (%s: %s); trying again", error.filename, error.strerror)
+            self._complained = True
+            return
+        self._complained = False
+        if gone:
+            _log.debug("deleted %d spool segments", gone)
 
     async def sweep(self) -> int:
-        """Delete what may go; returns how many segments went. Raises StoreUnavailable."""
+        """Delete what may go; returns how many segments went. Raises StoreUnavailable and OSError."""
         gone = await self._delete()
         await self._forget()
         return gone
@@ -81,14 +99,9 @@ class Sweep:
         await self._claims.drop_lost()
 
     def _droppable(self, spool_id: str) -> list[Segment]:
-        return list(self._spools.droppable(spool_id, self._fold.applied(spool_id)))
-
-
-async def sweep_quietly(sweep: Sweep) -> None:
-    """`sweep`, where a store that cannot be asked only means later."""
-    try:
-        gone = await sweep.sweep()
-    except StoreUnavailable:
-        return
-    if gone:
-        _log.debug("deleted %d spool segments", gone)
+        found: list[Segment] = []
+        # A file whose size cannot be told stays, and the fold complains of it; those of other spools go.
+        with suppress(OSError):
+            for segment in self._spools.droppable(spool_id, self._fold.applied(spool_id)):
+                found.append(segment)
+        return found

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from sidecar.control.sweep import UNPROVEN_AGE, Sweep
-from sidecar.events.spool import SpoolWriter
+from sidecar.events.spool import SpoolWriter, segments
 from sidecar.store import names
 from sidecar.store.client import Store, StoreNotAdopted
 from tests.control.support.events import key_id, request
 from tests.control.support.folding import Folding, usage_of, write, writer
 from tests.control.test_spools import age
+from tests.support.disk import UNLISTABLE, unlistable, unreadable
 
 
 class Clock:
@@ -182,3 +183,41 @@ async def test_another_replicas_spools_are_left_to_it(tmp_path: Path, store: Sto
     await one.run()
     await one.run()
     assert (await usage_of(store).usage(None, None, None, "1h", None)).totals.requests == 8
+
+
+@pytest.mark.parametrize("reason", UNLISTABLE)
+async def test_a_directory_that_cannot_be_read_is_cleared_up_later(
+    tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture, reason: int
+) -> None:
+    spool = writer(tmp_path / "spool")
+    write(spool, request(key_id(1)))
+    folding, sweep, clock = finished(tmp_path, store, spool)
+    await folding.run()
+    await sweep.quietly()
+    folding.fold.count()
+    assert left(tmp_path) == 0 and folding.claims.gone() == {spool.spool_id}
+    for _ in range(2):
+        caplog.clear()
+        with unlistable(reason):
+            for _ in range(3):
+                await sweep.quietly()
+        assert caplog.text.count("cannot be cleared away") == 1 and str(tmp_path / "spool") in caplog.text
+        await sweep.quietly()
+    clock.now += UNPROVEN_AGE
+    await sweep.quietly()
+    assert folding.claims.gone() == set() and not any(await folding.ledger.positions())
+
+
+async def test_a_file_whose_size_cannot_be_told_keeps_no_other_from_going(tmp_path: Path, store: Store) -> None:
+    spools = [writer(tmp_path / "spool") for _ in range(3)]
+    for spool in spools:
+        write(spool, request(key_id(1)))
+        spool.close()
+    folding, sweep, _ = finished(tmp_path, store, spools[0])
+    await folding.run()
+    first, *_ = segments(tmp_path / "spool")
+    with unreadable(first.path):
+        await sweep.quietly()
+    assert [segment.path for segment in segments(tmp_path / "spool")] == [first.path]
+    await sweep.quietly()
+    assert left(tmp_path) == 0
