@@ -1,7 +1,7 @@
 """Admission of requests of limited keys: one trip to the store for all that ask in a turn of the event loop.
 
-Nothing about limits is decided here, that is the script's (turn.py); here is who asks when. Ends and
-renewals go in the background.
+Nothing about limits is decided here, that is the script's (turn.py); here is who asks when. Ends,
+withdrawals and renewals go in the background.
 """
 
 from __future__ import annotations
@@ -102,6 +102,23 @@ class Limiter:
         lane.end(admission, tokens, metered, time.monotonic())
         self._schedule(lane)
 
+    def withdraw(self, admission: Admission) -> None:
+        """Take back that a request was counted (of `rpm` and of a quota of requests) which came to nothing. Never waits.
+
+        Call it once. It is lost with a turn that fails: said twice, it would take back what others were counted for.
+        """
+        if admission.counted is None:
+            return
+        lane = self._lanes.get(admission.key_id)
+        if lane is None:
+            # Counted only, it holds nothing for which its lane would have been kept.
+            _, _, known = self._plans.get(admission.key_id, (None, None, None))
+            if known is None:
+                return
+            lane = self._lane(known)
+        lane.withdrawing.append(admission.counted)
+        self._schedule(lane)
+
     async def run(self) -> None:
         """Renew what is under way and try again what failed, until cancelled."""
         for tick in itertools.count(1):
@@ -132,15 +149,19 @@ class Limiter:
         return made
 
     def _ask(self, plan: Plan, request_id: str, tokens: int) -> asyncio.Future[Admission]:
-        lane = self._lanes.get(plan.key_id)
-        if lane is None:
-            lane = self._lanes[plan.key_id] = Lane(plan, ahead=self._ahead)
+        lane = self._lane(plan)
         lane.plan = plan
         # The request's own id may be the client's choice; alone it would let requests share one hold.
         ask = Ask(f"{self._process}{next(self._serial):x}:{request_id}", tokens, asyncio.get_running_loop().create_future())
         lane.asking.append(ask)
         self._schedule(lane)
         return ask.answer
+
+    def _lane(self, plan: Plan) -> Lane:
+        lane = self._lanes.get(plan.key_id)
+        if lane is None:
+            lane = self._lanes[plan.key_id] = Lane(plan, ahead=self._ahead)
+        return lane
 
     def _schedule(self, lane: Lane) -> None:
         if lane.is_busy or not lane.has_work:

@@ -20,6 +20,15 @@ class Window(msgspec.Struct, frozen=True):
     reset: float
 
 
+class Counted(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where the store has counted a request as one: what it needs to take that back."""
+
+    at: int
+    """Its time among the admissions of the last minute; 0 if it is not there, -1 where there is no such limit."""
+    period: str
+    """The quota period; empty if it is in none."""
+
+
 class Admission(msgspec.Struct, frozen=True):
     """The answer to one request. Hand every one that is `allowed` back to `Limiter.release` when the request is over.
 
@@ -39,6 +48,8 @@ class Admission(msgspec.Struct, frozen=True):
     key_id: str = ""
     holds: tuple[str, ...] = ()
     """What the store keeps for this request until it is released; the limiter's own affair."""
+    counted: Counted | None = None
+    """For `Limiter.withdraw`; None where the request is counted nowhere, as under no limit on requests."""
 
 
 UNLIMITED = Admission()
@@ -65,6 +76,21 @@ def refusal(admission: Admission) -> refusals.Refused:
         return refusals.Refused(refused, f"This API key has used all {_WHAT[reason]}; ask its issuer for more.", headers=_NO_RETRY)
     detail = _RESERVED if reason == "quota_reserved" else f"This API key has used all {_WHAT[reason]}; try again later."
     return refusals.Refused(refused, detail, retry_after=admission.retry_after)
+
+
+def withdrawn(admission: Admission) -> Admission:
+    """What the client of a request is told that was admitted and then withdrawn: there is as much left as before it."""
+    counted, window = admission.counted, admission.requests
+    if counted is None or window is None:
+        return admission
+    is_rate = counted.at >= 0
+    if not (counted.at if is_rate else counted.period):
+        # The window that is shown is of a limit in shadow, which has not counted it.
+        return admission
+    remaining = min(window.limit, window.remaining + 1)
+    # A period ends whatever is counted in it.
+    reset = 0.0 if is_rate and remaining == window.limit else window.reset
+    return msgspec.structs.replace(admission, requests=Window(window.limit, remaining, reset))
 
 
 def refusal_of(reason: Reason) -> refusals.Refusal:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from sidecar.limits.decision import Admission
+from sidecar.limits.decision import Admission, Counted
 from sidecar.limits.turn import LEASE, Argument, Plan, possible_holds, read_answers, turn
 
 MOST_PER_TURN = 256
-"""Requests, ends or renewals in one turn: a script runs alone in the store, so none may take long."""
+"""Requests, ends, withdrawals or renewals in one turn: a script runs alone in the store, so none may take long."""
 MOST_DOUBTS = 1024
 """Requests without an answer whose holds are ended to be sure; the first to ask are the likeliest to hold anything."""
 
@@ -45,6 +45,7 @@ class Lane:
     """Of the key as it was when somebody asked last."""
     asking: list[Ask] = field(default_factory=list)
     ending: list[End] = field(default_factory=list)
+    withdrawing: list[Counted] = field(default_factory=list)
     renewing: list[str] = field(default_factory=list)
     running: set[str] = field(default_factory=set)
     """Holds of requests under way."""
@@ -55,6 +56,7 @@ class Lane:
     """Of the turn under way: the key may change meanwhile, and with it `plan`."""
     _asked: list[Ask] = field(default_factory=list)
     _ended: list[End] = field(default_factory=list)
+    _withdrawn: list[Counted] = field(default_factory=list)
     _wall_time: float = 0.0
     _is_again: bool = False
     """Whether the turn under way was said before, by a time that was not the store's."""
@@ -62,7 +64,7 @@ class Lane:
     @property
     def has_work(self) -> bool:
         """Whether the next turn has anything to say."""
-        return bool(self.asking or self.ending or self.renewing)
+        return bool(self.asking or self.ending or self.withdrawing or self.renewing)
 
     @property
     def is_idle(self) -> bool:
@@ -90,6 +92,7 @@ class Lane:
         self._plan = self.plan
         self._asked, self.asking = self.asking[:MOST_PER_TURN], self.asking[MOST_PER_TURN:]
         self._ended, self.ending = self.ending[:MOST_PER_TURN], self.ending[MOST_PER_TURN:]
+        self._withdrawn, self.withdrawing = self.withdrawing[:MOST_PER_TURN], self.withdrawing[MOST_PER_TURN:]
         renewed = [hold for hold in self.renewing[:MOST_PER_TURN] if hold in self.running]
         self.renewing = self.renewing[MOST_PER_TURN:]
         return turn(
@@ -98,12 +101,14 @@ class Lane:
             ended=[(end.hold, end.tokens) for end in self._ended],
             renewed=renewed,
             asking=[(ask.name, ask.tokens) for ask in self._asked],
+            withdrawn=self._withdrawn,
         )
 
     def finish(self, reply: bytes, now: float) -> None:
         """The store's answers to those who asked. Raises OtherTime, and the turn is still under way."""
         answers = read_answers(self._plan or self.plan, reply)
-        asked, self._asked, self._ended, self.is_busy, self._is_again = self._asked, [], [], False, False
+        asked, self._asked, self._ended, self._withdrawn = self._asked, [], [], []
+        self.is_busy = self._is_again = False
         for ask, decided in zip(asked, answers, strict=True):
             if ask.answer.done():
                 self.abandon(decided, now)
@@ -120,18 +125,20 @@ class Lane:
             # A clock that runs wild would have the turn go round without end, and all who ask wait.
             return False
         self.ahead = store_time - self._wall_time
-        self.asking[:0], self.ending[:0] = self._asked, self._ended
-        self._asked, self._ended, self.is_busy, self._is_again = [], [], False, True
+        # It has done nothing, so that withdrawals may be said again too.
+        self.asking[:0], self.ending[:0], self.withdrawing[:0] = self._asked, self._ended, self._withdrawn
+        self._asked, self._ended, self._withdrawn, self.is_busy, self._is_again = [], [], [], False, True
         return True
 
     def fail(self, error: Exception, now: float) -> None:
         """No answer: those who asked are told; what has ended is tried again for as long as its holds can live.
 
-        The store may have decided all the same, and only its answer was late.
+        The store may have decided all the same, and only its answer was late. So what was withdrawn stays counted: said
+        twice, it would take back what another request was counted for.
         """
         asked, self._asked, self.is_busy, self._is_again = self._asked, [], False, False
         self.ending = [end for end in (*self._ended, *self.ending) if now - end.since < LEASE]
-        self._ended = []
+        self._ended, self._withdrawn = [], []
         for ask in asked:
             if len(self.ending) < MOST_DOUBTS:
                 self.ending += (End(hold, 0, now) for hold in possible_holds(self._plan or self.plan, ask.name, ask.tokens))

@@ -3,7 +3,7 @@
 A key's state is in four names of one slot (names.limit). All times are microseconds of the store's
 own clock, so that every worker and every replica goes by one clock; amounts are requests or tokens.
 
-- `rpm`, list: the time of each admission in the last 60 s, oldest first.
+- `rpm`, list: the time of each admission in the last 60 s, oldest first; without those that were withdrawn.
 - `settled`, list: pairs of a time and the tokens counted up to it; what finished requests used in the last 60 s.
 - `holds`, sorted set by expiry: what requests under way keep from others. A member is
   `<book>/<request>/<amount>`; its book is `slots`, `tpm`, the name of a quota period, or `slots+tpm`:
@@ -23,6 +23,11 @@ sees a gap between reserved and used. Without an event (its worker died) the hol
 than a lease; a ledger that lags by more than that lets the quota overshoot by what it has yet to settle.
 A quota counts what is metered, from the moment that it is given to the key.
 
+A request that came to nothing after it was admitted, without any work of the hub's, is withdrawn: it is taken out of
+`rpm` and `<period>:requests` again. The answer to it says where it was counted (`Counted`, left out where it is counted
+nowhere), and the worker says that back. A hold has a name and ends once, however often that is said; a withdrawal has
+none and counts each time, so a turn whose answer is lost never has it said again.
+
 Only a turn in which somebody asks offers quota periods. One that renews or ends goes by the key as it was
 when somebody asked here last, which may be before its quota was changed: offered, the periods of then
 would have the use of the present ones forgotten.
@@ -36,7 +41,7 @@ from dataclasses import dataclass
 import msgspec
 
 from sidecar.keys.record import Enforcement, Key, Quota
-from sidecar.limits.decision import Admission, Reason, Window
+from sidecar.limits.decision import Admission, Counted, Reason, Window
 from sidecar.limits.quota_period import around
 from sidecar.store import names
 from sidecar.store.errors import StoreUnavailable
@@ -77,6 +82,7 @@ class _Answer(msgspec.Struct, array_like=True, gc=False):
     quota_requests: int
     quota_tokens: int
     quota_reset: float
+    counted: Counted | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -123,6 +129,7 @@ def turn(
     ended: Sequence[tuple[str, int | None]] = (),
     renewed: Sequence[str] = (),
     asking: Sequence[tuple[str, int]] = (),
+    withdrawn: Sequence[Counted] = (),
     store_time: int | None = None,
     lease: float = LEASE,
     grace: float = GRACE,
@@ -131,8 +138,9 @@ def turn(
 
     `ended`: holds of finished requests and the tokens that these used, None (not for a quota's) when that is not known
     and the estimate counts. `renewed`: holds of running ones. `asking`: the name and the estimated tokens of each
-    request that wants to be admitted. `now` (Unix seconds) only chooses the quota periods that are offered; which
-    one it is, the store's clock decides. `store_time` (microseconds) takes that clock's place.
+    request that wants to be admitted. `withdrawn`: where each one was counted that came to nothing. `now` (Unix seconds)
+    only chooses the quota periods that are offered; which one it is, the store's clock decides. `store_time`
+    (microseconds) takes that clock's place.
     """
     arguments: list[Argument] = [
         "" if store_time is None else store_time,
@@ -141,7 +149,7 @@ def turn(
         _periods(now, plan.quota) if plan.quota and asking else "",
         *plan.arguments,
         # One argument, however many take part: as such each would cost a command's worth of time on both sides.
-        _encode((tuple((hold, -1 if tokens is None else tokens) for hold, tokens in ended), renewed, asking)),
+        _encode((tuple((hold, -1 if tokens is None else tokens) for hold, tokens in ended), renewed, asking, withdrawn)),
     ]
     return arguments
 
@@ -167,6 +175,7 @@ def _admission(plan: Plan, answer: _Answer) -> Admission:
         quota_period=next((hold for hold in answer.holds if hold[0].isdigit()), "") if plan.quota is not None else "",
         key_id=plan.key_id,
         holds=answer.holds,
+        counted=answer.counted,
     )
 
 

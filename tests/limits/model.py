@@ -21,6 +21,8 @@ class Model:
     holds: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """Of a book and a request: expiry and amount. A quota's are called `=` and the request when that is over."""
     used: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Of a request that was let in: when, and in which quota period."""
 
     def held(self, book: str, now: int, only: str = "") -> int:
         return sum(amount for (of, name), (expiry, amount) in self.holds.items() if of == book and expiry > now and name.startswith(only))
@@ -57,6 +59,7 @@ class Model:
         if reasons := self.reasons(key, now):
             spent = [reason for reason in reasons if reason in ("quota_requests", "quota_tokens")]
             return (spent or sorted(reasons, key=lambda reason: -self.wait(key, reason, now)))[0]
+        self.counted[name] = (now, period(now / 1e6, key.quota).name if key.quota else "")
         if key.limits.rpm is not None:
             self.admitted.append(now)
         if key.limits.max_concurrency is not None:
@@ -82,6 +85,13 @@ class Model:
                 if expiry > now:
                     del self.holds[book, of]
                     self.holds[book, "=" + name] = (now + QUOTA_TIME, tokens)
+
+    def withdraw(self, name: str) -> None:
+        at, book = self.counted.pop(name)
+        if at in self.admitted:
+            self.admitted.remove(at)
+        if book + ":requests" in self.used:
+            self.used[book + ":requests"] -= 1
 
     def renew(self, name: str, now: int) -> None:
         for (book, of), (expiry, amount) in list(self.holds.items()):

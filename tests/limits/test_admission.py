@@ -255,6 +255,11 @@ async def test_limits_hold_in_a_cluster(tmp_path: Path) -> None:
             limiter.release(answer, 1, 1)
         answers = await asyncio.gather(*(limiter.admit(each, "r", 1) for each in keys for _ in range(2)))
         assert sum(answer.allowed for answer in answers) == 12
+        for answer in filter(lambda answer: answer.allowed, answers):
+            limiter.withdraw(answer)
+            limiter.release(answer, 0, 0)
+        answers = await asyncio.gather(*(limiter.admit(each, "r", 1) for each in keys for _ in range(2)))
+        assert sum(answer.allowed for answer in answers) == 12
         await limiter.close()
         await store.close()
 

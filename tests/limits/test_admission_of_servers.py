@@ -40,7 +40,7 @@ class TwoServers:
         self.trips.append(set(keys))
         replies: list[Any] = []
         for key, (_, _, arguments) in zip(keys, calls, strict=True):
-            ended, renewed, asking = msgspec.msgpack.decode(arguments[-1])
+            ended, renewed, asking, _ = msgspec.msgpack.decode(arguments[-1])
             self.turns[key].append(([hold for hold, _ in ended], renewed, [name for name, _ in asking]))
             if key == FAILING.id and self.is_failing:
                 replies.append(StoreUnavailable("the key store did not answer in time"))

@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from sidecar import refusals
-from sidecar.limits.decision import UNLIMITED, Admission, Reason, refusal, refusal_of
+from sidecar.limits.decision import UNLIMITED, Admission, Counted, Reason, Window, refusal, refusal_of, withdrawn
 
 RATES: dict[Reason, str] = {
     "rpm": "the requests that it may make in a minute",
@@ -29,6 +29,7 @@ def test_a_key_without_limits_is_let_through_and_has_nothing_to_report() -> None
         "quota_period": "",
         "key_id": "",
         "holds": (),
+        "counted": None,
     }
     assert structs.asdict(UNLIMITED) == {"allowed": True, **fields}
 
@@ -64,3 +65,27 @@ def test_a_quota_asks_not_to(reason: Reason, what: str) -> None:
     assert (refused.refusal, refused.retry_after) == (refusals.INSUFFICIENT_QUOTA, None)
     assert refused.headers == (("x-should-retry", "false"),)
     assert refused.detail == f"This API key has used all {what}; ask its issuer for more."
+
+
+MINUTE, MONTH = 60.0, 86400.0
+
+
+@pytest.mark.parametrize(
+    ("counted", "shown", "then"),
+    [
+        (None, Window(5, 3, MINUTE), Window(5, 3, MINUTE)),
+        (None, None, None),
+        (Counted(7, ""), Window(5, 3, MINUTE), Window(5, 4, MINUTE)),
+        (Counted(7, "2027-11"), Window(5, 3, MINUTE), Window(5, 4, MINUTE)),
+        # None of it is in use.
+        (Counted(7, ""), Window(5, 4, MINUTE), Window(5, 5, 0.0)),
+        (Counted(-1, "2027-11"), Window(5, 3, MONTH), Window(5, 4, MONTH)),
+        (Counted(-1, "2027-11"), Window(5, 4, MONTH), Window(5, 5, MONTH)),
+        (Counted(7, ""), Window(5, 5, 0.0), Window(5, 5, 0.0)),
+        # The minute is in shadow, would have refused and has counted nothing.
+        (Counted(0, "2027-11"), Window(5, 0, 9.5), Window(5, 0, 9.5)),
+    ],
+)
+def test_who_is_withdrawn_is_told_what_is_left_without_him(counted: Counted | None, shown: Window | None, then: Window | None) -> None:
+    admission = Admission(requests=shown, tokens=Window(9, 8, 1.0), key_id="key_1", holds=("h",), counted=counted)
+    assert withdrawn(admission) == structs.replace(admission, requests=then)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from sidecar.keys.record import Key, Limits, Quota
+from sidecar.limits.decision import Counted
 from sidecar.limits.lane import Ask, End, Lane
 from sidecar.limits.turn import OtherTime, Plan, plan, turn
 
@@ -61,6 +62,30 @@ async def test_a_lost_answer_may_have_taken_both_or_what_is_not_in_shadow_of_the
     assert {end.hold.partition("/")[0] for end in lane.ending} == {"slots", "tpm", "slots+tpm"}
 
 
+async def test_of_a_turn_that_got_no_answer_only_ends_are_said_again() -> None:
+    lane = Lane(plan_of(tpm=100))
+    lane.ending.append(End("tpm/before/7", 7, 0.0))
+    lane.withdrawing.append(Counted(7, ""))
+    assert lane.has_work
+    lane.begin(0.0)
+    lane.withdrawing.append(Counted(8, ""))
+    lane.fail(TimeoutError(), 0.0)
+    assert [end.hold for end in lane.ending] == ["tpm/before/7"]
+    assert lane.withdrawing == [Counted(8, "")]
+
+
+async def test_what_was_withdrawn_is_said_once_and_then_the_lane_can_be_forgotten() -> None:
+    lane = Lane(plan_of(rpm=5))
+    lane.withdrawing += [Counted(number, "") for number in range(300)]
+    said = []
+    while lane.has_work:
+        assert not lane.is_idle
+        said.append(len(msgspec.msgpack.decode(lane.begin(0.0)[-1])[3]))  # type: ignore[arg-type]
+        lane.finish(msgspec.msgpack.encode([]), 0.0)
+    assert said == [256, 44]
+    assert lane.is_idle
+
+
 def other_time(lane: Lane, store_time: float) -> bool:
     with pytest.raises(OtherTime) as caught:
         lane.finish(msgspec.msgpack.encode(int(store_time * 1_000_000)), 0.0)
@@ -71,12 +96,13 @@ async def test_a_turn_of_a_host_with_a_wrong_clock_is_said_again_by_the_time_of_
     lane = Lane(plan_of(quota=Quota(requests=5, period="day"), tpm=1000))
     ask = asked(lane)
     lane.ending.append(End("tpm/before/7", 7, 0.0))
+    lane.withdrawing.append(Counted(7, "2026-11-24"))
     first = lane.begin(at("2026-11-20T12:00:00Z"))
     assert other_time(lane, at("2026-11-24T13:00:00Z"))
     again = lane.begin(at("2026-11-20T12:00:01Z"))
     assert ("2026-11-21" in str(first[3]), "2026-11-24" in str(first[3])) == (True, False)
     assert "2026-11-24" in str(again[3])
-    assert again[-1] == first[-1]  # who ended and who asks
+    assert again[-1] == first[-1]  # who ended, who came to nothing and who asks
     # Such a clock is wrong for the next turn too, which is told the right time at once.
     lane.finish(msgspec.msgpack.encode([["", "", 0, ["tpm/r/100"], -1, 0, 900, 60_000_000, 4, -1, 1]]), 0.0)
     assert ask.answer.result().allowed

@@ -38,8 +38,8 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("wait"), PAUSES),
         st.tuples(st.just("ask"), ASKING),
-        st.tuples(st.sampled_from(("end and ask", "renew and ask")), REQUEST, USED, ASKING),
-        st.tuples(st.sampled_from(("end", "renew", "fold")), REQUEST, USED),
+        st.tuples(st.sampled_from(("end and ask", "withdraw and ask", "renew and ask")), REQUEST, USED, ASKING),
+        st.tuples(st.sampled_from(("end", "withdraw", "renew", "fold")), REQUEST, USED),
         st.tuples(st.just("limits"), KEYS),
     ),
     min_size=5,
@@ -99,13 +99,18 @@ def books(hold: str) -> set[str]:
 
 
 def said(model: Model, now: int, what: str, name: str, taken: Admission, used: int) -> dict[str, Any]:
-    """What a worker says in its turn of the request `name`, that it is over or runs on; the model hears of it too."""
+    """What a worker says in its turn of the request `name`, that it is over, came to nothing or runs on; the model hears of it too."""
     alive = {book for (book, of), (expiry, _) in model.holds.items() if expiry > now and of == name}
     if what.startswith("renew"):
         model.renew(name, now)
         return {"renewed": [hold for hold in taken.holds if books(hold) & alive]}
+    more: dict[str, Any] = {}
+    if what.startswith("withdraw") and name in model.counted:
+        used = 0
+        more["withdrawn"] = [taken.counted] if taken.counted else []
+        model.withdraw(name)
     model.end(name, used, now)
-    return {"ended": [(hold, tokens) for hold, tokens in ended(taken, used) if books(hold) & alive]}
+    return {"ended": [(hold, tokens) for hold, tokens in ended(taken, used) if books(hold) & alive], **more}
 
 
 def fold(bench: Bench, key: Key, model: Model, name: str, taken: Admission, used: int) -> None:

@@ -1,7 +1,8 @@
--- One turn of one key, atomically: end the holds of requests that are over, renew those of requests
--- that run, then decide on the requests that ask, over all limits of the key at once. What is refused
--- takes nothing. sidecar/limits/turn.py describes the data, writes ARGV and reads the answer. What many
--- requests of a turn change is written together: each command costs more than what is done between two.
+-- One turn of one key, atomically: end the holds of requests that are over, take out of the counts those
+-- that came to nothing, renew the holds of requests that run, then decide on the requests that ask, over all
+-- limits of the key at once. What is refused takes nothing. sidecar/limits/turn.py describes the data, writes
+-- ARGV and reads the answer. What many requests of a turn change is written together: each command costs more
+-- than what is done between two.
 
 local rpm, settled, holds, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local NOW, LEASE, GRACE, PERIODS = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
@@ -180,6 +181,7 @@ end
 
 local used_requests, used_tokens, settled_pairs, taken = 0, 0, 0, 0
 local takes_place = false -- a request's place that no member says yet
+local counted_at, counted_in -- where a request is counted: its time in `rpm`, its quota period
 
 local function tokens_of_period() return count[period .. ':tokens'] or 0 end
 
@@ -189,7 +191,10 @@ local function is_spent(quota) return tokens_of_period() + (count[period .. ':do
 local KINDS = {
   { name = 'quota_requests',
     used = function() return count[period .. ':requests'] or 0 end,
-    take = function() add(period .. ':requests', 1) end,
+    take = function()
+      add(period .. ':requests', 1)
+      counted_in = period
+    end,
     is_spent = function() return true end,
     wait = function() return period_end - now end },
   { name = 'quota_tokens', holds = true,
@@ -207,7 +212,10 @@ local KINDS = {
   { name = 'rpm',
     open = function() used_requests = admitted() end,
     used = function() return used_requests + taken end,
-    take = function() taken = taken + 1 end,
+    take = function()
+      taken = taken + 1
+      counted_at = now
+    end,
     wait = function(limit)
       local index = used_requests + taken - limit.most
       return index < used_requests and at(rpm, index) + WINDOW - now or WINDOW
@@ -276,6 +284,7 @@ local function decide(limits, id, tokens)
     end
   end
   local members = {}
+  counted_at, counted_in = nil, nil
   for _, limit in ipairs(limits) do
     -- What one limit in shadow would have refused takes nothing from any of them, as if they were enforced.
     if not refused and not (shadowed and limit.shadow) then members[#members + 1] = limit.take(id, tokens) end
@@ -287,6 +296,7 @@ local function decide(limits, id, tokens)
     reason(refused), refused and '' or reason(shadowed), refused and refused:wait() or 0, members,
     left(requests), requests_reset(), left(per_minute), tokens_reset(),
     left(quota_requests), left(quota_tokens), period and period_end - now or 0,
+    (counted_at or counted_in) and { counted_at or requests.most and 0 or -1, counted_in or '' } or nil,
   }
 end
 
@@ -364,6 +374,20 @@ local function finish(ended)
   settle(tokens)
 end
 
+-- Requests that came to nothing: pairs of a time in `rpm` and a quota period, as the answer to each said where it was counted.
+local function withdraw(withdrawn)
+  local times = {}
+  for _, pair in ipairs(withdrawn) do
+    local at, field = pair[1], pair[2] .. ':requests'
+    if at > now - WINDOW then times[at] = (times[at] or 0) + 1 end
+    -- A period that is long over has lost its field, which must not come back below zero.
+    if (count[field] or 0) > 0 then add(field, -1) end
+  end
+  -- Each by its own time: were it the oldest that goes, retries that fail would keep the window full of ever newer ones.
+  -- Looked for from the newest on, near which it is.
+  for at, many in pairs(times) do redis.call('LREM', rpm, -many, at) end
+end
+
 local function write()
   in_parts(new_holds, function(...) redis.call('ZADD', holds, ...) end)
   if keeps_holds then outlive(holds, LEASE + GRACE) end
@@ -396,8 +420,9 @@ set_clock()
 -- Before anything is done: all of the turn is said again, by this time.
 if not set_period() then return cmsgpack.pack(now) end
 
-local ended, renewed, asking = unpack(cmsgpack.unpack(ARGV[LISTS]))
+local ended, renewed, asking, withdrawn = unpack(cmsgpack.unpack(ARGV[LISTS]))
 finish(ended)
+if #withdrawn > 0 then withdraw(withdrawn) end
 if #renewed > 0 then
   -- Holds may be gone by themselves, or by a step back: renewed, they must not count a second time.
   look_for_holds()
