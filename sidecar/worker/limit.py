@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from sidecar.keys.record import Key
-from sidecar.limits.decision import Admission, refusal, refusal_of
+from sidecar.limits.decision import Admission, refusal, refusal_of, withdrawn
 from sidecar.limits.ratelimit_headers import ratelimit_headers
 from sidecar.limits.reservation import counted
-from sidecar.refusals import Refused
+from sidecar.refusals import HUB_REJECTED_CREDENTIAL, Refused
 from sidecar.worker.meter import Record
 
 
@@ -17,6 +17,9 @@ class Limiting(Protocol):
 
     async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
         """Ask for `tokens` and a place. Raises StoreUnavailable."""
+
+    def withdraw(self, admission: Admission) -> None:
+        """Take back that the request is counted. Never waits."""
 
     def release(self, admission: Admission, tokens: int | None, metered: int) -> None:
         """Give the place back; `tokens` were used, None when nobody knows. Never waits."""
@@ -45,7 +48,12 @@ class Limit:
         """The request of `record` is refused after all, for another reason than a limit. Call it before `release`."""
         if admission is None:
             return
-        # It was admitted and counts: its client learns what is left, as with any other answer.
+        if admission.counted is not None and (not record.hub_started or refused.refusal is HUB_REJECTED_CREDENTIAL):
+            # Nothing of it was sent, or the hub let nobody in. Else an outage would spend the quotas of all who try again;
+            # what fails later counts, since the hub may have worked on it.
+            self._limiter.withdraw(admission)
+            admission = withdrawn(admission)
+        # It was admitted: its client learns what is left, as with any other answer.
         refused.headers += tuple(ratelimit_headers(admission))
         if record.ending == "complete":
             record.outcome = refused.refusal.outcome

@@ -72,6 +72,9 @@ class Unlimited:
     async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
         return Admission(key_id=key.id)
 
+    def withdraw(self, admission: Admission) -> None:
+        pass
+
     def release(self, admission: Admission, tokens: int | None, metered: int) -> None:
         self.released += 1
 

@@ -1,4 +1,4 @@
-"""What a call was taken for beforehand is given back when the hub used nothing that is known of."""
+"""What a call was taken for beforehand is given back when the hub used nothing that is known of, and that it was counted when it never came there."""
 
 from __future__ import annotations
 
@@ -8,24 +8,32 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from sidecar.keys.record import Key, Limits
-from sidecar.limits.decision import Admission
+from sidecar.keys.record import Key, Limits, Quota
+from sidecar.limits.admission import Limiter
+from sidecar.limits.decision import Admission, Counted, Window
+from sidecar.store.client import Store
 from tests.support.ports import free_ports
-from tests.worker.plane import HubSide, RawHub, Unlimited, running, until
+from tests.worker.plane import HubSide, Plane, RawHub, Unlimited, running, until
+from tests.worker.upstream.test_dial import Address
+from tests.worker.upstream.test_dial import silent as silent
 from tests.worker.upstream.test_tunnel import HANDSHAKE
 
 
 class Noting(Unlimited):
-    """Admits everything, and notes what each call is said to have used."""
+    """Admits everything, and notes what each call is said to have used, and how many are withdrawn."""
 
     def __init__(self) -> None:
         super().__init__()
         self.admitted = 0
         self.used: list[int | None] = []
+        self.withdrawn = 0
 
     async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
         self.admitted += 1
-        return await super().admit(key, request_id, tokens)
+        return Admission(requests=Window(5, 3, 60.0), key_id=key.id, counted=Counted(7, ""))
+
+    def withdraw(self, admission: Admission) -> None:
+        self.withdrawn += 1
 
     def release(self, admission: Admission, tokens: int | None, metered: int) -> None:
         self.used.append(tokens)
@@ -48,38 +56,119 @@ async def cut(side: HubSide) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "used"),
+    ("answer", "used", "withdrawn"),
     [
-        (sends(RawHub.OK), None),
-        (sends(b"HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n"), 0),
-        (sends(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"), 0),
-        (sends(b"garbage\r\n\r\n"), 0),
-        (drop, 0),
-        (cut, 0),
+        (sends(RawHub.OK), None, 0),
+        (sends(b"HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n"), 0, 0),
+        (sends(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"), 0, 1),
+        (sends(b"garbage\r\n\r\n"), 0, 0),
+        (drop, 0, 0),
+        (cut, 0, 0),
     ],
     ids=["well", "500", "401", "garbage", "dropped", "cut off"],
 )
 @pytest.mark.parametrize("fields", ["", HANDSHAKE], ids=["call", "websocket"])
-async def test_a_call_that_failed_keeps_no_tokens(answer: Callable[[HubSide], Awaitable[None]], used: int | None, fields: str) -> None:
+async def test_a_call_that_failed_keeps_no_tokens_and_counts_if_the_hub_took_it(
+    answer: Callable[[HubSide], Awaitable[None]], used: int | None, withdrawn: int, fields: str
+) -> None:
     async with running() as plane:
         limiter = plane.plane.front.serving._limit._limiter = Noting()
         plane.keys.change(plane.key, limits=Limits(tpm=1000))
         plane.hub.answer = answer
         with contextlib.suppress(ConnectionResetError):
             await plane.exchange(plane.get(fields=fields))
-        assert limiter.used == [used]
+        assert (limiter.used, limiter.withdrawn) == ([used], withdrawn)
+
+
+async def refused(plane: Plane, fields: str = "") -> bytes:
+    """The answer to a call that is admitted and then refused, before anything of it is sent."""
+    limiter = plane.plane.front.serving._limit._limiter = Noting()
+    plane.keys.change(plane.key, limits=Limits(rpm=5, tpm=1000))
+    answer = await plane.exchange(plane.get(fields=fields))
+    assert (limiter.admitted, limiter.used, limiter.withdrawn) == (1, [0], 1)
+    assert not plane.hub.seen
+    # Its client is told that it has as much left as before.
+    assert b"x-ratelimit-remaining-requests: 4\r\n" in answer
+    return answer
 
 
 @pytest.mark.parametrize("fields", ["", HANDSHAKE], ids=["call", "websocket"])
-async def test_nor_does_one_that_found_no_hub(fields: str) -> None:
+async def test_one_that_found_no_hub_costs_nothing(fields: str) -> None:
     async with running(environment={"SIDECAR_HUB__URL": f"http://127.0.0.1:{free_ports(1)[0]}/"}) as plane:
+        assert (await refused(plane, fields)).startswith(b"HTTP/1.1 502 ")
+
+
+async def test_nor_does_one_that_waited_in_vain_for_a_connection(silent: Address) -> None:
+    host, port = silent[4]
+    environment = {"SIDECAR_HUB__URL": f"http://{host}:{port}/", "SIDECAR_PROXY__TIMEOUTS__HUB_CONNECT": "100ms"}
+    async with running(environment=environment) as plane:
+        assert (await refused(plane)).startswith(b"HTTP/1.1 504 ")
+
+
+async def test_nor_does_one_for_which_there_was_no_connection_left() -> None:
+    async with running(environment={"SIDECAR_HUB__MAX_CONNECTIONS": "1"}) as plane:
+        taken = await plane.plane.pool.connect(b"GET")
+        assert (await refused(plane)).startswith(b"HTTP/1.1 503 ")
+        taken.abort()
+
+
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [(b"no size\r\n", b"400"), (b"", b"408"), (b"fff\r\n" + bytes(2000), b"413")],
+    ids=["broken", "late", "large"],
+)
+async def test_nor_does_one_whose_body_fails_with_its_first_piece(rest: bytes, status: bytes) -> None:
+    environment = {"SIDECAR_PROXY__TIMEOUTS__BODY_IDLE": "100ms", "SIDECAR_PROXY__BOUNDS__BODY": "1KiB"}
+    async with running(environment=environment) as plane:
         limiter = plane.plane.front.serving._limit._limiter = Noting()
-        plane.keys.change(plane.key, limits=Limits(tpm=1000))
-        assert (await plane.exchange(plane.get(fields=fields))).startswith(b"HTTP/1.1 502 ")
-        assert limiter.used == [0]
+        plane.keys.change(plane.key, limits=Limits(rpm=5))
+        reader, writer = await plane.open()
+        writer.write(plane.post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked"))
+        await until(lambda: limiter.admitted)
+        writer.write(rest)
+        assert (await asyncio.wait_for(reader.read(-1), 5)).startswith(b"HTTP/1.1 " + status)
+        assert (limiter.used, limiter.withdrawn) == ([0], 1)
+        assert not plane.hub.seen
 
 
-async def test_nor_does_one_whose_body_broke_off_at_its_client() -> None:
+async def test_one_that_the_hub_leaves_without_an_answer_counts() -> None:
+    async def silence(side: HubSide) -> None:
+        await side.reader.read(1)
+
+    async with running(environment={"SIDECAR_PROXY__TIMEOUTS__HUB_FIRST_BYTE": "100ms"}) as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(rpm=5))
+        plane.hub.answer = silence
+        answer = await plane.exchange(plane.get())
+        assert answer.startswith(b"HTTP/1.1 504 ") and b"x-ratelimit-remaining-requests: 3\r\n" in answer
+        assert limiter.withdrawn == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "quota"),
+    [
+        (Limits(rpm=2), None),
+        (Limits(), Quota(requests=2)),
+        (Limits(rpm=2, tpm=1000, max_concurrency=1), Quota(requests=2, tokens=1000)),
+    ],
+    ids=["rpm", "quota", "all"],
+)
+async def test_an_outage_of_the_hub_spends_nothing(store: Store, limits: Limits, quota: Quota | None) -> None:
+    limiter = Limiter(store, "enforce")
+    (port,) = free_ports(1)
+    async with running(environment={"SIDECAR_HUB__URL": f"http://127.0.0.1:{port}/"}) as plane:
+        plane.plane.front.serving._limit._limiter = limiter
+        plane.keys.change(plane.key, limits=limits, quota=quota)
+        for _ in range(5):
+            answer = await plane.exchange(plane.post(b"{}"))
+            assert answer.startswith(b"HTTP/1.1 502 ") and b"x-ratelimit-remaining-requests: 2\r\n" in answer
+        async with await asyncio.start_server(plane.hub.handle, "127.0.0.1", port):
+            answers = [(await plane.exchange(plane.post(b"{}")))[9:12] for _ in range(3)]
+        assert answers == [b"200", b"200", b"429"]
+    await limiter.close()
+
+
+async def test_no_tokens_are_kept_by_one_whose_body_broke_off_at_its_client() -> None:
     async with running() as plane:
         limiter = plane.plane.front.serving._limit._limiter = Noting()
         plane.keys.change(plane.key, limits=Limits(tpm=1000))
@@ -88,7 +177,8 @@ async def test_nor_does_one_whose_body_broke_off_at_its_client() -> None:
         await until(lambda: plane.hub.seen)
         writer.write(b"no size\r\n")
         assert (await asyncio.wait_for(reader.read(-1), 5)).startswith(b"HTTP/1.1 400 ")
-        assert (limiter.admitted, limiter.used) == (1, [0])
+        # The hub has seen its beginning.
+        assert (limiter.admitted, limiter.used, limiter.withdrawn) == (1, [0], 0)
 
 
 @pytest.mark.parametrize("mode", ["enforce", "shadow", "off"])
