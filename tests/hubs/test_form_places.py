@@ -51,6 +51,7 @@ def test_fields_with_their_spans():
         GOOD.replace(b"whisper-1", f"x\n--{B}\ny".encode()),
         GOOD.replace(b"whisper-1", f"x\r--{B}\ry".encode()),
         GOOD.replace(b"whisper-1", f"x\n--{B}--".encode()),
+        GOOD.replace(b"whisper-1", f"x\n--{B}\r--{B}".encode()),
         GOOD.replace(b"\r\n", b"\n"),
         part("form-data; name=a b", b"x") + END,
         part("form-data; name=a;b", b"x") + END,
@@ -315,6 +316,21 @@ def test_no_parser_finds_another_boundary(parameters, separator):
         assert found == dict.fromkeys(PARSERS, boundary)
 
 
+def test_a_form_has_no_more_parts_than_can_be_checked():
+    parts = part('form-data; name="a"', b"x") * 1000
+    assert len(multipart_fields(parts + END, B)) == 1000
+    with pytest.raises(Refused):
+        multipart_fields(parts + part('form-data; name="a"', b"x") + END, B)
+
+
+@pytest.mark.parametrize(("encoding", "is_taken"), [("binary", True), ("8bit", True), ("7BIT", True), ("base64", False)])
+def test_a_part_comes_as_it_is(encoding, is_taken):
+    """Other encodings of the transfer some parsers undo, and others do not."""
+    body = part('form-data; name=""', b"x", f"Content-Transfer-Encoding:\t{encoding}") + END
+    with contextlib.nullcontext() if is_taken else pytest.raises(Refused):
+        assert [field.name for field in multipart_fields(body, B)] == [""]
+
+
 def test_heads_that_would_hold_up_the_worker_are_refused(monkeypatch):
     heads = len(part('form-data; name="model"', b"")) + len(part('form-data; name="b"', b"")) - 2 * len(f"--{B}\r\n\r\n\r\n\r\n")
     body = part('form-data; name="model"', b"x" * 1000) + part('form-data; name="b"', b"") + END
@@ -328,6 +344,12 @@ def test_heads_that_would_hold_up_the_worker_are_refused(monkeypatch):
 
 def spans(fields, text):
     return [(field.name, text[field.start : field.end]) for field in fields]
+
+
+def test_a_field_is_found_though_not_all_of_its_name_is_text():
+    assert [field.name for field in query_fields(b"x%ff[model]=cheap", MODEL)] == ["x\ufffd[model]"]
+    # Letters of three bytes each are folded to such of one.
+    assert Names(["kkkk"]).have("\u212a\u212a\u212a\u212a".encode())
 
 
 def test_loose_fields():
