@@ -15,7 +15,21 @@ IDS = sorted(MODULES)
 LAYERS = (
     (
         "ground",
-        {"", "collector", "log", "loop", "listening", "redaction", "refusals", "spelling", "throttle", "settings", "store", "events"},
+        {
+            "",
+            "collector",
+            "log",
+            "loop",
+            "listening",
+            "redaction",
+            "refusals",
+            "spelling",
+            "taken",
+            "throttle",
+            "settings",
+            "store",
+            "events",
+        },
     ),
     ("subjects", {"keys", "limits", "hubs"}),
     ("planes", {"worker", "control", "supervisor"}),

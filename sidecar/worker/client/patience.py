@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from sidecar.taken import taken_bytes
 from sidecar.worker.client.front import Front, Timed
-from sidecar.worker.taken import taken_bytes
 
 
 def await_reader(front: Front, connection: Timed, transport: asyncio.Transport) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
+from sidecar.taken import taken_bytes
 from sidecar.worker.deadlines import DeadlineQueue
 from sidecar.worker.drive import Signal
-from sidecar.worker.taken import taken_bytes
 from sidecar.worker.tls import hold_back_at_once
 from sidecar.worker.upstream.parser import AnswerParser, InvalidAnswer
 from sidecar.worker.upstream.plain import PlainReader

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Literal, cast
 
 from sidecar.settings.declaration import Timeouts
+from sidecar.taken import taken_bytes
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
-from sidecar.worker.taken import taken_bytes
 
 Cause = Literal["", "silence", "client", "hub"]
 """Why a socket was cut: nobody said anything, or who did not read. Empty: it was not."""

@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
+from sidecar.taken import taken_bytes
 from sidecar.worker.client.front import UNFINISHED_SECONDS
 from sidecar.worker.client.linger import MOST
-from sidecar.worker.taken import taken_bytes
 from tests.worker.plane import HubSide, Plane, running, until
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
+import uvloop
 
-from sidecar.worker.taken import taken_bytes
+from sidecar.taken import taken_bytes
 
 
 @contextlib.asynccontextmanager
@@ -48,8 +50,15 @@ async def settled(transport: asyncio.Transport) -> int:
     return taken
 
 
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
-async def test_it_grows_by_little_that_is_read_while_the_buffer_of_the_transport_says_nothing(family: socket.AddressFamily) -> None:
+def test_it_grows_by_little_that_is_read_while_the_buffer_of_the_transport_says_nothing(
+    family: socket.AddressFamily, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    run(_grows(family))
+
+
+async def _grows(family: socket.AddressFamily) -> None:
     loop = asyncio.get_running_loop()
     async with full(family) as (transport, peer):
         before = await settled(transport)
