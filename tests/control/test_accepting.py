@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sidecar.control import accepting, serving
+from sidecar.control import accepting, connection, serving
 from sidecar.control.serving import serve
 from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
@@ -58,7 +58,7 @@ async def test_more_connections_than_fit_are_closed_at_once_and_take_nothing_fro
 
 
 async def test_a_handshake_that_never_ends_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.2)
+    monkeypatch.setattr(connection, "HEAD_WITHIN", 0.2)
     certificate, key = self_signed(tmp_path, *LOCAL)
     runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"), Tls(certificate_file=str(certificate), key_file=str(key)))
     reader, writer = await raw(runner.addresses[0])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sidecar.control import serving
+from sidecar.control import connection, serving
 from sidecar.control.serving import close, serve
 from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
@@ -196,7 +196,7 @@ GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
 @pytest.mark.parametrize("sent", [b"", b"G", GET], ids=["nothing", "a byte", "no end"])
 async def test_who_sends_no_whole_head_is_let_go_of(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.2)
+    monkeypatch.setattr(connection, "HEAD_WITHIN", 0.2)
     runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"))
     reader, writer = await raw(runner.addresses[0], sent)
     assert await ended(reader) == b""
@@ -205,7 +205,7 @@ async def test_who_sends_no_whole_head_is_let_go_of(sent: bytes, monkeypatch: py
 
 
 async def test_the_next_head_has_as_long_from_its_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.3)
+    monkeypatch.setattr(connection, "HEAD_WITHIN", 0.3)
     runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"))
     reader, writer = await raw(runner.addresses[0], GET + b"\r\n")
     await asyncio.wait_for(reader.readuntil(b"404: Not Found"), 10)
@@ -228,7 +228,7 @@ async def test_the_next_head_has_as_long_from_its_first_byte(monkeypatch: pytest
 
 
 async def test_an_answer_that_takes_its_time_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.5)
+    monkeypatch.setattr(connection, "HEAD_WITHIN", 0.5)
 
     async def slow(request: web.Request) -> web.Response:
         body = await request.read()
@@ -247,7 +247,7 @@ async def test_an_answer_that_takes_its_time_is_not_cut(monkeypatch: pytest.Monk
 
 
 async def test_who_says_nothing_after_an_answer_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "KEEP_ALIVE", 0.2)
+    monkeypatch.setattr(connection, "KEEP_ALIVE", 0.2)
     runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"))
     reader, writer = await raw(runner.addresses[0], GET + b"\r\n")
     assert (await ended(reader)).startswith(b"HTTP/1.1 404 ")

@@ -1,0 +1,83 @@
+"""One client connection of a listener: its deadlines, and what is said to bytes that are no request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from sidecar.control.unrouted import refused
+from sidecar.refusals import INVALID_REQUEST
+
+HEAD_WITHIN = 10.0
+"""Seconds for the whole head of a request: from connecting, TLS and all, and of each further request from its first byte."""
+KEEP_ALIVE = 75.0
+"""Seconds after an answer until the next request."""
+
+log = logging.getLogger(__name__)
+
+
+class Connection(web.RequestHandler):
+    """Closes who sends no whole head in time, and says nothing of bytes that are no request.
+
+    To those it answers a fixed text: aiohttp's own answer and log repeat them, and they may hold a secret.
+    """
+
+    __slots__ = ("_head_timer", "_on_lost", "has_asked")
+
+    def take_up(self, accepted: float, on_lost: Callable[[], None]) -> None:
+        """Begin with a connection that was accepted at `accepted`, by the loop's clock."""
+        self.has_asked = False
+        self._on_lost = on_lost
+        self._head_timer: asyncio.TimerHandle | None = self._loop.call_at(accepted + HEAD_WITHIN, self._give_up)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The transport is closed."""
+        self._disarm()
+        self._on_lost()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come, or may be parsed now."""
+        self.has_asked = True
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count != heads:
+            self._disarm()
+        elif self._head_timer is None and self._waiter is not None and not self._waiter.done():
+            # Nobody is being answered, so this begins a head.
+            self._head_timer = self._loop.call_later(HEAD_WITHIN, self._give_up)
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        transport = self.transport
+        self.force_close()
+        if transport is not None:
+            # Over TLS, `close` waits for the other side to say goodbye.
+            transport.abort()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """The answer to what is no request, or to one whose handler failed; raises ConnectionError when one has begun already."""
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        log.debug("%s sent what is no request: %s", request.remote, type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun already")
+        return refused(INVALID_REQUEST, status)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Tell of what failed here; a body that is not in its Content-Encoding, read to its end after the answer, is its sender's."""
+        if isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            log.debug("a body was not in the Content-Encoding that it came with")
+            return
+        super().log_exception(*args, **kw)
