@@ -12,6 +12,9 @@ BACKLOG = 128
 PAUSE = 1.0
 """Seconds without accepting after a failure: this process, or the machine, has no descriptor left."""
 _AT_ONCE = 64
+_FAREWELL = 3600.0
+"""Seconds until the loop by itself breaks TLS off that has not ended yet: it would cut the rest of an answer off for a slow client.
+Who takes nothing, or never says goodbye, is given up by its protocol."""
 
 Make = Callable[[float, Callable[[], None]], asyncio.BaseProtocol]
 """A connection's protocol, of the loop's time at which it was accepted and what it calls when it is lost."""
@@ -102,11 +105,15 @@ class Door:
 
     async def _connect(self, connection: socket.socket, place: object) -> None:
         began = self._loop.time()
-        handshake = self._handshake if self._tls is not None else None
+        secure = self._tls is not None
         connected = False
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._make(began, lambda: self._places.leave(place)), connection, ssl=self._tls, ssl_handshake_timeout=handshake
+                lambda: self._make(began, lambda: self._places.leave(place)),
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._handshake if secure else None,
+                ssl_shutdown_timeout=_FAREWELL if secure else None,
             )
             connected = True
         except OSError as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
+from sidecar.control.reader_watch import ReaderWatch
 from sidecar.control.unrouted import refused
 from sidecar.refusals import INVALID_REQUEST
 
@@ -16,29 +17,70 @@ HEAD_WITHIN = 10.0
 """Seconds for the whole head of a request: from connecting, TLS and all, and of each further request from its first byte."""
 KEEP_ALIVE = 75.0
 """Seconds after an answer until the next request."""
+WRITE_WITHIN = 15.0
+"""Seconds in which a client takes something of what waits for it. Less than a liveness probe takes for three failures, ten seconds
+apart: were all places held in this way, the pod would be restarted."""
 
 log = logging.getLogger(__name__)
 
 
 class Connection(web.RequestHandler):
-    """Closes who sends no whole head in time, and says nothing of bytes that are no request.
+    """Closes who sends no whole head in time, or takes no answer, and says nothing of bytes that are no request.
 
     To those it answers a fixed text: aiohttp's own answer and log repeat them, and they may hold a secret.
     """
 
-    __slots__ = ("_head_timer", "_on_lost", "has_asked")
+    __slots__ = ("_head_timer", "_on_lost", "_reader", "_wire", "has_asked")
 
     def take_up(self, accepted: float, on_lost: Callable[[], None]) -> None:
         """Begin with a connection that was accepted at `accepted`, by the loop's clock."""
         self.has_asked = False
         self._on_lost = on_lost
+        self._wire: asyncio.Transport | None = None
+        self._reader = ReaderWatch(WRITE_WITHIN, self._give_up)
         self._head_timer: asyncio.TimerHandle | None = self._loop.call_at(accepted + HEAD_WITHIN, self._give_up)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open, over TLS after the handshake."""
+        self._wire = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The transport is closed."""
+        self._wire = None
         self._disarm()
+        self._reader.end()
         self._on_lost()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """More waits for the client than should."""
+        super().pause_writing()
+        if self._wire is not None:
+            self._reader.begin(self._wire)
+
+    def resume_writing(self) -> None:
+        """The client has taken most of it."""
+        super().resume_writing()
+        if self._wire is not None and not self._wire.is_closing():
+            self._reader.end()
+
+    async def start(self) -> None:
+        """Answer requests until there are no more."""
+        try:
+            await super().start()
+        finally:
+            self._see_off()
+
+    def force_close(self) -> None:
+        """Answer no more requests."""
+        super().force_close()
+        self._see_off()
+
+    def _see_off(self) -> None:
+        # What closes waits until the client has taken the rest, and over TLS for its farewell too.
+        if self._wire is not None and self._wire.is_closing():
+            self._reader.begin(self._wire)
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come, or may be parsed now."""
@@ -57,12 +99,11 @@ class Connection(web.RequestHandler):
             self._head_timer = None
 
     def _give_up(self) -> None:
-        self._head_timer = None
-        transport = self.transport
+        self._disarm()
+        if self._wire is not None:
+            # `close` would wait for the client, which is what has taken too long. After it: asyncio's TLS closed twice cannot be aborted.
+            self._wire.abort()
         self.force_close()
-        if transport is not None:
-            # Over TLS, `close` waits for the other side to say goodbye.
-            transport.abort()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
