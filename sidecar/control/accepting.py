@@ -6,20 +6,48 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 
 BACKLOG = 128
 PAUSE = 1.0
 """Seconds without accepting after a failure: this process, or the machine, has no descriptor left."""
+_LOOK_EVERY = 0.05
+"""Seconds from a look for idle connections that found none to the next one: all are looked at, and a crowd comes again and again."""
 _AT_ONCE = 64
 _FAREWELL = 3600.0
 """Seconds until the loop by itself breaks TLS off that has not ended yet: it would cut the rest of an answer off for a slow client.
 Who takes nothing, or never says goodbye, is given up by its protocol."""
 
-Make = Callable[[float, Callable[[], None]], asyncio.BaseProtocol]
+
+class Guest(Protocol):
+    """The protocol of a connection that has a place."""
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when, by the loop's clock, it has waited for a next request of which nothing has come; None when it does not."""
+
+    def give_way(self) -> None:
+        """Leave for a new connection."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It is over, or never came about."""
+
+
+Make = Callable[[float, Callable[[], None]], Guest]
 """A connection's protocol, of the loop's time at which it was accepted and what it calls when it is lost."""
 
 log = logging.getLogger(__name__)
+
+
+class Place:
+    """Room for one connection; `guest` is None until there is a protocol for it."""
+
+    __slots__ = ("guest",)
+
+    def __init__(self) -> None:
+        self.guest: Guest | None = None
 
 
 class Places:
@@ -28,27 +56,54 @@ class Places:
     def __init__(self, most: int, name: str) -> None:
         self._most = most
         self._name = name
-        self._taken: set[object] = set()
+        self._taken: set[Place] = set()
+        self._idle: list[tuple[float, Place]] = []
+        """Those that were idle at the last look, and since when; the longest idle one comes last."""
+        self._look_at = 0.0
         self._told = False
         self.connecting: set[asyncio.Task[None]] = set()
         """Those that have not shaken hands yet."""
 
-    def take(self) -> object | None:
-        """A place, or None when there is none."""
-        if len(self._taken) >= self._most:
+    def take(self) -> Place | None:
+        """A place, if need be that of the connection that has been idle for longest, or None when there is none."""
+        if len(self._taken) >= self._most and not self._make_room():
             if not self._told:
                 log.warning("%s has %d connections, as many as fit: further ones are closed at once", self._name, self._most)
             self._told = True
             return None
-        place = object()
+        place = Place()
         self._taken.add(place)
         return place
 
-    def leave(self, place: object) -> None:
+    def leave(self, place: Place) -> None:
         """Give a place back; a second time does nothing."""
         self._taken.discard(place)
         # Not with each one that goes: at the bound one comes for each.
         self._told = self._told and len(self._taken) > self._most // 2
+
+    def _make_room(self) -> bool:
+        if self._close_idle():
+            return True
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        found = ((place.guest.idle_since, place) for place in self._taken if place.guest is not None)
+        self._idle = sorted(((since, place) for since, place in found if since is not None), key=lambda each: each[0], reverse=True)
+        if self._close_idle():
+            return True
+        self._look_at = now + _LOOK_EVERY
+        return False
+
+    def _close_idle(self) -> bool:
+        while self._idle:
+            since, place = self._idle.pop()
+            # It may have been used since, or be gone.
+            if place in self._taken and place.guest is not None and place.guest.idle_since == since:
+                # It is told of its end later, and gives back a place that is another's by then: this one is given away once.
+                self._taken.discard(place)
+                place.guest.give_way()
+                return True
+        return False
 
 
 class Door:
@@ -103,13 +158,13 @@ class Door:
             self._places.connecting.add(task)
             task.add_done_callback(self._places.connecting.discard)
 
-    async def _connect(self, connection: socket.socket, place: object) -> None:
-        began = self._loop.time()
+    async def _connect(self, connection: socket.socket, place: Place) -> None:
+        guest = place.guest = self._make(self._loop.time(), lambda: self._places.leave(place))
         secure = self._tls is not None
         connected = False
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._make(began, lambda: self._places.leave(place)),
+                lambda: cast("asyncio.BaseProtocol", guest),
                 connection,
                 ssl=self._tls,
                 ssl_handshake_timeout=self._handshake if secure else None,

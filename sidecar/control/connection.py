@@ -77,6 +77,21 @@ class Connection(web.RequestHandler):
         super().force_close()
         self._see_off()
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when, by the loop's clock, it has waited for a next request of which nothing has come; None when it does not."""
+        if self._waiter is None or self._waiter.done() or self._head_timer is not None or not self._request_count:
+            return None
+        return self._next_keepalive_close_time - self._keepalive_timeout
+
+    def give_way(self) -> None:
+        """Leave for a new connection, whether or not the client says goodbye."""
+        wire = self._wire
+        self.force_close()
+        if wire is not None:
+            # Not before the loop's next turn, in which our own farewell of TLS has gone out.
+            self._loop.call_soon(wire.abort)
+
     def _see_off(self) -> None:
         # What closes waits until the client has taken the rest, and over TLS for its farewell too.
         if self._wire is not None and self._wire.is_closing():

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from sidecar.control import accepting, connection, serving
+from sidecar.control.connection import Connection
 from sidecar.control.serving import serve
 from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
@@ -83,4 +84,54 @@ async def test_without_descriptors_it_accepts_again_in_a_moment(monkeypatch: pyt
         os.close(spare)
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert b"HTTP/1.1 404 " in await answer_of(client)
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+async def test_the_longest_idle_connection_makes_room(secure: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one that is being answered, or has begun to ask. Those of TLS never say goodbye."""
+    monkeypatch.setattr(serving, "CONNECTIONS", 4)
+    app, asked, answered = web.Application(), asyncio.Event(), asyncio.Event()
+
+    async def wait(_: web.Request) -> web.Response:
+        asked.set()
+        await answered.wait()
+        return web.Response()
+
+    app.router.add_get("/wait", wait)
+    tls, trusting = None, None
+    if secure:
+        certificate, key = self_signed(tmp_path, *LOCAL)
+        tls = Tls(certificate_file=str(certificate), key_file=str(key))
+        trusting = ssl.create_default_context(cafile=str(certificate))
+    runner = await serve(app, Listen.parse("127.0.0.1:0"), tls)
+    clients = []
+    for rest in (b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET", b"", b""):
+        reader, writer = await asyncio.open_connection(*runner.addresses[0], ssl=trusting)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"404: Not Found"), 10)
+        writer.write(rest)
+        clients.append((reader, writer))
+    await asyncio.wait_for(asked.wait(), 10)
+    server = runner.server
+    assert server is not None
+    await until(lambda: sum(isinstance(each, Connection) and each.idle_since is not None for each in server.connections) == 2)
+    busy, begun, longest, other = clients
+    for gone in (longest, other):
+        writers = await asyncio.open_connection(*runner.addresses[0], ssl=trusting)
+        clients.append(writers)
+        writers[1].write(b"GET")
+        assert await ended(gone[0]) == b""
+        assert not any(reader.at_eof() for reader, _ in clients[clients.index(gone) + 1 :])
+    # Nobody is idle now.
+    with suppress(OSError):
+        reader, writer = await asyncio.open_connection(*runner.addresses[0], ssl=trusting)
+        assert await ended(reader) == b""
+        writer.close()
+    begun[1].write(b" / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answered.set()
+    assert (await asyncio.wait_for(busy[0].readline(), 10)).startswith(b"HTTP/1.1 200 ")
+    assert (await asyncio.wait_for(begun[0].readline(), 10)).startswith(b"HTTP/1.1 404 ")
+    for _, writer in clients:
+        writer.close()
     await runner.cleanup()
