@@ -175,5 +175,7 @@ class Door:
             log.debug("a connection did not come about: %s", error)
         finally:
             if not connected:
+                # Nobody else tells the protocol of a handshake that failed, which its timer would keep for as long as a head may take.
+                guest.connection_lost(None)
                 self._places.leave(place)
                 connection.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -65,6 +67,31 @@ async def test_a_handshake_that_never_ends_is_let_go_of(tmp_path: Path, monkeypa
     reader, writer = await raw(runner.addresses[0])
     assert await ended(reader) == b""
     writer.close()
+    await runner.cleanup()
+
+
+async def test_of_a_handshake_that_fails_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_WITHIN", 3600.0)
+    certificate, key = self_signed(tmp_path, *LOCAL)
+    runner = await serve(web.Application(), Listen.parse("127.0.0.1:0"), Tls(certificate_file=str(certificate), key_file=str(key)))
+    tried: list[float] = []
+    take_up = Connection.take_up
+
+    def noted(self: Connection, accepted: float, on_lost: Callable[[], None]) -> None:
+        tried.append(accepted)
+        take_up(self, accepted, on_lost)
+
+    monkeypatch.setattr(Connection, "take_up", noted)
+    reader, writer = await raw(runner.addresses[0], b"this is no handshake\r\n" * 10)
+    await until(lambda: tried)
+    await ended(reader)
+    writer.close()
+
+    def forgotten() -> bool:
+        gc.collect()
+        return not any(type(each) is Connection for each in gc.get_objects())
+
+    await until(forgotten)
     await runner.cleanup()
 
 
