@@ -10,8 +10,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from sidecar.control.reader_watch import ReaderWatch
-from sidecar.control.unrouted import refused
-from sidecar.refusals import INVALID_REQUEST
+from sidecar.control.unrouted import refusal_of, refused
 
 HEAD_WITHIN = 10.0
 """Seconds for the whole head of a request: from connecting, TLS and all, and of each further request from its first byte."""
@@ -30,7 +29,10 @@ class Connection(web.RequestHandler):
     To those it answers a fixed text: aiohttp's own answer and log repeat them, and they may hold a secret.
     """
 
-    __slots__ = ("_head_timer", "_on_lost", "_reader", "_wire", "has_asked")
+    __slots__ = ("_head_timer", "_on_lost", "_reader", "_wire", "allow", "has_asked")
+
+    allow: str
+    """The methods that the listener serves, for the header of that name."""
 
     def take_up(self, accepted: float, on_lost: Callable[[], None]) -> None:
         """Begin with a connection that was accepted at `accepted`, by the loop's clock."""
@@ -129,7 +131,7 @@ class Connection(web.RequestHandler):
         log.debug("%s sent what is no request: %s", request.remote, type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
-        return refused(INVALID_REQUEST, status)
+        return refused(refusal_of(exc), request, self.allow)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Tell of what failed here; a body that is not in its Content-Encoding, read to its end after the answer, is its sender's."""

@@ -9,14 +9,16 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http import RawRequestMessage
+from aiohttp.web_protocol import ERROR
 
 from sidecar.control import connection
 from sidecar.control.accepting import Door, Places
 from sidecar.control.connection import Connection
-from sidecar.control.unrouted import with_known_expectations
+from sidecar.control.unrouted import LONGEST_FIELD, LONGEST_TARGET, with_known_expectations
 from sidecar.listening import bind_each
 from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
@@ -32,7 +34,15 @@ _LOOK_EVERY = 0.1
 async def serve(app: web.Application, listen: Listen, tls: Tls | None = None, fds: Sequence[int] = ()) -> web.AppRunner:
     """Serve `app` until the runner's `cleanup`, on the sockets `fds` if there are any. Raises OSError when the address cannot be had."""
     # The body bound of each route is the application's own; the log of requests is the audit log and the access log.
-    runner = _Runner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0, keepalive_timeout=connection.KEEP_ALIVE)
+    runner = _Runner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=2.0,
+        keepalive_timeout=connection.KEEP_ALIVE,
+        max_line_size=LONGEST_TARGET,
+        max_field_size=LONGEST_FIELD,
+    )
     runner.places = Places(_most_connections(), str(listen))
     await runner.setup()
     context = _context(tls) if tls is not None else None
@@ -78,8 +88,12 @@ async def close(runners: Sequence[web.AppRunner]) -> None:
 
 
 class _Server(web.Server):
+    allow: str
+    """The methods that it serves, whatever is asked for."""
+
     def take_up(self, accepted: float, on_lost: Callable[[], None]) -> Connection:
         made = Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)
+        made.allow = self.allow
         made.take_up(accepted, on_lost)
         return made
 
@@ -91,8 +105,15 @@ class _Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+
+        def request_of(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+            # What is no request has no version either, and aiohttp would answer as a server of HTTP/1.0.
+            return made.request_factory(message._replace(version=HttpVersion11) if message is ERROR else message, *rest)
+
         # aiohttp has no other way to give an application's connections a class of one's own.
-        return _Server(with_known_expectations(made.request_handler), request_factory=made.request_factory, **made._kwargs)
+        server = _Server(with_known_expectations(made.request_handler), request_factory=request_of, **made._kwargs)
+        server.allow = ", ".join(sorted({route.method for route in self.app.router.routes()} - {hdrs.METH_ANY}))
+        return server
 
     async def cleanup(self) -> None:
         await super().cleanup()

@@ -15,7 +15,7 @@ _LONGEST_AGENT = 256
 _LONGEST_PATH = 200
 
 
-def request_id(request: web.Request) -> str:
+def request_id(request: web.BaseRequest) -> str:
     """The client's X-Request-Id where it has a harmless form, else one of our own; the same all through a request."""
     if REQUEST_ID not in request:
         given = request.headers.get("X-Request-Id", "")
