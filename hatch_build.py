@@ -47,6 +47,7 @@ HOT = (
     "sidecar/keys/digest.py",
     "sidecar/keys/lookup.py",
     "sidecar/redaction.py",
+    "sidecar/taken.py",
     "sidecar/worker/*.py",
     "sidecar/worker/authz/*.py",
     "sidecar/worker/client/*.py",
