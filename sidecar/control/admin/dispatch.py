@@ -26,7 +26,7 @@ from sidecar.keys.admin_tokens import Role
 from sidecar.store.errors import StoreNotAdopted, StoreUnavailable
 
 _IDEMPOTENCY_KEY_FORM = re.compile(r"[!-~]{1,255}")
-_REVISION_FORM = re.compile(r'(?:"?|W/")(-?[0-9]{1,18})"?')
+_REVISION_FORM = re.compile(r'(?:W/)?"(-?[0-9]{1,18})"|(-?[0-9]{1,18})')
 """A number that no key can have is well-formed, and a conflict. A proxy that compresses makes an ETag weak."""
 _BODY_TIMEOUT = 30.0
 
@@ -216,4 +216,4 @@ def _if_match(request: web.Request) -> int | None:
     match = _REVISION_FORM.fullmatch(given)
     if match is None:
         raise AdminError(errors.INVALID_REQUEST, "If-Match: must be the key's revision, such as 3.", param="If-Match")
-    return int(match[1])
+    return int(match[1] or match[2])

@@ -14,7 +14,7 @@ from sidecar.control.admin.errors import ErrorBody, Problem
 from sidecar.control.admin.paths import PARAMETERS, parameters
 
 _REF = "#/components/schemas/{name}"
-_REVISION = '^("[1-9][0-9]{0,14}"|[1-9][0-9]{0,14})$'
+_REVISION = '^((W/)?"-?[0-9]{1,18}"|-?[0-9]{1,18})$'
 _DESCRIPTION = (
     "Keys, their use and everything that was done to them. Sign in with an admin token; "
     "API keys are not accepted here, nor admin tokens on the data plane."
@@ -112,7 +112,7 @@ def _query_parameters(endpoint: Endpoint[Any, Any]) -> list[dict[str, Any]]:
     found = []
     for info in msgspec.structs.fields(endpoint.query):
         schema = _without_null(msgspec.json.schema(_given(hints[info.name])))
-        parameter = {"name": info.encode_name, "in": "query", "required": info.required, "schema": schema}
+        parameter = {"name": info.encode_name, "in": "query", "required": info.required, "allowEmptyValue": True, "schema": schema}
         if "description" in schema:
             parameter["description"] = schema.pop("description")
         if info.default not in (msgspec.NODEFAULT, msgspec.UNSET, None, ""):
