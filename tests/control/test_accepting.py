@@ -20,7 +20,7 @@ from sidecar.control.connection import Connection
 from sidecar.control.serving import serve
 from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
-from tests.control.test_serving import answer_of, ask, ended, raw
+from tests.control.test_serving import answer_of, ask, ended, raw, secured
 from tests.support.certificates import LOCAL, self_signed
 from tests.support.waiting import until
 
@@ -128,11 +128,7 @@ async def test_the_longest_idle_connection_makes_room(secure: bool, tmp_path: Pa
         return web.Response()
 
     app.router.add_get("/wait", wait)
-    tls, trusting = None, None
-    if secure:
-        certificate, key = self_signed(tmp_path, *LOCAL)
-        tls = Tls(certificate_file=str(certificate), key_file=str(key))
-        trusting = ssl.create_default_context(cafile=str(certificate))
+    tls, trusting = secured(tmp_path) if secure else (None, None)
     runner = await serve(app, Listen.parse("127.0.0.1:0"), tls)
     clients = []
     for rest in (b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET", b"", b""):

@@ -15,10 +15,8 @@ from aiohttp import web
 
 from sidecar.control import connection, serving
 from sidecar.control.serving import serve
-from sidecar.settings.declaration import Tls
 from sidecar.settings.values import Listen
-from tests.control.test_serving import ask
-from tests.support.certificates import LOCAL, self_signed
+from tests.control.test_serving import ask, secured
 from tests.support.waiting import until
 
 GET = b"GET /%d HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -60,11 +58,7 @@ async def listening(secure: bool, folder: Path) -> AsyncIterator[Served]:
 
     app = web.Application()
     app.router.add_get("/{size}", answer)
-    tls, trusting = None, None
-    if secure:
-        certificate, key = self_signed(folder, *LOCAL)
-        tls = Tls(certificate_file=str(certificate), key_file=str(key))
-        trusting = ssl.create_default_context(cafile=str(certificate))
+    tls, trusting = secured(folder) if secure else (None, None)
     held = socket.create_server(("127.0.0.1", 0))
     held.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     runner = await serve(app, Listen.parse("127.0.0.1:1"), tls, [held.detach()])

@@ -39,6 +39,12 @@ async def address() -> AsyncIterator[tuple[str, int]]:
     await runner.cleanup()
 
 
+def secured(folder: Path) -> tuple[Tls, ssl.SSLContext]:
+    """What a listener of this machine serves TLS with, and who trusts it."""
+    certificate, key = self_signed(folder, *LOCAL)
+    return Tls(certificate_file=str(certificate), key_file=str(key)), ssl.create_default_context(cafile=str(certificate))
+
+
 async def ask(address: tuple[str, int], head: str, body: bytes = b"", *, tls: ssl.SSLContext | None = None) -> tuple[str, str]:
     """Head and body of the last answer, of a connection that is closed after it."""
     reader, writer = await asyncio.open_connection(*address, ssl=tls)
