@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sidecar.control.anomaly.signals import DAY, HOUR, MINUTE, TABLE, Signal
+from sidecar.control.anomaly.detectors.signals import DAY, HOUR, MINUTE, TABLE, Signal
 
 ROOT = Path(__file__).resolve().parents[1]
 MANUAL = "docs/anomaly-detection.md"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.support.source import PACKAGE, ROOT, Module, internal, modules
 
 MODULES = modules()
 IDS = sorted(MODULES)
+FOLDERS = sorted({module.path.parent.relative_to(ROOT) for module in MODULES.values()})
 
 LAYERS = (
     (
@@ -79,16 +81,27 @@ def test_no_import_cycles_between_modules() -> None:
         pytest.fail("import cycle: " + " → ".join(error.args[1]))
 
 
-def test_no_import_cycles_between_packages() -> None:
+def _folder_below(above: Path, module: Module) -> str | None:
+    """The folder right below `above` in which the module lies; None for one elsewhere, or in `above` itself."""
+    if not module.path.is_relative_to(above):
+        return None
+    first, *rest = module.path.relative_to(above).parts
+    return first if rest else None
+
+
+@pytest.mark.parametrize("above", FOLDERS, ids=str)
+def test_no_import_cycles_between_folders(above: Path) -> None:
+    """A folder's own files put what is in the folders below them together, and share what is small: they are left out."""
     graph: dict[str, set[str]] = {}
     for module in MODULES.values():
-        graph.setdefault(module.package, set()).update(MODULES[target].package for target, _ in _edges(module))
-    for package, targets in graph.items():
-        targets.discard(package)
+        mine = _folder_below(ROOT / above, module)
+        theirs = {_folder_below(ROOT / above, MODULES[target]) for target, _ in _edges(module)}
+        if mine is not None:
+            graph.setdefault(mine, set()).update(theirs - {None, mine})
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        pytest.fail("packages import each other: " + " → ".join(error.args[1]))
+        pytest.fail("folders import each other: " + " → ".join(error.args[1]))
 
 
 def test_imports_are_absolute_and_at_the_top(module: Module) -> None:

@@ -12,12 +12,12 @@ import sys
 import time
 from pathlib import Path
 
-from sidecar.control.anomaly import memory as memories
-from sidecar.control.anomaly.baseline import NO_PEAKS, Baseline, greater
-from sidecar.control.anomaly.memory import Memory
-from sidecar.control.anomaly.networks import Networks
+from sidecar.control.anomaly.detectors import memory as memories
+from sidecar.control.anomaly.detectors.baseline import NO_PEAKS, Baseline, greater
+from sidecar.control.anomaly.detectors.memory import Memory
+from sidecar.control.anomaly.detectors.networks import Networks
 from sidecar.control.anomaly.observer import Observer
-from sidecar.control.sums import Sums
+from sidecar.control.totals.sums import Sums
 from sidecar.events.record import Request, Tokens
 from sidecar.events.wire import encode
 

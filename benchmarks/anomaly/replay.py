@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmarks.anomaly.traffic import STEP, History, seconds
-from sidecar.control.anomaly import memory, record
-from sidecar.control.anomaly.networks import Networks
+from sidecar.control.anomaly import record
+from sidecar.control.anomaly.detectors import memory
+from sidecar.control.anomaly.detectors.networks import Networks
+from sidecar.control.anomaly.detectors.second import Second
+from sidecar.control.anomaly.detectors.thresholds import Thresholds
 from sidecar.control.anomaly.observer import Observer
-from sidecar.control.anomaly.second import Second
-from sidecar.control.anomaly.thresholds import Thresholds
 
 EPOCH = 1767571200
 """Step 0 in virtual time: Monday, 5 January 2026, UTC."""

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.anomaly import traffic
 from benchmarks.anomaly.replay import EPOCH
 from benchmarks.anomaly.traffic import DAY, PROGRAMS, STEP, Flow, History, Person
-from sidecar.control.anomaly.second import NO_KEY, Caller, Second
+from sidecar.control.anomaly.detectors.second import NO_KEY, Caller, Second
 
 HOUR_STEPS = 3600 // STEP
 DAY_STEPS = DAY // STEP

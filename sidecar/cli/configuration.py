@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sidecar.cli.config_file import find
-from sidecar.control.anomaly.geo import open_geo
-from sidecar.control.anomaly.outbox import secret_bytes
+from sidecar.control.anomaly.detectors.geo import open_geo
+from sidecar.control.anomaly.notifications.outbox import secret_bytes
 from sidecar.hubs.load import load_profile
 from sidecar.settings import Settings, SettingsError, load
 from sidecar.settings.declaration import Tls

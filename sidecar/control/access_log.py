@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from sidecar.control.sums import Sums
+from sidecar.control.totals.sums import Sums
 from sidecar.events.record import Request
 from sidecar.events.wire import decode_all
 from sidecar.log import redact

@@ -12,26 +12,26 @@ from sidecar.control.access_log import AccessLog
 from sidecar.control.addresses import Addresses, load_salt
 from sidecar.control.anomaly.compose import Detection
 from sidecar.control.audit import ACTIONS, ATTEMPTS, AuditLog
-from sidecar.control.claims import Claims
-from sidecar.control.fold import Fold
-from sidecar.control.fold_loop import FoldLoop
-from sidecar.control.key_use import KeyUse
-from sidecar.control.ledger import Ledger
+from sidecar.control.folding.claims import Claims
+from sidecar.control.folding.fold import Fold
+from sidecar.control.folding.ledger import Ledger
+from sidecar.control.folding.loop import FoldLoop
+from sidecar.control.folding.observer import Observer
+from sidecar.control.folding.spools import Spools
+from sidecar.control.folding.sweep import Sweep
+from sidecar.control.folding.work import Planner
 from sidecar.control.metrics import catalogue
-from sidecar.control.metrics.buckets import STORE
 from sidecar.control.metrics.counts import Counter
+from sidecar.control.metrics.key_use import KeyUse
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.scrape import Gauges, Scrape
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import Networks
-from sidecar.control.observer import Observer
 from sidecar.control.pulse import Pulse
 from sidecar.control.readiness import Readiness
 from sidecar.control.reconcile import Reconciler
-from sidecar.control.series import Retention, SeriesBuilder
-from sidecar.control.spools import Spools
-from sidecar.control.sweep import Sweep
-from sidecar.control.work import Planner
+from sidecar.control.totals.buckets import STORE
+from sidecar.control.totals.series import Retention, SeriesBuilder
 from sidecar.control.workers import Workers
 from sidecar.keys.secret_file import read_or_make
 from sidecar.settings import Settings

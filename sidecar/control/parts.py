@@ -16,19 +16,19 @@ from sidecar.control import metering
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.anomaly import compose as anomaly
 from sidecar.control.audit import JOURNAL_DIRECTORY, AuditLog, Journal
-from sidecar.control.calls import CallLogBounds, Calls
 from sidecar.control.console.app import build
-from sidecar.control.key_watch import KeyWatch
-from sidecar.control.listener import Listener
 from sidecar.control.metering import Metering
+from sidecar.control.metrics.key_watch import KeyWatch
+from sidecar.control.metrics.listener import Listener
 from sidecar.control.pulse import Pulse
 from sidecar.control.readiness import Readiness
 from sidecar.control.reconcile import Reconciler
 from sidecar.control.reconcile import compose as compose_reconciler
-from sidecar.control.series import Retention
 from sidecar.control.status import Status
-from sidecar.control.usage import Usage
-from sidecar.control.usage_overview import Overview
+from sidecar.control.totals.series import Retention
+from sidecar.control.usage.calls import CallLogBounds, Calls
+from sidecar.control.usage.overview import Overview
+from sidecar.control.usage.reports import Usage
 from sidecar.control.workers import Workers
 from sidecar.keys import setup
 from sidecar.keys.admin_tokens import AdminTokens

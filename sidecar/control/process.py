@@ -16,8 +16,8 @@ from typing import Any
 import uvloop
 
 from sidecar import collector
+from sidecar.control.listeners.serving import close, serve
 from sidecar.control.parts import Parts, compose
-from sidecar.control.serving import close, serve
 from sidecar.settings import Settings
 from sidecar.store.client import StoreUnavailable
 

@@ -8,7 +8,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 
-from sidecar.control.metrics.buckets import STORE
+from sidecar.control.totals.buckets import STORE
 from sidecar.keys.adoption import Adoption
 from sidecar.store.client import Store, StoreNotAdopted, StoreUnavailable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sidecar.control.sums import Sums
+from sidecar.control.totals.sums import Sums
 from sidecar.events.record import WorkerState
 
 FRESH = 3.0

@@ -27,6 +27,8 @@ TRACKED_PREFIXES = (KEY_PREFIX, DIGEST_PREFIX)
 """What workers cache, and therefore what their invalidation connection watches."""
 
 SHARDS = 16
+GLOBAL_SHARD = 0
+"""The shard of what belongs to no key."""
 KEYLESS = SHARDS
 """Beside the shards, the place of calls without a key in the call log. Whoever has none could fill it, and push out the calls of keys."""
 
@@ -93,7 +95,10 @@ def mark(shard: int) -> str:
 
 
 def series(shard: int, step: str, number: int) -> str:
-    """Hash of usage sums of all keys of a shard: `step` is a name in control/series.py's SERIES, `number` that of a span since 1970."""
+    """Hash of usage sums of all keys of a shard.
+
+    `step` is a name in SERIES of control/totals/series.py, `number` that of a span since 1970.
+    """
     return f"sidecar:{{u{shard}}}:{step}:{number}"
 
 

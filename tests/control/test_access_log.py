@@ -6,7 +6,7 @@ import threading
 
 from sidecar.control.access_log import AccessLog, line
 from sidecar.control.addresses import Addresses
-from sidecar.control.sums import Sums
+from sidecar.control.totals.sums import Sums
 from sidecar.events.record import Request
 from sidecar.events.wire import encode
 from sidecar.keys.token import generate

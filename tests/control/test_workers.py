@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecar.control.sums import Sums
+from sidecar.control.totals.sums import Sums
 from sidecar.control.workers import FRESH, Workers
 from sidecar.events.record import WorkerState
 from tests.support.keys import Clock

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sidecar.control.admin.messages.common import Name, Owner
-from sidecar.control.anomaly.signals import TABLE
+from sidecar.control.anomaly.detectors.signals import TABLE
 from sidecar.control.metrics.catalogue import CATALOGUE
 from sidecar.settings.declaration import Metrics
 from tests.control.metrics.test_scrape import NOW, Page

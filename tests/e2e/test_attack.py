@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.control.anomaly.memory import Memory
-from sidecar.control.anomaly.networks import Networks, agent_product
-from sidecar.control.anomaly.outbox import Message, headers
+from sidecar.control.anomaly.detectors.memory import Memory
+from sidecar.control.anomaly.detectors.networks import Networks, agent_product
+from sidecar.control.anomaly.detectors.seen import Seen, Sighting
+from sidecar.control.anomaly.detectors.signals import DAY
+from sidecar.control.anomaly.notifications.outbox import Message, headers
 from sidecar.control.anomaly.replicas import SHARED
 from sidecar.control.anomaly.salt import first_salt
-from sidecar.control.anomaly.seen import Seen, Sighting
-from sidecar.control.anomaly.signals import DAY
 from sidecar.control.anomaly.storage import Storage
 from sidecar.keys.digest import load
 from tests.support.hub import ACCESS_KEY, HubProcess

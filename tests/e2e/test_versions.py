@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import sidecar
-from sidecar.control.sums import Sums
+from sidecar.control.totals.sums import Sums
 from sidecar.events.record import Request
 from sidecar.events.wire import decode, encode
 from sidecar.keys import document

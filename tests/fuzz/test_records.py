@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.control.sums import Sums
+from sidecar.control.totals.sums import Sums
 from sidecar.events import record, wire
 from sidecar.events.spool import frame, records
 from sidecar.hubs.profile import UsageDialect

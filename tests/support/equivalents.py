@@ -34,46 +34,46 @@ _OF_THE_LEDGER = 'like = ("ledger", kind, call.key_id, call.usage_source)'
 
 EQUIVALENTS: tuple[Equivalent, ...] = (
     *_each(
-        "control/anomaly/baseline",
+        "control/anomaly/detectors/baseline",
         "the greater of two equal numbers is either",
         ("if minute[place] > hour[peak]:", "minute[place] >= hour[peak]"),
         ("if five[place] > hour[peak + 1]:", "five[place] >= hour[peak + 1]"),
     ),
     *_each(
-        "control/anomaly/volume",
+        "control/anomaly/detectors/volume",
         "this only spares measuring: each line has the same floor or a higher one, and is above the peaks",
         (_NEEDS_MEASURING, "five[place] >= least or (five[place] > usual[peaks + 1] or minute[place] > usual[peaks])"),
         (_NEEDS_MEASURING, "five[place] >= usual[peaks + 1]"),
         (_NEEDS_MEASURING, "minute[place] >= usual[peaks]"),
     ),
     *_each(
-        "control/series",
+        "control/totals/series",
         "the sums of one list are that list",
         (_SUMMED, "len(lists) >= 1"),
     ),
     *_each(
-        "control/series",
+        "control/totals/series",
         "this only spares some work: the longer way leaves the zeros out as well",
         (_MOST_REQUESTS, "'ok!'"),
     ),
     *_each(
-        "control/sums",
+        "control/totals/sums",
         "a time that is the first or the last already changes nothing",
         ("if time > row.last:", "time >= row.last"),
         ("elif time < row.first:", "time <= row.first"),
     ),
     *_each(
-        "control/rows",
+        "control/totals/rows",
         "no time is none",
         ("if proxy < 0.0:", "proxy <= 0.0"),
     ),
     *_each(
-        "control/sums",
+        "control/totals/sums",
         "a head without traits is passed over as well",
         ("if len(record) < HEAD_SIZE or record[0] != MARK:", "len(record) <= HEAD_SIZE"),
     ),
     *_each(
-        "control/sums",
+        "control/totals/sums",
         "the word only keeps these rows apart from those of requests",
         (_OF_THE_LEDGER, "'ledger!'"),
     ),
@@ -83,13 +83,13 @@ EQUIVALENTS: tuple[Equivalent, ...] = (
         ("if len(record) < HEAD_SIZE:", "len(record) <= HEAD_SIZE"),
     ),
     *_each(
-        "control/usage_span",
+        "control/usage/span",
         "minutes are kept from a whole hour on, which needs no rounding to one",
         ("if first < minutes_from:", "first <= minutes_from"),
         ("if last < minutes_from:", "last <= minutes_from"),
     ),
     *_each(
-        "control/usage_span",
+        "control/usage/span",
         "the rest of a minute ends within it, where no bucket does",
         ("calls = [each for each in calls if each[1] <= low or each[0] >= high]", "1"),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.detectors.memory import Memory
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.responder import Keys
 from sidecar.control.anomaly.storage import Storage

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.control.anomaly.admission import Admission
-from sidecar.control.anomaly.delivery import Delivery
+from sidecar.control.anomaly.detectors.geo import open_geo
+from sidecar.control.anomaly.detectors.networks import Networks
+from sidecar.control.anomaly.detectors.thresholds import Thresholds
 from sidecar.control.anomaly.engine import Engine
 from sidecar.control.anomaly.episodes import Episodes
-from sidecar.control.anomaly.geo import open_geo
-from sidecar.control.anomaly.networks import Networks
+from sidecar.control.anomaly.notifications.delivery import Delivery
+from sidecar.control.anomaly.notifications.outbox import new_secret, secret_bytes
+from sidecar.control.anomaly.notifications.receivers import Receivers
 from sidecar.control.anomaly.observer import Observer
-from sidecar.control.anomaly.outbox import new_secret, secret_bytes
 from sidecar.control.anomaly.queries import AnomalyService
-from sidecar.control.anomaly.receivers import Receivers
 from sidecar.control.anomaly.replicas import SHARED, Replicas
 from sidecar.control.anomaly.responder import Responder
 from sidecar.control.anomaly.salt import Salt
 from sidecar.control.anomaly.storage import Storage
-from sidecar.control.anomaly.thresholds import Thresholds
 from sidecar.control.audit import AuditLog
 from sidecar.keys.digest import Digester
 from sidecar.keys.repository import KeyRepository

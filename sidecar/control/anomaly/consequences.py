@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Callable
 
 from sidecar.control.anomaly.apart import apart
+from sidecar.control.anomaly.detectors.signals import BY_NAME, LEVELS, Level, level
+from sidecar.control.anomaly.notifications.outbox import Message, messages
+from sidecar.control.anomaly.notifications.receivers import Receivers
 from sidecar.control.anomaly.observer import Observer
-from sidecar.control.anomaly.outbox import Message, messages
-from sidecar.control.anomaly.receivers import Receivers
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.responder import Responder
-from sidecar.control.anomaly.signals import BY_NAME, LEVELS, Level, level
 from sidecar.control.anomaly.storage import PartlySaved, Storage, shard_of
 from sidecar.control.anomaly.unsaved import Batch, Unsaved
 from sidecar.settings import declaration

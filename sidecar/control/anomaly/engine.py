@@ -14,17 +14,17 @@ from sidecar.control.anomaly import verdicts
 from sidecar.control.anomaly.admission import Admission
 from sidecar.control.anomaly.apart import apart
 from sidecar.control.anomaly.consequences import STOPPED, Consequences
-from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.detectors.memory import Memory
+from sidecar.control.anomaly.detectors.signals import TABLE
+from sidecar.control.anomaly.notifications.receivers import Receivers
 from sidecar.control.anomaly.observer import Observer
-from sidecar.control.anomaly.receivers import Receivers
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.replicas import Replicas
 from sidecar.control.anomaly.responder import Responder
 from sidecar.control.anomaly.salt import Salt
-from sidecar.control.anomaly.signals import TABLE
 from sidecar.control.anomaly.storage import PartlySaved, Storage
 from sidecar.control.anomaly.unsaved import Unsaved
-from sidecar.control.sums import Sums
+from sidecar.control.totals.sums import Sums
 from sidecar.settings import declaration
 from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 from sidecar.store.names import shard_of as shard_of_key

@@ -9,10 +9,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sidecar.control.anomaly.baseline import LATENESS
-from sidecar.control.anomaly.memory import Raised
+from sidecar.control.anomaly.detectors.baseline import LATENESS
+from sidecar.control.anomaly.detectors.memory import Raised
+from sidecar.control.anomaly.detectors.signals import BY_NAME, HOUR, Level, level, score
 from sidecar.control.anomaly.record import Anomaly, Evidence, Subject
-from sidecar.control.anomaly.signals import BY_NAME, HOUR, Level, level, score
 
 QUIET_ENDS = 6 * HOUR
 

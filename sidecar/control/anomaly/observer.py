@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import islice
 
+from sidecar.control.anomaly.detectors.memory import Memory
+from sidecar.control.anomaly.detectors.networks import Networks
+from sidecar.control.anomaly.detectors.second import NO_KEY, Second, SecondSums
+from sidecar.control.anomaly.detectors.sources import EVERYWHERE, Sources
+from sidecar.control.anomaly.detectors.thresholds import Thresholds
+from sidecar.control.anomaly.detectors.watch import Detectors, Watch
+from sidecar.control.anomaly.detectors.windows import STEP
 from sidecar.control.anomaly.episodes import Change, Episodes
-from sidecar.control.anomaly.memory import Memory
-from sidecar.control.anomaly.networks import Networks
-from sidecar.control.anomaly.second import NO_KEY, Second, SecondSums
-from sidecar.control.anomaly.sources import EVERYWHERE, Sources
-from sidecar.control.anomaly.thresholds import Thresholds
-from sidecar.control.anomaly.watch import Detectors, Watch
-from sidecar.control.anomaly.windows import STEP
 
 AT_ONCE = 500
 """Keys that are looked at in one go at least; each costs some ten microseconds."""

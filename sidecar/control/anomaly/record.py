@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from sidecar.control.anomaly.signals import LEVELS, Level
+from sidecar.control.anomaly.detectors.signals import LEVELS, Level
 from sidecar.keys.record import OnAnomaly
 
 State = Literal["open", "acknowledged", "closed"]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sidecar.control.anomaly.second import Second
+from sidecar.control.anomaly.detectors.second import Second
 from sidecar.store import names
 from sidecar.store.client import Store
 from sidecar.store.script import load

@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from sidecar.control.anomaly import memory as memories
 from sidecar.control.anomaly import record
+from sidecar.control.anomaly.detectors import memory as memories
+from sidecar.control.anomaly.detectors.memory import Memory
+from sidecar.control.anomaly.detectors.sources import Source
 from sidecar.control.anomaly.index import AnomalyIndex, entry_of, readable
-from sidecar.control.anomaly.memory import Memory
-from sidecar.control.anomaly.outbox import Message
+from sidecar.control.anomaly.notifications.outbox import Message
 from sidecar.control.anomaly.record import Anomaly
-from sidecar.control.anomaly.sources import Source
 from sidecar.store import names
 from sidecar.store.client import Argument, Store, StoreUnavailable
 from sidecar.store.script import load

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
+from sidecar.control.anomaly.detectors.signals import Level
 from sidecar.control.anomaly.episodes import Change
 from sidecar.control.anomaly.record import Anomaly
-from sidecar.control.anomaly.signals import Level
 
 
 @dataclass(slots=True)

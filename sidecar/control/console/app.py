@@ -29,7 +29,7 @@ from sidecar.control.console.screens.system import System
 from sidecar.control.console.sessions import Sessions
 from sidecar.control.console.snippets import FirstCalls
 from sidecar.control.console.visit import Screen, Visit, see
-from sidecar.control.usage_overview import Overview
+from sidecar.control.usage.overview import Overview
 from sidecar.keys.digest import Pepper
 from sidecar.store.client import Store
 

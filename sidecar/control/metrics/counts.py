@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from sidecar.control.metrics.bounded import OTHER, Bounded
-from sidecar.control.nested import Nested, add_list
-from sidecar.control.rows import Figures, Kind, Labels, Latency, Row
-from sidecar.control.sums import Sums
+from sidecar.control.totals.bounded import OTHER, Bounded
+from sidecar.control.totals.nested import Nested, add_list
+from sidecar.control.totals.rows import Figures, Kind, Labels, Latency, Row
+from sidecar.control.totals.sums import Sums
 from sidecar.events.record import Interim, Traits
-from sidecar.store.names import shard_of
+from sidecar.store.names import GLOBAL_SHARD, shard_of
 
-GLOBAL_SHARD = 0
 KEY_FIELD = "k:"
 OVERFLOW = "_overflow"
 SEPARATOR = "\x1f"

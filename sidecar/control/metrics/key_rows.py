@@ -10,7 +10,7 @@ from sidecar.control.metrics.counts import OVERFLOW, SEPARATOR
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.state import Counts
 from sidecar.control.metrics.text import Page, escape, number
-from sidecar.control.nested import Nested
+from sidecar.control.totals.nested import Nested
 from sidecar.keys.record import Key
 
 TOKEN_TYPES = ("input", "output", "cached_input", "cache_creation_input")

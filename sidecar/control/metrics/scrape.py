@@ -12,7 +12,6 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from sidecar import __version__
 from sidecar.control.metrics import catalogue
-from sidecar.control.metrics.buckets import DURATION, FIRST_BYTE, OVERHEAD, PROPAGATION, TOKENS
 from sidecar.control.metrics.catalogue import Family
 from sidecar.control.metrics.counts import SEPARATOR
 from sidecar.control.metrics.key_rows import KeyRows
@@ -21,6 +20,7 @@ from sidecar.control.metrics.signal_rows import SignalRows, Signals
 from sidecar.control.metrics.state import Counts
 from sidecar.control.metrics.text import Page
 from sidecar.control.networks import Networks
+from sidecar.control.totals.buckets import DURATION, FIRST_BYTE, OVERHEAD, PROPAGATION, TOKENS
 from sidecar.control.workers import Workers
 from sidecar.events.record import NO_LEASE
 

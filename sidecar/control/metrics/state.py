@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from sidecar.control.metrics.buckets import PROPAGATION
 from sidecar.control.metrics.counts import KEY_FIELD, SEPARATOR, Delta, method_label
 from sidecar.control.metrics.text import Exemplar
-from sidecar.control.nested import Nested, add
-from sidecar.control.rows import STEP, Example
-from sidecar.control.sums import Sums
+from sidecar.control.totals.buckets import PROPAGATION
+from sidecar.control.totals.nested import Nested, add
+from sidecar.control.totals.rows import STEP, Example
+from sidecar.control.totals.sums import Sums
 from sidecar.events.wire import decode_ids
 
 _Place = tuple[tuple[str, ...], int]

@@ -6,11 +6,11 @@ import logging
 import time
 from pathlib import Path
 
-from sidecar.control.calls import Calls
 from sidecar.control.reconcile.hub_ledger import HubLedger
 from sidecar.control.reconcile.journal import Journal
 from sidecar.control.reconcile.match import metered_routes
 from sidecar.control.reconcile.reconciler import Reconciler
+from sidecar.control.usage.calls import Calls
 from sidecar.events.spool import SpoolWriter
 from sidecar.hubs.load import load_profile
 from sidecar.settings import Settings

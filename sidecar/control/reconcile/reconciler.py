@@ -9,12 +9,12 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from sidecar.control.calls import Wanted
 from sidecar.control.reconcile.hub_ledger import LedgerUnavailable, Listing
 from sidecar.control.reconcile.journal import Journal
 from sidecar.control.reconcile.match import SLACK, by_request, drift, is_untold, missing
-from sidecar.control.rows import Row
-from sidecar.control.sums import Sums
+from sidecar.control.totals.rows import Row
+from sidecar.control.totals.sums import Sums
+from sidecar.control.usage.calls import Wanted
 from sidecar.events.record import NO_TOKENS, Reconciled, Request, sum_of
 from sidecar.events.wire import decode_all, encode
 from sidecar.store.client import StoreUnavailable

@@ -23,7 +23,7 @@ if stored ~= ARGV[2] then
   return {0, stored}
 end
 
--- The same as `add` in sidecar/control/nested.py.
+-- The same as `add` in sidecar/control/totals/nested.py.
 local function add(into, delta)
   for name, value in pairs(delta) do
     local mine = into[name]

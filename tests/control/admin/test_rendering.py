@@ -14,7 +14,7 @@ from aiohttp import web
 from sidecar.control.admin.dispatch import as_json
 from sidecar.control.admin.endpoint import Answer, Media
 from sidecar.control.admin.rendering import WHOLE, negotiate, respond
-from sidecar.control.serving import serve
+from sidecar.control.listeners.serving import serve
 from sidecar.settings.values import Listen
 from sidecar.store.errors import StoreUnavailable
 from tests.control.support.work import Work

@@ -13,8 +13,8 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from sidecar.control.anomaly.compose import Detection, compose
-from sidecar.control.anomaly.second import Second
-from sidecar.control.anomaly.signals import DAY, HOUR
+from sidecar.control.anomaly.detectors.second import Second
+from sidecar.control.anomaly.detectors.signals import DAY, HOUR
 from sidecar.control.audit import AuditLog, Journal
 from sidecar.keys.digest import Pepper
 from sidecar.keys.record import Key, OnAnomaly

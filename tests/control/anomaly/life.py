@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sidecar.control.anomaly import amounts as places
-from sidecar.control.anomaly.baseline import NO_PEAKS, Peaks
-from sidecar.control.anomaly.memory import Memory
-from sidecar.control.anomaly.networks import Networks
+from sidecar.control.anomaly.detectors import amounts as places
+from sidecar.control.anomaly.detectors.baseline import NO_PEAKS, Peaks
+from sidecar.control.anomaly.detectors.memory import Memory
+from sidecar.control.anomaly.detectors.networks import Networks
+from sidecar.control.anomaly.detectors.second import Second
+from sidecar.control.anomaly.detectors.signals import BY_NAME, DAY, level
+from sidecar.control.anomaly.detectors.thresholds import Thresholds
 from sidecar.control.anomaly.observer import Observer
-from sidecar.control.anomaly.second import Second
-from sidecar.control.anomaly.signals import BY_NAME, DAY, level
-from sidecar.control.anomaly.thresholds import Thresholds
 
 BORN = 1767571200
 """Monday, 5 January 2026, UTC."""

@@ -7,11 +7,11 @@ import pytest
 
 from sidecar.control.anomaly import engine as engine_module
 from sidecar.control.anomaly.compose import Detection
-from sidecar.control.anomaly.document import time
-from sidecar.control.anomaly.outbox import Message
+from sidecar.control.anomaly.detectors.second import NO_KEY
+from sidecar.control.anomaly.detectors.signals import DAY, HOUR, Level
+from sidecar.control.anomaly.notifications.document import time
+from sidecar.control.anomaly.notifications.outbox import Message
 from sidecar.control.anomaly.record import Anomaly
-from sidecar.control.anomaly.second import NO_KEY
-from sidecar.control.anomaly.signals import DAY, HOUR, Level
 from sidecar.keys.digest import Pepper
 from sidecar.store.client import Store, StoreUnavailable
 from tests.control.anomaly.conftest import Bench, Receiver

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sidecar.control.anomaly import index as module
 from sidecar.control.anomaly import storage as storages
+from sidecar.control.anomaly.detectors.memory import Memory
 from sidecar.control.anomaly.index import FOR_EVER, AnomalyIndex, entry_of
-from sidecar.control.anomaly.memory import Memory
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.storage import Storage
 from sidecar.store import names

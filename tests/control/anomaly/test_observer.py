@@ -4,15 +4,15 @@ import random
 
 import pytest
 
-from sidecar.control.anomaly import memory as memories
 from sidecar.control.anomaly import record
-from sidecar.control.anomaly.amounts import REQUEST_PEAKS
+from sidecar.control.anomaly.detectors import memory as memories
+from sidecar.control.anomaly.detectors.amounts import REQUEST_PEAKS
+from sidecar.control.anomaly.detectors.memory import Memory
+from sidecar.control.anomaly.detectors.networks import Networks
+from sidecar.control.anomaly.detectors.second import NO_KEY, Second
+from sidecar.control.anomaly.detectors.signals import DAY, HOUR
 from sidecar.control.anomaly.episodes import Episodes
-from sidecar.control.anomaly.memory import Memory
-from sidecar.control.anomaly.networks import Networks
 from sidecar.control.anomaly.observer import AT_ONCE, Observer
-from sidecar.control.anomaly.second import NO_KEY, Second
-from sidecar.control.anomaly.signals import DAY, HOUR
 from sidecar.events.record import Request
 from tests.control.anomaly.life import AGENT, AWAY, BORN, HOME, KEY, MODEL, ROUTE, Life, refused, served
 from tests.control.support.events import request, sums_of

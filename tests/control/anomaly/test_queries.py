@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from sidecar.control.anomaly import queries
-from sidecar.control.anomaly.memory import Memory
+from sidecar.control.anomaly.detectors.memory import Memory
+from sidecar.control.anomaly.detectors.signals import DAY, HOUR
 from sidecar.control.anomaly.record import Anomaly
-from sidecar.control.anomaly.signals import DAY, HOUR
 from tests.control.anomaly.conftest import Bench, Receiver
 from tests.control.anomaly.life import AWAY, refused, served
 

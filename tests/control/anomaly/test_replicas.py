@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from sidecar.control.anomaly import replicas as module
+from sidecar.control.anomaly.detectors.second import Second
 from sidecar.control.anomaly.replicas import AT_ONCE, INBOX_LENGTH, Replicas
-from sidecar.control.anomaly.second import Second
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.anomaly.conftest import Bench

@@ -5,12 +5,12 @@ import pytest
 from msgspec.structs import replace
 
 from sidecar.control.anomaly import record
+from sidecar.control.anomaly.detectors.memory import Feedback, Memory, encode
+from sidecar.control.anomaly.detectors.second import Second
+from sidecar.control.anomaly.detectors.sources import Source
 from sidecar.control.anomaly.index import FOR_EVER
-from sidecar.control.anomaly.memory import Feedback, Memory, encode
-from sidecar.control.anomaly.outbox import Message
+from sidecar.control.anomaly.notifications.outbox import Message
 from sidecar.control.anomaly.replicas import Replicas
-from sidecar.control.anomaly.second import Second
-from sidecar.control.anomaly.sources import Source
 from sidecar.control.anomaly.storage import PartlySaved, Storage
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable

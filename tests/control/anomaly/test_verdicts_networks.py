@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.control.anomaly.document import time
+from sidecar.control.anomaly.detectors.signals import DAY, HOUR
+from sidecar.control.anomaly.notifications.document import time
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.record import Anomaly
-from sidecar.control.anomaly.signals import DAY, HOUR
 from tests.control.anomaly.conftest import Bench
 from tests.control.anomaly.life import AWAY, refused
 from tests.control.anomaly.test_verdicts import _later, _muted

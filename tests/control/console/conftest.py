@@ -14,14 +14,14 @@ import msgspec
 import pytest
 
 from sidecar.control.admin.services import AdminServices
-from sidecar.control.anomaly.document import document
+from sidecar.control.anomaly.notifications.document import document
 from sidecar.control.anomaly.record import Anomaly, Evidence
-from sidecar.control.calls import Calls
 from sidecar.control.console.app import build
 from sidecar.control.queries import Anomalies, Judged
-from sidecar.control.series import Retention
-from sidecar.control.usage import Usage
-from sidecar.control.usage_overview import Overview
+from sidecar.control.totals.series import Retention
+from sidecar.control.usage.calls import Calls
+from sidecar.control.usage.overview import Overview
+from sidecar.control.usage.reports import Usage
 from sidecar.events.record import Request
 from sidecar.keys.digest import load
 from sidecar.settings.declaration import Admin, Hub, Settings

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.control.console.app import _screens
 from sidecar.control.console.visit import Screen
-from sidecar.control.usage_overview import Overview
+from sidecar.control.usage.overview import Overview
 from tests.control.console.conftest import Console
 
 IDS = {"key_id": "key_" + "A" * 16, "secret_id": "sec_" + "A" * 16, "token_id": "sat_" + "A" * 16, "anomaly_id": "ano_1"}

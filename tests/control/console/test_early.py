@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from sidecar.control.console.early import EarlyPage
-from sidecar.control.serving import serve
-from sidecar.control.usage_overview import Overview
+from sidecar.control.listeners.serving import serve
+from sidecar.control.usage.overview import Overview
 from sidecar.settings.values import Listen
 from sidecar.store.errors import StoreUnavailable
 from tests.control.console.conftest import Console

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.control.console.app import build
 from sidecar.control.console.snippets import curl, node, proxy_address
-from sidecar.control.usage_overview import Overview
+from sidecar.control.usage.overview import Overview
 from sidecar.hubs import protocol
 from sidecar.hubs.load import load_profile
 from sidecar.hubs.profile import Profile

@@ -9,9 +9,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from sidecar import refusals
-from sidecar.control.key_use import KeyUse
 from sidecar.control.metrics import catalogue
 from sidecar.control.metrics.counts import Counter
+from sidecar.control.metrics.key_use import KeyUse
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.scrape import Gauges, Scrape
 from sidecar.control.metrics.state import Counts

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.control.metrics.state import Counts
-from sidecar.control.rows import STEP
+from sidecar.control.totals.rows import STEP
 
 LAST_DIGITS = 1e-11
 

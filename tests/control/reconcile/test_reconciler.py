@@ -3,16 +3,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from sidecar.control.calls import Calls, Wanted
-from sidecar.control.fold import Fold
-from sidecar.control.ledger import Ledger as Applied
+from sidecar.control.folding.fold import Fold
+from sidecar.control.folding.ledger import Ledger as Applied
+from sidecar.control.folding.work import Planner
 from sidecar.control.metrics.counts import Counter
 from sidecar.control.networks import network_of
 from sidecar.control.reconcile.hub_ledger import HubLedger, LedgerUnavailable, Listing
 from sidecar.control.reconcile.journal import Journal
 from sidecar.control.reconcile.reconciler import SETTLE, Reconciler
-from sidecar.control.series import SeriesBuilder
-from sidecar.control.work import Planner
+from sidecar.control.totals.series import SeriesBuilder
+from sidecar.control.usage.calls import Calls, Wanted
 from sidecar.events.record import NO_TOKENS, Request, Tokens
 from sidecar.events.spool import SpoolWriter
 from sidecar.hubs.ledger import Entry

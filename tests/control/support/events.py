@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from sidecar.control.rows import Row
-from sidecar.control.sums import Sums
+from sidecar.control.totals.rows import Row
+from sidecar.control.totals.sums import Sums
 from sidecar.events.record import Event, Request, Tokens, WorkerState
 from sidecar.events.wire import encode
 

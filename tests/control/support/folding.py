@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sidecar.control.calls import Calls
-from sidecar.control.claims import Claims
-from sidecar.control.fold import Fold
-from sidecar.control.ledger import LANES, Ledger
+from sidecar.control.folding.claims import Claims
+from sidecar.control.folding.fold import Fold
+from sidecar.control.folding.ledger import LANES, Ledger
+from sidecar.control.folding.observer import Observer
+from sidecar.control.folding.spools import Spools
+from sidecar.control.folding.work import Planner
 from sidecar.control.metrics.counts import Counter
 from sidecar.control.metrics.keys import LabelledKeys
 from sidecar.control.metrics.state import Counts
 from sidecar.control.networks import network_of
-from sidecar.control.observer import Observer
 from sidecar.control.queries import UsageGroup, UsageReport
-from sidecar.control.series import Retention, SeriesBuilder
-from sidecar.control.spools import Spools
-from sidecar.control.usage import Usage
-from sidecar.control.work import Planner
+from sidecar.control.totals.series import Retention, SeriesBuilder
+from sidecar.control.usage.calls import Calls
+from sidecar.control.usage.reports import Usage
 from sidecar.events.record import Event
 from sidecar.events.spool import SpoolWriter
 from sidecar.events.wire import encode

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sidecar.control.metrics.counts import GLOBAL_SHARD
-from sidecar.control.nested import packed
-from sidecar.control.series import ALL, DAY, MINUTE, SEPARATOR, SERIES, Values
+from sidecar.control.totals.nested import packed
+from sidecar.control.totals.series import ALL, DAY, MINUTE, SEPARATOR, SERIES, Values
 from sidecar.store import names
 from sidecar.store.client import Store
 from sidecar.store.link import Command
@@ -20,7 +19,7 @@ async def fill_minutes(store: Store, key_ids: Sequence[str], first: int, last: i
     together = [value * len(key_ids) for value in OF_A_MINUTE]
     for hour in range(first // _MINUTES.span, last // _MINUTES.span):
         commands = [_hour(names.shard_of(key_id), key_id, hour, OF_A_MINUTE) for key_id in key_ids]
-        await store.pipeline([*commands, _hour(GLOBAL_SHARD, ALL, hour, together)])
+        await store.pipeline([*commands, _hour(names.GLOBAL_SHARD, ALL, hour, together)])
     await store.pipeline(list(_active(key_ids, first, last)))
 
 

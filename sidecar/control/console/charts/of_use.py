@@ -8,7 +8,7 @@ from sidecar.control.console import text
 from sidecar.control.console.charts.chart import Chart, Series
 from sidecar.control.console.spans import Span
 from sidecar.control.queries import UsageGroup, Use
-from sidecar.control.usage_overview import Breakdown
+from sidecar.control.usage.overview import Breakdown
 
 MOST_MODELS = 5
 _OUTCOMES = (

@@ -16,7 +16,7 @@ from sidecar.control.console.charts import of_use
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.spans import DAY, HOUR, RANGES, Span, chosen
 from sidecar.control.console.visit import Screen, Visit
-from sidecar.control.usage_overview import Overview
+from sidecar.control.usage.overview import Overview
 
 TOP_KEYS = 10
 

@@ -17,7 +17,7 @@ from sidecar.control.console.screens.key_acts import read_key, read_secrets
 from sidecar.control.console.spans import RANGES, Span, chosen
 from sidecar.control.console.visit import Screen, Visit
 from sidecar.control.queries import CallPage
-from sidecar.control.usage_overview import Overview
+from sidecar.control.usage.overview import Overview
 from sidecar.events.record import Request
 
 CALLS = 15

@@ -18,7 +18,7 @@ from sidecar.control.console.screens.new_key import reveal
 from sidecar.control.console.snippets import FirstCalls
 from sidecar.control.console.text import span
 from sidecar.control.console.visit import Screen, Visit, see
-from sidecar.control.usage_overview import Overview
+from sidecar.control.usage.overview import Overview
 from sidecar.settings.values import Duration
 
 MINUTE, DAY = 60, 86400

@@ -24,7 +24,7 @@ from sidecar.control.console.guard import HOME
 from sidecar.control.console.risks import Risk, open_risks, risks_of
 from sidecar.control.console.snippets import PLACEHOLDER, FirstCalls
 from sidecar.control.console.visit import Screen, Visit, see
-from sidecar.control.usage_overview import Overview
+from sidecar.control.usage.overview import Overview
 from sidecar.keys.index_entries import fold, is_found
 from sidecar.keys.record import Key, status
 from sidecar.keys.use import Use

@@ -15,7 +15,7 @@ import pytest
 
 from sidecar.control.admin import csv_export
 from sidecar.control.admin.messages import usage as messages
-from sidecar.control.usage_tally import Tally
+from sidecar.control.usage.tally import Tally
 from sidecar.store.client import Store
 from tests.control.admin.conftest import Clock, make_services, serve
 from tests.control.support.events import key_id

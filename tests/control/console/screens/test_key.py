@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from sidecar.control import calls as call_log
-from sidecar.control.blocks import key_mask
 from sidecar.control.console.screens.key import MORE_PAGES
+from sidecar.control.usage import calls as call_log
+from sidecar.control.usage.blocks import key_mask
 from sidecar.store.names import shard_of
 from tests.control.console.conftest import Console
 from tests.control.support.events import request

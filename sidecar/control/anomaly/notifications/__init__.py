@@ -1,0 +1,1 @@
+"""Who is told of an anomaly, in which words, and the way there."""

@@ -1,0 +1,134 @@
+"""Brings notifications to their receivers, with back-off, until each has answered 2xx or is given up.
+
+The queue is the store's: what waits there survives this process, and goes out from whichever replica leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from sidecar.control.anomaly.notifications.outbox import Message, headers
+from sidecar.control.anomaly.notifications.receivers import Receivers
+from sidecar.control.anomaly.storage import Storage
+from sidecar.store.client import StoreUnavailable
+
+ATTEMPT_WITHIN = 10.0
+LOOK_EVERY = 1.0
+OTHERS_KEPT = 3600.0
+"""Seconds that what is for a receiver of another configuration waits: while replicas are restarted one after the other, one that
+does not know a new receiver yet may lead."""
+DELIVERED, FAILED, GIVEN_UP = "delivered", "failed", "given_up"
+_AT_A_TIME = 8
+_GONE = 410
+
+_log = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Run `run` as a task; it rests while `leads` says no.
+
+    Nothing goes to a URL that is not one of `receivers`, and nothing goes out that they do not vouch for.
+    `clock` gives Unix seconds. Raises ValueError when the secret is not base64.
+    """
+
+    def __init__(self, storage: Storage, receivers: Receivers, secret: str, clock: Callable[[], float], leads: Callable[[], bool]) -> None:
+        self._storage = storage
+        self._receivers = receivers
+        self._secret = secret
+        self._clock = clock
+        self._leads = leads
+        self._more = asyncio.Event()
+        self.attempts = dict.fromkeys((DELIVERED, FAILED, GIVEN_UP), 0)
+        """By what came of them, since this process started."""
+
+    def wake(self) -> None:
+        """There may be something new."""
+        self._more.set()
+
+    async def run(self) -> None:
+        """Deliver, for ever."""
+        async with ClientSession(timeout=ClientTimeout(total=ATTEMPT_WITHIN)) as session:
+            while True:
+                self._more.clear()
+                try:
+                    if self._leads():
+                        await self.deliver_due(session)
+                except StoreUnavailable as error:
+                    _log.debug("notifications wait for the store: %s", error)
+                # Not asyncio.wait_for, which before Python 3.12 may forget that it was cancelled.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY):
+                        await self._more.wait()
+
+    async def deliver_due(self, session: ClientSession) -> None:
+        """One attempt for each message that is due, as far as its receiver takes them. Raises StoreUnavailable."""
+        now = self._clock()
+        waiting: dict[str, list[Message]] = {}
+        others, forged = [], []
+        for message in sorted(await self._storage.messages(), key=lambda message: message.next_at):
+            url = self._receivers.url(message.receiver)
+            if not self._receivers.vouch(message.sealed, message.seal):
+                forged.append(message)
+            elif url is None:
+                others.append(message)
+            elif message.is_due(now):
+                waiting.setdefault(url, []).append(message)
+        done = await asyncio.gather(*(self._deliver_to_one(session, url, mine) for url, mine in waiting.items()), return_exceptions=True)
+        for failure in done:
+            if isinstance(failure, BaseException):
+                raise failure
+        if old := await self._drop([message for message in others if now - message.created_at >= OTHERS_KEPT]):
+            _log.warning("notifications dropped whose receivers are configured no more: %d", old)
+        if unproved := await self._drop(forged):
+            _log.error(
+                "notifications dropped that nothing proves to be the sidecar's own: %d; an earlier version or another pepper left them, "
+                "or something else writes to the store",
+                unproved,
+            )
+
+    async def _drop(self, messages: list[Message]) -> int:
+        for message in messages:
+            await self._storage.drop_message(message)
+        return len(messages)
+
+    async def _deliver_to_one(self, session: ClientSession, url: str, due: list[Message]) -> None:
+        # One that answers late or not at all is left alone until the next look: it would keep what is new for others waiting.
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LOOK_EVERY
+        for start in range(0, len(due), _AT_A_TIME):
+            took = await asyncio.gather(*(self._deliver(session, url, message) for message in due[start : start + _AT_A_TIME]))
+            if not all(took) or loop.time() > until:
+                return
+
+    async def _deliver(self, session: ClientSession, url: str, message: Message) -> bool:
+        failure = await self._attempt(session, url, message)
+        if not failure:
+            self.attempts[DELIVERED] += 1
+            await self._storage.drop_message(message)
+            return True
+        if failure != str(_GONE) and message.postpone(self._clock()):
+            _log.warning("notification %s was not accepted (%s); attempt %d failed", message.id, failure, message.attempts)
+            self.attempts[FAILED] += 1
+            await self._storage.put_message(message)
+        else:
+            _log.error("notification %s is given up (%s)", message.id, failure)
+            self.attempts[GIVEN_UP] += 1
+            await self._storage.drop_message(message)
+        return False
+
+    async def _attempt(self, session: ClientSession, url: str, message: Message) -> str:
+        """Why the receiver did not take it; empty when it did. The URL may hold a secret and is never logged."""
+        try:
+            async with session.post(
+                url, data=message.body, headers=headers(message, self._secret, self._clock()), allow_redirects=False
+            ) as answer:
+                return "" if 200 <= answer.status < 300 else str(answer.status)
+        except TimeoutError:
+            return "no answer in time"
+        except (ClientError, OSError, ValueError) as error:
+            return type(error).__name__
