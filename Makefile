@@ -36,7 +36,7 @@ run: $(VENV)/.product
 	@exec $(VENV)/bin/sidecar demo $(ARGS)
 
 test: $(VENV)/.development
-	$(VENV)/bin/python -m $(if $(ARGS),pytest $(ARGS),tests.halves)
+	$(VENV)/bin/python -m $(if $(ARGS),pytest $(ARGS),tests.parts)
 
 long: long-test crash-test outage-test lives-test
 
