@@ -49,10 +49,13 @@ def module(request: pytest.FixtureRequest) -> Module:
     return MODULES[request.param]
 
 
-def _edges(module: Module) -> list[tuple[str, int]]:
-    """The modules of the product that `module` imports, with the line."""
+def _edges_of(module: Module) -> list[tuple[str, int]]:
     found = ((internal(name, MODULES), line) for name, line in module.imports() if name.split(".")[0] == PACKAGE)
     return [(target, line) for target, line in found if target is not None and target != module.name]
+
+
+EDGES = {name: _edges_of(module) for name, module in MODULES.items()}
+"""Module → the modules of the product that it imports, with the line."""
 
 
 def test_every_package_has_a_layer() -> None:
@@ -60,7 +63,7 @@ def test_every_package_has_a_layer() -> None:
 
 
 def test_imports_point_down(module: Module) -> None:
-    for target, line in _edges(module):
+    for target, line in EDGES[module.name]:
         theirs = MODULES[target].package
         assert RANK[theirs] <= RANK[module.package], f"{module.path}:{line}: {module.package} is below {theirs}"
 
@@ -68,13 +71,13 @@ def test_imports_point_down(module: Module) -> None:
 def test_planes_never_import_each_other(module: Module) -> None:
     if module.package not in PLANES:
         return
-    for target, line in _edges(module):
+    for target, line in EDGES[module.name]:
         other = MODULES[target].package
         assert other == module.package or other not in PLANES, f"{module.path}:{line}: {module.package} imports {other}"
 
 
 def test_no_import_cycles_between_modules() -> None:
-    graph = {name: {target for target, _ in _edges(module)} for name, module in MODULES.items()}
+    graph = {name: {target for target, _ in EDGES[module.name]} for name, module in MODULES.items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -95,7 +98,7 @@ def test_no_import_cycles_between_folders(above: Path) -> None:
     graph: dict[str, set[str]] = {}
     for module in MODULES.values():
         mine = _folder_below(ROOT / above, module)
-        theirs = {_folder_below(ROOT / above, MODULES[target]) for target, _ in _edges(module)}
+        theirs = {_folder_below(ROOT / above, MODULES[target]) for target, _ in EDGES[module.name]}
         if mine is not None:
             graph.setdefault(mine, set()).update(theirs - {None, mine})
     try:
