@@ -106,8 +106,6 @@ class Forwarder:
                 upload.start()
             await self.answer(job, hub)
         except HubFault as fault:
-            record.bytes_in = exchange.body.received
-            record.hub_time = self._clock() - record.hub_started
             self.broken(job, fault)
         finally:
             exchange.on_gone = None
@@ -213,6 +211,8 @@ class Forwarder:
         # What ended the request's body is what the client is told and what is counted, not that the hub connection ended with it.
         cause = exchange.body.error
         if job.reader is not None:
+        record.bytes_in = exchange.body.received
+        record.hub_time = self._clock() - record.hub_started
             _read_usage(record, job.reader, complete=False)
         if exchange.gone:
             if record.ending == "complete":

@@ -74,6 +74,7 @@ class Tunneler:
             if status != 101 or hub.upgraded is None:
                 await self._forwarder.answer(job, hub)
                 return
+            record.first_byte = self._clock() - record.started
             record.answered(status)
             record.streaming = exchange.answered = True
             answer = self._answers.head(status, hub.headers, record.request_id, job.extra, limited=job.limited)

@@ -49,6 +49,7 @@ async def test_messages_protocol_and_close_code_pass() -> None:
                 assert (last.type, last.data, last.extra) == (aiohttp.WSMsgType.CLOSE, 4001, "why not")
             (event,) = await plane.event()
             assert event.streaming and event.status == 101 and event.bytes_out > 0
+            assert 0.0 < event.first_byte < event.total
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await session.ws_connect(url)
             assert refused.value.status == 401
@@ -65,6 +66,20 @@ async def test_a_hub_that_refuses_the_upgrade_is_passed_on() -> None:
         reader, writer = await plane.open()
         writer.write(plane.get("/v1/realtime", fields=HANDSHAKE, close=False))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403") and await reader.readexactly(2) == b"no"
+
+
+async def test_the_hubs_time_is_told_when_its_refusal_breaks_off() -> None:
+    async def half(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 20\r\n\r\nno")
+        side.writer.transport.abort()
+
+    async with running() as plane:
+        plane.hub.answer = half
+        with contextlib.suppress(ConnectionResetError):
+            await plane.exchange(plane.get(fields=HANDSHAKE))
+        (event,) = await plane.event()
+        assert (event.status, event.ending) == (403, "hub_aborted")
+        assert 0.0 < event.hub_time < event.total, "else all of it counts as the sidecar's own"
 
 
 async def test_a_client_that_was_refused_a_socket_and_leaves_later_touches_nobody_else() -> None:
