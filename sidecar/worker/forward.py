@@ -213,6 +213,8 @@ class Forwarder:
         if job.reader is not None:
         record.bytes_in = exchange.body.received
         record.hub_time = self._clock() - record.hub_started
+        record.bytes_in = exchange.body.received
+        record.hub_time = self._clock() - record.hub_started
             _read_usage(record, job.reader, complete=False)
         if exchange.gone:
             if record.ending == "complete":

@@ -201,6 +201,7 @@ class Gateway:
         record.refused(refused.refusal)
         keep_alive = exchange is not None and not refused.refusal.closes and _keeps_alive(exchange)
         head_only = exchange is not None and exchange.head.method == b"HEAD"
+            record.broken_off(refused.refusal, "refused")
         self._meter.finish(record)
         answer = self._answers.refusal(refused, record.request_id, keep_alive=keep_alive, head_only=head_only)
         connection.finish(answer, keep_alive)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from sidecar.events.record import NO_TOKENS, VERSION, Interim, Tokens
+from sidecar.events.record import NO_TOKENS, VERSION, Ending, Interim, Tokens
 from sidecar.events.wire import encode, joined
 from sidecar.redaction import without_secrets
 from sidecar.refusals import Outcome, Refusal
@@ -45,7 +45,7 @@ class Record:
         self.streaming = False
         self.in_trace = False
         """Whether the trace is the caller's."""
-        self.ending = "complete"
+        self.ending: Ending = "complete"
         self.auth = self.queue = self.first_byte = self.hub_started = self.hub_time = 0.0
         self.bytes_in = self.bytes_out = 0
         self.interim_at = started + INTERIM_SECONDS
@@ -61,6 +61,10 @@ class Record:
         self.outcome = refusal.outcome
         self.reason = refusal.code
         self.ending = "refused"
+
+    def broken_off(self, refusal: Refusal, ending: Ending) -> None:
+        """The sidecar ends an answer that has begun: its status has been told, and stays."""
+        self.outcome, self.reason, self.ending = refusal.outcome, refusal.code, ending
 
     def answered(self, status: int) -> None:
         """The hub has answered: `status` is the hub's, and the client's unless that was told something else meanwhile."""

@@ -173,7 +173,7 @@ class OpenRequests:
         if ending == "revoked":
             log.info("cut request %s of key %s: %s", record.request_id, record.key_id, refused.refusal.code)
         if exchange.answered or record.finished:
-            record.outcome, record.reason, record.ending = refused.refusal.outcome, refused.refusal.code, ending
+            record.broken_off(refused.refusal, ending)
             exchange.cut()
             return
         record.refused(refused.refusal)

@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.keys.record import Key, Limits
 from sidecar.limits.decision import Admission, Window
+from sidecar.worker import forward
 from tests.worker.plane import HubSide, Plane, endless, running, until
 
 
@@ -278,6 +279,20 @@ async def test_a_revoked_key_cuts_its_open_stream() -> None:
         assert b"0\r\n\r\n" not in rest
         (event,) = await plane.event()
         assert (event.outcome, event.reason, event.ending) == ("denied", "api_key_revoked", "revoked")
+
+
+async def test_an_answer_that_breaks_off_by_a_fault_of_ours_is_no_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Faulty:
+        def feed(self, chunk: bytes) -> None:
+            raise ArithmeticError(chunk)
+
+    monkeypatch.setattr(forward, "open_reader", lambda *_: Faulty())
+    async with running() as plane:
+        plane.hub.answer = endless
+        with contextlib.suppress(ConnectionResetError):
+            assert b"\r\n0\r\n\r\n" not in await plane.exchange(plane.get())
+        (event,) = await plane.event()
+        assert (event.status, event.outcome, event.reason, event.ending) == (200, "sidecar_error", "internal_error", "refused")
 
 
 async def test_our_own_via_is_a_loop() -> None:
