@@ -82,7 +82,10 @@ class Forwarder:
         """Answers that broke off, since the worker began."""
 
     async def forward(self, job: Job) -> None:
-        """Send the request, pass the answer on. Raises Refused while nothing of an answer was sent."""
+        """Send the request, pass the answer on.
+
+        Raises Refused while nothing of an answer was sent, and ClientGone while nothing of the request was.
+        """
         exchange, record = job.exchange, job.record
         if job.body is None:
             # Before a connection is taken: a body that is broken from the start never reaches the hub.
@@ -208,13 +211,11 @@ class Forwarder:
     def broken(self, job: Job, fault: HubFault) -> None:
         """End a job whose hub connection failed. Raises Refused when the client can still be told."""
         record, exchange = job.record, job.exchange
+        record.bytes_in = exchange.body.received
+        record.hub_time = self._clock() - record.hub_started
         # What ended the request's body is what the client is told and what is counted, not that the hub connection ended with it.
         cause = exchange.body.error
         if job.reader is not None:
-        record.bytes_in = exchange.body.received
-        record.hub_time = self._clock() - record.hub_started
-        record.bytes_in = exchange.body.received
-        record.hub_time = self._clock() - record.hub_started
             _read_usage(record, job.reader, complete=False)
         if exchange.gone:
             if record.ending == "complete":
@@ -222,7 +223,7 @@ class Forwarder:
         elif not record.status:
             raise cause if isinstance(cause, Refused) else Refused(_FAULTS.get(fault.reason, HUB_UNAVAILABLE))
         elif isinstance(cause, Refused):
-            record.outcome, record.reason, record.ending = cause.refusal.outcome, cause.refusal.code, "refused"
+            record.broken_off(cause.refusal, "refused")
         else:
             self.truncated += 1
             record.outcome, record.ending = "hub_error", "timeout" if fault.reason == "timeout" else "hub_aborted"

@@ -126,13 +126,13 @@ class Gateway:
         admission = await self._admit(exchange, record, matched.route, found, body)
         try:
             # rewrite, forward, meter
-            extra = header_lines(admission) if admission is not None else b""
-            if found is not None and found.secret.state == "retiring":
-                extra += deprecation(found.secret)
-            job = self._job(exchange, record, matched, body, extra, limited=admission is not None)
+            job = self._job(exchange, record, matched, body, found, admission)
             await (self._tunneler if websocket and matched.route.websocket else self._forwarder).forward(job)
         except Refused as refused:
             self._limit.failed(admission, record, refused)
+            raise
+        except ClientGone:
+            self._limit.unsent(admission, record)
             raise
         finally:
             if admission is not None:
@@ -167,12 +167,17 @@ class Gateway:
 
     # rewrite
 
-    def _job(self, exchange: Exchange, record: Record, matched: Matched, body: bytes | None, extra: bytes, *, limited: bool) -> Job:
+    def _job(
+        self, exchange: Exchange, record: Record, matched: Matched, body: bytes | None, found: Found | None, admission: Admission | None
+    ) -> Job:
+        extra = header_lines(admission) if admission is not None else b""
+        if found is not None and found.secret.state == "retiring":
+            extra += deprecation(found.secret)
         host = exchange.head.host.decode()
         caller = Caller(
             record.key_id, record.request_id, record.client, exchange.connection.scheme, host, record.traceparent, record.in_trace
         )
-        return Job(exchange, record, matched.route, matched.hub_path.encode(), caller, body, extra, limited=limited)
+        return Job(exchange, record, matched.route, matched.hub_path.encode(), caller, body, extra, limited=admission is not None)
 
     # answers of our own
 
@@ -196,12 +201,12 @@ class Gateway:
                 record.refused(refused.refusal)
             return
         if record.finished or (exchange is not None and exchange.answered):
+            record.broken_off(refused.refusal, "refused")
             connection.abort()
             return
         record.refused(refused.refusal)
         keep_alive = exchange is not None and not refused.refusal.closes and _keeps_alive(exchange)
         head_only = exchange is not None and exchange.head.method == b"HEAD"
-            record.broken_off(refused.refusal, "refused")
         self._meter.finish(record)
         answer = self._answers.refusal(refused, record.request_id, keep_alive=keep_alive, head_only=head_only)
         connection.finish(answer, keep_alive)

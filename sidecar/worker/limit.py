@@ -58,6 +58,13 @@ class Limit:
         if record.ending == "complete":
             record.outcome = refused.refusal.outcome
 
+    def unsent(self, admission: Admission | None, record: Record) -> None:
+        """The client of `record` has left before anything of it was sent to the hub. Call it before `release`."""
+        if admission is not None:
+            self._limiter.withdraw(admission)
+            # Nor has it used what it was taken for.
+            record.reserved = 0
+
     def release(self, admission: Admission, record: Record) -> None:
         """The request of `record` is over."""
         used, left = counted(record.tokens), record.outcome == "client_closed"

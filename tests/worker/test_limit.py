@@ -12,6 +12,7 @@ from sidecar.keys.record import Key, Limits, Quota
 from sidecar.limits.admission import Limiter
 from sidecar.limits.decision import Admission, Counted, Window
 from sidecar.store.client import Store
+from sidecar.worker.upstream.connection import HubConnection
 from tests.support.ports import free_ports
 from tests.worker.plane import HubSide, Plane, RawHub, Unlimited, running, until
 from tests.worker.upstream.test_dial import Address
@@ -128,6 +129,42 @@ async def test_nor_does_one_whose_body_fails_with_its_first_piece(rest: bytes, s
         writer.write(rest)
         assert (await asyncio.wait_for(reader.read(-1), 5)).startswith(b"HTTP/1.1 " + status)
         assert (limiter.used, limiter.withdrawn) == ([0], 1)
+        assert not plane.hub.seen
+
+
+async def leaves_before_its_body(plane: Plane, writer: asyncio.StreamWriter) -> None:
+    writer.write(plane.post(b"x" * 4000)[:-4000])
+    await until(lambda: len(plane.plane.open))
+    writer.transport.abort()
+
+
+async def leaves_before_there_is_a_connection(plane: Plane, writer: asyncio.StreamWriter) -> None:
+    connect, go_on = plane.plane.pool.connect, asyncio.Event()
+
+    async def connect_late(method: bytes) -> HubConnection:
+        await go_on.wait()
+        return await connect(method)
+
+    plane.plane.pool.connect = connect_late  # type: ignore[method-assign]
+    writer.write(plane.post(b"{}"))
+    await until(lambda: len(plane.plane.open))
+    writer.transport.abort()
+    await until(lambda: not plane.plane.front.connections)
+    go_on.set()
+
+
+@pytest.mark.parametrize("leaves", [leaves_before_its_body, leaves_before_there_is_a_connection])
+async def test_nor_does_one_whose_client_leaves_before_the_hub_gets_any_of_it(
+    leaves: Callable[[Plane, asyncio.StreamWriter], Awaitable[None]],
+) -> None:
+    async with running() as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(rpm=5, tpm=1000))
+        _, writer = await plane.open()
+        await leaves(plane, writer)
+        (event,) = await plane.event()
+        assert event.ending == "client_closed"
+        assert (limiter.admitted, limiter.used, limiter.withdrawn) == (1, [0], 1)
         assert not plane.hub.seen
 
 

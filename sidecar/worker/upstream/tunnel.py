@@ -59,7 +59,7 @@ class Tunneler:
         self._clock = clock
 
     async def forward(self, job: Job) -> None:
-        """Forward the handshake; then carry bytes until either side ends."""
+        """Forward the handshake; then carry bytes until either side ends. Raises as `Forwarder.forward`."""
         exchange, record = job.exchange, job.record
         hub = await self._pool.connect(b"GET")
         record.hub_started = self._clock()
