@@ -78,15 +78,21 @@ class Limiter:
         known = self._plan(key)
         if known is None:
             return UNLIMITED
+        asked = self._ask(known, request_id, tokens)
         try:
-            answer = await self._ask(known, request_id, tokens)
+            answer = await asked
             if answer.reason in ("max_concurrency", "quota_reserved"):
                 await asyncio.sleep(SECOND_ASK)
-                answer = await self._ask(known, request_id, tokens)
+                asked = self._ask(known, request_id, tokens)
+                answer = await asked
         except StoreUnavailable:
             if known.enforced:
                 raise
             return UNLIMITED
+        except asyncio.CancelledError:
+            # A task would have done so; requests run without one. Nobody would end what is still admitted then.
+            asked.cancel()
+            raise
         return answer
 
     def release(self, admission: Admission, tokens: int | None, metered: int) -> None:

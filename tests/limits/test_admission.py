@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sidecar.limits.decision import UNLIMITED
 from sidecar.limits.turn import LEASE
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable, connect
+from sidecar.worker.drive import Drive
 from tests.support.cluster import cluster, cluster_settings
 from tests.support.store import Server, open_store, until
 
@@ -149,13 +150,26 @@ async def test_limits_hold_over_four_hammering_workers(valkey: Server) -> None:
         await store.close()
 
 
-async def test_a_client_that_leaves_while_it_waits_holds_nothing(store: Store, limiter: Limiter) -> None:
-    left = key(limits=Limits(max_concurrency=1, tpm=100), quota=Quota(tokens=100))
-    asking = asyncio.create_task(limiter.admit(left, "r", 10))
+async def cancelled_in_a_task(asking: Coroutine[Any, Any, Any]) -> None:
+    task = asyncio.create_task(asking)
     await asyncio.sleep(0)
-    asking.cancel()
+    task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await asking
+        await task
+
+
+async def cancelled_without_a_task(asking: Coroutine[Any, Any, Any]) -> None:
+    drive = Drive(asking, asyncio.get_running_loop())
+    assert drive.start()
+    drive.cancel()
+
+
+@pytest.mark.parametrize("cancelled", [cancelled_in_a_task, cancelled_without_a_task])
+async def test_a_request_that_is_given_up_while_it_waits_holds_nothing(
+    store: Store, limiter: Limiter, cancelled: Callable[[Coroutine[Any, Any, Any]], Awaitable[None]]
+) -> None:
+    left = key(limits=Limits(max_concurrency=1, tpm=100), quota=Quota(tokens=100))
+    await cancelled(limiter.admit(left, "r", 10))
 
     async def nothing_held() -> bool:
         return await store.call("EXISTS", names.limit(left.id, "counts")) == 1 and await held(store, left) == 0
