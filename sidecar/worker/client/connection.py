@@ -274,7 +274,7 @@ class ClientConnection(asyncio.Protocol):
         if not body.complete:
             after = body.feed(rest) if rest else None
             rest = after or b""
-            if not body.complete and not body.is_awaited:
+            if not body.complete and not body.is_awaited and not self._held:
                 front.body_deadline.arm(self)
         self._buffer += rest
         front.drive(self._exchange)
@@ -283,6 +283,7 @@ class ClientConnection(asyncio.Protocol):
         """Close so that the client can still read the answer."""
         front, exchange = self._front, self._exchange
         front.header_deadline.disarm(self)
+        front.idle_deadline.disarm(self)
         front.body_deadline.disarm(self)
         self._exchange = None
         if exchange is not None and exchange.body.complete and not self._buffer and not self._held:

@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from sidecar.keys.reader import Found
+from sidecar.worker.client.body import HIGH_WATER
 from tests.worker.plane import HubSide, running, until
 
 SHORT = {
@@ -55,6 +57,52 @@ async def test_a_body_that_stops_is_408_and_never_complete_at_the_hub(framing: b
         assert received.startswith(b"HTTP/1.1 408") and b"request_timeout" in received
         assert not any(side.complete for side in plane.hub.seen)
         assert plane.events.requests[0].reason == "request_timeout"
+
+
+async def test_a_body_that_is_held_back_is_not_late() -> None:
+    """It came behind another request, and nobody reads it yet."""
+    first, second = asyncio.Event(), asyncio.Event()
+
+    async def find(token: bytes) -> Found | None:
+        await second.wait()
+        return plane.keys.found[token]
+
+    async def wait(side: HubSide) -> None:
+        await first.wait()
+        await side.send(plane.hub.OK)
+
+    async with running(environment=SHORT) as plane:
+        plane.hub.answer = wait
+        plane.keys.resolve = find  # type: ignore[method-assign]
+        cold = plane.keys.issue()
+        plane.keys.cold.add(cold.encode())
+        reader, writer = await plane.open()
+        writer.write(plane.get(close=False))
+        await until(lambda: plane.hub.seen)
+        (connection,) = plane.plane.front.connections
+        body = bytes(HIGH_WATER + 1000)
+        # More than the bound on what is pipelined can be there by as much as is read at a time.
+        connection.data_received(plane.post(body, key=cold)[:-100])  # type: ignore[attr-defined]
+        first.set()
+        await until(lambda: len(plane.events.requests) == 1 and connection._held)  # type: ignore[attr-defined]
+        deadline = plane.plane.front.body_deadline
+        assert not deadline.waiting, "its client cannot send"
+        second.set()
+        await until(lambda: deadline.waiting)
+        writer.write(bytes(100))
+        assert (await asyncio.wait_for(reader.read(-1), 5)).count(b"HTTP/1.1 200 OK") == 2
+        assert plane.hub.seen[1].body == body
+
+
+async def test_who_is_refused_on_a_kept_connection_is_not_idle() -> None:
+    """Else a new connection would take the place of one whose client still sends, and so cannot read why."""
+    async with running() as plane:
+        reader, writer = await plane.open()
+        writer.write(plane.get(close=False))
+        await until(lambda: plane.plane.front.idle_deadline.waiting)
+        writer.write(b"no request\r\n\r\n")
+        assert b"HTTP/1.1 400 " in await asyncio.wait_for(reader.read(-1), 5)
+        assert not plane.plane.front.idle_deadline.waiting
 
 
 async def test_a_client_that_does_not_read_is_cut_off() -> None:
