@@ -141,7 +141,8 @@ class Enforcer:
             inspected = self._inspector.inspect(exchange, route, found.key if found is not None else None, body)
         except Refused as refused:
             self.tolerate(record, refused, self.mode(found))
-            return body
+            # It goes on as if the key had no list.
+            inspected = self._inspector.inspect(exchange, route, None, body)
         record.model = inspected.model
         if inspected.refused is not None:
             self.tolerate(record, inspected.refused, self.mode(found))

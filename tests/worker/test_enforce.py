@@ -50,16 +50,16 @@ async def test_where_they_are_enforced_whoever_guesses_is_slowed_down() -> None:
 @pytest.mark.parametrize(("mode", "shadow"), [("off", ""), ("shadow", "invalid_request")])
 @pytest.mark.parametrize("of_key", [False, True])
 @pytest.mark.parametrize(
-    ("body", "fields"),
+    ("body", "fields", "model"),
     [
-        (gzip.compress(b'{"model":"a"}', mtime=0), "Content-Encoding: gzip\r\n"),
-        (b'{"model":"a","model":"a"}', ""),
-        (b"no JSON", ""),
+        (gzip.compress(b'{"model":"a"}', mtime=0), "Content-Encoding: gzip\r\n", ""),
+        (b'{"model":"a","model":"a"}', "", "a"),
+        (b"no JSON", "", ""),
     ],
     ids=["coded", "twice", "no JSON"],
 )
 async def test_a_body_that_only_a_list_of_models_makes_unreadable_goes_on(
-    mode: str, shadow: str, of_key: bool, body: bytes, fields: str
+    mode: str, shadow: str, of_key: bool, body: bytes, fields: str, model: str
 ) -> None:
     environment = {} if of_key else {"SIDECAR__ENFORCEMENT": mode}
     async with running(profile="openai", environment=environment) as plane:
@@ -67,7 +67,7 @@ async def test_a_body_that_only_a_list_of_models_makes_unreadable_goes_on(
         assert (await plane.exchange(plane.post(body, CHAT, fields=fields))).startswith(b"HTTP/1.1 200 ")
         assert plane.hub.seen[0].body == body
         (event,) = plane.events.requests
-        assert (event.outcome, event.reason, event.shadow) == ("ok", "", shadow)
+        assert (event.outcome, event.reason, event.shadow, event.model) == ("ok", "", shadow, model)
 
 
 async def test_a_list_to_which_nobody_is_held_keeps_no_body_waiting() -> None:
@@ -110,7 +110,7 @@ async def test_nor_is_a_body_refused_that_is_too_long_for_such_a_list(mode: str,
         assert (await reader.read(-1)).startswith(b"HTTP/1.1 200 ")
         assert [side.body for side in plane.hub.seen] == [body]
         (event,) = plane.events.requests
-        assert (event.outcome, event.shadow, event.bytes_in) == ("ok", shadow, len(body))
+        assert (event.outcome, event.shadow, event.model, event.bytes_in) == ("ok", shadow, "dear", len(body))
 
 
 async def test_where_it_is_held_to_such_a_body_is_refused_at_once() -> None:
