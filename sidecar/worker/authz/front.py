@@ -45,8 +45,10 @@ class Authorizer:
         connection.finish(last(self._line.reject(connection.peer, refused).answer), False)
 
     def _reject(self, exchange: Exchange, refused: Refused) -> None:
-        dialect = dialect_of(exchange.head.target.path) or ENVOY
-        _finish(exchange, exchange.body, reply(self._line.reject(exchange.connection.peer, refused), dialect))
+        head = exchange.head
+        dialect = dialect_of(head.target.path) or ENVOY
+        verdict = self._line.reject(exchange.connection.peer, refused, head_only=head.method == b"HEAD")
+        _finish(exchange, exchange.body, reply(verdict, dialect))
 
     async def _shown(self, exchange: Exchange, told: Told) -> RequestBody:
         """The request's body as far as the proxy shows it whole; an empty one otherwise. Raises Refused and ClientGone."""

@@ -79,10 +79,10 @@ class Line:
             self._parts.meter.finish(record)
         return verdict
 
-    def reject(self, peer: str, refused: Refused) -> Denied:
+    def reject(self, peer: str, refused: Refused, *, head_only: bool = False) -> Denied:
         """The verdict on a question that cannot be read."""
         record = self._accept.nonsense(peer)
-        verdict = self._denied(record, refused, False)
+        verdict = self._denied(record, refused, head_only)
         self._parts.meter.finish(record)
         return verdict
 

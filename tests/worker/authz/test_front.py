@@ -19,6 +19,16 @@ async def test_an_old_proxy_is_told_that_the_answer_is_the_last(site: Site) -> N
     writer.close()
 
 
+async def test_a_probe_that_asks_for_a_head_gets_no_body_behind_it(site: Site) -> None:
+    """Whoever sent it would take that for the answer to its next question."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+    writer.write(f"GET /envoy/api/v2/status HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {site.key}\r\nConnection: close\r\n\r\n".encode())
+    assert (await asyncio.wait_for(reader.read(-1), 10)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
 class TestOfTime:
     @pytest.fixture
     def clock(self) -> Clock:
