@@ -38,14 +38,14 @@ class Router:
         self._patterns: list[tuple[re.Pattern[str], re.Pattern[str], Route, str]] = []
         for route in profile.routes:
             for path in route.paths:
+                compared = normalize(path)
                 if "*" in path:
-                    compared = normalize(path)
                     self._patterns.append((compile_path(compared), compile_path(compared, of_decoded=True), route, path))
                 else:
-                    compared = normalize(path)
                     methods = self._exact.setdefault(compared, {})
                     for method in _methods(route):
-                        methods.setdefault(method, Matched(route, route.rewrite or path))
+                        # For who asks for exactly this path: it goes on as sent, however the profile escapes it.
+                        methods.setdefault(method, Matched(route, route.rewrite or compared))
                     self._exact_decoded.setdefault(decode(compared), set()).update(methods)
 
     def match(self, method: str, path: str) -> Matched:

@@ -173,6 +173,7 @@ def test_an_encoded_reserved_character_leads_past_no_route(path):
 def test_escapes_are_compared_in_either_case():
     routes = (
         Route(name="cafe", methods=("POST",), path="/v1/caf%C3%A9", opt_in=True),
+        Route(name="exact", methods=("POST",), path="/v1/%54H%c3%a9"),
         Route(name="tea", methods=("POST",), path="/v1/th%c3%a9/*"),
         Route(name="star", methods=("POST",), path="/v1/%2a/*"),
         Route(name="rest", methods=("*",), path="/v1/**"),
@@ -181,6 +182,8 @@ def test_escapes_are_compared_in_either_case():
     for path in ("/v1/caf%C3%A9", "/v1/caf%c3%a9", "/v1/caf%C3%a9"):
         matched = router.match("POST", path)
         assert (matched.route.name, matched.hub_path) == ("cafe", path)
+    matched = router.match("POST", "/v1/TH%C3%A9")
+    assert (matched.route.name, matched.hub_path) == ("exact", "/v1/TH%C3%A9"), "as it was sent, not as the profile writes it"
     for path in ("/v1/th%C3%A9/x", "/v1/th%c3%A9/x"):
         assert router.match("POST", path).route.name == "tea"
     assert router.match("POST", "/v1/%2A/x").route.name == "star"
