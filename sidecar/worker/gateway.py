@@ -100,7 +100,7 @@ class Gateway:
         self._open.require_place()
         self._accept.refuse_loops(head)
         websocket = check_handshake(head)
-        matched, no_route = self._match(record)
+        matched, no_route = self._router.look_up(record.method, record.path)
         # identify
         known = None if matched is not None and matched.route.public else self._enforcer.recognize(head, record)
         found = await self._ask(known, record) if isinstance(known, bytes) else known
@@ -137,15 +137,6 @@ class Gateway:
         finally:
             if admission is not None:
                 self._limit.release(admission, record)
-
-    # accept
-
-    def _match(self, record: Record) -> tuple[Matched | None, Refused | None]:
-        try:
-            return self._router.match(record.method, record.path), None
-        except Refused as refused:
-            # Told only after the key was seen: without one, every path answers alike.
-            return None, refused
 
     # identify
 

@@ -208,3 +208,9 @@ def test_only_unreserved_characters_are_decoded_for_comparison():
     every = "".join(f"%{code:02X}" for code in range(256))
     decoded = {character for character in normalize(every).replace("%", "") if normalize(f"%{ord(character):02x}") == character}
     assert decoded == set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def test_a_look_up_keeps_its_refusal():
+    assert AIGNE.look_up("POST", "/api/v2/chat") == (AIGNE.match("POST", "/api/v2/chat"), None)
+    matched, refused = AIGNE.look_up("POST", "/api/v9/chat")
+    assert matched is None and refused.refusal.code == "unknown_route"

@@ -91,7 +91,7 @@ class Line:
         head, dialect, enforcer = asked.head, told.dialect, self._enforcer
         if head.method == b"OPTIONS":
             return self._preflight(head, record, dialect)
-        matched, no_route = self._match(record)
+        matched, no_route = self._parts.router.look_up(record.method, record.path)
         # identify
         found: Found | None = None
         if matched is None or not matched.route.public:
@@ -121,15 +121,6 @@ class Line:
         # answer
         record.status, record.ending = 200, "checked"
         return self._granted(asked, record, matched, found, admission, told)
-
-    # accept
-
-    def _match(self, record: Record) -> tuple[Matched | None, Refused | None]:
-        try:
-            return self._parts.router.match(record.method, record.path), None
-        except Refused as refused:
-            # Told only after the key was seen: without one, every path answers alike.
-            return None, refused
 
     # authorize
 
