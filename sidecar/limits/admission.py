@@ -48,19 +48,17 @@ class Scripts(Protocol):
 
 
 class Limiter:
-    """Admits, and gives back. `run` must be running in the background for requests that outlive a lease.
-
-    `enforcement` is the sidecar's own mode and may be changed at any time.
-    """
+    """Admits, and gives back. `run` must be running in the background for requests that outlive a lease."""
 
     def __init__(self, store: Scripts, enforcement: Enforcement, *, wall_clock: Callable[[], float] = time.time) -> None:
-        self.enforcement = enforcement
+        """`enforcement` is the sidecar's own mode."""
+        self._enforcement = enforcement
         self._store = store
         self._wall_clock = wall_clock
         self._script = load("limits")
         self._process = secrets.token_hex(4)
         self._serial = itertools.count()
-        self._plans: dict[str, tuple[Key, Enforcement, Plan | None]] = {}
+        self._plans: dict[str, tuple[Key, Plan | None]] = {}
         self._lanes: dict[str, Lane] = {}
         self._due: dict[str, Lane] = {}
         self._trips: set[asyncio.Task[None]] = set()
@@ -118,7 +116,7 @@ class Limiter:
         lane = self._lanes.get(admission.key_id)
         if lane is None:
             # Counted only, it holds nothing for which its lane would have been kept.
-            _, _, known = self._plans.get(admission.key_id, (None, None, None))
+            _, known = self._plans.get(admission.key_id, (None, None))
             if known is None:
                 return
             lane = self._lane(known)
@@ -146,12 +144,12 @@ class Limiter:
     def _plan(self, key: Key) -> Plan | None:
         known = self._plans.get(key.id)
         # The cache hands out one object for as long as a key does not change.
-        if known is not None and known[0] is key and known[1] == self.enforcement:
-            return known[2]
+        if known is not None and known[0] is key:
+            return known[1]
         if len(self._plans) >= MOST_PLANS:
             self._plans.clear()
-        made = plan(key, self.enforcement)
-        self._plans[key.id] = (key, self.enforcement, made)
+        made = plan(key, self._enforcement)
+        self._plans[key.id] = (key, made)
         return made
 
     def _ask(self, plan: Plan, request_id: str, tokens: int) -> asyncio.Future[Admission]:

@@ -236,13 +236,13 @@ async def test_without_a_store_only_what_is_not_enforced_goes_on(valkey: Server,
     assert (await limiter.admit(key(limits=Limits(rpm=1), enforcement="shadow"), "r", 1)).allowed
 
 
-async def test_the_mode_of_the_sidecar_may_change(limiter: Limiter) -> None:
+async def test_while_a_reload_changes_the_mode_each_worker_goes_by_its_own(store: Store, limiter: Limiter) -> None:
     once = key(limits=Limits(rpm=1))
     assert [(await limiter.admit(once, "r", 1)).allowed for _ in range(2)] == [True, False]
-    limiter.enforcement = "shadow"
-    assert (await limiter.admit(once, "r", 1)).shadow == "rpm"
-    limiter.enforcement = "enforce"
+    watching = Limiter(store, "shadow")
+    assert (await watching.admit(once, "r", 1)).shadow == "rpm"
     assert (await limiter.admit(once, "r", 1)).reason == "rpm"
+    await watching.close()
 
 
 async def test_a_fault_in_the_limiter_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
