@@ -178,7 +178,7 @@ class WorkerState(msgspec.Struct, array_like=True, frozen=True, tag="w"):
     counters: dict[str, int] = {}
     """Further cumulative counters by metric name."""
     revocation_lags: list[float] = []
-    """Seconds from a key's change to its eviction here, for changes seen since the last record."""
+    """Seconds from a key's revocation until it was seen here, for those seen since the last record; of a bulk change not for all."""
     version: int = VERSION
 
 

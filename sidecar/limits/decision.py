@@ -79,7 +79,10 @@ def refusal(admission: Admission) -> refusals.Refused:
 
 
 def withdrawn(admission: Admission) -> Admission:
-    """What the client of a request is told that was admitted and then withdrawn: there is as much left as before it."""
+    """What the client of a request is told that was admitted and then withdrawn: as many requests are left as before it.
+
+    Of tokens as many as while it had some reserved: what it took of a limit that was all but spent is not known here.
+    """
     counted, window = admission.counted, admission.requests
     if counted is None or window is None:
         return admission

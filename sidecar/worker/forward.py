@@ -164,8 +164,12 @@ class Forwarder:
             return
         job.reader.feed(data)
         record.bytes_out = 0 if exchange.gone else len(data)
-        bodiless = status in (204, 304) or (exchange.head.method == b"HEAD" and length is None)
-        head += b"" if bodiless else b"content-length: %d\r\n" % (len(data) if exchange.head.method != b"HEAD" else length or 0)
+        if status in (204, 304):
+            length = None
+        elif exchange.head.method != b"HEAD":
+            length = len(data)
+        if length is not None:
+            head += b"content-length: %d\r\n" % length
         keep_alive = _keeps_alive(exchange)
         self._finish(job, head + _connection(exchange, keep_alive) + data, keep_alive)
 

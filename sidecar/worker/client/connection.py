@@ -39,9 +39,11 @@ class ClientConnection(asyncio.Protocol):
         """How the last head was written: a client writes the next one alike."""
         self._exchange: Exchange | None = None
         self._held = 0
+        """Holds on reading that were not undone yet."""
         self._writing_paused = False
         self._room = Signal(front.loop)
         self._unread = False
+        """A whole answer is written that the client has yet to take, before anything else of it is served."""
         self._lost = False
         self.is_fresh = True
         self._lingers: Linger | None = None
@@ -272,8 +274,7 @@ class ClientConnection(asyncio.Protocol):
             body = RequestBody(self, head.content_length, head.chunked, front.bounds.body, head.expects_continue, front.room)
         self._exchange = Exchange(self, head, body, front.clock())
         if not body.complete:
-            after = body.feed(rest) if rest else None
-            rest = after or b""
+            rest = (body.feed(rest) if rest else None) or b""
             if not body.complete and not body.is_awaited and not self._held:
                 front.body_deadline.arm(self)
         self._buffer += rest

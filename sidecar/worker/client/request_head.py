@@ -40,7 +40,7 @@ class Field(NamedTuple):
 class Notes:
     """What later stages have worked out from a head's form, for themselves and for the next head of that form.
 
-    A form is all of a head but the values of its Authorization and Content-Length.
+    A form is all of a head but the values of the few fields that differ from request to request (`forms.py`).
     """
 
     __slots__ = ("agent", "layout", "method", "passed", "path", "told")
@@ -97,7 +97,8 @@ class RequestHead:
         """Field names in Connection: hop-by-hop for this message (RFC 9110 7.6.1)."""
         self.upgrade = upgrade
         self.read = read
-        """Values by name, of the fields that the sidecar looks at; without the credential, where `token` has it."""
+        """Values by name, of the fields that the sidecar looks at; without the credential, where `token` has it, and often
+        without Content-Length, of which `content_length` has the number."""
         self.token = token
         """The credential, where it stands in one plain `Authorization: Bearer …`; None says nothing, look at the field."""
         self.notes = notes

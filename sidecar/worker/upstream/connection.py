@@ -230,10 +230,9 @@ class HubConnection(asyncio.Protocol):
             self._idle_deadline.disarm(self)
         self._room.wake_soon()
 
-    def first_byte_expired(self) -> None:
-        """The hub does not answer."""
-        self._fail(HubFault("timeout"))
-        self._transport.abort()
+    def expired(self) -> None:
+        """The hub does not answer, does not go on with its answer, or takes nothing of the request."""
+        self.abort("timeout")
 
     # Waiting
 

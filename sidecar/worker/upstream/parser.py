@@ -48,7 +48,7 @@ class AnswerParser:
         """Bytes came behind the answer: they would be taken for the next one, which belongs to somebody else."""
         self.pieces: deque[bytes] = deque()
         self.buffered = 0
-        self._headless_body = method == b"HEAD"
+        self._answers_head = method == b"HEAD"
         self._begun = False
         self._head_size = 0
         self._barren = 0
@@ -58,7 +58,7 @@ class AnswerParser:
         """Parse what the hub sent. Raises InvalidAnswer while the answer is incomplete; later bytes are only `surplus`."""
         if not self._begun:
             self._begun = True
-            if self._plain is not None and not self._headless_body and self._take_plain(self._plain, data):
+            if self._plain is not None and not self._answers_head and self._take_plain(self._plain, data):
                 return
         before = self.buffered
         try:
@@ -139,7 +139,7 @@ class AnswerParser:
             elif lowered == b"keep-alive" and (match := _KEEP_ALIVE_TIMEOUT.search(value)):
                 self.idle_patience = max(0.0, int(match[1]) - 1.0)
         self.head_complete = True
-        if self._headless_body:
+        if self._answers_head:
             # llhttp cannot know that HEAD has no body, so this parser is of no further use; what comes all the same goes nowhere.
             self.complete, self.keep_alive = True, False
             self.pieces = deque(maxlen=0)

@@ -30,8 +30,8 @@ class HubPool:
         self._idle: deque[HubConnection] = deque()
         self._open: set[HubConnection] = set()
         self._connecting = 0
-        self._first_byte: DeadlineQueue[HubConnection] = ticker.queue(timeouts.hub_first_byte, HubConnection.first_byte_expired)
-        self._between: DeadlineQueue[HubConnection] = ticker.queue(timeouts.hub_idle, HubConnection.first_byte_expired)
+        self._first_byte: DeadlineQueue[HubConnection] = ticker.queue(timeouts.hub_first_byte, HubConnection.expired)
+        self._between: DeadlineQueue[HubConnection] = ticker.queue(timeouts.hub_idle, HubConnection.expired)
         self.tunnels = TunnelDeadlines(timeouts, ticker)
         """Those of connections that became WebSockets."""
         self._plain = PlainReader()
