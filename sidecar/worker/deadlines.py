@@ -58,6 +58,10 @@ class DeadlineQueue(Generic[Item]):
         """How many items may expire."""
         return len(self._armed) + len(self._watched)
 
+    def __contains__(self, item: Item) -> bool:
+        """Whether the item may expire."""
+        return item in self._armed or item in self._watched
+
     def arm(self, item: Item) -> None:
         """Start the item's wait, or start it again."""
         armed = self._armed

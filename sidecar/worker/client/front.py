@@ -138,7 +138,7 @@ class Front:
     def awaits_first(self) -> bool:
         """Whether a client has just connected and not asked yet, for which a worker that drains waits a moment."""
         waited = self.loop.time() >= self._draining_since + FIRST_SECONDS
-        return not waited and any(connection.is_fresh for connection in self.connections)
+        return not waited and any(connection.is_fresh and not self._is_told(connection) for connection in self.connections)
 
     async def served(self, timeout: float) -> None:
         """Wait until no request is under way, at most `timeout` seconds."""
@@ -147,10 +147,10 @@ class Front:
             await asyncio.sleep(0.02)
 
     async def sent(self, timeout: float) -> None:
-        """Wait until every client has taken its answer, at most `timeout` seconds."""
+        """Wait until every client has taken its answer, or sent what it must before it reads one, at most `timeout` seconds."""
         end = self.loop.time() + timeout
         # A transport tells nobody when its last byte has gone.
-        while self.loop.time() < end and any(connection.unsent for connection in self.connections):  # noqa: ASYNC110
+        while self.loop.time() < end and any(map(self._has_yet_to_read, self.connections)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
     def drain(self) -> None:
@@ -158,10 +158,18 @@ class Front:
         self.draining = True
         self._draining_since = self.loop.time()
         for connection in list(self.connections):
-            if not connection.is_fresh:
+            if not connection.is_fresh and not self._is_told(connection):
                 connection.close_if_idle()
 
     def close_idle(self) -> None:
-        """Close every connection without a request."""
+        """Close every connection without a request, but for those that may still send one that was answered early."""
         for connection in list(self.connections):
-            connection.close_if_idle()
+            if not self._is_told(connection):
+                connection.close_if_idle()
+
+    def _has_yet_to_read(self, connection: Timed) -> bool:
+        return connection.unsent > 0 or self._is_told(connection)
+
+    def _is_told(self, connection: Timed) -> bool:
+        """Whether a request of `connection` was answered early, and what is left of it is read: so that its client reads the answer."""
+        return connection in self.told_deadline

@@ -265,3 +265,28 @@ async def test_draining_closes_idle_connections_and_ends_kept_ones_after_their_a
         received = await asyncio.wait_for(busy.read(-1), 2)
         assert b"200 OK" in received and b"connection: close" in received
         await draining
+
+
+async def test_who_was_refused_early_may_send_on_while_the_worker_drains() -> None:
+    """As at any other time: a reset would take the answer from whoever reads only when all is sent."""
+    async with running() as plane:
+        reader, writer = await plane.open()
+        writer.write(b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n")
+        await plane.event()
+        draining = asyncio.create_task(plane.plane.drain(20))
+        await until(lambda: plane.plane.front.draining)
+        for _ in range(80):
+            writer.write(bytes(100_000))
+            await writer.drain()
+        assert (await asyncio.wait_for(reader.read(-1), 20)).startswith(b"HTTP/1.1 401 ")
+        writer.close()
+        await draining
+
+
+async def test_a_worker_that_drains_awaits_no_request_of_who_was_refused() -> None:
+    async with running() as plane:
+        reader, writer = await plane.open()
+        writer.write(b"no request\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        plane.plane.front.drain()
+        assert plane.plane.front.connections and not plane.plane.front.awaits_first()
