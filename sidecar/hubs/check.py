@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from sidecar.hubs.model import alternatives
-from sidecar.hubs.profile import Ledger, Profile, Route
+from sidecar.hubs.profile import Headers, Ledger, Profile, Route
 from sidecar.hubs.protected import HOP_BY_HOP
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "*"})
@@ -27,7 +27,8 @@ def faults_of(profile: Profile) -> list[str]:
     """One `path: sentence` for each thing in `profile` that cannot work; empty when all is well."""
     faults = [fault for index, route in enumerate(profile.routes) for fault in _route(route, f"routes[{index}]")]
     faults += _clashes(profile)
-    faults += _headers(profile)
+    faults += _headers(profile.headers)
+    faults += _injected(profile.headers)
     faults += [f"credential_parameters: {name!r} is not a parameter name" for name in profile.credential_parameters if not name.strip()]
     faults += _ledger(profile.ledger)
     return faults
@@ -84,8 +85,7 @@ def _clashes(profile: Profile) -> Iterator[str]:
                     yield f"routes[{index}]: {method} {path} is already routes[{other}]"
 
 
-def _headers(profile: Profile) -> Iterator[str]:
-    headers = profile.headers
+def _headers(headers: Headers) -> Iterator[str]:
     for where, names in (("allow", headers.allow or ()), ("protect", headers.protect), ("inject", tuple(headers.inject))):
         for name in names:
             if not _FIELD_NAME.fullmatch(name) or (where == "inject" and "*" in name):
@@ -94,6 +94,12 @@ def _headers(profile: Profile) -> Iterator[str]:
                 yield "headers.inject.host: the sidecar sets it; say what the hub is called in hub.host of the configuration"
             elif where == "inject" and name.lower() in _OF_THE_MESSAGE:
                 yield f"headers.inject.{name}: the sidecar itself sets this one; leave it out"
+
+
+def _injected(headers: Headers) -> Iterator[str]:
+    names = [name.lower() for name in headers.inject]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"headers.inject.{name}: is there twice, in other capitals; leave one out"
     for name, template in headers.inject.items():
         for placeholder in _BRACES.findall(template):
             if placeholder not in PLACEHOLDERS:

@@ -42,6 +42,10 @@ def test_what_is_no_path(path):
         (Profile(name="p", routes=(route(), route(name="b", aliases=("/a",), path="/b"))), "routes[1]: GET /a is already routes[0]"),
         (Profile(name="p", routes=(route(),), headers=Headers(allow=("a b",))), "headers.allow: 'a b'"),
         (Profile(name="p", routes=(route(),), headers=Headers(inject={"x-*": "1"})), "headers.inject: 'x-*'"),
+        (
+            Profile(name="p", routes=(route(),), headers=Headers(inject={"Authorization": "1", "x": "2", "authorization": "3"})),
+            "headers.inject.authorization: is there twice, in other capitals; leave one out",
+        ),
         (Profile(name="p", routes=(route(),), headers=Headers(inject={"x": "{secret}"})), "headers.inject.x: {secret} is unknown"),
         (Profile(name="p", routes=(route(),), headers=Headers(inject={"x": "{key_id"})), "headers.inject.x: is not a header value"),
         (Profile(name="p", routes=(route(),), headers=Headers(inject={"x": "a\nb"})), "headers.inject.x: is not a header value"),
