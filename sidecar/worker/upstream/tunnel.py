@@ -28,7 +28,7 @@ def check_handshake(head: RequestHead) -> bool:
     if head.method != b"GET" or head.has_body:
         raise Refused(INVALID_REQUEST, "A WebSocket handshake is a GET without a body.")
     if head.all(b"sec-websocket-version") != [b"13"]:
-        raise Refused(WEBSOCKET_VERSION, headers=(("sec-websocket-version", "13"), ("upgrade", "websocket")))
+        raise Refused(WEBSOCKET_VERSION, headers=(("sec-websocket-version", "13"), ("connection", "upgrade"), ("upgrade", "websocket")))
     keys = head.all(b"sec-websocket-key")
     try:
         valid = len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == 16

@@ -68,6 +68,15 @@ async def test_a_hub_that_refuses_the_upgrade_is_passed_on() -> None:
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403") and await reader.readexactly(2) == b"no"
 
 
+async def test_another_version_is_told_which_one_is_spoken() -> None:
+    async with running() as plane:
+        answer = await plane.exchange(plane.get(fields=HANDSHAKE.replace("Version: 13", "Version: 8")))
+        assert answer.startswith(b"HTTP/1.1 426 ") and not plane.hub.seen
+        # RFC 9110 7.8: who sends Upgrade must name it in Connection too.
+        for line in (b"sec-websocket-version: 13", b"upgrade: websocket", b"connection: upgrade", b"connection: close"):
+            assert b"\r\n%b\r\n" % line in answer
+
+
 async def test_the_hubs_time_is_told_when_its_refusal_breaks_off() -> None:
     async def half(side: HubSide) -> None:
         await side.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 20\r\n\r\nno")
