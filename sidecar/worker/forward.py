@@ -170,14 +170,14 @@ class Forwarder:
             length = len(data)
         if length is not None:
             head += b"content-length: %d\r\n" % length
-        keep_alive = _keeps_alive(exchange)
+        keep_alive = exchange.keeps_alive
         self._finish(job, head + _connection(exchange, keep_alive) + data, keep_alive)
 
     async def _stream(self, job: Job, hub: HubConnection, head: bytes, length: int | None) -> None:
         exchange, record, connection, reader = job.exchange, job.record, job.exchange.connection, job.reader
         assert reader is not None
         chunked = length is None and exchange.head.minor_version == 1
-        keep_alive = _keeps_alive(exchange) and (chunked or length is not None)
+        keep_alive = exchange.keeps_alive and (chunked or length is not None)
         head += b"transfer-encoding: chunked\r\n" if chunked else b"" if length is None else b"content-length: %d\r\n" % length
         exchange.answered = True
         connection.write(head + _connection(exchange, keep_alive))
@@ -249,11 +249,6 @@ def _read_usage(record: Record, reader: UsageReader | None, *, complete: bool) -
         rejected = usage.error == HUB_REJECTED_CREDENTIAL.code
         record.outcome, record.error = "hub_error", usage.error
         record.reason = usage.error if rejected else f"{record.status // 100}xx"
-
-
-def _keeps_alive(exchange: Exchange) -> bool:
-    """Whether the connection may serve another request after the answer that begins now."""
-    return exchange.head.keep_alive and exchange.body.complete and not exchange.connection.draining
 
 
 def _connection(exchange: Exchange, keep_alive: bool) -> bytes:

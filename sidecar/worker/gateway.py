@@ -93,7 +93,7 @@ class Gateway:
     async def _line(self, exchange: Exchange, record: Record) -> None:
         head = exchange.head
         if head.method == b"OPTIONS":
-            keep_alive = _keeps_alive(exchange)
+            keep_alive = exchange.keeps_alive_unsaid
             requested = head.first(b"access-control-request-headers")
             self._finish(exchange, record, 204, self._answers.preflight(requested, record.request_id, keep_alive=keep_alive), keep_alive)
             return
@@ -175,7 +175,7 @@ class Gateway:
     def _blocklet(self, exchange: Exchange, record: Record) -> None:
         head = exchange.head
         content_type, body = blocklet_answer((head.target.query or b"").decode())
-        keep_alive = _keeps_alive(exchange)
+        keep_alive = exchange.keeps_alive_unsaid
         page = self._answers.page(content_type, body, record.request_id, keep_alive=keep_alive, head_only=head.method == b"HEAD")
         self._finish(exchange, record, 200, page, keep_alive)
 
@@ -196,15 +196,8 @@ class Gateway:
             connection.abort()
             return
         record.refused(refused.refusal)
-        keep_alive = exchange is not None and not refused.refusal.closes and _keeps_alive(exchange)
+        keep_alive = exchange is not None and not refused.refusal.closes and exchange.keeps_alive_unsaid
         head_only = exchange is not None and exchange.head.method == b"HEAD"
         self._meter.finish(record)
         answer = self._answers.refusal(refused, record.request_id, keep_alive=keep_alive, head_only=head_only)
         connection.finish(answer, keep_alive)
-
-
-def _keeps_alive(exchange: Exchange) -> bool:
-    """Whether the connection may serve another request after an answer of our own."""
-    head = exchange.head
-    # Such an answer says only when the connection ends. An HTTP/1.0 answer that says nothing about it ends it.
-    return head.keep_alive and head.minor_version == 1 and exchange.body.complete and not exchange.connection.draining

@@ -26,13 +26,13 @@ class Authorizer:
         head, body = exchange.head, exchange.body
         try:
             if head.target.path == ANSWER_PATH:
-                _finish(exchange, body, unpack(head.first(ANSWER) or b"", head_only=head.method == b"HEAD"))
+                _finish(exchange, unpack(head.first(ANSWER) or b"", head_only=head.method == b"HEAD"))
                 return
             told = told_by(head, self._bounds.target)
             if head.has_body and told.dialect.forwards:
                 exchange.body = await self._shown(exchange, told)
             retell(head, told)
-            _finish(exchange, body, reply(await self._line.check(exchange, told), told.dialect))
+            _finish(exchange, reply(await self._line.check(exchange, told), told.dialect))
         except Refused as refused:
             self._reject(exchange, refused)
         except ClientGone:
@@ -48,7 +48,7 @@ class Authorizer:
         head = exchange.head
         dialect = dialect_of(head.target.path) or ENVOY
         verdict = self._line.reject(exchange.connection.peer, refused, head_only=head.method == b"HEAD")
-        _finish(exchange, exchange.body, reply(verdict, dialect))
+        _finish(exchange, reply(verdict, dialect))
 
     async def _shown(self, exchange: Exchange, told: Told) -> RequestBody:
         """The request's body as far as the proxy shows it whole; an empty one otherwise. Raises Refused and ClientGone."""
@@ -58,9 +58,6 @@ class Authorizer:
         return complete_body(shown)
 
 
-def _finish(exchange: Exchange, body: RequestBody, answer: bytes) -> None:
-    """Answer; `body` is what came with the question, as it came."""
-    head = exchange.head
-    # The answer says only when the connection ends. In HTTP/1.0 who says nothing of that means that it does.
-    keep_alive = head.keep_alive and head.minor_version == 1 and body.complete and not exchange.connection.draining
+def _finish(exchange: Exchange, answer: bytes) -> None:
+    keep_alive = exchange.keeps_alive_unsaid
     exchange.connection.finish(answer if keep_alive else last(answer), keep_alive)

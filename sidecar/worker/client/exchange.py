@@ -59,6 +59,17 @@ class Exchange:
         self.cut: Callable[[], None] = connection.abort
         """Breaks the request off."""
 
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether the connection may serve another request after an answer that begins now, and says so."""
+        return self.head.keep_alive and self.body.complete and not self.connection.draining
+
+    @property
+    def keeps_alive_unsaid(self) -> bool:
+        """The same for an answer that says only when the connection ends, as our own do: one of HTTP/1.0 that says nothing ends it."""
+        head = self.head
+        return head.keep_alive and head.minor_version == 1 and self.body.complete and not self.connection.draining
+
     def leave(self) -> None:
         """Nobody waits for an answer any more."""
         self.gone = True
