@@ -60,20 +60,19 @@ class Line:
         record = self._accept.request(asked)
         # What the proxy shows of the body was waited for, which is no work of ours.
         record.queue = self._clock() - asked.started
-        head_only = not told.dialect.target_field and asked.head.method == b"HEAD"
         self._open += 1
         try:
-            verdict = await self._line(asked, record, told, head_only)
+            verdict = await self._line(asked, record, told)
         except Refused as refused:
-            verdict = self._denied(record, refused, head_only)
+            verdict = self._denied(record, refused, _is_head(asked, told))
         except StoreUnavailable:
-            verdict = self._denied(record, Refused(KEY_STORE_UNAVAILABLE), head_only)
+            verdict = self._denied(record, Refused(KEY_STORE_UNAVAILABLE), _is_head(asked, told))
         except asyncio.CancelledError:
             record.outcome, record.ending = "sidecar_error", "shutdown"
             raise
         except Exception:
             log.exception("question %s failed", record.request_id)
-            verdict = self._denied(record, Refused(INTERNAL_ERROR), head_only)
+            verdict = self._denied(record, Refused(INTERNAL_ERROR), _is_head(asked, told))
         finally:
             self._open -= 1
             self._parts.meter.finish(record)
@@ -86,7 +85,7 @@ class Line:
         self._parts.meter.finish(record)
         return verdict
 
-    async def _line(self, asked: Exchange, record: Record, told: Told, head_only: bool) -> Verdict:
+    async def _line(self, asked: Exchange, record: Record, told: Told) -> Verdict:
         # Nothing is awaited that has not to be: most questions are answered from memory, at once.
         head, dialect, enforcer = asked.head, told.dialect, self._enforcer
         if head.method == b"OPTIONS":
@@ -108,7 +107,7 @@ class Line:
         if found is not None:
             enforcer.check_use(found, record, route)
         if route.answer == "blocklet" or not dialect.forwards:
-            return self._page(head, record, route, dialect, head_only)
+            return self._page(head, record, route, dialect, _is_head(asked, told))
         if not dialect.takes_target:
             self._refuse_uncut(head.target.query)
             self._refuse_unwritten(record.path, route)
@@ -208,3 +207,8 @@ class Line:
         record.refused(refused.refusal)
         answer = self._parts.answers.refusal(refused, record.request_id, keep_alive=True, head_only=head_only)
         return Denied(refused.refusal.status, answer)
+
+
+def _is_head(asked: Exchange, told: Told) -> bool:
+    """Whether the question itself is a HEAD, as where the proxy asks by the request's own method: then its answer has no body."""
+    return not told.dialect.target_field and asked.head.method == b"HEAD"
