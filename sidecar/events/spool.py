@@ -99,7 +99,10 @@ class SpoolWriter:
         self.spool_id = secrets.token_hex(8)
         self.dropped = 0
         self.position = 0
+        self._base = 0
         self._segment_end = 0
+        self._torn_end = 0
+        """In place of `_segment_end` while the segment ends in a part of a frame; 0 while it does not."""
         self._fd = -1
         self._clock = clock
         self._retry_at = float("-inf")
@@ -115,8 +118,8 @@ class SpoolWriter:
                 self._begin_segment()
             written = os.write(self._fd, data)
             if written != len(data):
-                # A torn frame would end the segment for every reader: take it back before anything follows it.
-                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+                self._torn_end, self._segment_end = self._segment_end, 0
+                self._take_back()
                 raise OSError("short write")
         except OSError:
             self.dropped += 1
@@ -129,8 +132,19 @@ class SpoolWriter:
         if now < self._retry_at:
             raise OSError("a segment could not be begun a moment ago")
         self._retry_at = now + RETRY_SECONDS
-        self._roll()
+        if self._torn_end:
+            self._take_back()
+        if self._fd < 0 or self.position >= self._segment_end:
+            self._roll()
         self._retry_at = float("-inf")
+
+    def _take_back(self) -> None:
+        """Remove the part of a frame that the segment ends in: for every reader it would end there, whatever follows.
+
+        Raises OSError: a disk that is full may have no room even for that. It is tried again before anything is written.
+        """
+        os.ftruncate(self._fd, self.position - self._base)
+        self._segment_end, self._torn_end = self._torn_end, 0
 
     def _roll(self) -> None:
         # What cannot be looked at may be full: that raises, and nothing is begun.
@@ -147,7 +161,7 @@ class SpoolWriter:
         fcntl.flock(fd, fcntl.LOCK_EX)
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd = fd
+        self._fd, self._base = fd, self.position
         self._segment_end = self.position + min(self._segment_bytes, room)
 
     def close(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def without_room(_fd: int, _size: int) -> None:
+    raise OSError(errno.ENOSPC, "no room")
 
 
 def read(directory: Path) -> list[bytes]:
@@ -114,3 +120,27 @@ def test_a_bound_that_was_reached_is_left_when_all_was_read(tmp_path: Path, writ
         assert [spool for spool in spools if spool.append(b"y")]
     for spool in spools:
         spool.close()
+
+
+@pytest.mark.parametrize("written", [0, 2])
+def test_what_is_left_of_a_record_is_removed_before_the_next_though_the_disk_could_not_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """File systems that copy on write need room even to cut a file off."""
+    clock = Clock()
+    writer = SpoolWriter(tmp_path, segment_bytes=1 << 10, max_bytes=1 << 20, clock=clock)
+    before = [b"whole %d" % number for number in range(written)]
+    assert all(writer.append(record) for record in before)
+    with monkeypatch.context() as full:
+        write = os.write
+        full.setattr(os, "write", lambda fd, data: write(fd, data[:5]))
+        full.setattr(os, "ftruncate", without_room)
+        assert not writer.append(b"in part") and not writer.append(b"not at all")
+        clock.now += RETRY_SECONDS
+        assert not writer.append(b"nor later")
+    clock.now += RETRY_SECONDS
+    assert writer.append(b"at last")
+    assert read(tmp_path) == [*before, b"at last"]
+    (segment,) = segments(tmp_path)
+    assert (writer.position, writer.dropped) == (segment.path.stat().st_size, 3)
+    writer.close()
