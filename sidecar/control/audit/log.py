@@ -199,9 +199,8 @@ class AuditLog(AuditReader):
         """Forget what was altered when its place has something else now, or when somebody took the journal's copy away."""
         self._altered = {event_id: number for event_id, number in self._altered.items() if event_id in events}
         self._as_kept &= events.keys()
-        numbers = [f"{number}-0" for number in self._altered.values()]
-        replies = await self._store.pipeline([("XRANGE", names.AUDIT, number, number) for number in numbers]) if numbers else []
-        for event_id, entries in zip(list(self._altered), replies, strict=True):
+        found_there = await self._at(list(self._altered.values()))
+        for event_id, entries in zip(list(self._altered), found_there, strict=True):
             found = decode(entries[0]).event if entries else None
             if found is None or found.id != event_id or self._is_record(found, events[event_id]):
                 del self._altered[event_id]
@@ -216,10 +215,9 @@ class AuditLog(AuditReader):
 
     async def _still_there(self, events: list[Event]) -> list[Event]:
         """Those that the store still has: a crash may have cost it what it had not written to disk."""
-        numbers = [f"{self._places[event.id][0]}-0" for event in events]
-        replies = await self._store.pipeline([("XRANGE", names.AUDIT, number, number) for number in numbers])
         safe = []
-        for event, entries in zip(events, replies, strict=True):
+        found_there = await self._at([self._places[event.id][0] for event in events])
+        for event, entries in zip(events, found_there, strict=True):
             data, hash_ = parts(entries[0]) if entries else (b"", "")
             # Its own word for what it is would do for a crash, but not for a hand.
             if hash_ == self._places[event.id][1] and digest(data) == hash_:
@@ -231,8 +229,7 @@ class AuditLog(AuditReader):
     async def _known_head(self) -> Place | None:
         """The head last remembered, or None when the log has lost it: to remember a later one would hide that from `verify`."""
         known = self._journal.remembered()
-        number = f"{known[0]}-0"
-        entries = await self._store.call("XRANGE", names.AUDIT, number, number) if known[0] else []
+        entries = (await self._at([known[0]]))[0] if known[0] else []
         if not known[0] or (entries and parts(entries[0])[1] == known[1]):
             self._told_cut = False
             return known

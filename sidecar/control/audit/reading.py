@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -91,8 +91,7 @@ class AuditReader:
         """Go on with a page among the events that acted on the wanted target."""
         for _ in range(0, SCAN_BOUND, READ):
             numbers = await self.targets.sequences(wanted.target, before, min(READ, limit - len(found) + 1))
-            replies = await self._store.pipeline([("XRANGE", names.AUDIT, f"{number}-0", f"{number}-0") for number in numbers])
-            for number, entries in zip(numbers, replies, strict=True):
+            for number, entries in zip(numbers, await self._at(numbers), strict=True):
                 if len(found) == limit:
                     return Page(tuple(found), str(before))
                 before = number
@@ -144,6 +143,10 @@ class AuditReader:
         newest = "+" if before is None else f"({before}-0"
         entries: list[Entry] = await self._store.call("XREVRANGE", names.AUDIT, newest, f"({behind}-0", "COUNT", READ)
         return entries
+
+    async def _at(self, numbers: Sequence[int]) -> list[list[Entry]]:
+        """Under each of these sequence numbers the one entry that the log has there, or nothing."""
+        return await self._store.pipeline([("XRANGE", names.AUDIT, f"{number}-0", f"{number}-0") for number in numbers])
 
     async def _entries(self) -> AsyncIterator[Entry]:
         after = "-"
