@@ -92,7 +92,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         first=lambda: admin_tokens.ensure_first(data_dir / ADMIN_FILE),
         again=lambda: _hold_to_revocations(tombstones, repository, admin_tokens),
     )
-    audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY))
+    audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY), guard=pulse.check)
     reported = Workers(time.time, since=time.time(), count=settings.proxy.worker_count)
     detection = _detection(settings, store, repository, audit, reported, pulse, made.digester)
     engine = detection.engine if detection is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sidecar.control.audit import JOURNAL_DIRECTORY
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.digest import load
 from sidecar.store import names
@@ -77,5 +78,29 @@ async def test_who_adopts_a_new_store_gets_in_though_the_first_admin_token_was_r
 
         await until(let_in)
         assert file.read_bytes() != revoked
+    finally:
+        control.close()
+
+
+async def test_a_failed_sign_in_leaves_nothing_in_a_store_that_is_not_the_known_one(tmp_path: Path, valkey: Server, store: Store) -> None:
+    control = Control(tmp_path / "data", valkey.url)
+    control.start()
+    try:
+        await become_alive(control)
+        await become_ready(control, control.spool())
+        await store.call("FLUSHALL")
+
+        async def noticed() -> bool:
+            return "empty or another one" in (await control.get("/readyz"))[1]
+
+        await until(noticed)
+        (control.data_dir / "admin-token").write_text("guessed")
+        assert (await control.admin("GET", "/keys"))[0] == 401
+
+        def is_kept() -> bool:
+            return bool(list((control.data_dir / JOURNAL_DIRECTORY).glob("*.event")))
+
+        await until(is_kept)
+        assert not await store.call("EXISTS", names.AUDIT)
     finally:
         control.close()

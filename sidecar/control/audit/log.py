@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from msgspec.structs import replace
@@ -54,13 +54,20 @@ class Act:
         self.event = replace(self.event, target=target, changes=changes or {})
 
 
-class AuditLog(AuditReader):
-    """Reads and writes the log; `clock` gives Unix seconds."""
+async def _unguarded() -> None:
+    """For a store that is known to be the right one."""
 
-    def __init__(self, store: Store, journal: Journal, clock: Callable[[], float] = time.time) -> None:
+
+class AuditLog(AuditReader):
+    """Reads and writes the log; `clock` gives Unix seconds, `guard` raises StoreUnavailable while the store must not be written."""
+
+    def __init__(
+        self, store: Store, journal: Journal, clock: Callable[[], float] = time.time, guard: Callable[[], Awaitable[None]] = _unguarded
+    ) -> None:
         super().__init__(store)
         self._journal = journal
         self._clock = clock
+        self._guard = guard
         self._head: Place = (0, "")
         self._turn = asyncio.Lock()
         self._under_way: set[str] = set()
@@ -153,6 +160,8 @@ class AuditLog(AuditReader):
         waiting = [event for event in self._journal.pending() if event.id not in self._under_way]
         self.waiting = len(waiting)
         try:
+            if waiting:
+                await self._guard()
             placed = await self._place(waiting)
             if not placed:
                 return
@@ -263,6 +272,8 @@ class AuditLog(AuditReader):
         kind = (event.action, event.outcome)
         self.recorded[kind] = self.recorded.get(kind, 0) + 1
         try:
+            # Anybody may fail to sign in, also before a store that is not the known one.
+            await self._guard()
             await self._append(event)
         except StoreUnavailable as error:
             log.warning("audit record %s waits in the journal: %s", event.id, error)

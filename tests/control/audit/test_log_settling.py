@@ -16,6 +16,7 @@ from sidecar.control.audit.event import GENESIS, interrupted, seal
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.audit.test_log import event
+from tests.support.keys import open_keys
 from tests.support.store import until
 
 
@@ -255,3 +256,24 @@ async def test_an_act_that_nobody_knows_the_end_of_gets_none_from_a_hand(log: Au
         await log.settle()
     assert journal.pending() == [one]
     assert not (await log.verify()).ok
+
+
+async def test_nothing_is_written_to_a_store_that_is_not_the_known_one(store: Store, journal: Journal, tmp_path: Path) -> None:
+    """The one that it was meant for would never get it, and nothing of ours belongs into another's log."""
+    adoption = (await open_keys(store, tmp_path)).adoption
+
+    async def guard() -> None:
+        adoption.check(await store.call(*adoption.question))
+
+    kept, failed = event(), event("admin.authentication_failed")
+    journal.write(kept)
+    await store.call("FLUSHALL")
+    log = AuditLog(store, journal, guard=guard)
+    for _ in range(3):
+        await log.settle()
+    await log.append(failed)
+    assert await store.call("DBSIZE") == 0
+    assert {one.id for one in journal.pending()} == {kept.id, failed.id}
+    await adoption.adopt(store)
+    await until(lambda: settled(log))
+    assert sorted(await ids(log)) == sorted([kept.id, failed.id])
