@@ -140,7 +140,12 @@ class Engine:
 
     async def tick(self, now: float) -> None:
         """One look. Raises StoreUnavailable; nothing is lost by it."""
-        await self._guard()
+        try:
+            await self._guard()
+        except StoreUnavailable:
+            # Who cannot ask for the seat may have lost it, and in a store that is not ours there is none: nothing is delivered.
+            self._replicas.leads = False
+            raise
         self.observer.sums.in_flight(self._in_flight())
         if not await self._leads():
             await self._follow()

@@ -9,6 +9,7 @@ from sidecar.control.anomaly import engine as engine_module
 from sidecar.control.anomaly.compose import Detection
 from sidecar.control.anomaly.detectors.second import NO_KEY
 from sidecar.control.anomaly.detectors.signals import DAY, HOUR, Level
+from sidecar.control.anomaly.notifications import delivery as delivery_module
 from sidecar.control.anomaly.notifications.document import time
 from sidecar.control.anomaly.notifications.outbox import Message
 from sidecar.control.anomaly.record import Anomaly
@@ -287,3 +288,25 @@ async def test_what_is_learnt_after_a_store_was_lost_outlives_a_restart(bench: B
     bench.start()
     await _go_on(bench)
     assert await bench.documents() == []
+
+
+async def test_before_a_store_that_is_not_the_known_one_nothing_is_delivered_nor_dropped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in its outbox is another's, which our pepper does not vouch for."""
+    engine, delivery = bench.detection.engine, bench.detection.delivery
+    await engine.tick(bench.now)
+    await bench.store.call("FLUSHALL")
+    theirs = Message("msg_1", "another", 3, "other", bench.now, bench.now, b"{}")
+    await engine.storage.save([], [], [theirs])
+    with pytest.raises(StoreUnavailable):
+        await engine.tick(bench.now + 1)
+    looks: list[bool] = []
+    leads = delivery._leads
+    monkeypatch.setattr(delivery, "_leads", lambda: looks.append(leads()) or looks[-1])
+    monkeypatch.setattr(delivery_module, "LOOK_EVERY", 0.01)
+    running = asyncio.create_task(delivery.run())
+    await until(lambda: len(looks) >= 3)
+    running.cancel()
+    await asyncio.wait([running])
+    assert [message.name for message in await engine.storage.messages()] == [theirs.name]
