@@ -103,6 +103,8 @@ async def _sweep(parts: Parts) -> None:
 async def _trim(parts: Parts) -> None:
     while True:
         with suppress(StoreUnavailable):
+            # How much another store keeps is not ours to say.
+            await parts.pulse.check()
             await parts.call_log.trim()
         await asyncio.sleep(TRIM_EVERY)
 

@@ -9,16 +9,24 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import aiohttp
 import pytest
 
+from sidecar.control import process
+from sidecar.control.parts import Parts
+from sidecar.control.pulse import Pulse
+from sidecar.control.usage.blocks import pack
+from sidecar.control.usage.calls import CallLogBounds
 from sidecar.events.spool import SpoolWriter
 from sidecar.events.wire import encode
 from sidecar.settings.load import load, to_bytes
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.support.events import denied, key_id, request, state
+from tests.support.keys import open_keys
 from tests.support.ports import free_port
 from tests.support.store import Server
 from tests.support.tools import require
@@ -302,3 +310,30 @@ async def test_promtool_has_nothing_to_say(control: Control) -> None:
     _, text = await control.get("/metrics")
     checked = await asyncio.to_thread(subprocess.run, [promtool, "check", "metrics"], input=text.encode(), capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+async def test_the_call_log_of_a_store_that_is_not_the_known_one_is_not_cut(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "TRIM_EVERY", 0.001)
+
+    async def nothing() -> None:
+        return
+
+    pulse = Pulse(store, (await open_keys(store, tmp_path)).adoption, first=nothing, again=nothing)
+    await store.call("FLUSHALL")
+    await store.call("ZADD", names.calls(0), 2, "1:1:1.0:1")
+    await store.call("HSET", names.call_blocks(0), "1", pack([b""]), "count", 1)
+
+    async def is_kept() -> bool:
+        return await store.call("ZCARD", names.calls(0)) == 1
+
+    async def was_looked_at() -> bool:
+        return sum(pulse.durations[:-1]) >= 3 or not await is_kept()
+
+    parts = SimpleNamespace(pulse=pulse, call_log=CallLogBounds(store, max_count=1000, max_age=1.0, clock=time.time))
+    trimming = asyncio.create_task(process._trim(cast(Parts, parts)))
+    await until(was_looked_at)
+    trimming.cancel()
+    await asyncio.wait([trimming])
+    assert await is_kept()
