@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sidecar.control.anomaly import verdicts
+from sidecar.control.anomaly.document import document
 from sidecar.control.anomaly.engine import Engine
 from sidecar.control.anomaly.index import FOR_EVER
-from sidecar.control.anomaly.notifications.document import document
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.queries import Anomalies, Judged
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from sidecar.control.anomaly.notifications.document import time
+from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.record import Anomaly, Response
 from sidecar.control.audit import AuditLog, Change, Party, Unchanged, Unrecordable, draft
 from sidecar.keys.record import Key, OnAnomaly

@@ -9,8 +9,8 @@ from sidecar.control.anomaly import engine as engine_module
 from sidecar.control.anomaly.compose import Detection
 from sidecar.control.anomaly.detectors.second import NO_KEY
 from sidecar.control.anomaly.detectors.signals import DAY, HOUR, Level
+from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.notifications import delivery as delivery_module
-from sidecar.control.anomaly.notifications.document import time
 from sidecar.control.anomaly.notifications.outbox import Message
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.keys.digest import Pepper

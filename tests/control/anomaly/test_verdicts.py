@@ -9,7 +9,7 @@ import pytest
 from sidecar.control.anomaly.compose import Detection
 from sidecar.control.anomaly.detectors.second import NO_KEY
 from sidecar.control.anomaly.detectors.signals import DAY, HOUR
-from sidecar.control.anomaly.notifications.document import time
+from sidecar.control.anomaly.document import time
 from sidecar.store import names
 from sidecar.store.client import StoreUnavailable
 from tests.control.anomaly.conftest import Bench

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.control.anomaly.detectors.signals import DAY, HOUR
-from sidecar.control.anomaly.notifications.document import time
+from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.record import Anomaly
 from tests.control.anomaly.conftest import Bench

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from sidecar.control.admin.services import AdminServices
-from sidecar.control.anomaly.notifications.document import document
+from sidecar.control.anomaly.document import document
 from sidecar.control.anomaly.record import Anomaly, Evidence
 from sidecar.control.console.app import build
 from sidecar.control.queries import Anomalies, Judged

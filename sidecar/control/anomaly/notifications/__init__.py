@@ -1,1 +1,1 @@
-"""Who is told of an anomaly, in which words, and the way there."""
+"""Who is told of an anomaly, and the way there."""

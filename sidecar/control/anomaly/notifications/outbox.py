@@ -15,7 +15,7 @@ from typing import Annotated
 
 import msgspec
 
-from sidecar.control.anomaly.notifications.document import document, time
+from sidecar.control.anomaly.document import document, time
 from sidecar.control.anomaly.notifications.receivers import Receivers
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.store import names

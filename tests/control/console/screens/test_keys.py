@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from sidecar.control.anomaly.notifications.document import document
+from sidecar.control.anomaly.document import document
 from sidecar.control.audit import Journal
 from sidecar.control.console.screens import keys as screen
 from sidecar.control.queries import Anomalies

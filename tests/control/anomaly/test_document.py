@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sidecar.control.anomaly.notifications.document import document, time
+from sidecar.control.anomaly.document import document, time
 from sidecar.control.anomaly.record import Anomaly, Evidence, Response
 
 
