@@ -18,8 +18,8 @@ from sidecar.control.anomaly import compose as anomaly
 from sidecar.control.audit import JOURNAL_DIRECTORY, AuditLog, Journal
 from sidecar.control.console.app import build
 from sidecar.control.metering import Metering
+from sidecar.control.metrics.app import Endpoints
 from sidecar.control.metrics.key_watch import KeyWatch
-from sidecar.control.metrics.listener import Listener
 from sidecar.control.pulse import Pulse
 from sidecar.control.readiness import Readiness
 from sidecar.control.reconcile import Reconciler
@@ -126,7 +126,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         reconciler=reconciler,
         readiness=readiness,
         admin=build(services, store, made.digester.pepper, Overview(store, usage)),
-        metrics=Listener(scrape, readiness, watch.sync).application(),
+        metrics=Endpoints(scrape, readiness, watch.sync).application(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The metrics and health listener: /metrics, /livez, /readyz and nothing else."""
+"""What is served on `metrics.listen`: /metrics, /livez, /readyz and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Readiness = Callable[[], str]
 """Why the sidecar is not ready; empty when it is."""
 
 
-class Listener:
+class Endpoints:
     """The handlers. `sync` brings what is exported of keys up to date."""
 
     def __init__(self, scrape: Scrape, readiness: Readiness, sync: Callable[[], Awaitable[None]]) -> None:

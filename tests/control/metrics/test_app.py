@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from sidecar.control.metrics.listener import Listener
+from sidecar.control.metrics.app import Endpoints
 from tests.control.metrics.test_scrape import Page
 
 
@@ -23,8 +23,8 @@ async def test_metrics_are_packed_for_those_who_can_read_that(encodings: str, pa
     async def sync() -> None:
         return
 
-    listener = Listener(Page().scrape, lambda: "", sync)
-    async with TestClient(TestServer(listener.application()), auto_decompress=False) as client:
+    endpoints = Endpoints(Page().scrape, lambda: "", sync)
+    async with TestClient(TestServer(endpoints.application()), auto_decompress=False) as client:
         answer = await client.get("/metrics", headers={"Accept-Encoding": encodings})
         assert answer.headers.get("Content-Encoding") == ("gzip" if packed else None)
         assert (await answer.read()).startswith(b"\x1f\x8b") is packed
