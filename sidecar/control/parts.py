@@ -28,7 +28,7 @@ from sidecar.control.status import Status
 from sidecar.control.totals.series import Retention
 from sidecar.control.usage.calls import CallLogBounds, Calls
 from sidecar.control.usage.overview import Overview
-from sidecar.control.usage.reports import Usage
+from sidecar.control.usage.reports import Reports
 from sidecar.control.workers import Workers
 from sidecar.keys import setup
 from sidecar.keys.admin_tokens import AdminTokens
@@ -102,14 +102,14 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
     events = metering.compose(settings, patient, pulse, reported, further)
     watch = KeyWatch(store, made.adoption, repository, events.keys, events.forget, time.time)
     readiness = Readiness(lambda: pulse.failure, events.fold.restored.is_set, reported, workers)
-    usage = _usage(settings, store, calls, repository)
+    reports = _reports(settings, store, calls, repository)
     services = AdminServices(
         settings=settings,
         keys=repository,
         admin_tokens=admin_tokens,
         idempotency=Idempotency(store),
         audit=audit,
-        usage=usage,
+        usage=reports,
         calls=calls,
         status=Status(settings, store, pulse=pulse, metering=events, clock=time.time),
         anomalies=detection.queries if detection is not None else None,
@@ -125,7 +125,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         detection=detection,
         reconciler=reconciler,
         readiness=readiness,
-        admin=build(services, store, made.digester.pepper, Overview(store, usage)),
+        admin=build(services, store, made.digester.pepper, Overview(store, reports)),
         metrics=Endpoints(scrape, readiness, watch.sync).application(),
     )
 
@@ -154,8 +154,8 @@ def _detection(
     )
 
 
-def _usage(settings: Settings, store: Store, calls: Calls, keys: KeyRepository) -> Usage:
+def _reports(settings: Settings, store: Store, calls: Calls, keys: KeyRepository) -> Reports:
     async def owners(key_ids: list[str]) -> dict[str, str]:
         return {key.id: key.owner for key in await keys.get_many(key_ids) if key is not None}
 
-    return Usage(store, calls, owners, Retention(settings.usage.minutes, settings.usage.hours), time.time)
+    return Reports(store, calls, owners, Retention(settings.usage.minutes, settings.usage.hours), time.time)

@@ -13,7 +13,7 @@ from sidecar.control.totals.series import DAY, DIMENSIONS, HOUR, Values, summed
 from sidecar.control.turns import Turns, replies
 from sidecar.control.usage.groups import added_up, in_one
 from sidecar.control.usage.readings import hours_of, in_total, readings, requests, split
-from sidecar.control.usage.reports import WHOLE_AT_A_TIME, Usage
+from sidecar.control.usage.reports import WHOLE_AT_A_TIME, Reports
 from sidecar.control.usage.span import numbers
 from sidecar.control.usage.tally import Tally, use_of
 from sidecar.store import names
@@ -47,9 +47,9 @@ class Breakdown:
 class Overview:
     """Everything raises StoreUnavailable. Spans begin and end with whole minutes: the call log is not read."""
 
-    def __init__(self, store: Store, usage: Usage) -> None:
+    def __init__(self, store: Store, reports: Reports) -> None:
         self._store = store
-        self._usage = usage
+        self._reports = reports
         self._script = load("busiest")
 
     async def last_hours(self, key_ids: Sequence[str], now: float, hours: int = HOURS) -> dict[str, list[int]]:
@@ -66,7 +66,7 @@ class Overview:
 
     async def breakdown(self, key_id: str | None, start: float, end: float, step: int) -> Breakdown:
         """The use of one key, or of all together, over [start, end) in steps of `step` seconds."""
-        plan = await self._usage.plan(key_id, start, end, fine=step < HOUR, coarse=key_id is None and step % DAY == 0)
+        plan = await self._reports.plan(key_id, start, end, fine=step < HOUR, coarse=key_id is None and step % DAY == 0)
         found: defaultdict[tuple[str, int], list[Values]] = defaultdict(list)
         turns = Turns()
         async for reading, reply in replies(self._store, readings(key_id, plan), lambda each: each.command, WHOLE_AT_A_TIME):
@@ -95,7 +95,7 @@ class Overview:
         They are sought among those that were busiest in their shard on one of the days: the use that is
         told is exact, but a key that is never among the first of any day is not found.
         """
-        days = numbers((self._usage.kept(start, end),), DAY)
+        days = numbers((self._reports.kept(start, end),), DAY)
         candidates = await self._busiest(days, count + SPARE)
         uses = await self._totals(candidates, start, end)
         ranked = sorted(zip(candidates, uses, strict=True), key=lambda pair: (-pair[1].requests, pair[0]))
@@ -118,7 +118,7 @@ class Overview:
         return [key_id.decode() for key_id in nlargest(count, found, key=found.__getitem__)]
 
     async def _totals(self, key_ids: Sequence[str | None], start: float, end: float) -> list[Use]:
-        plan = await self._usage.plan(None, start, end, fine=False, coarse=not any(key_ids))
+        plan = await self._reports.plan(None, start, end, fine=False, coarse=not any(key_ids))
         wanted = ((place, reading) for place, key_id in enumerate(key_ids) for reading in readings(key_id, plan))
         totals: list[Values] = [[] for _ in key_ids]
         turns = Turns()

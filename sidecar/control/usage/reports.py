@@ -31,7 +31,7 @@ Owners = Callable[[list[str]], Awaitable[dict[str, str]]]
 """Key ids → the owner of each."""
 
 
-class Usage:
+class Reports:
     """Answers queries; `clock` gives Unix seconds."""
 
     def __init__(self, store: Store, calls: Calls, owners: Owners, retention: Retention, clock: Callable[[], float]) -> None:

@@ -21,7 +21,7 @@ from sidecar.control.queries import Anomalies, Judged
 from sidecar.control.totals.series import Retention
 from sidecar.control.usage.calls import Calls
 from sidecar.control.usage.overview import Overview
-from sidecar.control.usage.reports import Usage
+from sidecar.control.usage.reports import Reports
 from sidecar.events.record import Request
 from sidecar.keys.digest import load
 from sidecar.settings.declaration import Admin, Hub, Settings
@@ -166,9 +166,9 @@ async def make_console(stack: AsyncExitStack, store: Store, data_dir: Path, **ad
     services, token = await make_services(store, data_dir, clock)
     section = Admin(**{"listen": services.settings.admin.listen, "allowed_hosts": ("console.example",), **admin})
     calls = Calls(store)
-    usage = Usage(store, calls, _nobody, Retention(14 * 86400, 400 * 86400), clock)
-    services = replace(services, settings=_with(services, section), usage=usage, calls=calls, anomalies=Suspicions())
-    base = await serve_app(stack, build(services, store, load(data_dir / "pepper"), Overview(store, usage)))
+    reports = Reports(store, calls, _nobody, Retention(14 * 86400, 400 * 86400), clock)
+    services = replace(services, settings=_with(services, section), usage=reports, calls=calls, anomalies=Suspicions())
+    base = await serve_app(stack, build(services, store, load(data_dir / "pepper"), Overview(store, reports)))
     http = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
     return Console(services, store, clock, token, base, http)
 

@@ -19,7 +19,7 @@ from sidecar.control.networks import network_of
 from sidecar.control.queries import UsageGroup, UsageReport
 from sidecar.control.totals.series import Retention, SeriesBuilder
 from sidecar.control.usage.calls import Calls
-from sidecar.control.usage.reports import Usage
+from sidecar.control.usage.reports import Reports
 from sidecar.events.record import Event
 from sidecar.events.spool import SpoolWriter
 from sidecar.events.wire import encode
@@ -86,11 +86,11 @@ def write(spool: SpoolWriter, *events: Event) -> None:
         assert spool.append(encode(event))
 
 
-def usage_of(store: Store, clock: Callable[[], float] = time.time) -> Usage:
+def usage_of(store: Store, clock: Callable[[], float] = time.time) -> Reports:
     async def owners(key_ids: list[str]) -> dict[str, str]:
         return {key_id: "team-" + key_id[-1] for key_id in key_ids}
 
-    return Usage(store, Calls(store), owners, RETENTION, clock)
+    return Reports(store, Calls(store), owners, RETENTION, clock)
 
 
 async def groups_in(report: UsageReport) -> list[UsageGroup] | None:
