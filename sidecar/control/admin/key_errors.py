@@ -1,4 +1,4 @@
-"""The key repository's refusals as answers of the admin API."""
+"""What the key repository refuses, or does not have, as answers of the admin API."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from sidecar.control.admin.errors import CONFLICT, KEY_REVOKED, NOT_FOUND, AdminError
 from sidecar.keys.issue import MOST_SECRETS, TooManySecrets
+from sidecar.keys.reader import KeyReader
+from sidecar.keys.record import Key
 from sidecar.keys.repository import AlreadyImported, KeyIsNewer, KeyIsRevoked, RevisionConflict, UnknownKey
 
 _TOO_MANY = (
@@ -21,7 +23,7 @@ def key_errors() -> Iterator[None]:
     try:
         yield
     except UnknownKey:
-        raise AdminError(NOT_FOUND, "There is no key with this id.", param="key_id") from None
+        raise _unknown() from None
     except KeyIsRevoked:
         raise AdminError(KEY_REVOKED) from None
     except RevisionConflict as error:
@@ -33,3 +35,15 @@ def key_errors() -> Iterator[None]:
         raise AdminError(CONFLICT, _TOO_MANY.format(error.secret_id), param="grace_period") from None
     except AlreadyImported as error:
         raise AdminError(CONFLICT, f"This token belongs to {error.key_id} already.", param="sha256") from None
+
+
+async def known_key(keys: KeyReader, key_id: str) -> Key:
+    """The key with this id; AdminError 404 when there is none, StoreUnavailable."""
+    key = await keys.get(key_id)
+    if key is None:
+        raise _unknown()
+    return key
+
+
+def _unknown() -> AdminError:
+    return AdminError(NOT_FOUND, "There is no key with this id.", param="key_id")

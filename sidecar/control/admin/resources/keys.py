@@ -12,7 +12,7 @@ from sidecar.control.admin import endpoints
 from sidecar.control.admin.decoding import faulty
 from sidecar.control.admin.endpoint import Answer, Call, Nothing, Route
 from sidecar.control.admin.errors import CONFLICT, NOT_FOUND, AdminError
-from sidecar.control.admin.key_errors import key_errors
+from sidecar.control.admin.key_errors import key_errors, known_key
 from sidecar.control.admin.key_fields import changed_members, new_members
 from sidecar.control.admin.messages import keys as messages
 from sidecar.control.admin.presenting import changes, created, key_object, secret_object
@@ -86,7 +86,7 @@ class Keys:
 
     async def get(self, call: Call[Nothing, Nothing]) -> Answer:
         """One key."""
-        key = await self._known(call.path["key_id"])
+        key = await known_key(self._keys, call.path["key_id"])
         return Answer(200, messages.KeyAnswer(key=await self._object(key)), (_etag(key),))
 
     async def change(self, call: Call[Nothing, messages.KeyChange]) -> Answer:
@@ -112,7 +112,7 @@ class Keys:
     async def rotate(self, call: Call[Nothing, messages.Rotation]) -> Answer:
         """A new secret; the old one is valid for the grace period."""
         grace = Duration.parse(call.body.grace_period)
-        before = await self._known(call.path["key_id"])
+        before = await known_key(self._keys, call.path["key_id"])
         secret_id = await self._repeats.subject(call, "sec")
         try:
             async with self._recorder.act(call, "api_key.rotated", target(before)) as act:
@@ -125,7 +125,7 @@ class Keys:
 
     async def revoke(self, call: Call[Nothing, messages.Because]) -> Answer:
         """Revoke for ever."""
-        before = await self._known(call.path["key_id"])
+        before = await known_key(self._keys, call.path["key_id"])
         async with self._recorder.act(call, "api_key.revoked", target(before), reason=call.body.reason) as act:
             with key_errors():
                 revoked = await self._keys.revoke(before.id, call.if_match)
@@ -165,13 +165,7 @@ class Keys:
         return Answer(200, messages.KeyAnswer(key=await self._object(key)), (_etag(key),))
 
     async def _repeated(self, key_id: str) -> Answer:
-        return Answer(200, messages.KeyWithSecret(key=await self._object(await self._known(key_id)), secret=None))
-
-    async def _known(self, key_id: str) -> Key:
-        key = await self._keys.get(key_id)
-        if key is None:
-            raise AdminError(NOT_FOUND, "There is no key with this id.", param="key_id")
-        return key
+        return Answer(200, messages.KeyWithSecret(key=await self._object(await known_key(self._keys, key_id)), secret=None))
 
     async def _object(self, key: Key) -> messages.KeyObject:
         return key_object(key, (await self._keys.uses([key.id])).get(key.id), self._recorder.now())

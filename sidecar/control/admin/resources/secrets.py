@@ -5,13 +5,12 @@ from __future__ import annotations
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.endpoint import Answer, Call, Nothing, Route
 from sidecar.control.admin.errors import CONFLICT, NOT_FOUND, AdminError
-from sidecar.control.admin.key_errors import key_errors
+from sidecar.control.admin.key_errors import key_errors, known_key
 from sidecar.control.admin.messages import keys as messages
 from sidecar.control.admin.presenting import changes, key_object, secret_use
 from sidecar.control.admin.recorder import Recorder
 from sidecar.control.admin.resources.keys import target
 from sidecar.control.admin.retirement import verdict
-from sidecar.keys.record import Key
 from sidecar.keys.repository import KeyRepository
 from sidecar.keys.use import Use
 
@@ -29,7 +28,7 @@ class Secrets:
 
     async def list(self, call: Call[Nothing, Nothing]) -> Answer:
         """Every secret with its use, and whether the old ones can go."""
-        key = await self._known(call.path["key_id"])
+        key = await known_key(self._keys, call.path["key_id"])
         use = await self._use(key.id)
         now = self._recorder.now()
         data = [secret_use(secret, use, now) for secret in key.secrets]
@@ -38,7 +37,7 @@ class Secrets:
     async def revoke(self, call: Call[Nothing, messages.Because]) -> Answer:
         """End a retiring secret now."""
         secret_id = call.path["secret_id"]
-        before = await self._known(call.path["key_id"])
+        before = await known_key(self._keys, call.path["key_id"])
         secret = next((one for one in before.secrets if one.id == secret_id), None)
         if secret is None:
             raise _unknown()
@@ -52,12 +51,6 @@ class Secrets:
                     raise _unknown() from None
             act.on(target(key), changes(before, key, "secrets"))
         return Answer(200, messages.KeyAnswer(key=key_object(key, await self._use(key.id), self._recorder.now())))
-
-    async def _known(self, key_id: str) -> Key:
-        key = await self._keys.get(key_id)
-        if key is None:
-            raise AdminError(NOT_FOUND, "There is no key with this id.", param="key_id")
-        return key
 
     async def _use(self, key_id: str) -> Use:
         return (await self._keys.uses([key_id])).get(key_id, Use())

@@ -12,7 +12,7 @@ from sidecar.control.admin import endpoints
 from sidecar.control.admin.csv_export import stream
 from sidecar.control.admin.decoding import faulty
 from sidecar.control.admin.endpoint import Answer, Call, Nothing, Route
-from sidecar.control.admin.errors import NOT_FOUND, AdminError
+from sidecar.control.admin.key_errors import known_key
 from sidecar.control.admin.messages import usage as messages
 from sidecar.control.admin.shadow import Shadow
 from sidecar.control.admin.times import Time, to_seconds, to_time, to_time_or_none
@@ -59,8 +59,7 @@ class Usage:
         """The use of one key."""
         query = call.query
         key_id = call.path["key_id"]
-        if await self._keys.get(key_id) is None:
-            raise AdminError(NOT_FOUND, "There is no key with this id.", param="key_id")
+        await known_key(self._keys, key_id)
         start, end = span(query.from_, query.to)
         report = await self._report(key_id, start, end, query.step, query.group_by)
         return await self._answer(call.media is not None, report, query.group_by)
