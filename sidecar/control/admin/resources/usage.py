@@ -99,9 +99,10 @@ class Usage:
         wanted = messages.CallsQuery(key=query.key, from_=query.from_, to=query.to)
         shadow = Shadow()
         complete = True
-        async for page in self._pages(wanted, _SHADOW_BOUND):
-            shadow.add(page)
-            complete = shadow.calls < _SHADOW_BOUND
+        # One more than it looks at: only that tells whether there is one.
+        async for page in self._pages(wanted, _SHADOW_BOUND + 1):
+            complete = shadow.calls + len(page) <= _SHADOW_BOUND
+            shadow.add(page[: _SHADOW_BOUND - shadow.calls])
         key_ids = shadow.key_ids()
         keys = dict(zip(key_ids, await self._keys.get_many(key_ids), strict=True)) if key_ids else {}
         turns, entries = Turns(), []

@@ -124,6 +124,16 @@ async def test_who_would_break(api: Api, recorded: Recorded) -> None:
     assert (second["key_id"], second["name"]) == ("key_gone", "")
 
 
+@pytest.mark.parametrize(("bound", "complete"), [(23, True), (22, True), (21, False)])
+async def test_the_report_is_complete_where_nothing_was_left_out(
+    api: Api, recorded: Recorded, monkeypatch: pytest.MonkeyPatch, bound: int, complete: bool
+) -> None:
+    monkeypatch.setattr("sidecar.control.admin.resources.usage._SHADOW_BOUND", bound)
+    recorded.calls_kept = [call(number, "key_gone") for number in range(22)]
+    _, body, _ = await api.call("GET", "/admin/v1/shadow-report")
+    assert (body["calls"], body["complete"]) == (min(bound, 22), complete)
+
+
 async def test_a_report_of_thousands_of_keys_is_made_in_turns(api: Api, recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded.calls_kept = [call(number, f"key_{number:016d}", shadow="ip_not_allowed") for number in range(2000)]
     work = Work()
