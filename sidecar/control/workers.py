@@ -46,7 +46,7 @@ class Workers:
             _add(self._retired, _counters(state))
 
     def live(self) -> list[WorkerState]:
-        """The workers that reported lately, in order; one that was replaced gives way to its successor.
+        """The workers that reported lately, in order; one that is being replaced comes beside its successor until it is silent.
 
         What was reported before this process began may be the last word of workers that were stopped with the one before.
         """

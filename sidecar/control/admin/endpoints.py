@@ -20,7 +20,7 @@ CREATE_KEY = Endpoint(
     (IDEMPOTENCY_CONFLICT,), idempotent=True,
     description="The secret is in this answer and nowhere else. A repeat with the same Idempotency-Key answers 200 without it.",
 )  # fmt: skip
-LIST_KEYS = Endpoint("GET", _KEYS, "keys.list", "List keys, newest first", "viewer", {200: keys.KeyList}, keys.KeysQuery, Nothing)
+LIST_KEYS = Endpoint("GET", _KEYS, "keys.list", "List keys", "viewer", {200: keys.KeyList}, keys.KeysQuery, Nothing)
 GET_KEY = Endpoint("GET", _KEY, "keys.get", "One key", "viewer", {200: keys.KeyAnswer}, Nothing, Nothing)
 CHANGE_KEY = Endpoint(
     "PATCH", _KEY, "keys.change", "Change a key", "operator", {200: keys.KeyAnswer}, Nothing, keys.KeyChange, (CONFLICT, KEY_REVOKED),

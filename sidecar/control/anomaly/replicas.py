@@ -2,8 +2,8 @@
 
 The seat is held for some seconds and renewed at every look. Whoever does not hold it sends what its workers
 saw, summed by key and second, to an inbox in the store; whoever holds it takes that in as its own. What is
-on its way when a holder dies is lost to detection, as are its last seconds; nothing else rests on it. What people say of an anomaly to one
-that does not hold the seat is in the store, and only word of it goes this way.
+on its way when a holder dies is lost to detection, as are its last seconds; nothing else rests on it. What
+people say of an anomaly to one that does not hold the seat is in the store, and only word of it goes this way.
 """
 
 from __future__ import annotations

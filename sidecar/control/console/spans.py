@@ -11,7 +11,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """[start, end); `start` is on a whole step, `end` is now or before."""
+    """[start, end); `start` is on a whole step, `end` on a whole minute or hour, at most the end of the one that runs."""
 
     code: str
     name: str

@@ -21,6 +21,7 @@ from sidecar.store.client import Store
 from sidecar.store.script import load
 
 HOURS = 24
+"""Of each key, that are shown beside it."""
 CANDIDATES = 30
 """Keys of each shard and day that may be among the busiest of a span."""
 DAYS_AT_A_TIME, SCRIPTS_AT_A_TIME = 31, 4
@@ -52,12 +53,12 @@ class Overview:
         self._reports = reports
         self._script = load("busiest")
 
-    async def last_hours(self, key_ids: Sequence[str], now: float, hours: int = HOURS) -> dict[str, list[int]]:
-        """Requests of each key by hour, oldest first; the last hour is the one that runs at `now` (Unix seconds)."""
+    async def last_hours(self, key_ids: Sequence[str], now: float) -> dict[str, list[int]]:
+        """Requests of each key in each of `HOURS`, oldest first; the last one is the hour that runs at `now` (Unix seconds)."""
         last = int(now // HOUR)
         days: dict[int, list[int]] = {}
-        for hour in range(last - hours + 1, last + 1):
-            days.setdefault(hour * HOUR // DAY, []).append(hour % HOURS)
+        for hour in range(last - HOURS + 1, last + 1):
+            days.setdefault(hour * HOUR // DAY, []).append(hour % (DAY // HOUR))
         reads = [(key_id, hours_of(key_id, day, in_day)) for key_id in key_ids for day, in_day in days.items()]
         found: dict[str, list[int]] = {key_id: [] for key_id in key_ids}
         async for (key_id, _), reply in replies(self._store, reads, lambda each: each[1], AT_A_TIME):

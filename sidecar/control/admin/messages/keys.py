@@ -233,7 +233,7 @@ class KeyRevoked(Document, frozen=True, kw_only=True):
 
 
 class KeyList(Document, frozen=True, kw_only=True):
-    """A page of keys, newest first."""
+    """A page of keys, in the order that was asked for."""
 
     data: list[KeyObject]
     next_cursor: str | None

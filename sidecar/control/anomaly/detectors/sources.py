@@ -19,6 +19,8 @@ from sidecar.control.anomaly.detectors.thresholds import Thresholds
 CAPACITY = 10_000
 _KEYS = 32
 _ASKED = 16
+_MINUTES = 10
+"""Of failed attempts, that are kept: no window is longer."""
 EVERYWHERE = Network(0, "all networks together")
 
 
@@ -119,8 +121,8 @@ class Sources:
         source = self._source(network, now)
         minute = now // MINUTE
         source.failures[minute] = source.failures.get(minute, 0) + count
-        if len(source.failures) > 10:
-            source.failures = {known: failures for known, failures in source.failures.items() if known > minute - 10}
+        if len(source.failures) > _MINUTES:
+            source.failures = {known: failures for known, failures in source.failures.items() if known > minute - _MINUTES}
         since, until = minute - window // MINUTE, minute + LATENESS // MINUTE
         recent = sum(failures for known, failures in source.failures.items() if since < known <= until)
         if recent < least:

@@ -43,7 +43,6 @@ class Alerts:
             alerts=answer.document.data,
             state=state,
             states=STATES,
-            level=link.get("level", ""),
             key=link.get("key", ""),
             link=link,
             cursor=visit.query.get("cursor", ""),
