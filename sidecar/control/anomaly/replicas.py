@@ -16,7 +16,7 @@ import msgspec
 
 from sidecar.control.anomaly.detectors.second import Second
 from sidecar.store import names
-from sidecar.store.client import Store
+from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.script import load
 
 SHARED = "all"
@@ -81,7 +81,13 @@ class Replicas:
         seconds: list[Second] = []
         # As many trips as empty a full inbox: what is left there is dropped when more comes, and no look may last for ever.
         for _ in range(INBOX_LENGTH // AT_ONCE):
-            parts = await self._store.call("LPOP", names.ANOMALY_INBOX, AT_ONCE) or []
+            try:
+                parts = await self._store.call("LPOP", names.ANOMALY_INBOX, AT_ONCE) or []
+            except StoreUnavailable:
+                if not seconds:
+                    raise
+                # What was taken is nowhere else; the rest is there at the next look.
+                break
             for data in parts:
                 try:
                     seconds += _decoder.decode(data)

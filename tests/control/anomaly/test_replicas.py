@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -9,7 +11,7 @@ from sidecar.control.anomaly import replicas as module
 from sidecar.control.anomaly.detectors.second import Second
 from sidecar.control.anomaly.replicas import AT_ONCE, INBOX_LENGTH, Replicas
 from sidecar.store import names
-from sidecar.store.client import Store
+from sidecar.store.client import Store, StoreUnavailable
 from tests.control.anomaly.conftest import Bench
 from tests.control.anomaly.life import AWAY, served
 from tests.support.store import until
@@ -50,6 +52,26 @@ async def test_traffic_arrives_whole_and_once(store: Store) -> None:
     await one.send([])
     assert await two.receive() == sent
     assert await two.receive() == []
+
+
+async def test_what_was_taken_before_the_store_went_away_is_not_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = Replicas(store, "one"), Replicas(store, "two")
+    sent = [served(1000 + number, key=f"key_{number}") for number in range(AT_ONCE + 1)]
+    for second in sent:
+        await one.send([second])
+    call, answers = store.call, [True, False]
+
+    async def answered(*command: Any) -> Any:
+        if answers and not answers.pop(0):
+            raise StoreUnavailable("gone")
+        return await call(*command)
+
+    monkeypatch.setattr(store, "call", answered)
+    assert await two.receive() == sent[:AT_ONCE]
+    assert await two.receive() == sent[AT_ONCE:]
+    answers.append(False)
+    with pytest.raises(StoreUnavailable):
+        await two.receive()
 
 
 async def test_the_traffic_of_many_arrives_at_one_look(store: Store) -> None:
