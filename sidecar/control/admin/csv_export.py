@@ -16,8 +16,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-_FORMULA = re.compile(r"""(^|[;\t|\r\n])(?=[ "]*[=+\-@])""")
-_TRIMMED = ("\t", "\r", "\n")
+_FORMULA = re.compile(r"""(^|[;\t|\r\n])(?=[ "\0]*[=+\-@\uff1d\uff0b\uff0d\uff20])""")
+"""In Japanese and Chinese, the wide forms of these begin a formula as well."""
+_TRIMMED = ("\t", "\r", "\n", "\0")
 """Some drop these from the start of a cell, and then look for a formula."""
 
 
