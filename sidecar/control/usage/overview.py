@@ -80,7 +80,9 @@ class Overview:
             values = summed(lists)
             for part in split(parts):
                 dimension, _, group = part.partition("|")
-                sums[dimension].add(at, values, group)
+                # A replica of a newer version may group by more than this one knows.
+                if dimension in sums:
+                    sums[dimension].add(at, values, group)
             await turns.after(len(lists))
         totals, series = await added_up(sums[""].take(""))
         groups = {name: [group async for group in in_one(sums[DIMENSIONS[name]]).each] for name in SHOWN}

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from sidecar.control.queries import Use
+from sidecar.control.totals.nested import packed
+from sidecar.control.totals.series import ALL, SEPARATOR
 from sidecar.control.usage.overview import AT_A_TIME, DAYS_AT_A_TIME, SCRIPTS_AT_A_TIME, Overview
 from sidecar.control.usage.readings import split
 from sidecar.events.record import Request
@@ -47,6 +49,14 @@ async def test_one_reading_gives_every_side(store: Store, tmp_path: Path) -> Non
                     value: sum_up([event for event in mine if getattr(event, name) == value])
                     for value in {getattr(event, name) for event in mine}
                 }
+
+
+async def test_a_grouping_that_only_a_newer_version_knows_is_passed_over(store: Store) -> None:
+    start = int(NOW) // HOUR * HOUR
+    cells = packed({f"0{SEPARATOR}{SEPARATOR}m|gpt{SEPARATOR}x|new": [3]})
+    await store.call("HSET", names.series(names.GLOBAL_SHARD, "m", start // HOUR), f"{ALL}|0", cells)
+    found = await Overview(store, usage_of(store, clock)).breakdown(None, start, start + 60, 60)
+    assert (found.totals.requests, [group.by for group in found.groups["model"]]) == (3, ["gpt"])
 
 
 async def test_the_busiest_keys_come_first(store: Store, tmp_path: Path) -> None:
