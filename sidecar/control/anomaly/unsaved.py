@@ -21,9 +21,6 @@ class Batch:
     muted: set[str] = field(default_factory=set)
     """Ids whose mute was given, or ended, here: only these may change the one that the store has."""
 
-    def __bool__(self) -> bool:
-        return bool(self.anomalies or self.risen)
-
     def only(self, ids: Container[str]) -> Batch:
         """What of it is about these."""
         return Batch(
@@ -41,10 +38,6 @@ class Unsaved:
         """How often each (key id, signal) was raised since the start."""
         self._waiting = Batch()
         self._known_active: dict[str, frozenset[str]] = {}
-
-    def __bool__(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._waiting)
 
     def restored(self, anomaly: Anomaly) -> None:
         """An open episode came out of the store: its signals were counted by whoever raised them."""

@@ -124,12 +124,8 @@ class AuditReader:
             return Verdict(False, sequence, sequence, hash_, sequence + 1, "events at the end are missing")
         return Verdict(True, sequence, sequence, hash_)
 
-    async def latest(self, bound: int) -> AsyncIterator[Sealed]:
-        """The newest events, newest first."""
-        async for entry in self._latest(bound):
-            yield decode(entry)
-
     async def _latest(self, bound: int) -> AsyncIterator[Entry]:
+        """The newest events, newest first."""
         before: int | None = None
         for _ in range(0, bound, READ):
             entries = await self._newest(before)

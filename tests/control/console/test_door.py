@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from sidecar.control.audit import Filter
 from sidecar.control.console.app import _screens
 from sidecar.control.console.visit import Screen
 from sidecar.control.usage.overview import Overview
@@ -136,7 +137,7 @@ async def test_a_viewer_sees_no_button_that_does_not_work(console: Console) -> N
 async def test_what_a_viewer_tried_is_in_the_audit_log(console: Console) -> None:
     browser = await console.signed_in("viewer")
     await browser.post(f"{HOME}/new", {"name": "x"})
-    events = [sealed.event async for sealed in console.services.audit.latest(5)]
+    events = [sealed.event for sealed in (await console.services.audit.query(Filter(), 5)).events]
     assert events[0].action == "admin.forbidden" and events[0].outcome == "denied" and events[0].actor.type == "session"
 
 

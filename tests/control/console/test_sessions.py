@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp.test_utils import make_mocked_request
 
+from sidecar.control.audit import Filter
 from sidecar.control.console.sessions import Sessions
 from sidecar.keys.digest import load
 from sidecar.settings.declaration import Tls
@@ -194,7 +195,7 @@ async def test_the_cookie_opens_the_api_for_reading_and_with_its_token_for_chang
 async def test_signing_in_and_out_is_in_the_audit_log(console: Console) -> None:
     browser = await console.signed_in()
     await browser.post("/sign-out")
-    events = [event async for event in console.services.audit.latest(10)]
+    events = (await console.services.audit.query(Filter(), 10)).events
     assert [event.event.action for event in events] == ["session.ended", "session.started"]
     assert all(console.token not in str(event) for event in events)
 
@@ -203,7 +204,7 @@ async def test_a_session_that_another_takes_the_place_of_is_recorded_as_ended(co
     browser = await console.signed_in()
     other = await console.services.admin_tokens.create("Olga", "viewer")
     await browser.sign_in(other.token)
-    events = [sealed.event async for sealed in console.services.audit.latest(10)]
+    events = [sealed.event for sealed in (await console.services.audit.query(Filter(), 10)).events]
     assert [(event.action, event.actor.name) for event in events] == [
         ("session.started", "Olga"),
         ("session.ended", "first"),

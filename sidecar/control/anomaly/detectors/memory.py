@@ -8,7 +8,7 @@ import msgspec
 
 from sidecar.control.anomaly.detectors.baseline import LATENESS, Baseline
 from sidecar.control.anomaly.detectors.seen import Seen
-from sidecar.control.anomaly.detectors.signals import BY_NAME, DAY, Signal
+from sidecar.control.anomaly.detectors.signals import DAY, Signal
 from sidecar.control.anomaly.detectors.thresholds import Thresholds
 from sidecar.control.anomaly.detectors.windows import Window
 
@@ -93,10 +93,6 @@ class Memory(msgspec.Struct, array_like=True):
         """Take one signal down, if it is up."""
         if self.raised.pop(name, None) is not None:
             self.changes += 1
-
-    def active(self) -> list[Signal]:
-        """The signals that are up."""
-        return [BY_NAME[name] for name in self.raised if name in BY_NAME]
 
     def acknowledged(self, signal: Signal, now: int) -> int:
         """How often people waved `signal` through lately."""

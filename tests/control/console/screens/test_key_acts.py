@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from sidecar.control.admin.presenting import key_object
+from sidecar.control.audit import Filter
 from sidecar.control.console.forms import KeyForm
 from sidecar.keys.record import Key
 from tests.control.console.conftest import Browser, Console, Page
@@ -38,7 +39,7 @@ async def key_of(console: Console, made: Made) -> Key:
 
 
 async def actions(console: Console) -> list[str]:
-    return [sealed.event.action async for sealed in console.services.audit.latest(5)]
+    return [sealed.event.action for sealed in (await console.services.audit.query(Filter(), 5)).events]
 
 
 def fields_of(key: Key, **changes: str) -> dict[str, str]:
@@ -130,7 +131,7 @@ async def test_an_overlap_is_ended_after_a_question_that_repeats_the_verdict(con
     page = await made.browser.post(end, {"reason": "changed over"})
     assert page.location == f"{made.path}?done=secret-ended"
     assert [secret.state for secret in (await key_of(console, made)).secrets] == ["current", "revoked"]
-    events = [sealed.event async for sealed in console.services.audit.latest(1)]
+    events = [sealed.event for sealed in (await console.services.audit.query(Filter(), 1)).events]
     assert (events[0].action, events[0].reason) == ("api_key.secret_revoked", "changed over")
 
 
@@ -175,7 +176,7 @@ async def test_an_unused_key_is_revoked_with_a_click_and_a_used_one_by_its_name(
     page = await made.browser.post(f"{made.path}/revoke", {"typed_name": "Support bot", "reason": "left"})
     assert page.location == f"{made.path}?done=revoked"
     assert (await key_of(console, made)).revoked_at is not None
-    events = [sealed.event async for sealed in console.services.audit.latest(1)]
+    events = [sealed.event for sealed in (await console.services.audit.query(Filter(), 1)).events]
     assert (events[0].action, events[0].reason, events[0].actor.type) == ("api_key.revoked", "left", "session")
     assert ">Rotate<" not in (await made.browser.get(made.path)).text
     assert (await made.browser.post(f"{made.path}/rotate", {"grace_period": "0s"})).status == 409
