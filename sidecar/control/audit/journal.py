@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -35,8 +36,8 @@ class Journal:
 
     def tidy(self) -> None:
         """Remove what a process that died left half written; for the one that writes here, before it does. Raises OSError."""
-        for path in self._files(_UNFINISHED):
-            path.unlink(missing_ok=True)
+        for name in self._names(_UNFINISHED):
+            (self._directory / name).unlink(missing_ok=True)
 
     def write(self, event: Event) -> None:
         """Keep `event`, or a later state of it; it is the kernel's when this returns. Raises OSError."""
@@ -46,15 +47,19 @@ class Journal:
         """Forget an event: nothing happened, or the store has it."""
         self._path(event_id).unlink(missing_ok=True)
 
-    def pending(self) -> list[Event]:
-        """Every kept event, oldest first; a file that cannot be read is left alone for a human to look at.
+    def ids(self) -> set[str]:
+        """Of every kept event, readable or not. Raises OSError when the directory cannot be read."""
+        return {name.removesuffix(_SUFFIX) for name in self._names(_SUFFIX)}
+
+    def pending(self, only: Collection[str] | None = None) -> list[Event]:
+        """Every kept event, or of these ids only, oldest first; a file that cannot be read is left alone for a human to look at.
 
         Raises OSError when the directory cannot be read.
         """
         found: list[Event] = []
-        for path in self._files(_SUFFIX):
+        for event_id in self.ids() if only is None else only:
             try:
-                found.append(msgspec.json.decode(path.read_bytes(), type=Event))
+                found.append(msgspec.json.decode(self._path(event_id).read_bytes(), type=Event))
             except (OSError, msgspec.DecodeError, UnicodeDecodeError):
                 continue
         return sorted(found, key=lambda event: event.time)
@@ -74,11 +79,11 @@ class Journal:
         """Expect nothing of the log any more: it is another one now. Raises OSError."""
         (self._directory / _HEAD).unlink(missing_ok=True)
 
-    def _files(self, suffix: str) -> list[Path]:
+    def _names(self, suffix: str) -> list[str]:
         # Not by Path.glob, which finds nothing where it cannot look: what is kept would be taken for safely recorded.
         try:
             with os.scandir(self._directory) as entries:
-                return [Path(entry.path) for entry in entries if entry.name.endswith(suffix)]
+                return [entry.name for entry in entries if entry.name.endswith(suffix)]
         except FileNotFoundError:
             return []
 

@@ -12,10 +12,12 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import islice
 
 from msgspec.structs import replace
 
-from sidecar.control.audit.event import GENESIS, Change, Event, Party, digest, interrupted, is_record_of, seal
+from sidecar.control.audit.act import Act, Unchanged
+from sidecar.control.audit.event import GENESIS, Event, digest, interrupted, is_record_of, seal
 from sidecar.control.audit.journal import Journal, Unrecordable
 from sidecar.control.audit.reading import SCAN_BOUND, AuditReader, Verdict, decode, number_of, parts
 from sidecar.control.audit.targets import entry_of
@@ -30,6 +32,10 @@ _TRUST_AFTER = 3600.0
 
 NO_HEAD = "no head of the log is known here yet, so if it had been cut or rewritten that would not show"
 
+LOOKED_AT = 500
+"""Events of the journal, new ones and others, at a time: where a store never says that it has something for good there may be an hour's
+of an import of thousands, and to read them all, here and in the store, would leave no time for anything else."""
+
 CAUGHT_UP_AT_ONCE = 2000
 """Events of an older version that are taken into the index at a time."""
 
@@ -37,21 +43,6 @@ Place = tuple[int, str]
 """Sequence number and hash."""
 
 log = logging.getLogger(__name__)
-
-
-class Unchanged(Exception):
-    """Raised out of an act that was refused: nothing was changed, so nothing is recorded."""
-
-
-class Act:
-    """An act under way: its maker fills in what only the act itself reveals."""
-
-    def __init__(self, event: Event) -> None:
-        self.event = event
-
-    def on(self, target: Party, changes: dict[str, Change] | None = None) -> None:
-        """Say what was acted on and what changed in it."""
-        self.event = replace(self.event, target=target, changes=changes or {})
 
 
 async def _unguarded() -> None:
@@ -71,6 +62,8 @@ class AuditLog(AuditReader):
         self._head: Place = (0, "")
         self._turn = asyncio.Lock()
         self._under_way: set[str] = set()
+        self._round: list[str] = []
+        """Ids of the journal's events whose turn to be looked at again comes before that of all others."""
         self._places: dict[str, Place] = {}
         """Where the events of the journal are in the log, as far as this process knows."""
         self._as_kept: set[str] = set()
@@ -157,12 +150,13 @@ class AuditLog(AuditReader):
 
     async def settle(self) -> None:
         """Bring the journal's events safely into the log, as far as the store allows. Raises OSError when the journal cannot be read."""
-        waiting = [event for event in self._journal.pending() if event.id not in self._under_way]
-        self.waiting = len(waiting)
+        ids = self._journal.ids() - self._under_way
+        self.waiting = len(ids)
+        waiting = self._journal.pending(self._chosen(ids))
         try:
             if waiting:
                 await self._guard()
-            placed = await self._place(waiting)
+            placed = await self._place(waiting, ids)
             if not placed:
                 return
             durable = await self._store.durable()
@@ -180,9 +174,16 @@ class AuditLog(AuditReader):
             self._as_kept.discard(event.id)
             self.waiting -= 1
 
-    async def _place(self, events: list[Event]) -> list[Event]:
-        """Append those that are not in the log; returns those that are there now as they were written."""
-        await self._look_again({event.id: event for event in events})
+    def _chosen(self, ids: set[str]) -> set[str]:
+        """Which of the journal's events are looked at now: what is new here, what was altered, and some of all by turns."""
+        fresh = islice((event_id for event_id in ids if event_id not in self._places), LOOKED_AT)
+        left = [event_id for event_id in self._round if event_id in ids] or list(ids)
+        self._round = left[LOOKED_AT:]
+        return {*fresh, *left[:LOOKED_AT], *(self._altered.keys() & ids)}
+
+    async def _place(self, events: list[Event], ids: set[str]) -> list[Event]:
+        """Append those that are not in the log; returns those that are there now as they were written. `ids`: all of the journal."""
+        await self._look_again({event.id: event for event in events}, ids)
         unknown = {event.id: event for event in events if event.id not in self._places and event.id not in self._altered}
         others: dict[str, int] = {}
         if unknown:
@@ -204,10 +205,10 @@ class AuditLog(AuditReader):
                 self._as_kept.add(event.id)
         return present
 
-    async def _look_again(self, events: dict[str, Event]) -> None:
+    async def _look_again(self, events: dict[str, Event], ids: set[str]) -> None:
         """Forget what was altered when its place has something else now, or when somebody took the journal's copy away."""
         self._altered = {event_id: number for event_id, number in self._altered.items() if event_id in events}
-        self._as_kept &= events.keys()
+        self._as_kept &= ids
         found_there = await self._at(list(self._altered.values()))
         for event_id, entries in zip(list(self._altered), found_there, strict=True):
             found = decode(entries[0]).event if entries else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from sidecar.control.audit import AuditLog, Event, Filter, Journal, Party
+from sidecar.control.audit import log as module
 from sidecar.control.audit.event import GENESIS, interrupted, seal
 from sidecar.store import names
 from sidecar.store.client import Store
@@ -150,12 +152,12 @@ async def test_a_fault_in_one_round_does_not_end_the_settling(
 ) -> None:
     pending, rounds = journal.pending, 0
 
-    def faulty() -> list[Event]:
+    def faulty(*only: Any) -> list[Event]:
         nonlocal rounds
         rounds += 1
         if rounds <= 3:
             raise RuntimeError("nobody thought of this")
-        return pending()
+        return pending(*only)
 
     await log.append(event())
     monkeypatch.setattr(journal, "pending", faulty)
@@ -250,12 +252,44 @@ async def test_the_end_of_an_act_that_only_the_log_knows_is_taken(log: AuditLog,
 async def test_an_act_that_nobody_knows_the_end_of_gets_none_from_a_hand(log: AuditLog, journal: Journal, store: Store) -> None:
     one = interrupted(event())
     journal.write(one)
-    await log._place([one])
+    await log._place([one], {one.id})
     await rewrite(store, lambda each: replace(each, outcome="success", reason="", changes={}))
     for _ in range(3):
         await log.settle()
     assert journal.pending() == [one]
     assert not (await log.verify()).ok
+
+
+async def test_a_crowd_that_no_store_has_for_good_is_looked_at_by_turns(
+    log: AuditLog, journal: Journal, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOKED_AT", 3)
+    pending, durable = journal.pending, store.durable
+    looked_at: list[set[str]] = []
+
+    def noted(only: Collection[str] | None = None) -> list[Event]:
+        found = pending(only)
+        looked_at.append({each.id for each in found})
+        return found
+
+    async def never() -> bool:
+        return False
+
+    monkeypatch.setattr(journal, "pending", noted)
+    monkeypatch.setattr(store, "durable", never)
+    events = [event(now=time.time()) for _ in range(10)]
+    for number, each in enumerate(events):
+        if number % 2:
+            await log.append(each)
+        else:
+            journal.write(each)
+    for _ in range(8):
+        await log.settle()
+    assert max(map(len, looked_at)) <= 6 and set().union(*looked_at[-4:]) == {each.id for each in events}
+    assert (log.waiting, sorted(await ids(log))) == (10, sorted(each.id for each in events))
+    monkeypatch.setattr(store, "durable", durable)
+    await until(lambda: settled(log))
+    assert not pending() and (await log.verify()).ok
 
 
 async def test_nothing_is_written_to_a_store_that_is_not_the_known_one(store: Store, journal: Journal, tmp_path: Path) -> None:
