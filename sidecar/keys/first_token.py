@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 
 from sidecar.keys.secret_file import make_once, replace_private
-from sidecar.keys.token import generate
+from sidecar.keys.token import generate, is_well_formed
 
 _log = logging.getLogger(__name__)
 
@@ -31,9 +31,15 @@ class FirstToken:
             return b""
 
     def read_or_make(self) -> bytes:
-        """The token, made when there is no file; raises OSError."""
+        """The token, made when there is no file, or one without a token in it; raises OSError."""
         make_once(self._file, lambda: generate(self._prefix))
-        return self.read()
+        token = self.read()
+        if is_well_formed(token, self._prefix):
+            return token
+        # Emptied by hand, or by a restore onto a full disk. Taken for a token, it would be an admin whom nobody can be: one that
+        # opens nothing, and yet counts when the last real one is to be revoked.
+        _log.warning("%s held no admin token; a new one is in it now", self._file)
+        return self.renew()
 
     def renew(self) -> bytes:
         """A new token, in the place of what the file held; raises OSError."""

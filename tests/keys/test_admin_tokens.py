@@ -112,6 +112,17 @@ async def test_the_first_token_is_a_private_file_with_the_bare_token(tokens: Adm
     assert len(await tokens.list()) == 1
 
 
+async def test_a_file_that_was_emptied_makes_no_admin_whom_nobody_can_be(tokens: AdminTokens, tmp_path: Path) -> None:
+    file = tmp_path / "admin-token"
+    file.touch()
+    await tokens.ensure_first(file)
+    found = await tokens.verify(file.read_bytes())
+    assert found is not None
+    assert found.role == "admin"
+    with pytest.raises(LastAdminToken):
+        await tokens.revoke(found.id, keep_an_admin=True)
+
+
 async def test_a_revoked_first_token_stays_revoked(tokens: AdminTokens, tmp_path: Path) -> None:
     file = tmp_path / "admin-token"
     await tokens.ensure_first(file)
