@@ -59,9 +59,13 @@ def in_use(data_dir: Path) -> bool:
 def lock(data_dir: Path, patience: float = PATIENCE) -> int:
     """Claim `data_dir`; returns a descriptor that holds the claim, also in children that inherit it.
 
-    Two stores on one append-only file would ruin it. Raises DataDirError when another sidecar keeps it.
+    Two stores on one append-only file would ruin it. Raises DataDirError when another sidecar keeps it, or the file cannot be had.
     """
-    fd = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        advice = "make room on its disk, or give the file back to this user (chown)"
+        raise DataDirError(f"{data_dir / LOCK} cannot be opened ({error.strerror}); {advice}") from None
     end = time.monotonic() + patience
     while True:
         try:

@@ -58,3 +58,10 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     os.close(held)
     assert not data_dir.in_use(tmp_path)
     os.close(data_dir.lock(tmp_path, patience=0))
+
+
+def test_a_lock_that_cannot_be_had_is_one_sentence(tmp_path: Path) -> None:
+    """As on a full disk, or where another user has started it here before."""
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(DataDirError, match=r"lock cannot be opened \(Is a directory\); make room"):
+        data_dir.lock(tmp_path)
