@@ -104,6 +104,8 @@ def _refuse_live_socket(path: str) -> None:
             if Path(path).is_socket():
                 return
             raise FileExistsError(errno.EEXIST, "a file of that name exists") from None
+        except BlockingIOError:
+            pass  # its queue is full, so somebody listens
     raise OSError(errno.EADDRINUSE, "in use")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 from pathlib import Path
@@ -53,6 +55,25 @@ def test_a_unix_socket_replaces_a_dead_one_and_spares_a_live_one(tmp_path: Path)
     first.close()
     listeners.check("proxy.listen", listen)
     listeners.unix_socket(listen).close()
+
+
+def connect_without_end(path: str, stack: contextlib.ExitStack) -> None:
+    while True:
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.setblocking(False)
+        waiting.connect(path)
+
+
+def test_a_unix_socket_whose_queue_is_full_is_a_live_one(tmp_path: Path) -> None:
+    """Who listens there is slow at the moment; a reload that keeps the address must not be refused for it."""
+    listen = Listen.parse(f"unix://{tmp_path}/s")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(listeners.unix_socket(listen)).listen(0)
+        with pytest.raises(BlockingIOError):
+            connect_without_end(listen.path, stack)
+        fault = listeners.fault_of(listen)
+    assert fault is not None
+    assert fault.errno == errno.EADDRINUSE
 
 
 def test_who_ends_takes_away_its_own_socket_and_not_a_successor_s(tmp_path: Path) -> None:
