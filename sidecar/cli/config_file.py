@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from sidecar.cli.parser import filled
+
 VARIABLE = "SIDECAR_CONFIG"
 PLACES = (Path("sidecar.yaml"), Path("/etc/sidecar/sidecar.yaml"))
 """Looked at in this order when neither `-c` nor the variable names a file."""
@@ -14,7 +16,8 @@ PLACES = (Path("sidecar.yaml"), Path("/etc/sidecar/sidecar.yaml"))
 def add_option(parser: argparse.ArgumentParser) -> None:
     """Add `-c FILE`."""
     places = ", ".join(f"{place}" for place in PLACES)
-    parser.add_argument("-c", "--config", metavar="FILE", help=f"configuration file (default: ${VARIABLE}, else the first of {places})")
+    told = f"configuration file (default: ${VARIABLE}, else the first of {places})"
+    parser.add_argument("-c", "--config", type=filled, metavar="FILE", help=told)
 
 
 def find(option: str | None, environment: Mapping[str, str]) -> Path | None:

@@ -24,6 +24,13 @@ _NAME = re.compile(r"-[A-Za-z]|--[a-z][a-z_-]{0,30}")
 """What is surely the name of an option. Anything else that begins with a dash may be a secret with a dash before it."""
 
 
+def filled(text: str) -> str:
+    """A value that may not be empty, as a variable of a shell that is not set leaves it: then something else would be meant than named."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; give a value, or leave it out")
+    return text
+
+
 class Parser(argparse.ArgumentParser):
     """A command's parser; the commands below it get this class as well, as argparse does by default."""
 

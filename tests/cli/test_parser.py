@@ -152,3 +152,17 @@ def test_it_reads_the_line_of_the_process_by_default(monkeypatch: pytest.MonkeyP
     parser.add_argument("--name")
     monkeypatch.setattr("sys.argv", ["sidecar", "--name", "x"])
     assert parser.parse_args() == argparse.Namespace(name="x")
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("serve -c ''", "-c/--config"),
+        ("store adopt --config ' '", "-c/--config"),
+        ("keys revoke shop --yes --admin-url ''", "--admin-url"),
+        ("keys list --admin-token-file ''", "--admin-token-file"),
+    ],
+)
+def test_an_empty_place_is_not_another_one(line: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else a variable that is not set would adopt the store, or revoke the key, of whatever the default leads to."""
+    assert f"argument {option}: it is empty; give a value, or leave it out" in _refused(line, capsys)

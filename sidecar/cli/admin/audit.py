@@ -11,10 +11,10 @@ import msgspec
 
 from sidecar.cli.admin import session
 from sidecar.cli.admin.output import Column, ListDocument
-from sidecar.cli.admin.selection import filled
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import count, parse_time, read_moment, shorten
 from sidecar.cli.errors import REFUSED, WRONG_USE, CommandError
+from sidecar.cli.parser import filled
 from sidecar.control.audit.event import GENESIS, digest
 
 _CHANGE = 32

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from typing import Any
 from urllib.parse import quote
@@ -21,13 +20,6 @@ KEY_HELP = "id or name of the key"
 def key_path(key_id: str, *more: str) -> str:
     """The API path of a key, or of something below it."""
     return "/".join(["/keys", quote(key_id, safe=""), *more])
-
-
-def filled(text: str) -> str:
-    """What an option selects by. Empty, as a variable that is not set leaves it, it would select everything."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty; give what to look for, or leave it out")
-    return text
 
 
 def find_key(api: AdminApi, wanted: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sidecar.cli.admin import address
 from sidecar.cli.admin.api import AdminApi
 from sidecar.cli.admin.output import Column, document, table, terminal_width
 from sidecar.cli.admin.text import printable
+from sidecar.cli.parser import filled
 from sidecar.settings import Settings, SettingsError, load
 
 DATA_DIR_VARIABLE = "SIDECAR_DATA_DIR"
@@ -69,9 +70,12 @@ def add_command(subparsers: Any, name: str, handler: Handler, summary: str, desc
     """A parser for `name` with the options that all commands of the admin API take."""
     parser: argparse.ArgumentParser = subparsers.add_parser(name, help=summary, description=description or summary)
     group = parser.add_argument_group("admin API")
-    group.add_argument("--admin-url", metavar="URL", help=f"its address (default: ${address.URL_VARIABLE}, else {address.DEFAULT_URL})")
+    group.add_argument(
+        "--admin-url", type=filled, metavar="URL", help=f"its address (default: ${address.URL_VARIABLE}, else {address.DEFAULT_URL})"
+    )
     group.add_argument(
         "--admin-token-file",
+        type=filled,
         metavar="FILE",
         help=f"file with the admin token (default: ${address.TOKEN_VARIABLE}, else <data_dir>/{address.TOKEN_FILE})",
     )

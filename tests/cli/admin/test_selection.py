@@ -50,7 +50,7 @@ def test_an_empty_filter_does_not_choose_everything(
     with pytest.raises(SystemExit) as end:
         cli(*words)
     assert end.value.code == 2
-    assert "it is empty; give what to look for, or leave it out" in capsys.readouterr().err
+    assert "it is empty; give a value, or leave it out" in capsys.readouterr().err
     assert admin.calls == []
 
 

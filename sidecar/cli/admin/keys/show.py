@@ -8,10 +8,11 @@ from typing import Any
 
 from sidecar.cli.admin.api import PAGE, Items
 from sidecar.cli.admin.output import Column, ListDocument, facts
-from sidecar.cli.admin.selection import KEY_HELP, filled, find_key, key_path
+from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import count, moment, relative
 from sidecar.cli.errors import WRONG_USE, CommandError
+from sidecar.cli.parser import filled
 
 STATUSES = ("active", "disabled", "expired", "revoked")
 
