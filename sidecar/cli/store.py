@@ -13,11 +13,11 @@ from sidecar.cli.errors import CommandError
 from sidecar.control.audit.journal import JOURNAL_DIRECTORY, Journal
 from sidecar.keys import digest
 from sidecar.keys.adoption import Adoption
+from sidecar.keys.setup import EPOCH_FILE
 from sidecar.settings import Settings
 from sidecar.store.client import StoreUnavailable, connect
 from sidecar.supervisor import data_dir
 
-EPOCH_FILE = "store-epoch"
 _PATIENCE = 5.0
 
 
@@ -66,6 +66,10 @@ async def _adopt(settings: Settings) -> None:
     except StoreUnavailable as error:
         advice = "start the sidecar first" if settings.store.url == "embedded" else "check store.url"
         raise CommandError(f"the store cannot be asked ({error}); {advice}") from None
+    except OSError as error:
+        # The store has agreed already, but the sidecar goes by the file.
+        advice = "make room, or give the directory back to the user of the sidecar (chown), and repeat the command"
+        raise CommandError(f"the store cannot be remembered in {directory} ({error.strerror}); {advice}") from None
     finally:
         await store.close()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,24 @@ async def test_adopt_expects_the_audit_log_of_the_last_store_only_in_that_one(
     await store.call("FLUSHALL")
     assert await adopt() == 0
     assert journal.remembered() == (0, "")
+
+
+async def test_what_cannot_be_remembered_is_one_sentence(
+    valkey: Server, tmp_path: Path, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a full disk: to the sidecar the store is a strange one still."""
+    configure(valkey.url)
+
+    def full(path: Path, content: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sidecar.keys.adoption.replace_private", full)
+        assert await adopt() == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"sidecar: the store cannot be remembered in {tmp_path / 'data'} (No space left on device); make room")
+    assert await adopt() == 0
 
 
 def test_a_store_that_is_away_is_one_sentence(tmp_path: Path, configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:

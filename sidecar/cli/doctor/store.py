@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sidecar.cli.doctor.check import Check, fail, ok, warn
 from sidecar.keys.digest import load
+from sidecar.keys.setup import EPOCH_FILE
 from sidecar.settings import Settings
 from sidecar.settings.declaration import Keys
 from sidecar.settings.show import without_password
@@ -144,7 +145,7 @@ def _reached(settings: Settings, took: float) -> Check:
 
 async def _epoch(store: Store, data_dir: Path) -> Check:
     found = await store.call("HGET", names.META, "epoch")
-    file = data_dir / "store-epoch"
+    file = data_dir / EPOCH_FILE
     try:
         known = file.read_bytes().strip()
     except FileNotFoundError:
