@@ -122,7 +122,8 @@ $(VENV)/.product: $(VENV)/.created requirements/runtime.txt requirements/build.t
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.compiled: $(VENV)/.development requirements/compile.txt hatch_build.py $(shell find sidecar -name '*.py')
+# Of scripts, profiles and pages too: what is compiled lies in one directory with them, and would go on with the old ones.
+$(VENV)/.compiled: $(VENV)/.development requirements/compile.txt hatch_build.py $(shell find sidecar -type f ! -name '*.pyc')
 	@echo 'compiling the hot path, which takes a minute or two …'
 	@$(PIP) install --require-hashes -r requirements/compile.txt
 	@mkdir -p build && rm -rf dist/*-cp3*.whl build/sidecar

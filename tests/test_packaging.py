@@ -56,6 +56,16 @@ def test_the_build_is_reproducible(wheel: Path, tmp_path: Path) -> None:
     assert hashlib.sha256(second.read_bytes()).digest() == hashlib.sha256(wheel.read_bytes()).digest()
 
 
+@pytest.mark.parametrize("changed", ["sidecar/keys/cache.py", "sidecar/store/lua/limits.lua", "sidecar/hubs/profiles/aigne.yaml"])
+def test_what_is_compiled_is_made_anew_whatever_of_the_package_changes(changed: str, tmp_path: Path) -> None:
+    """Else the compiled tests and the benchmark run new modules with old scripts, or the other way round."""
+    for stamp in (".created", ".product", ".development", ".compiled"):
+        (tmp_path / stamp).touch()
+    make = ("make", "--dry-run", "--directory", ROOT, "compile", f"VENV={tmp_path}")
+    assert "SIDECAR_COMPILE=1" not in run(*make).stdout
+    assert "SIDECAR_COMPILE=1" in run(*make, f"--what-if={changed}").stdout
+
+
 def test_pip_install_gives_the_command(tmp_path: Path) -> None:
     """From a copy, as a stranger would: everything that is needed comes with `pip install .` alone."""
     run(sys.executable, "-m", "venv", tmp_path / "venv")
