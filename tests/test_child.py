@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +10,17 @@ from pathlib import Path
 import pytest
 
 from sidecar import child
+from sidecar.events.spool import SpoolWriter
+from sidecar.events.wire import encode
 from sidecar.settings import Settings, load
 from sidecar.settings.load import to_bytes
+from sidecar.store import names
+from sidecar.store.client import Store
 from sidecar.supervisor.process import PythonLauncher
+from tests.control.support.events import request
+from tests.support.ports import free_port
 from tests.support.source import ROOT
+from tests.support.store import Server
 
 CHILD = (sys.executable, "-m", "sidecar.child")
 
@@ -41,6 +50,35 @@ def test_an_error_that_nobody_knows_is_logged_and_ends_the_child(tmp_path: Path)
     assert '"process": "store"' in error.read_text()
     assert "FileNotFoundError" in error.read_text()
     assert pid > 0
+
+
+async def test_a_control_process_that_is_told_to_end_while_it_starts_folds_what_there_is(
+    tmp_path: Path, valkey: Server, store: Store
+) -> None:
+    """Else a stop right after a reload, or after a crash, leaves what the workers write as they drain."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    settings = load(
+        None,
+        {
+            "SIDECAR_DATA_DIR": str(data_dir),
+            "SIDECAR_STORE__URL": valkey.url,
+            "SIDECAR_METRICS__LISTEN": f"127.0.0.1:{free_port()}",
+            "SIDECAR_ADMIN__LISTEN": f"127.0.0.1:{free_port()}",
+        },
+    )
+    (data_dir / "spool").mkdir()
+    spool = SpoolWriter(data_dir / "spool", segment_bytes=1 << 20, max_bytes=1 << 30)
+    key_id = "key_0123456789abcdef"
+    spool.append(encode(request(key_id)))
+    spool.close()
+    process = PythonLauncher(CHILD, os.environ)("control", 0, to_bytes(settings), {})
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        process.send(number)
+    _, found = await asyncio.to_thread(os.waitpid, process.pid, 0)
+    process.gone()
+    assert os.waitstatus_to_exitcode(found) == 0
+    assert await store.call("ZSCORE", names.recent(names.shard_of(key_id)), key_id) is not None
 
 
 def run_child(role: str, settings: Settings, error: Path) -> tuple[int, int]:

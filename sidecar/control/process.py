@@ -50,7 +50,7 @@ async def run(settings: Settings, *, ready: Callable[[], None], admin_fds: Seque
     at_once = (parts.pulse.run(), _after(parts.pulse.tried, _announce(ready)))
     tasks = [asyncio.create_task(each) for each in (*at_once, *(_after(parts.pulse.began, work) for work in later))]
     collector.settle(collector.YOUNG)
-    await _until(finish, tasks)
+    await _until(_told(finish, parts.pulse.tried), tasks)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -71,9 +71,15 @@ async def _finish(parts: Parts) -> None:
         parts.metering.access_log.close()
 
 
-async def _until(finish: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Wait for `finish`; a task that ends with an error ends the process, whose supervisor starts it anew."""
-    waiting = asyncio.create_task(finish.wait())
+async def _told(finish: asyncio.Event, tried: asyncio.Event) -> None:
+    await finish.wait()
+    # Told as it began, it has to know the store first: nothing is brought into a strange one.
+    await tried.wait()
+
+
+async def _until(end: Coroutine[Any, Any, None], tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for `end`; a task that ends with an error ends the process, whose supervisor starts it anew."""
+    waiting = asyncio.create_task(end)
     pending: set[asyncio.Task[object]] = {waiting, *tasks}
     while not waiting.done():
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -118,3 +124,5 @@ def _handle_signals(parts: Parts, finish: asyncio.Event) -> None:
     running.add_signal_handler(signal.SIGTERM, unready)
     running.add_signal_handler(signal.SIGUSR2, finish.set)
     running.add_signal_handler(signal.SIGINT, finish.set)
+    # Held back by the supervisor while this process had no handlers: what came meanwhile is heard now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGUSR2))

@@ -23,6 +23,9 @@ Role = str
 _KEPT = ("PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "TERM")
 _DEFAULT_AGAIN = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGUSR1, signal.SIGUSR2)
 """What Python or the supervisor ignores: an exec would pass that on."""
+_HELD_BACK: Mapping[Role, Sequence[signal.Signals]] = {"control": (signal.SIGTERM, signal.SIGUSR2)}
+"""What waits until a child has its handlers, and takes it from there. Killed by one while it starts, as at a stop right after a reload,
+the control process would leave what the workers still write in a spool that nobody may read again."""
 _KEPT_PREFIXES = ("LC_", "PYTHON", "SSL_CERT_", "MALLOC_", "COVERAGE_")
 
 
@@ -116,7 +119,8 @@ class PythonLauncher:
         try:
             for _, fd in passed:
                 os.set_inheritable(fd, True)
-            pid = os.posix_spawn(arguments[0], arguments, self._environment, setpgroup=0, setsigmask=(), setsigdef=_DEFAULT_AGAIN)
+            masked = _HELD_BACK.get(role, ())
+            pid = os.posix_spawn(arguments[0], arguments, self._environment, setpgroup=0, setsigmask=masked, setsigdef=_DEFAULT_AGAIN)
         except OSError:
             os.close(reading)
             raise

@@ -40,6 +40,7 @@ def main() -> int:
     last = signal.SIGUSR2 if options.role == "control" else signal.SIGTERM
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda number, _: (told.append(number), note(signal.Signals(number).name)))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGUSR2))
     note(f"start {settings.proxy.realm}")
     if behaviour == "crash" and options.role == "worker":
         note("crash")
