@@ -127,19 +127,28 @@ def expand(node: Any, environment: Mapping[str, str], path: str, faults: list[st
 def overlay(tree: dict[str, Any], environment: Mapping[str, str], faults: list[str]) -> dict[str, str]:
     """Lay the `SIDECAR_…` variables over `tree`; returns which variable each dotted path came from."""
     origins: dict[str, str] = {}
-    for name in sorted(environment):
-        # Names without `__` are ignored: Kubernetes injects names such as SIDECAR_PORT for a service called sidecar.
-        if not name.startswith(ENVIRONMENT_PREFIX) or ("__" not in name and name != "SIDECAR_DATA_DIR"):
-            continue
-        # A setting at the top has no level to separate: SIDECAR__ENFORCEMENT.
-        *parents, leaf = name.removeprefix(ENVIRONMENT_PREFIX).removeprefix("_").lower().split("__")
+    for (*parents, leaf), name in _variables(environment):
         path = ".".join([*parents, leaf])
+        if path in origins:
+            faults.append(f"{path}: is given by {name} too; take one of the two variables away")
+            continue
         origins[path] = name
         try:
             _place(tree, parents, leaf, environment[name])
         except TypeError:
-            faults.append(f"{path}: cannot be set, for the file has a single value where its section belongs")
+            faults.append(f"{path}: cannot be set, for a single value stands where its section belongs")
     return origins
+
+
+def _variables(environment: Mapping[str, str]) -> list[tuple[list[str], str]]:
+    """Path and name of each variable that sets something; a section before what stands in it, which it would take away in silence."""
+    found = []
+    for name in environment:
+        # Names without `__` are ignored: Kubernetes injects names such as SIDECAR_PORT for a service called sidecar.
+        if name.startswith(ENVIRONMENT_PREFIX) and ("__" in name or name == "SIDECAR_DATA_DIR"):
+            # A setting at the top has no level to separate: SIDECAR__ENFORCEMENT.
+            found.append((name.removeprefix(ENVIRONMENT_PREFIX).removeprefix("_").lower().split("__"), name))
+    return sorted(found, key=lambda one: (len(one[0]), one))
 
 
 def with_origin(fault: str, origins: Mapping[str, str]) -> str:

@@ -90,6 +90,30 @@ def test_a_variable_outranks_both_forms_of_a_secret(tmp_path: Path, text: str) -
         load(None, {"SIDECAR_HUB__ACCESS_KEY": "a", "SIDECAR_HUB__ACCESS_KEY_FILE": f"{tmp_path}/key"})
 
 
+@pytest.mark.parametrize(
+    ("environment", "fault"),
+    [
+        (
+            {"SIDECAR_DATA_DIR": "/a", "SIDECAR__DATA_DIR": "/b"},
+            "data_dir (from SIDECAR_DATA_DIR): is given by SIDECAR__DATA_DIR too; take one of the two variables away",
+        ),
+        (
+            {"SIDECAR_HUB__URL": "http://a/", "SIDECAR_HUB__Url": "http://b/"},
+            "hub.url (from SIDECAR_HUB__URL): is given by SIDECAR_HUB__Url too; take one of the two variables away",
+        ),
+        (
+            {"SIDECAR_HUB__URL": "http://a/", "SIDECAR__HUB": "{profile: openai}"},
+            "hub.url (from SIDECAR_HUB__URL): cannot be set, for a single value stands where its section belongs",
+        ),
+    ],
+)
+def test_a_setting_that_two_variables_give_is_refused(environment: dict[str, str], fault: str) -> None:
+    """As in the file: one of them would win in silence."""
+    with pytest.raises(SettingsError) as refused:
+        load(None, environment)
+    assert refused.value.faults == [fault]
+
+
 def test_a_fault_says_which_variable_it_came_from() -> None:
     with pytest.raises(SettingsError) as refused:
         load(None, {"SIDECAR_PROXY__LISTEN": "8080", "SIDECAR_HUB__COLOUR": "blue"})
