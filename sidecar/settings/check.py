@@ -11,6 +11,7 @@ from sidecar.settings.declaration import Settings
 from sidecar.settings.values import Listen
 
 LONGEST_SOCKET_PATH = 107
+"""Bytes: sun_path holds 108, the last of which is a zero (unix(7))."""
 ADMIN_TOKEN_PREFIX = "sat"  # noqa: S105
 """How admin tokens begin; an API key must never look like one."""
 

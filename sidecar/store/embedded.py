@@ -7,8 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-LONGEST_SOCKET_PATH = 107
-"""sun_path holds 108 bytes, the last of which is a zero (unix(7))."""
+from sidecar.settings.check import LONGEST_SOCKET_PATH
 
 
 def embedded_socket(data_dir: Path) -> Path:

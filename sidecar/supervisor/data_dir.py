@@ -21,15 +21,20 @@ def prepare(data_dir: Path) -> None:
     """Make `data_dir` if it is absent; raises DataDirError when it is not a private directory of this user."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = data_dir.stat()
+        fault = fault_of(data_dir)
     except OSError as error:
         advice = "set data_dir to a directory that this user may write"
         raise DataDirError(f"data_dir {data_dir} cannot be made ({error.strerror}); {advice}") from None
-    fault = judge(data_dir, found, os.getuid())
-    if not fault and not os.access(data_dir, os.W_OK | os.X_OK):
-        fault = f"data_dir {data_dir} is not writable; mount it writable or set data_dir elsewhere"
     if fault:
         raise DataDirError(fault)
+
+
+def fault_of(data_dir: Path) -> str:
+    """Why `data_dir`, which exists, may not be used by this user, and what to do; empty if it may. Raises OSError."""
+    fault = judge(data_dir, data_dir.stat(), os.getuid())
+    if not fault and not os.access(data_dir, os.W_OK | os.X_OK):
+        return f"data_dir {data_dir} is not writable; mount it writable, or set data_dir elsewhere"
+    return fault
 
 
 def judge(data_dir: Path, found: os.stat_result, uid: int) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.store.embedded import LONGEST_SOCKET_PATH, embedded_socket, make_socket_directory
+from sidecar.settings.check import LONGEST_SOCKET_PATH
+from sidecar.store.embedded import embedded_socket, make_socket_directory
 
 
 def test_the_socket_lies_in_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

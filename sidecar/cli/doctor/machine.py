@@ -50,7 +50,7 @@ def checks(settings: Settings, *, running: bool) -> Iterator[Check]:
 def _data_dir(settings: Settings) -> Iterator[Check]:
     path = Path(settings.data_dir)
     try:
-        found = path.stat()
+        fault = data_dir.fault_of(path)
     except FileNotFoundError:
         parent = next(parent for parent in path.absolute().parents if parent.exists())
         if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
@@ -61,9 +61,8 @@ def _data_dir(settings: Settings) -> Iterator[Check]:
     except OSError as error:
         yield fail("data_dir", f"{path} cannot be looked at ({error.strerror})", _AS_SERVICE)
         return
-    fault = data_dir.judge(path, found, os.getuid())
-    if fault or not os.access(path, os.W_OK | os.X_OK):
-        finding, _, advice = (fault or f"{path} is not writable; mount it writable, or set data_dir elsewhere").partition("; ")
+    if fault:
+        finding, _, advice = fault.removeprefix("data_dir ").partition("; ")
         yield fail("data_dir", finding, advice)
         return
     free = shutil.disk_usage(path).free
