@@ -257,6 +257,19 @@ async def test_an_outage_makes_no_key_unknown(valkey: Server, keys: Keys, tmp_pa
             assert one.lookup.cached(issued.token.encode()) is MISS
 
 
+async def test_what_cannot_be_a_key_is_refused_without_asking_the_store(valkey: Server, keys: Keys, tmp_path: Path) -> None:
+    """Mistyped, cut short, of another form: nobody waits for it, and a store that is away makes no 503 of it."""
+    async with worker(valkey.settings(), tmp_path, keys) as one:
+        await until(one.is_fresh)
+        valkey.kill()
+        token = generate("ahk")
+        swapped = token[:10] + token[11] + token[10] + token[12:] if token[10] != token[11] else token[:-1] + "_"
+        for wrong in (swapped, token[:-1], f"{token}0", "sk-proj-0123456789", generate("sat")):
+            assert await one.lookup.resolve(wrong.encode()) is None
+        with pytest.raises(StoreUnavailable):
+            await one.lookup.resolve(token.encode())
+
+
 async def test_an_emptied_store_is_an_outage(valkey: Server, keys: Keys, tmp_path: Path) -> None:
     issued = await keys.repository.create(shape())
     async with worker(valkey.settings(), tmp_path, keys, max_stale=300.0) as one:
