@@ -86,8 +86,12 @@ class KeyCache:
             if len(self._absent) > MOST_ABSENT:
                 self._absent.popitem(last=False)
             return
+        key_id = found.key.id
+        entry = self._entries.get(digest)
+        if entry is not None and entry.found.key.id != key_id:
+            # A token that its key had dropped was imported anew. Left to the old key's list, the new one could not be forgotten.
+            self.forget_key(entry.found.key.id)
         if digest not in self._entries:
-            key_id = found.key.id
             self._digests[key_id] = (*self._digests.get(key_id, ()), digest)
         self._entries[digest] = _Entry(found)
         while len(self._entries) > self._size:

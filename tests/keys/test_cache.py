@@ -52,6 +52,21 @@ def test_a_changed_key_is_forgotten_under_all_its_digests() -> None:
     assert cache.lookup("c") == found("other", "c")
 
 
+def test_a_digest_that_another_key_has_now_is_forgotten_with_that_one() -> None:
+    """As where a token is imported anew that its key had dropped, and no report of that has come."""
+    cache = KeyCache(2)
+    cache.put("a", found("before", "a"), cache.generation)
+    cache.put("b", found("before", "b"), cache.generation)
+    cache.put("a", found("now", "a"), cache.generation)
+    assert cache.lookup("a") == found("now", "a")
+    assert cache.forget_key("now")
+    assert cache.lookup("a") is MISS
+    assert cache.lookup("b") is MISS, "what else the other key was known by is outdated too"
+    for digest in ("c", "d", "e"):
+        cache.put(digest, found("other", digest), cache.generation)
+    assert len(cache) == 2
+
+
 def test_a_digest_that_appears_is_no_longer_unknown() -> None:
     cache = KeyCache(10)
     cache.put("a", None, cache.generation)
