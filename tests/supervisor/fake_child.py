@@ -48,7 +48,7 @@ def main() -> int:
     fds = [options.listen_fd] if options.role == "worker" else options.admin_fd + options.metrics_fd
     listeners = [socket.socket(fileno=fd) for fd in fds]
     for listener in listeners:
-        listener.listen()
+        listener.listen(4096)  # nobody accepts here, and who looks again and again whether it is open must not fill the queue
     if behaviour != "mute" or options.role != "worker":
         note("ready")  # first, for what the supervisor does about it must come after it
         os.write(options.ready_fd, b"\n")
