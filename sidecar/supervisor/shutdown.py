@@ -27,7 +27,8 @@ class Shutdown:
         self._clock = clock
         self._notice_ends = clock() + NOTICE
         self._told: set[str] = set()
-        # There is no next control process: kept open here, these would take in connections that nobody serves.
+        self._had_workers = bool(children.running([*children.workers, *children.candidates, *children.leaving]))
+        # Nobody is to ask the next control process, if there is one: kept open here, these would take in connections until then.
         children.control_sockets.close()
         for slot in children.running([children.control]):
             # Not told to end yet: SIGTERM makes it unready, SIGUSR2 lets it finish.
@@ -38,19 +39,27 @@ class Shutdown:
         if self._clock() < self._notice_ends:
             return False
         for name, slots, number, seconds in self._stages():
-            running = self._children.running(slots)
             if name not in self._told:
                 self._told.add(name)
-                if name == "workers":
-                    # A worker that drains closes its socket; kept open here, it would take in connections that nobody serves.
-                    self._children.sockets.close()
-                for slot in running:
+                self._prepare(name)
+                for slot in self._children.running(slots):
                     # A worker that a reload has told to drain keeps its deadline; told twice, it would hurry.
                     if slot.deadline is None or slot.role == "control":
                         slot.tell(number, self._clock() + seconds)
-            if running:
+            if self._children.running(slots):
                 return False
         return True
+
+    def _prepare(self, name: str) -> None:
+        children = self._children
+        if name == "workers":
+            # A worker that drains closes its socket; kept open here, it would take in connections that nobody serves.
+            children.sockets.close()
+        elif name == "control" and self._had_workers and children.control.process is None:
+            # It has crashed, or a reload has told the last one to end: what the workers wrote since would stay in the spool.
+            if children.start(children.control, children.settings):
+                children.control.tell(signal.SIGTERM, self._clock() + CONTROL_FINISH)
+            children.control_sockets.close()
 
     def hurry(self) -> None:
         """Asked again: kill what is being waited for, except the store, which has a file to close."""

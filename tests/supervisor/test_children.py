@@ -9,7 +9,6 @@ import pytest
 from sidecar.settings import load
 from sidecar.supervisor.children import CONTROL_HEAD_START, how
 from sidecar.supervisor.rolling import PATIENCE, Replacement
-from sidecar.supervisor.shutdown import NOTICE, Shutdown
 from tests.supervisor.paper import World
 
 
@@ -110,58 +109,6 @@ def test_reload_gives_up_and_leaves_the_old_ones_alone(late: bool) -> None:
     assert world.children.candidates == []
     if late:
         assert new.signals == [signal.SIGKILL]
-
-
-def test_a_worker_that_was_told_to_drain_is_not_told_twice() -> None:
-    world = World()
-    world.serve()
-    old = world.last("worker")
-    replacement = Replacement(world.children, load(None, {}), lambda: world.now)
-    world.last("worker").ready = True
-    assert replacement.step()
-    shutdown = Shutdown(world.children, lambda: world.now)
-    world.now += NOTICE
-    assert not shutdown.step()
-    assert old.signals == [signal.SIGTERM]
-    assert world.last("worker").signals == [signal.SIGTERM]
-
-
-def test_whoever_does_not_end_in_time_is_killed() -> None:
-    world = World()
-    world.serve()
-    shutdown = Shutdown(world.children, lambda: world.now)
-    assert not shutdown.step(), "first the notice"
-    world.now += NOTICE
-    shutdown.step()
-    worker = world.last("worker")
-    assert worker.signals == [signal.SIGTERM]
-    world.now += world.children.settings.proxy.drain_timeout + 5
-    world.children.kill_overdue()
-    assert worker.signals == [signal.SIGTERM, signal.SIGKILL]
-    world.end(worker)
-    assert not shutdown.step()
-    assert world.last("control").signals == [signal.SIGTERM, signal.SIGUSR2]
-    assert world.last("store").signals == [], "it is still written to"
-    world.end(world.last("control"), 0)
-    assert not shutdown.step()
-    world.end(world.last("store"), 0)
-    assert shutdown.step()
-
-
-def test_hurrying_kills_workers_but_never_the_store() -> None:
-    world = World()
-    world.serve()
-    shutdown = Shutdown(world.children, lambda: world.now)
-    shutdown.hurry()
-    assert world.last("worker").signals == [signal.SIGTERM, signal.SIGKILL]
-    world.end(world.last("worker"))
-    shutdown.step()
-    shutdown.hurry()
-    assert world.last("control").signals[-1] == signal.SIGKILL
-    world.end(world.last("control"))
-    shutdown.step()
-    shutdown.hurry()
-    assert world.last("store").signals == [signal.SIGTERM]
 
 
 def test_exit_codes_are_told_in_words() -> None:
