@@ -21,9 +21,8 @@ from sidecar.events.record import NO_LEASE, WorkerState
 from sidecar.events.spool import SpoolWriter
 from sidecar.events.wire import encode
 from sidecar.hubs.load import load_profile
-from sidecar.keys.adoption import Adoption
+from sidecar.keys import setup
 from sidecar.keys.cache import KeyCache
-from sidecar.keys.digest import Digester, load, load_or_create
 from sidecar.keys.lease import Lease
 from sidecar.keys.lookup import Lookup
 from sidecar.keys.reader import KeyReader
@@ -80,12 +79,9 @@ class Worker:
         self, settings: Settings, index: int, store: Store, loop: asyncio.AbstractEventLoop, plane: type[DataPlane] = DataPlane
     ) -> None:
         data_dir = Path(settings.data_dir)
-        keys = settings.keys
-        pepper = load_or_create(Path(keys.pepper_file))
-        previous = load(Path(keys.previous_pepper_file)) if keys.previous_pepper_file else None
-        digester = Digester(keys.prefix, pepper, previous, keys.accept_imported)
-        # The control process tells the operator.
-        adoption = Adoption(data_dir / "store-epoch", pepper, previous, level=logging.DEBUG)
+        # The control process tells the operator of a store that is not the known one.
+        made = setup.prepare(settings, level=logging.DEBUG)
+        digester, adoption = made.digester, made.adoption
         spool_directory = data_dir / "spool"
         spool_directory.mkdir(mode=0o700, exist_ok=True)
         self._settings = settings
@@ -94,7 +90,7 @@ class Worker:
         self._loop = loop
         spool, writers = settings.spool, settings.proxy.worker_count + 1
         self._spool = SpoolWriter(spool_directory, segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, writers=writers)
-        self._cache = KeyCache(keys.cache_size)
+        self._cache = KeyCache(settings.keys.cache_size)
         self._lease = Lease(store, adoption, self._cache, self._key_changed)
         stale = settings.store.max_stale if settings.store.on_unavailable == "serve_cached" else 0.0
         lookup = Lookup(KeyReader(store, adoption), self._cache, self._lease, digester, max_stale=stale)
