@@ -50,17 +50,18 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
 
     `listening` is the setting that `proxy.listen` of these settings comes from.
     """
-    # Before ports and lock are waited for: SIGHUP would end this process, and as process 1 of a container it would not hear SIGTERM.
+    # Before anything is waited for: SIGHUP would end this process, and as process 1 of a container it would not hear SIGTERM.
     wakeup = catch_signals()
-    settings = _without_faults(read(), pepper_faults)
-    log.setup(settings.log.level, "supervisor")
-    hardening.apply()
-    try:
-        with nothing_to_end():
+    # A secret's file may be a pipe that nobody writes to, a lock or a port another's for a while: SIGTERM ends all of that.
+    with nothing_to_end():
+        settings = _without_faults(read(), pepper_faults)
+        log.setup(settings.log.level, "supervisor")
+        hardening.apply()
+        try:
             fds, sockets, control_sockets = claim(settings, listening)
-            reload = Reload(read, settings, _pepper(settings))
-    except (data_dir.DataDirError, listeners.ListenError, embedded_store.NoServerError) as error:
-        raise CommandError(str(error)) from None
+        except (data_dir.DataDirError, listeners.ListenError, embedded_store.NoServerError) as error:
+            raise CommandError(str(error)) from None
+        reload = Reload(read, settings, _pepper(settings))
     if not settings.hub.access_key and protocol_named(settings.hub.profile) == "aigne":
         # No fault, for a hub may be told to do without; but else every call would fail, and nothing here would say why.
         _logger.warning(

@@ -296,6 +296,21 @@ def test_a_sidecar_that_waits_for_its_turn_ends_when_told(sidecar: Sidecar, numb
     assert sidecar.error.read_text() == ""
 
 
+def test_a_sidecar_that_waits_for_a_secret_ends_when_told(sidecar: Sidecar, tmp_path: Path) -> None:
+    """Its file may be a pipe, and whoever should write into it be away."""
+    os.mkfifo(tmp_path / "password")
+    sidecar.configure(f"store: {{password_file: {tmp_path / 'password'}}}\n")
+    sidecar.start()
+    assert sidecar.process is not None
+    writer = wait_until(lambda: os.open(tmp_path / "password", os.O_WRONLY | os.O_NONBLOCK), within=20)
+    try:
+        sidecar.process.send_signal(signal.SIGTERM)
+        assert sidecar.process.wait(20) == 0
+    finally:
+        os.close(writer)
+    assert sidecar.error.read_text() == ""
+
+
 def test_a_pepper_that_cannot_be_used_starts_nothing(sidecar: Sidecar) -> None:
     sidecar.data_dir.mkdir(mode=0o700)
     (sidecar.data_dir / "pepper").write_text("canary")
