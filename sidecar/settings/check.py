@@ -78,6 +78,9 @@ def _others(settings: Settings) -> list[str]:
         faults.append(f"keys.prefix: {ADMIN_TOKEN_PREFIX} is how admin tokens begin; choose another one")
     if settings.spool.max_bytes < 2 * settings.spool.segment_bytes:
         faults.append("spool.max_bytes: must be at least twice spool.segment_bytes")
+    if settings.usage.hours < settings.usage.minutes:
+        # What is older than the hours is told from them alone, so that it would be told as nothing.
+        faults.append("usage.hours: must be at least usage.minutes")
     if not settings.data_dir.strip():
         faults.append("data_dir: needs the path of a directory")
     if not settings.keys.pepper_file.strip():

@@ -182,7 +182,7 @@ class Usage(Section, frozen=True):
     """Stored usage series."""
 
     minutes: Annotated[Duration, Meta(description="How long minute series are kept.")] = Duration(14 * 86400)
-    hours: Annotated[Duration, Meta(description="How long hour series are kept.")] = Duration(400 * 86400)
+    hours: Annotated[Duration, Meta(description="How long hour series are kept; no less than those of minutes.")] = Duration(400 * 86400)
 
 
 class Reconcile(Section, frozen=True):

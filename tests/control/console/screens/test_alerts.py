@@ -18,6 +18,11 @@ async def test_alerts_show_their_evidence(console: Console) -> None:
     assert "No open alerts." in (await browser.get("/alerts?key=key_0")).text
 
 
+async def test_the_tabs_keep_what_the_list_is_narrowed_to(console: Console) -> None:
+    page = await (await console.signed_in("viewer")).get("/alerts?state=open&level=warn&key=key_0")
+    assert 'href="/alerts?state=closed&amp;level=warn&amp;key=key_0"' in page.text
+
+
 async def test_a_search_that_stopped_says_that_it_goes_on(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     async def anomalies(**_: object) -> Anomalies:
         return Anomalies([], "1000.000000:ano_1")
