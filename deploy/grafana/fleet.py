@@ -107,7 +107,7 @@ def _quantiles(metric: str) -> list[Query]:
 LATENCY: tuple[Shown, ...] = (
     Graph(
         "Duration of requests",
-        "From a request's first byte to the answer's last; a stream lasts as long as its client reads.",
+        "From a request's whole head to the last byte of the answer; a stream lasts as long as its client reads.",
         "s",
         _quantiles("sidecar_http_request_duration_seconds"),
         exemplars=True,

@@ -47,7 +47,12 @@ KEY_DRIFT = _gauge(
     "sidecar_metering_drift_tokens", _KEY, "Tokens that the hub's ledger had beyond the sidecar's count when it was last asked about a key."
 )
 KEY_BYTES = _counter("sidecar_key_bytes_total", ("key_id", "direction"), "Body bytes of a key's requests and responses.")
-KEY_DURATION = Family("sidecar_key_request_duration_seconds", "summary", _KEY, "Time that a key's requests took, from first to last byte.")
+KEY_DURATION = Family(
+    "sidecar_key_request_duration_seconds",
+    "summary",
+    _KEY,
+    "Time that a key's requests took, from the whole head to the answer's last byte.",
+)
 KEY_IN_FLIGHT = _gauge("sidecar_key_in_flight", _KEY, "Requests of a key that are under way.")
 KEY_LAST_USED = _gauge("sidecar_key_last_used_timestamp_seconds", _KEY, "End of a key's latest request; 0 when it was never used.")
 KEY_CREATED = _gauge("sidecar_key_created_timestamp_seconds", _KEY, "When a key was created.")
@@ -61,7 +66,9 @@ SHADOW = _counter("sidecar_shadow_denied_total", ("key_id", "reason"), "Requests
 FAILURES = _counter("sidecar_auth_failures_total", ("reason",), "Requests that were refused without a known key.")
 
 DURATION = _histogram(
-    "sidecar_http_request_duration_seconds", ("route", "method", "status_class"), "Time from a request's first byte to the answer's last."
+    "sidecar_http_request_duration_seconds",
+    ("route", "method", "status_class"),
+    "Time from a request's whole head to the answer's last byte.",
 )
 OVERHEAD = _histogram("sidecar_overhead_seconds", ("phase",), "The sidecar's own share: auth is checking the key, proxy the rest.")
 FIRST_BYTE = _histogram(
