@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from sidecar.store.client import Store
+from tests.support.shared_store import SharedServer
 from tests.support.store import Server, open_store
 
 # By itself Hypothesis fails an example that takes 200 ms: on a busy machine that says nothing about what is tested.
@@ -31,9 +32,25 @@ def valkey(tmp_path: Path) -> Iterator[Server]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    """What tests use that need a store, and nothing of its server."""
+    shared = SharedServer(tmp_path_factory.mktemp("valkey"))
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
-async def store(valkey: Server) -> AsyncIterator[Store]:
-    """A Store connected to `valkey`, with a deadline that a busy machine keeps too."""
-    store = await open_store(valkey, timeout=2.0)
+def store_server(request: pytest.FixtureRequest) -> Server:
+    """The test's own server if it names one, else an empty one that others had before."""
+    own = "valkey" in request.fixturenames
+    server: Server = request.getfixturevalue("valkey") if own else request.getfixturevalue("shared_valkey").emptied()
+    return server
+
+
+@pytest.fixture
+async def store(store_server: Server) -> AsyncIterator[Store]:
+    """A Store connected to `store_server`, with a deadline that a busy machine keeps too."""
+    store = await open_store(store_server, timeout=2.0)
     yield store
     await store.close()
