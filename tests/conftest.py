@@ -10,12 +10,18 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from sidecar.store.client import Store
+from tests.support.patience import Patience
 from tests.support.shared_store import SharedServer
 from tests.support.store import Server, open_store
 
 # By itself Hypothesis fails an example that takes 200 ms: on a busy machine that says nothing about what is tested.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A test that waits for ever does not keep the rest from being told."""
+    config.pluginmanager.register(Patience())
 
 
 def pytest_collection_finish() -> None:
