@@ -24,14 +24,24 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.text, str(self.path))
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree."""
+        return tuple(ast.walk(self.tree))
+
     @property
     def package(self) -> str:
         """The first name below `sidecar`, or "" for the package's own `__init__`."""
         return self.name.split(".")[1] if "." in self.name else ""
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder's own `__init__`."""
+        return self.path.name == "__init__.py"
+
     def imports(self) -> Iterator[tuple[str, int]]:
         """Every dotted name that is imported, with its line; `from a import b` gives `a.b`."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from ((alias.name, node.lineno) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -39,7 +49,7 @@ class Module:
                 yield from ((f"{base}.{alias.name}", node.lineno) for alias in node.names)
 
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+        return (node for node in self.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def modules() -> dict[str, Module]:
