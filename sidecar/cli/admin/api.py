@@ -169,20 +169,21 @@ class AdminApi:
             data = response.read()
             return json.loads(data) if data else None
         except (OSError, HTTPException) as error:
-            raise self._broken(error) from None
+            raise self._broken(error, begun=True) from None
         except ValueError:
             raise CommandError(f"{self._address.url} does not answer like a sidecar's admin API; check --admin-url.") from None
 
-    def _broken(self, error: Exception) -> CommandError:
-        if isinstance(error, IncompleteRead):
+    def _broken(self, error: Exception, *, begun: bool = False) -> CommandError:
+        """What to tell of a call that failed, of whose answer something had come if it had `begun`."""
+        if isinstance(error, IncompleteRead) or (begun and isinstance(error, ConnectionError)):
             return CommandError(f"the answer of {self._address.url} broke off, so what came is not all of it; try again.")
         if isinstance(error, ssl.SSLCertVerificationError):
             return CommandError(
                 f"the certificate of {self._address.url} is not trusted ({error.verify_message}); "
                 "point SSL_CERT_FILE at the authority that signed it."
             )
-        if isinstance(error, RemoteDisconnected) and self._address.url.startswith("http://"):
-            # What a listener with TLS does to whoever speaks without.
+        if isinstance(error, ConnectionResetError | BrokenPipeError) and self._address.url.startswith("http://"):
+            # What a listener with TLS does to whoever speaks without; a reset, if it had not read all of it.
             return CommandError(f"{self._address.url} hung up without an answer; if its admin API has TLS, write https:// in --admin-url.")
         words = "no answer in time" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
         return CommandError(

@@ -85,12 +85,15 @@ def test_a_wrong_token_says_how_to_give_another(admin: FakeAdmin) -> None:
         api.get("/keys")
 
 
-def test_a_listener_that_hangs_up_may_want_tls() -> None:
+@pytest.mark.parametrize("reads_all", [True, False], ids=["closed", "reset"])
+def test_a_listener_that_hangs_up_may_want_tls(reads_all: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
             accepted, _ = listener.accept()
-            accepted.recv(100_000)
+            read = accepted.recv(1)
+            while reads_all and not read.endswith(b"{}"):
+                read += accepted.recv(100_000)
             accepted.close()
 
         threading.Thread(target=hang_up, daemon=True).start()
