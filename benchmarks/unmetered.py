@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -40,9 +40,9 @@ def plane(
     return DataPlane(settings, msgspec.structs.replace(profile, routes=routes), keys, limiter, Nowhere(), loop, **more)
 
 
-def main(settings: Settings, *, index: int, listen_fd: int | None, ready: Callable[[], None]) -> int:
+def main(settings: Settings, *, index: int, listen_fds: Sequence[int], ready: Callable[[], None]) -> int:
     """Be an unmetered worker."""
-    return run(settings, index, listen_fd, ready, cast(Any, plane))
+    return run(settings, index, listen_fds, ready, cast(Any, plane))
 
 
 def _start() -> int:

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     log.setup(settings.log.level, f"{options.role}-{options.index}" if options.role in NUMBERED else options.role)
     given: dict[str, Any] = {"ready": _ready(options.ready_fd)}
     if options.role in NUMBERED:
-        given.update(index=options.index, listen_fd=options.listen_fd)
+        given.update(index=options.index, listen_fds=options.listen_fd)
     elif options.role == "control":
         given.update(admin_fds=options.admin_fd, metrics_fds=options.metrics_fd)
     try:
@@ -73,9 +73,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--parent", type=int, required=True, help="process id of the supervisor")
     parser.add_argument("--settings-fd", type=int, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
-    parser.add_argument("--listen-fd", type=int, default=None, help="a socket to accept from; otherwise the worker binds its own")
-    for name in ("admin", "metrics"):
-        told = f"a socket of {name}.listen, one of several if repeated; otherwise the control process binds its own"
+    for name in ("listen", "admin", "metrics"):
+        told = "a socket to accept from, one of several if repeated; without any the process binds its own"
         parser.add_argument(f"--{name}-fd", type=int, action="append", default=[], help=told)
     parser.add_argument("--lock-fd", type=int, default=None, help="holds the lock of data_dir for as long as this process lives")
     return parser.parse_args(arguments)

@@ -36,7 +36,7 @@ class Slot:
     deadline: float | None = None
     """When a child that was told to end is killed; None: it was not told."""
     backoff: Backoff = field(default_factory=Backoff)
-    listener: socket.socket | None = None
+    listeners: tuple[socket.socket, ...] = ()
     """What a worker here accepts from, or the last one did."""
 
     @property
@@ -107,8 +107,8 @@ class Children:
         fds = dict(self._fds.get(slot.role, {}))
         try:
             if slot.role == "worker":
-                slot.listener = self.sockets.of(settings.proxy.listen, slot.index)
-                fds["listen"] = [slot.listener.fileno()]
+                slot.listeners = self.sockets.of(settings.proxy.listen, slot.index, settings.proxy.worker_count)
+                fds["listen"] = [each.fileno() for each in slot.listeners]
             elif slot.role == "control":
                 fds |= self.control_sockets.fds(settings)
             slot.process = self._launch(slot.role, slot.index, to_bytes(settings), fds)
@@ -130,7 +130,7 @@ class Children:
         lifetime = self._clock() - process.started
         if slot in self.leaving:
             self.leaving.remove(slot)
-        self._renew_listener(slot)
+        self._renew_listeners(slot)
         if slot.deadline is not None:
             slot.due, slot.deadline = self._clock(), None
             return slot
@@ -159,12 +159,19 @@ class Children:
             return slot.due
         return max(slot.due, self._born + CONTROL_HEAD_START)
 
-    def _renew_listener(self, ended: Slot) -> None:
+    def keep_sockets(self) -> None:
+        """Let go of the sockets that neither the settings nor the workers have a use for."""
+        used = {listener for slot in self.workers for listener in slot.listeners}
+        self.control_sockets.keep(self.settings)
+        self.sockets.keep(self.settings.proxy.listen, self.settings.proxy.worker_count, used)
+
+    def _renew_listeners(self, ended: Slot) -> None:
         """A socket that no worker accepts from any more must not take in connections, which nobody would serve."""
-        listener, ended.listener = ended.listener, None
-        heirs = self.running((*self.workers, *self.candidates))
-        if listener is not None and not any(slot.listener is listener for slot in heirs):
-            self.sockets.renew(listener)
+        left, ended.listeners = ended.listeners, ()
+        heirs = {listener for slot in self.running((*self.workers, *self.candidates)) for listener in slot.listeners}
+        for listener in left:
+            if listener not in heirs:
+                self.sockets.renew(listener, self.settings.proxy.worker_count)
 
     def _workers_began(self) -> bool:
         return any(slot.process is not None or slot.restarts for slot in self.workers)

@@ -1,8 +1,8 @@
 """New settings without a gap: new workers first, and the old ones drain when the new ones serve.
 
-A new worker accepts from the socket of the old one of its index, which is never closed: no connection is
-lost in its queue. If a new worker does not come up, everything stays as it was: those that serve already drain,
-the others are killed.
+A new worker accepts from the socket of the old one of its index, which is never closed, and shares those of
+old ones that have no successor: no connection is lost in a queue. If a new worker does not come up, everything
+stays as it was: those that serve already drain, the others are killed.
 """
 
 from __future__ import annotations
@@ -71,11 +71,6 @@ class Replacement:
                 self._give_up(f"new {slot.name} cannot be started")
                 return
 
-    def _let_go_of_sockets(self) -> None:
-        settings = self._children.settings
-        self._children.control_sockets.keep(settings)
-        self._children.sockets.keep(settings.proxy.listen, settings.proxy.worker_count)
-
     def _switch(self) -> None:
         children = self._children
         drain = children.settings.proxy.drain_timeout + DRAIN_MARGIN
@@ -83,7 +78,7 @@ class Replacement:
         children.workers, children.candidates = children.candidates, []
         children.leaving += old
         children.use(self._settings)
-        self._let_go_of_sockets()
+        children.keep_sockets()
         for slot in old:
             slot.tell(signal.SIGTERM, self._clock() + drain)
         # The next control process starts when this one has folded what it has: two would fold the same spools. Who connects
@@ -101,4 +96,4 @@ class Replacement:
                 slot.tell(signal.SIGKILL, self._clock() + 1)
             self._children.leaving.append(slot)
         self._children.candidates = []
-        self._let_go_of_sockets()
+        self._children.keep_sockets()

@@ -2,13 +2,16 @@
 
 Each worker index has its own on a TCP address, and all share the one of a unix socket. A worker that takes
 another's place takes over the very socket; what waits in its queue is served by whoever accepts first.
+
+Where there are fewer workers than there were, all of them share the sockets that are left over: between the last
+`accept` of a worker and its `close` the kernel would give the socket one more connection, and reset it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from sidecar import listening
 from sidecar.settings.values import Listen
@@ -40,34 +43,33 @@ class WorkerSockets:
             listeners.check(self.name, listen, patience)
         try:
             for index in range(count):
-                self.of(listen, index)
+                self._own(listen, index)
         except OSError as error:
             raise ListenError(listeners.sentence(self.name, listen, error)) from None
 
-    def of(self, listen: Listen, index: int) -> socket.socket:
-        """The socket of worker `index` on `listen`, made if there is none; raises OSError."""
-        place = _place(listen, index)
-        if place not in self._held:
-            self._held[place] = self._make(listen)
-        return self._held[place]
+    def of(self, listen: Listen, index: int, count: int) -> tuple[socket.socket, ...]:
+        """What worker `index` of `count` accepts from on `listen`, its own socket first, made if there is none; raises OSError."""
+        shared = [held for (where, number), held in self._held.items() if where == listen and number >= count]
+        return self._own(listen, index), *shared
 
-    def keep(self, listen: Listen, count: int) -> None:
-        """Let go of every socket but those of `count` workers on `listen`."""
+    def keep(self, listen: Listen, count: int, used: Container[socket.socket]) -> None:
+        """Let go of every socket but those of `count` workers on `listen`, and those that are `used`."""
         kept = {_place(listen, index) for index in range(count)}
-        for place in self._held.keys() - kept:
+        for place in [place for place, held in self._held.items() if place not in kept and held not in used]:
             self._held.pop(place).close()
 
-    def renew(self, listener: socket.socket) -> None:
-        """Nobody accepts from `listener` any more: close it, so that the other workers get its share, and have one for the next.
+    def renew(self, listener: socket.socket, count: int) -> None:
+        """Nobody accepts from `listener` any more: close it, so that the other workers get its share.
 
-        A unix socket stays, for it has no shares.
+        If it is the own one of one of `count` workers, have one for the next. A unix socket stays, for it has no shares.
         """
         place = next((place for place, held in self._held.items() if held is listener), None)
         if place is None or place[0].path:
             return
         del self._held[place]
-        with contextlib.suppress(OSError):  # `of` tries again
-            self.of(*place)
+        if place[1] < count:
+            with contextlib.suppress(OSError):  # `of` tries again
+                self._own(*place)
         listener.close()
 
     def close(self) -> None:
@@ -75,6 +77,12 @@ class WorkerSockets:
         for held in self._held.values():
             held.close()
         self._held.clear()
+
+    def _own(self, listen: Listen, index: int) -> socket.socket:
+        place = _place(listen, index)
+        if place not in self._held:
+            self._held[place] = self._make(listen)
+        return self._held[place]
 
 
 def _place(listen: Listen, index: int) -> tuple[Listen, int]:

@@ -11,7 +11,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvloop
@@ -45,18 +45,18 @@ COMPLAINT_INTERVAL = 30.0
 BACKLOG = 4096
 
 
-def main(settings: Settings, *, index: int, listen_fd: int | None, ready: Callable[[], None]) -> int:
-    """Be worker number `index`. `listen_fd` is a socket to accept from, which others may have too, or None to bind one of our own."""
-    return run(settings, index, listen_fd, ready, DataPlane)
+def main(settings: Settings, *, index: int, listen_fds: Sequence[int], ready: Callable[[], None]) -> int:
+    """Be worker number `index`. `listen_fds` are sockets to accept from, which others may have too; without any we bind our own."""
+    return run(settings, index, listen_fds, ready, DataPlane)
 
 
-def run(settings: Settings, index: int, listen_fd: int | None, ready: Callable[[], None], plane: type[DataPlane]) -> int:
+def run(settings: Settings, index: int, listen_fds: Sequence[int], ready: Callable[[], None], plane: type[DataPlane]) -> int:
     """As `main`, for a data plane of any kind."""
-    uvloop.run(_run(settings, index, listen_fd, ready, plane))
+    uvloop.run(_run(settings, index, listen_fds, ready, plane))
     return 0
 
 
-async def _run(settings: Settings, index: int, listen_fd: int | None, ready: Callable[[], None], plane: type[DataPlane]) -> None:
+async def _run(settings: Settings, index: int, listen_fds: Sequence[int], ready: Callable[[], None], plane: type[DataPlane]) -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     fitting = fit(settings, limit)
     if fitting != settings:
@@ -68,8 +68,7 @@ async def _run(settings: Settings, index: int, listen_fd: int | None, ready: Cal
         store = await connect(settings.store, data_dir)
         stack.push_async_callback(store.close)
         worker = Worker(settings, index, store, asyncio.get_running_loop(), plane)
-        listener = _listener(settings, listen_fd)
-        await worker.serve(listener, ready)
+        await worker.serve(_listeners(settings, listen_fds), ready)
 
 
 class Worker:
@@ -105,20 +104,21 @@ class Worker:
         self._lost = 0
         self._complain_at = 0.0
 
-    async def serve(self, listener: socket.socket, ready: Callable[[], None]) -> None:
-        """Serve `listener` until SIGTERM, then drain."""
+    async def serve(self, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> None:
+        """Serve `listeners` until SIGTERM, then drain."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
         background = [asyncio.create_task(work) for work in (self._lease.run(), self._limiter.run(), self._report())]
         # A unix socket too: with Python 3.13 a server of create_unix_server takes the file away when it closes, also from its successor.
-        server = await self._loop.create_server(self._plane.connection, sock=listener, backlog=BACKLOG)
+        servers = [await self._loop.create_server(self._plane.connection, sock=each, backlog=BACKLOG) for each in listeners]
         await self._plane.start()
         collector.settle()
         ready()
         log.info("worker %d serves on %s", self._index, self._settings.proxy.listen)
         ending = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([ending, *background], return_when=asyncio.FIRST_COMPLETED)
-        await queued.close(server, listener, BACKLOG, self._plane.connection)
+        closing = zip(servers, listeners, strict=True)
+        await asyncio.gather(*(queued.close(server, each, BACKLOG, self._plane.connection) for server, each in closing))
         await self._plane.drain(self._settings.proxy.drain_timeout)
         await self._limiter.close()
         await self._rehasher.close()
@@ -177,11 +177,10 @@ def instance_name(data_dir: Path) -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def _listener(settings: Settings, listen_fd: int | None) -> socket.socket:
-    if listen_fd is None:
-        listener = bind(settings.proxy.listen)
-    else:
-        os.set_inheritable(listen_fd, False)
-        listener = socket.socket(fileno=listen_fd)
-    listener.setblocking(False)
-    return listener
+def _listeners(settings: Settings, listen_fds: Sequence[int]) -> list[socket.socket]:
+    for fd in listen_fds:
+        os.set_inheritable(fd, False)
+    listeners = [socket.socket(fileno=fd) for fd in listen_fds] or [bind(settings.proxy.listen)]
+    for each in listeners:
+        each.setblocking(False)
+    return listeners

@@ -22,9 +22,9 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("log", type=Path)
     parser.add_argument("role")
-    for name in ("--index", "--parent", "--settings-fd", "--ready-fd", "--listen-fd", "--lock-fd"):
+    for name in ("--index", "--parent", "--settings-fd", "--ready-fd", "--lock-fd"):
         parser.add_argument(name, type=int)
-    for name in ("--admin-fd", "--metrics-fd"):
+    for name in ("--listen-fd", "--admin-fd", "--metrics-fd"):
         parser.add_argument(name, type=int, action="append", default=[])
     options = parser.parse_args()
     die_with_parent(options.parent, signal.SIGKILL)
@@ -45,8 +45,7 @@ def main() -> int:
     if behaviour == "crash" and options.role == "worker":
         note("crash")
         return 3
-    fds = [options.listen_fd] if options.role == "worker" else options.admin_fd + options.metrics_fd
-    listeners = [socket.socket(fileno=fd) for fd in fds]
+    listeners = [socket.socket(fileno=fd) for fd in options.listen_fd + options.admin_fd + options.metrics_fd]
     for listener in listeners:
         listener.listen(4096)  # nobody accepts here, and who looks again and again whether it is open must not fill the queue
     if behaviour != "mute" or options.role != "worker":

@@ -9,7 +9,7 @@ from typing import cast
 
 from sidecar.settings import load
 from sidecar.settings.values import Listen
-from sidecar.supervisor.children import Children
+from sidecar.supervisor.children import Children, Slot
 from sidecar.supervisor.control_sockets import ControlSockets
 from sidecar.supervisor.sockets import WorkerSockets
 
@@ -85,6 +85,10 @@ class World:
     def listeners(self) -> list[int | None]:
         """What the running workers accept from."""
         return [paper.listen_fd for paper in self.started if paper.role == "worker" and paper.pid]
+
+    def listeners_of(self, slot: Slot) -> list[int]:
+        """What the worker of `slot` accepts from."""
+        return [listener.fileno() for listener in slot.listeners]
 
     def launch(self, role: str, index: int, settings: bytes, fds: Mapping[str, Sequence[int]]) -> Paper:
         if self.refuse:

@@ -34,8 +34,7 @@ def test_the_socket_of_a_worker_that_died_is_closed_and_the_next_one_gets_anothe
     world = World(SIDECAR_PROXY__WORKERS="2")
     world.serve()
     first, second = world.listeners()
-    closed = world.children.workers[0].listener
-    assert closed is not None
+    (closed,) = world.children.workers[0].listeners
     world.end(world.last("control"))
     assert closed.fileno() == first
     world.end(next(paper for paper in world.started if paper.listen_fd == first))
@@ -53,8 +52,8 @@ def test_a_worker_that_dies_during_a_reload_leaves_its_socket_to_the_new_one() -
     replacement = Replacement(world.children, load(None, {}), lambda: world.now)
     new = world.last("worker")
     world.end(old)
-    assert world.children.candidates[0].listener is not None
-    assert world.children.candidates[0].listener.fileno() == old.listen_fd == new.listen_fd
+    (taken_over,) = world.children.candidates[0].listeners
+    assert taken_over.fileno() == old.listen_fd == new.listen_fd
     world.end(new)
     assert replacement.step()
     world.now += 0.1
@@ -62,27 +61,67 @@ def test_a_worker_that_dies_during_a_reload_leaves_its_socket_to_the_new_one() -
     assert world.last("worker").listen_fd != old.listen_fd, "it was left by both"
 
 
-def test_a_reload_lets_go_of_the_sockets_that_it_leaves_without_a_worker() -> None:
+def reload(world: World, workers: int, *, fails: bool = False) -> list[list[int]]:
+    """Reload to another number of `workers`; the descriptors that each of the new ones was given."""
+    replacement = Replacement(world.children, load(None, {"SIDECAR_PROXY__WORKERS": str(workers)}), lambda: world.now)
+    new = world.started[-workers:]
+    for paper in new:
+        paper.ready = True
+    if fails:
+        world.end(new[-1], 1)
+    assert replacement.step()
+    for paper in [paper for paper in world.started if paper.signals and paper.pid]:
+        world.end(paper, 0)
+    return [list(paper.fds["listen"]) for paper in new]
+
+
+def test_fewer_workers_share_the_sockets_that_more_ones_leave() -> None:
+    world = World(SIDECAR_PROXY__WORKERS="3")
+    world.serve()
+    first, second, third = world.listeners()
+    assert reload(world, 1) == [[first, second, third]]
+    assert reload(world, 2) == [[first, third], [second, third]]
+    assert reload(world, 3) == [[first], [second], [third]]
+    assert world.sockets == 3, "none was closed, so that none had to be made anew"
+
+
+def test_a_reload_that_is_given_up_leaves_the_sockets_that_are_shared() -> None:
     world = World(SIDECAR_PROXY__WORKERS="2")
     world.serve()
-    surplus = world.children.workers[1].listener
-    assert surplus is not None
-    replacement = Replacement(world.children, load(None, {}), lambda: world.now)
-    assert surplus.fileno() >= 0
-    world.last("worker").ready = True
-    assert replacement.step()
-    assert surplus.fileno() == -1
+    shared = world.children.workers[1].listeners
+    reload(world, 1)
+    _, _, (beyond,) = reload(world, 3, fails=True)
+    assert all(listener.fileno() >= 0 for listener in shared)
+    assert beyond not in [listener.fileno() for listener in world.children.workers[0].listeners]
+    assert world.sockets == 3
+    assert reload(world, 1) == [world.listeners_of(world.children.workers[0])], "what nobody had was closed"
+
+
+def test_what_is_shared_is_closed_with_the_last_worker_that_shares_it() -> None:
+    world = World(SIDECAR_PROXY__WORKERS="3")
+    world.serve()
+    shared = world.children.workers[2].listeners[0]
+    reload(world, 2)
+    one, other = world.children.workers
+    assert one.process is not None and other.process is not None
+    world.children.ended(one.process.pid, -9)
+    assert shared.fileno() >= 0
+    world.children.ended(other.process.pid, -9)
+    assert shared.fileno() == -1
+    world.now += 1
+    world.children.start_due()
+    assert [len(slot.listeners) for slot in world.children.workers] == [1, 1]
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_reload_to_another_address_makes_sockets_there_and_gives_up_the_others(fails: bool) -> None:
     world = World()
     world.serve()
-    former = world.children.workers[0].listener
+    (former,) = world.children.workers[0].listeners
     there = load(None, {"SIDECAR_PROXY__LISTEN": f"127.0.0.1:{free_port()}"})
     replacement = Replacement(world.children, there, lambda: world.now)
-    made = world.children.candidates[0].listener
-    assert former is not None and made is not None and former is not made
+    (made,) = world.children.candidates[0].listeners
+    assert former is not made
     if fails:
         world.end(world.last("worker"), 1)
     else:
@@ -218,8 +257,7 @@ def test_at_the_end_nobody_is_kept_waiting_for_another_control_process() -> None
 def test_at_the_end_sockets_last_as_long_as_the_workers_that_drain() -> None:
     world = World()
     world.serve()
-    listener = world.children.workers[0].listener
-    assert listener is not None
+    (listener,) = world.children.workers[0].listeners
     shutdown = Shutdown(world.children, lambda: world.now)
     assert not shutdown.step()
     assert listener.fileno() >= 0

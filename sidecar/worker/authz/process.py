@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sidecar.settings.declaration import Settings
 from sidecar.worker.authz.plane import AuthzPlane
 from sidecar.worker.process import run
 
 
-def main(settings: Settings, *, index: int, listen_fd: int | None, ready: Callable[[], None]) -> int:
-    """Be worker number `index`. `listen_fd` is a socket to accept from, which others may have too, or None to bind one of our own."""
+def main(settings: Settings, *, index: int, listen_fds: Sequence[int], ready: Callable[[], None]) -> int:
+    """Be worker number `index`. `listen_fds` are sockets to accept from, which others may have too; without any we bind our own."""
     _wait_for_the_proxy()
-    return run(settings, index, listen_fd, ready, AuthzPlane)
+    return run(settings, index, listen_fds, ready, AuthzPlane)
 
 
 def _wait_for_the_proxy() -> None:

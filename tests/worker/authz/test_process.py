@@ -12,7 +12,7 @@ from sidecar.worker.authz import process
 def policy_of_a_worker() -> int:
     """How a worker is scheduled; in a thread of its own, for that is what it is set for."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(process.main, Settings(), index=0, listen_fd=None, ready=lambda: None).result()
+        return pool.submit(process.main, Settings(), index=0, listen_fds=(), ready=lambda: None).result()
 
 
 @pytest.fixture(autouse=True)
