@@ -117,9 +117,12 @@ class Connection(web.RequestHandler):
 
     def _give_up(self) -> None:
         self._disarm()
-        if self._wire is not None:
+        self._reader.end()
+        # Nobody looks at it from here on: asyncio's TLS that is closed after this has no socket that could be asked.
+        wire, self._wire = self._wire, None
+        if wire is not None:
             # `close` would wait for the client, which is what has taken too long. After it: asyncio's TLS closed twice cannot be aborted.
-            self._wire.abort()
+            wire.abort()
         self.force_close()
 
     def handle_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -72,7 +73,9 @@ async def listening(secure: bool, folder: Path) -> AsyncIterator[Served]:
 @pytest.mark.parametrize(
     "sent", [GET % 2_000_000 * 3, (GET % 60_000).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")], ids=["full", "last"]
 )
-async def test_who_takes_no_answer_is_let_go_of(sent: bytes, secure: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_takes_no_answer_is_let_go_of(
+    sent: bytes, secure: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Of the last answer so little waits that the transport never calls itself full."""
     monkeypatch.setattr(serving, "CONNECTIONS", 2)
     monkeypatch.setattr(connection, "WRITE_WITHIN", 0.4)
@@ -82,6 +85,7 @@ async def test_who_takes_no_answer_is_let_go_of(sent: bytes, secure: bool, tmp_p
         await until(served.serves, within=20)
         for _, writer in clients:
             writer.transport.abort()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @SECURE
