@@ -1,10 +1,11 @@
 """The whole suite in three processes at a time: while some wait for what they started, the others compute.
 
-`python -m tests.parts`; what the later parts say is printed behind the first.
+`python -m tests.parts`; what the later parts say is printed at the end.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,21 +30,31 @@ def commands() -> list[list[str]]:
 
 
 def main() -> int:
+    # Whoever ends a run wants to know how far it came.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     first, *others = commands()
     with ExitStack() as stack:
-        started: list[tuple[subprocess.Popen[bytes], BinaryIO]] = []
+        started: list[subprocess.Popen[bytes]] = []
         for command in others:
             said = stack.enter_context(tempfile.TemporaryFile())
-            process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
-            stack.callback(process.kill)
-            started.append((process, said))
-        codes = [subprocess.run(first, cwd=ROOT, check=False).returncode]
-        for process, said in started:
-            codes.append(process.wait())
-            said.seek(0)
-            sys.stdout.flush()
-            sys.stdout.buffer.write(said.read())
+            stack.callback(tell, said)
+            started.append(subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT))
+            stack.callback(end, started[-1])
+        codes = [subprocess.run(first, cwd=ROOT, check=False).returncode, *(process.wait() for process in started)]
     return max(codes, key=abs)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill `process` if it runs."""
+    process.kill()
+    process.wait()
+
+
+def tell(said: BinaryIO) -> None:
+    """Print what a part said."""
+    said.seek(0)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(said.read())
 
 
 if __name__ == "__main__":

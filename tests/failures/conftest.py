@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from sidecar.loop import factory
+from tests.support.loops import product
 from tests.support.raw_hub import RawHubProcess, raw_hub_process
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """uvloop where it is installed: its transports end, pause and fail in other orders than asyncio's own."""
-    return {"product": factory()}
+    """The product's own."""
+    return {"product": product}
 
 
 @pytest.fixture(scope="module")

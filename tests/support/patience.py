@@ -25,13 +25,19 @@ class Patience:
 
     def pytest_runtest_logstart(self) -> None:
         """A test begins."""
-        now = time.monotonic()
-        if now - self._set_at >= AGAIN:
-            faulthandler.dump_traceback_later(self._longest, exit=True, file=self._fd)
-            self._set_at = now
+        if time.monotonic() - self._set_at >= AGAIN:
+            self._set()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_exception_interact(self) -> None:
+        """A test has failed. pytest stops the clock then, for a debugger; what the test leaves open may wait for ever."""
+        self._set()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self) -> None:
-        """The run has ended."""
-        faulthandler.cancel_dump_traceback_later()
-        os.close(self._fd)
+        """The run has ended; the process has not."""
+        self._set()
+
+    def _set(self) -> None:
+        faulthandler.dump_traceback_later(self._longest, exit=True, file=self._fd)
+        self._set_at = time.monotonic()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from sidecar.loop import factory
+from tests.support.loops import product
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """uvloop where it is installed: its transports end, pause and fail in other orders than asyncio's own."""
-    return {"product": factory()}
+    """The product's own."""
+    return {"product": product}

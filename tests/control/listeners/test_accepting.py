@@ -116,6 +116,13 @@ async def test_without_descriptors_it_accepts_again_in_a_moment(monkeypatch: pyt
     await runner.cleanup()
 
 
+def idle(runner: web.AppRunner) -> set[tuple[str, int]]:
+    """The addresses of clients whose next request is waited for."""
+    assert runner.server is not None
+    waiting = [each for each in runner.server.connections if isinstance(each, Connection) and each.idle_since is not None]
+    return {each.transport.get_extra_info("peername") for each in waiting if each.transport is not None}
+
+
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
 async def test_the_longest_idle_connection_makes_room(secure: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not one that is being answered, or has begun to ask. Those of TLS never say goodbye."""
@@ -138,10 +145,8 @@ async def test_the_longest_idle_connection_makes_room(secure: bool, tmp_path: Pa
         writer.write(rest)
         clients.append((reader, writer))
     await asyncio.wait_for(asked.wait(), 10)
-    server = runner.server
-    assert server is not None
-    await until(lambda: sum(isinstance(each, Connection) and each.idle_since is not None for each in server.connections) == 2)
     busy, begun, longest, other = clients
+    await until(lambda: idle(runner) == {writer.get_extra_info("sockname") for _, writer in (longest, other)})
     for gone in (longest, other):
         writers = await asyncio.open_connection(*runner.addresses[0], ssl=trusting)
         clients.append(writers)
