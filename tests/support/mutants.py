@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 _SWAPPED: dict[type, type] = {
@@ -85,10 +85,12 @@ def change(node: Any, what: str) -> None:
     ast.fix_missing_locations(node)
 
 
-def mutants(source: str) -> Iterator[tuple[int, str, ast.Module]]:
-    """Line, description and tree of every mutant."""
+def mutants(source: str, lines: Container[int] | None = None) -> Iterator[tuple[int, str, ast.Module]]:
+    """Line, description and tree of every mutant; with `lines`, of those alone that change one of them."""
     tree = ast.parse(source)
     for index, (node, what) in enumerate(sites(tree)):
+        if lines is not None and getattr(node, "lineno", 0) not in lines:
+            continue
         mutant = copy.deepcopy(tree)
         changed, _ = list(sites(mutant))[index]
         before = ast.unparse(node).partition("\n")[0]
