@@ -80,7 +80,7 @@ class Headers(Part, frozen=True):
     """Which request headers reach the hub. What `sidecar.hubs.protected` lists never does."""
 
     allow: Annotated[
-        tuple[str, ...] | None, Meta(description="Only these pass; null: all but the protected ones. `x-foo-*` names a family.")
+        tuple[str, ...] | None, Meta(description="Only these pass, and Via; null: all but the protected ones. `x-foo-*` names a family.")
     ] = None
     protect: Annotated[
         tuple[str, ...],

@@ -25,8 +25,11 @@ HOP_BY_HOP = (
 )
 """RFC 9110 7.6.1 and what is used like them; fields that Connection nominates are dropped beside these."""
 
-REPLACED = ("authorization", "host", "content-length", "expect", "via", "x-request-id")
+REPLACED = ("authorization", "host", "content-length", "expect", "x-request-id")
 """Fields that the sidecar answers for itself: a client's copy never passes, the sidecar sets its own where one is due."""
+
+PASSED_ON = "via"
+"""Who forwarded a request before: the sidecar says itself behind it (RFC 9110 7.6.3), so no list of allowed fields leaves it out."""
 
 IDENTITY = (
     "forwarded",
@@ -94,7 +97,7 @@ class HeaderPolicy:
         name = raw.decode("latin-1")
         if "_" in name or self._protected.has(name):
             return False
-        return self._allowed is None or self._allowed.has(name)
+        return self._allowed is None or name == PASSED_ON or self._allowed.has(name)
 
 
 class _Verdicts(dict[bytes, bool]):

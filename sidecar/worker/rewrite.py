@@ -79,7 +79,8 @@ class Framing:
 class RequestRewriter:
     """Builds the heads of requests to the hub of `hub`, by `profile`.
 
-    Without `via` somebody else forwards and reads the answer: then nothing is said of who did, nor how answers are to be coded.
+    `via` is said behind what the client's proxies said (RFC 9110 7.6.3), so that a loop over several sidecars is seen by each of them.
+    Without it somebody else forwards and reads the answer: then nothing is said of who did, nor how answers are to be coded.
     """
 
     def __init__(self, profile: Profile, hub: Hub, via: str) -> None:

@@ -46,6 +46,16 @@ def test_the_hubs_own_view() -> None:
     assert head.endswith("\r\n\r\n")
 
 
+def test_who_passed_it_on_before_stands_before_us() -> None:
+    """RFC 9110 7.6.3: else the first of two sidecars that lead to each other would not find itself."""
+    head = rewritten("Via: 1.0 fred", "via: 1.1 sidecar-2")
+    assert [line for line in head.lower().split("\r\n") if line.startswith("via")] == [
+        "via: 1.0 fred",
+        "via: 1.1 sidecar-2",
+        "via: 1.1 sidecar-1",
+    ]
+
+
 def test_audio_carries_no_identity() -> None:
     head = rewritten(route=AUDIO)
     assert "key_1" not in head and "192.0.2.7" not in head and "authorization: Bearer blocklet" in head
@@ -188,11 +198,11 @@ def test_whatever_is_spoofed_or_nominated_ours_arrives_once_and_theirs_never(fie
         head = rewritten(*lines, profile=profile)
     except Refused:
         return
-    allowed = {"host2", "x-component-did"} if profile != "aigne" else set()
+    allowed = {"host2", "x-component-did", "via"} if profile != "aigne" else {"via"}
     for line in head.split("\r\n")[1:]:
         if "evil" in line:
             assert line.partition(":")[0] in allowed, line
-    assert head.count("x-request-id: req_1") == 1 and head.count("\r\nauthorization: ") == 1 and head.count("via: ") == 1
+    assert head.count("x-request-id: req_1") == 1 and head.count("\r\nauthorization: ") == 1 and head.count("via: 1.1 sidecar-1\r\n") == 1
 
 
 @pytest.mark.parametrize("in_trace", [True, False])
