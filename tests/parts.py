@@ -1,4 +1,4 @@
-"""The whole suite in four processes at a time: while some wait for what they started, the others compute.
+"""The whole suite in three processes at a time: while some wait for what they started, the others compute.
 
 `python -m tests.parts`; what the later parts say is printed at the end.
 """
@@ -15,9 +15,8 @@ from typing import BinaryIO
 from tests.support.source import ROOT
 
 NAMED = (
-    ("e2e",),
-    ("benchmarks", "cli", "console", "store", "supervisor"),
-    ("deploy", "exploits", "failures", "test_compiled.py", "test_packaging.py", "wire", "worker"),
+    ("cli", "e2e", "store"),
+    ("benchmarks", "console", "deploy", "exploits", "failures", "supervisor", "wire", "worker"),
 )
 """What all parts but the last have, which has the rest; distributed so that all end together on two cores."""
 
