@@ -55,8 +55,14 @@ def store_server(request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture
-async def store(store_server: Server) -> AsyncIterator[Store]:
-    """A Store connected to `store_server`, with a deadline that a busy machine keeps too."""
-    store = await open_store(store_server, timeout=2.0)
+def store_timeout() -> float:
+    """Seconds that each call of `store` may take: what a busy machine keeps too. Who waits them out names fewer."""
+    return 10.0
+
+
+@pytest.fixture
+async def store(store_server: Server, store_timeout: float) -> AsyncIterator[Store]:
+    """A Store connected to `store_server`."""
+    store = await open_store(store_server, timeout=store_timeout)
     yield store
     await store.close()

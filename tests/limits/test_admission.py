@@ -202,6 +202,7 @@ async def test_requests_under_way_are_renewed(
     await until(only_what_was_used_is_held)
 
 
+@pytest.mark.parametrize("store_timeout", [2.0])
 async def test_a_store_that_stops_answering_is_told_what_ended_when_it_is_back(
     valkey: Server, limiter: Limiter, store: Store, background: Callable[[Limiter], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
