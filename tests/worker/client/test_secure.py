@@ -324,8 +324,9 @@ async def test_a_drain_awaits_a_handshake_and_no_silence(certificate: tuple[Path
         reader, _ = await plane.open()
         await until(lambda: plane.plane.front.connections)
         await asyncio.wait_for(plane.plane.drain(60), 20)
-        assert not plane.plane.front.connections
         assert await asyncio.wait_for(reader.read(-1), 20) == b""
+        # With Python 3.13 a handshake that is broken off takes a turn of the loop more to say so.
+        await until(lambda: not plane.plane.front.connections)
 
 
 async def test_who_waits_in_a_socket_that_is_closed_ends_its_handshake_and_is_served(certificate: tuple[Path, Path]) -> None:
