@@ -73,7 +73,7 @@ def _screens(services: AdminServices, overview: Overview) -> list[Screen]:
         *Alerts().screens(),
         *AuditLog().screens(),
         *System(services).screens(),
-        *AdminTokens().screens(),
+        *AdminTokens(services.idempotency).screens(),
         *Choices().screens(),
     ]
 

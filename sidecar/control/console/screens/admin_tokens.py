@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from aiohttp import web
 
 from sidecar.control.admin import endpoints
@@ -9,6 +11,7 @@ from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.messages.operations import AdminTokenList, AdminTokenWithSecret
 from sidecar.control.console.forms import faults_by_field
 from sidecar.control.console.visit import Screen, Visit, see
+from sidecar.keys.idempotency import Idempotency, IdempotencyConflict
 
 PATH = "/settings/admin-tokens"
 ROLES = (
@@ -20,6 +23,9 @@ ROLES = (
 
 class AdminTokens:
     """For admins only."""
+
+    def __init__(self, idempotency: Idempotency) -> None:
+        self._idempotency = idempotency
 
     def screens(self) -> list[Screen]:
         """List, create, revoke."""
@@ -34,11 +40,12 @@ class AdminTokens:
         return await self._page(visit)
 
     async def create(self, visit: Visit) -> web.StreamResponse:
-        """A new token, shown once."""
+        """A new token, shown once; a form that is sent again, as by a reload, makes no other."""
+        name, role = visit.form.get("name", "").strip(), visit.form.get("role", "viewer")
+        if not await self._first(visit, f"{role} {name}"):
+            return await self._page(visit, repeated=True)
         try:
-            answer = await visit.ask(
-                endpoints.CREATE_ADMIN_TOKEN, body={"name": visit.form.get("name", "").strip(), "role": visit.form.get("role", "viewer")}
-            )
+            answer = await visit.ask(endpoints.CREATE_ADMIN_TOKEN, body={"name": name, "role": role})
         except AdminError as error:
             if error.problem.status != 400:
                 raise
@@ -51,12 +58,22 @@ class AdminTokens:
         await visit.ask(endpoints.REVOKE_ADMIN_TOKEN, path=dict(visit.path))
         return see(PATH, "token-revoked")
 
-    async def _page(self, visit: Visit, fault: str = "") -> web.StreamResponse:
+    async def _first(self, visit: Visit, asked: str) -> bool:
+        """Whether this form has not been sent before. Each page has one of its own, so one that was refused can be mended."""
+        intent = visit.form.get("intent", "")[:64]
+        try:
+            return not intent or (await self._idempotency.claim(visit.actor.id, f"{PATH} {intent}", asked.encode(), "")).first
+        except IdempotencyConflict:
+            return False
+
+    async def _page(self, visit: Visit, fault: str = "", *, repeated: bool = False) -> web.StreamResponse:
         answer = await visit.ask(endpoints.LIST_ADMIN_TOKENS)
         assert isinstance(answer.document, AdminTokenList)
         return visit.page(
             "admin_tokens.html",
-            status=400 if fault else 200,
+            status=400 if fault else 409 if repeated else 200,
+            repeated=repeated,
+            intent=secrets.token_urlsafe(16),
             tokens=answer.document.data,
             roles=ROLES,
             form=visit.form,

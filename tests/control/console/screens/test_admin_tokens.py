@@ -7,12 +7,13 @@ import re
 from tests.control.console.conftest import Console
 
 PATH = "/settings/admin-tokens"
+TOKEN = re.compile(r"sat_[0-9A-Za-z]{49}")
 
 
 async def test_a_token_is_shown_once_and_works_until_it_is_revoked(console: Console) -> None:
     browser = await console.signed_in()
     page = await browser.post(PATH, {"name": "the pipeline", "role": "operator"})
-    token = re.search(r"sat_[0-9A-Za-z]{49}", page.text)
+    token = TOKEN.search(page.text)
     assert token and "shown only this once" in page.text
     listed = await browser.get(PATH)
     assert token[0] not in listed.text and "the pipeline" in listed.text
@@ -35,6 +36,30 @@ async def test_a_nameless_token_is_refused_at_its_field(console: Console) -> Non
     page = await (await console.signed_in()).post(PATH, {"name": "", "role": "viewer"})
     assert page.status == 400 and 'aria-invalid="true"' in page.text
     assert '<strong role="alert">Must not be empty.</strong>' in page.text
+
+
+async def test_a_form_that_is_sent_again_makes_no_second_token(console: Console) -> None:
+    """As by a reload of the page that shows the token: nobody would know of the first one, which stays valid."""
+    browser = await console.signed_in()
+    sent = {"name": "the pipeline", "role": "admin", "intent": _intent((await browser.get(PATH)).text)}
+    assert "shown only this once" in (await browser.post(PATH, sent)).text
+    for again in (sent, {**sent, "name": "another"}):
+        page = await browser.post(PATH, again)
+        assert page.status == 409 and "sent before" in page.text and not TOKEN.search(page.text)
+        assert f'value="{again["name"]}"' in page.text
+    assert len(await console.services.admin_tokens.list()) == 2
+    assert "shown only this once" in (await browser.post(PATH, {**again, "intent": _intent(page.text)})).text
+
+
+async def test_a_form_that_was_refused_can_be_mended(console: Console) -> None:
+    browser = await console.signed_in()
+    page = await browser.post(PATH, {"name": " ", "intent": _intent((await browser.get(PATH)).text)})
+    assert "shown only this once" in (await browser.post(PATH, {"name": "mended", "intent": _intent(page.text)})).text
+
+
+def _intent(page: str) -> str:
+    found = re.search(r'name="intent" value="([^"]+)"', page)
+    return found[1] if found else ""
 
 
 async def test_others_do_not_even_see_the_tab(console: Console) -> None:
