@@ -27,6 +27,29 @@ def test_numbers_follow_and_the_place_is_kept(console: Console) -> None:
         expect(page.get_by_role("slider", name="Requests")).to_have_count(1)
 
 
+def test_what_others_do_to_a_key_shows_on_its_page(console: Console) -> None:
+    key_id, secret = console.sidecar.create_key(name="changed by somebody else")
+    with page_of(console.browser, console.base, console.token) as page:
+        page.goto(f"/settings/api-keys/{key_id}")
+        expect(page.locator(".heading")).to_contain_text("Active")
+        console.sidecar.ask(secret)
+        assert console.sidecar.admin("POST", f"/keys/{key_id}/revoke", {"reason": "leaked"}).status == 200
+        expect(page.locator(".heading")).to_contain_text("Revoked", timeout=SLOWLY)
+        expect(page.get_by_role("link", name="Rotate")).to_have_count(0)
+        expect(page.get_by_role("region", name="Secrets")).to_contain_text("Revoked")
+        expect(page.get_by_role("region", name="Audit trail")).to_contain_text("api_key.revoked")
+        expect(page.get_by_role("region", name="Latest calls")).to_contain_text("chat", timeout=SLOWLY)
+
+
+def test_new_alerts_come_to_the_list(console: Console) -> None:
+    wait_until(lambda: console.sidecar.admin("GET", "/anomalies").json["data"], within=60, what="an alert")
+    with page_of(console.browser, console.base, console.token) as page:
+        for path in ("/alerts?state=all", f"/settings/api-keys/{console.keys['Playground']}"):
+            page.goto(path)
+            page.evaluate("document.querySelectorAll('article.alert').forEach((each) => each.remove())")
+            expect(page.get_by_role("article").first).to_be_visible(timeout=SLOWLY)
+
+
 def test_what_one_is_busy_with_stays(console: Console) -> None:
     with page_of(console.browser, console.base, console.token) as page:
         page.goto("/settings/api-keys?sort=name")
