@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from sidecar.control.admin import endpoints
-from sidecar.control.admin.errors import CONFLICT, AdminError
+from sidecar.control.admin.errors import CONFLICT, IDEMPOTENCY_CONFLICT, AdminError
 from sidecar.control.admin.messages.keys import KeyAnswer, KeyObject, SecretList
 from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field, faults_of
 from sidecar.control.console.guard import HOME
@@ -93,7 +93,7 @@ class KeyActs:
             )
         except AdminError as error:
             # A key with as many valid secrets as it can have is a conflict as well, and has not changed.
-            if error.problem != CONFLICT or expected in (None, (key := await read_key(visit)).revision):
+            if error.problem not in (CONFLICT, IDEMPOTENCY_CONFLICT) or expected in (None, (key := await read_key(visit)).revision):
                 raise
             return await _rotation(visit, key, outdated=True)
         return reveal(visit, self._first_calls, answer.document, "The new secret", retiring=_overlap(grace))
@@ -209,6 +209,7 @@ def _form(
         "key_form.html",
         status=409 if outdated else 400 if faults else 200,
         outdated=outdated,
+        repeated=False,
         heading="Edit key",
         creating=False,
         action=f"{HOME}/{key_id}/edit",

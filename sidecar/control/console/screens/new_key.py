@@ -7,7 +7,7 @@ import secrets
 from aiohttp import web
 
 from sidecar.control.admin import endpoints
-from sidecar.control.admin.errors import AdminError
+from sidecar.control.admin.errors import IDEMPOTENCY_CONFLICT, AdminError
 from sidecar.control.admin.messages.keys import KeyWithSecret
 from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field
 from sidecar.control.console.guard import HOME
@@ -36,6 +36,9 @@ class NewKey:
         try:
             answer = await visit.ask(endpoints.CREATE_KEY, body=form.body(visit.now), idempotency_key=intent, sent=vars(form))
         except AdminError as error:
+            if error.problem == IDEMPOTENCY_CONFLICT:
+                # Somebody went back to the form, as browsers keep it, and has filled it in anew.
+                return _form(visit, form, secrets.token_urlsafe(16), repeated=True)
             if error.problem.status != 400:
                 raise
             return _form(visit, form, intent, faults_by_field(error.faults))
@@ -56,11 +59,12 @@ def reveal(visit: Visit, first_calls: FirstCalls, document: object, heading: str
     )
 
 
-def _form(visit: Visit, form: KeyForm, intent: str, faults: dict[str, str] | None = None) -> web.StreamResponse:
+def _form(visit: Visit, form: KeyForm, intent: str, faults: dict[str, str] | None = None, *, repeated: bool = False) -> web.StreamResponse:
     return visit.page(
         "key_form.html",
-        status=400 if faults else 200,
+        status=409 if repeated else 400 if faults else 200,
         outdated=False,
+        repeated=repeated,
         heading="Generate New Key",
         creating=True,
         action=f"{HOME}/new",

@@ -117,6 +117,16 @@ async def test_a_key_that_was_rotated_meanwhile_is_not_rotated_again(console: Co
     assert (await made.browser.post(f"{made.path}/rotate", hidden(page))).status == 200
 
 
+async def test_a_rotation_that_one_went_back_to_is_not_done_again(console: Console, made: Made) -> None:
+    """Browsers keep the page as it was; the same form with another overlap is another request."""
+    form = hidden(await made.browser.get(f"{made.path}/rotate"))
+    assert (await made.browser.post(f"{made.path}/rotate", {**form, "grace_period": "1h"})).status == 200
+    key = await key_of(console, made)
+    page = await made.browser.post(f"{made.path}/rotate", {**form, "grace_period": "0s"})
+    assert page.status == 409 and "has changed since" in page.text and "Idempotency" not in page.text
+    assert await key_of(console, made) == key
+
+
 async def test_an_overlap_is_ended_after_a_question_that_repeats_the_verdict(console: Console, made: Made) -> None:
     end = await rotated(console, made)
     key = await key_of(console, made)

@@ -107,8 +107,21 @@ async def test_the_same_form_sent_twice_makes_one_key_that_ends(console: Console
     console.clock.offset += 5
     again = await browser.post(NEW, fields)
     assert again.status == 200 and "cannot be shown again" in again.text
-    assert (await browser.post(NEW, {**fields, "name": "another"})).status == 409
     assert await console.services.keys.count() == 1
+
+
+async def test_a_form_that_one_went_back_to_keeps_its_new_entries(console: Console) -> None:
+    browser = await console.signed_in("operator")
+    fields = {"name": "once", "intent": "the-same-form"}
+    assert (await browser.post(NEW, fields)).status == 200
+    page = await browser.post(NEW, {**fields, "name": "another", "owner": "billing"})
+    assert page.status == 409 and "sent before" in page.text and "Idempotency" not in page.text
+    assert 'value="another"' in page.text and 'value="billing"' in page.text
+    assert await console.services.keys.count() == 1
+    intent = re.search(r'name="intent" value="([^"]+)"', page.text)
+    assert intent and intent[1] != "the-same-form"
+    assert (await browser.post(NEW, {**fields, "name": "another", "intent": intent[1]})).status == 200
+    assert await console.services.keys.count() == 2
 
 
 @pytest.mark.parametrize("expires", ["\u00b2", "9" * 5000, "soon", "-1"])
