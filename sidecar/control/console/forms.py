@@ -127,6 +127,21 @@ class KeyForm:
         shown = before.body(now)
         return {name: value for name, value in self.body(now).items() if value != shown[name]}
 
+    def contradictions(self, before: KeyForm | None, now: float) -> dict[str, str]:
+        """Ends that the API would take, though nobody means them, by field: a date without effect, a new key that has ended already.
+
+        `before` is the form as it was opened, None for a new key. Whoever chooses another end leaves the date that stood there.
+        """
+        if self.expires != "at":
+            ignored = self.expires_at not in ("", before.expires_at if before is not None else "")
+            return {"expires_at": "Has no effect so. Choose “until a date I choose” to have this date, or empty it."} if ignored else {}
+        try:
+            ended = before is None and datetime.fromisoformat(self._end(now) or "").timestamp() <= now
+        except ValueError:
+            # The API says what is wrong with it.
+            ended = False
+        return {"expires_at": "Must lie ahead: a new key would have ended already."} if ended else {}
+
     def _end(self, now: float) -> str | None:
         if self.expires == "at":
             return f"{self.expires_at}:00Z" if re.fullmatch(r".*T\d\d:\d\d", self.expires_at) else f"{self.expires_at}Z"

@@ -60,11 +60,14 @@ class KeyActs:
     async def change(self, visit: Visit) -> web.StreamResponse:
         """Save the form, unless somebody else has changed the key since it was opened."""
         key, form, revision = await read_key(visit), KeyForm(visit.form), visit.form.get("revision", "")
+        before = KeyForm.of(key)
+        if _number(revision) == key.revision and (faults := form.contradictions(before, visit.now)):
+            return _form(visit, key.id, form, revision, faults)
         try:
             await visit.ask(
                 endpoints.CHANGE_KEY,
                 path={"key_id": key.id},
-                body=form.changes(KeyForm.of(key), visit.now),
+                body=form.changes(before, visit.now),
                 if_match=_number(revision),
             )
         except AdminError as error:

@@ -33,6 +33,8 @@ class NewKey:
         """Create the key and show its secret; sent twice, the same form makes one key."""
         form = KeyForm(visit.form)
         intent = visit.form.get("intent", "")[:64]
+        if faults := form.contradictions(None, visit.now):
+            return _form(visit, form, intent, faults)
         try:
             answer = await visit.ask(endpoints.CREATE_KEY, body=form.body(visit.now), idempotency_key=intent, sent=vars(form))
         except AdminError as error:

@@ -70,6 +70,19 @@ async def test_an_edit_of_an_older_state_changes_nothing(console: Console, made:
     assert (await made.browser.post(f"{made.path}/edit", fields_of(key, owner="second"))).status == 409
 
 
+async def test_an_edit_leaves_the_date_that_another_end_replaces(console: Console, made: Made) -> None:
+    """A date that is changed beside another choice would be lost; the one that stood there says nothing. An end may be set back."""
+    dated = fields_of(await key_of(console, made), expires="at", expires_at="2999-01-01T00:00")
+    assert (await made.browser.post(f"{made.path}/edit", dated)).status == 303
+    changed = fields_of(await key_of(console, made), expires="", expires_at="2999-06-01T00:00")
+    page = await made.browser.post(f"{made.path}/edit", changed)
+    assert page.status == 400 and 'href="#expires_at"' in page.text and (await key_of(console, made)).expires_at is not None
+    assert (await made.browser.post(f"{made.path}/edit", {**changed, "expires_at": "2999-01-01T00:00"})).status == 303
+    assert (await key_of(console, made)).expires_at is None
+    past = fields_of(await key_of(console, made), expires="at", expires_at="2001-01-01T00:00")
+    assert (await made.browser.post(f"{made.path}/edit", past)).status == 303
+
+
 async def test_a_fault_in_an_edit_is_told_at_its_field(console: Console, made: Made) -> None:
     page = await made.browser.post(f"{made.path}/edit", fields_of(await key_of(console, made), rpm="lots"))
     assert page.status == 400 and 'href="#rpm"' in page.text and 'value="lots"' in page.text

@@ -129,3 +129,22 @@ async def test_an_end_that_is_none_does_not_mean_for_ever(console: Console, expi
     page = await (await console.signed_in("operator")).post(NEW, {"name": "a", "expires": expires, "intent": "x"})
     assert page.status == 400 and 'href="#expires_at"' in page.text
     assert await console.services.keys.count() == 0
+
+
+@pytest.mark.parametrize("expires", ["", "30"])
+async def test_a_date_without_effect_does_not_mean_for_ever(console: Console, expires: str) -> None:
+    """Whoever fills in a date and leaves the choice above it as it stands would get a key that never ends."""
+    browser = await console.signed_in("operator")
+    page = await browser.post(NEW, {"name": "a", "expires": expires, "expires_at": "2999-01-01T00:00", "intent": "x"})
+    assert page.status == 400 and 'href="#expires_at"' in page.text and 'value="2999-01-01T00:00"' in page.text
+    assert "Choose “until a date I choose”" in page.text and ">until a date I choose</option>" in page.text
+    assert await console.services.keys.count() == 0
+
+
+async def test_a_new_key_does_not_end_before_it_begins(console: Console) -> None:
+    browser = await console.signed_in("operator")
+    fields = {"name": "a", "expires": "at", "intent": "x"}
+    page = await browser.post(NEW, {**fields, "expires_at": "2001-01-01T00:00"})
+    assert page.status == 400 and "Must lie ahead" in page.text and 'value="2001-01-01T00:00"' in page.text
+    assert await console.services.keys.count() == 0
+    assert (await browser.post(NEW, {**fields, "expires_at": "2999-01-01T00:00"})).status == 200
