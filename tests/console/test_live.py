@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from tests.console.conftest import Console
 from tests.console.screens import key_with_faults
-from tests.support.browser import page_of
+from tests.support.browser import page_of, sign_in
 from tests.support.sidecar import wait_until
 
 SLOWLY = 15_000
@@ -98,6 +98,20 @@ def test_an_ended_session_takes_nothing_that_was_typed(console: Console) -> None
         page.context.clear_cookies()
         expect(page.get_by_role("status")).to_contain_text("Your session has ended", timeout=SLOWLY)
         expect(page.get_by_label("Name (required)")).to_have_value("A long name")
+
+
+def test_what_was_typed_can_be_sent_once_one_is_signed_in_again(console: Console) -> None:
+    with page_of(console.browser, console.base, console.token) as page:
+        page.goto("/settings/api-keys/new")
+        page.get_by_label("Name (required)").fill("Typed before the session ended")
+        page.context.clear_cookies()
+        expect(page.get_by_role("status")).to_contain_text("Your session has ended", timeout=SLOWLY)
+        other = page.context.new_page()
+        sign_in(other, console.token)
+        page.bring_to_front()
+        expect(page.get_by_role("status")).to_contain_text("You are signed in again", timeout=SLOWLY)
+        page.get_by_role("button", name="Generate key").click()
+        expect(page.get_by_role("dialog", name="Your new API key")).to_contain_text("Typed before the session ended")
 
 
 def test_a_wide_table_is_not_thrown_back_to_its_edge(console: Console) -> None:

@@ -29,11 +29,20 @@ function refused() {
   return document.querySelector("form[method=post] [aria-invalid], .alarm + form[method=post]");
 }
 
+const ENDED = "Your session has ended. To send what you have typed, sign in again in another tab, then come back to this one.";
+
 function signedOut() {
   if (!typed(document) && !refused()) location.reload();
   const told = document.getElementById("told");
-  const words = "Your session has ended, so this cannot be sent. Copy what you have typed, then reload the page to sign in.";
-  if (told.textContent !== words) told.textContent = words;
+  if (told.textContent !== ENDED) told.textContent = ENDED;
+}
+
+// A new session, of whoever has signed in again in another tab, takes no form of the one before.
+function signedIn(fresh) {
+  const told = document.getElementById("told");
+  if (told.textContent === ENDED) told.textContent = "You are signed in again, so this can be sent.";
+  const csrf = fresh.querySelector("input[name=csrf]");
+  if (csrf) document.querySelectorAll("input[name=csrf]").forEach((field) => { field.value = csrf.value; });
 }
 
 async function refresh() {
@@ -41,6 +50,7 @@ async function refresh() {
   if (answer.status === 401) signedOut();
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  signedIn(fresh);
   for (const part of document.querySelectorAll("[data-live][id]")) {
     const next = fresh.getElementById(part.id);
     if (next && next.innerHTML !== part.dataset.seen && !busy(part)) {
