@@ -107,6 +107,7 @@ class Door:
             "sentence": error.detail,
             "heading": _HEADINGS.get(error.problem.status, "That did not work"),
             "request_id": request_id(request),
+            "again": request.method == "POST" and error.problem.status == 503,
             "preferences": Preferences.parse(request.cookies.get(COOKIE, "")),
         }
         early = EarlyPage.of(request)

@@ -168,4 +168,6 @@ async def test_without_its_store_the_console_says_so(console: Console, valkey: o
     browser = await console.signed_in()
     valkey.kill()  # type: ignore[attr-defined]
     page = await browser.get(HOME)
-    assert page.status == 503 and "cannot be reached" in page.text
+    assert page.status == 503 and "cannot be reached" in page.text and "send the form again" not in page.text
+    page = await browser.post(f"{HOME}/new", {"name": "typed"})
+    assert page.status == 503 and "reload this page to send the form again" in page.text
