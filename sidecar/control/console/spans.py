@@ -21,6 +21,8 @@ class Span:
     """Seconds of one bucket of a chart."""
     fault: str = ""
     """Why it is not the span that was asked for."""
+    asked: tuple[str, str] = ("", "")
+    """What was typed as From and To where there is a fault."""
 
     @property
     def times(self) -> list[float]:
@@ -29,13 +31,13 @@ class Span:
 
     @property
     def form_start(self) -> str:
-        """`start` as a form writes it."""
-        return datetime.fromtimestamp(self.start, UTC).strftime("%Y-%m-%dT%H:%M")
+        """`start` as a form writes it, or what was typed instead."""
+        return self.asked[0] if self.fault else datetime.fromtimestamp(self.start, UTC).strftime("%Y-%m-%dT%H:%M")
 
     @property
     def form_end(self) -> str:
-        """`end` as a form writes it."""
-        return datetime.fromtimestamp(self.end, UTC).strftime("%Y-%m-%dT%H:%M")
+        """The same of `end`."""
+        return self.asked[1] if self.fault else datetime.fromtimestamp(self.end, UTC).strftime("%Y-%m-%dT%H:%M")
 
     @property
     def before(self) -> tuple[float, float]:
@@ -77,7 +79,8 @@ def chosen(query: Mapping[str, str], now: float, minutes_kept: float) -> Span:
     code = query.get("range", DEFAULT)
     name, length, step = _RANGES.get(code, _RANGES[DEFAULT])
     # The bucket that has just begun is the last; before it the others are whole.
-    return Span(code if code in _RANGES else DEFAULT, name, _down(end - 1, step) - length + step, end, step, fault)
+    asked = query.get("from", ""), query.get("to", "")
+    return Span(code if code in _RANGES else DEFAULT, name, _down(end - 1, step) - length + step, end, step, fault, asked)
 
 
 def _moment(text: str) -> float | None:

@@ -91,3 +91,11 @@ def test_a_span_from_before_all_time_begins_with_it(first: str) -> None:
     span = chosen({"from": first, "to": "2026-01-31T00:00"}, NOW, KEPT)
     assert (span.code, span.form_start) == ("custom", "1970-01-01T00:00")
     assert chosen({"from": first, "to": "0001-01-02T00:00"}, NOW, KEPT).code == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [("2026-01-31T13:00", "2026-01-30T13:00"), ("2999-01-01T00:00", ""), ("", "2026-01-30T13:00"), ("soon", "later")]
+)
+def test_a_span_that_is_none_comes_back_as_it_was_typed(first: str, last: str) -> None:
+    span = chosen({"from": first, "to": last}, NOW, KEPT)
+    assert span.fault and (span.form_start, span.form_end) == (first, last)
