@@ -10,8 +10,11 @@ function relative(moment, now) {
   return seconds > 0 ? `${count(size)} ${unit} ago` : `in ${count(size)} ${unit}`;
 }
 
+// By the clock that wrote them: that of this machine may be minutes off, and would tell of things that are still to come.
+const ahead = Date.parse(document.documentElement.dataset.now) - Date.now();
+
 setInterval(() => {
-  const now = Date.now();
+  const now = Date.now() + ahead;
   for (const time of document.querySelectorAll("time[datetime]")) {
     const text = relative(Date.parse(time.dateTime), now);
     if (time.textContent !== text) time.textContent = text;
