@@ -131,4 +131,5 @@ class Screen:
 
 def see(path: str, done: str = "") -> web.Response:
     """Go on to another page, saying what was done: a reload then repeats nothing."""
-    return web.Response(status=303, headers={"Location": f"{path}?done={done}" if done else path, "Cache-Control": "no-store"})
+    target = f"{path}{'&' if '?' in path else '?'}done={done}" if done else path
+    return web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})

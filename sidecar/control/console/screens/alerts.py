@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from aiohttp import web
 
 from sidecar.control.admin import endpoints
@@ -45,6 +47,7 @@ class Alerts:
             states=STATES,
             key=link.get("key", ""),
             link=link,
+            back=_address(link | {name: visit.query[name] for name in ("cursor",) if name in visit.query}),
             cursor=visit.query.get("cursor", ""),
             next_cursor=answer.document.next_cursor,
         )
@@ -65,6 +68,11 @@ class Alerts:
         except AdminError as error:
             return _again(visit, "Mute", faults_of(error, "reason"))
         return see(local(visit.form.get("back", "/alerts")), "unmuted" if duration == "0s" else "muted")
+
+
+def _address(query: dict[str, str]) -> str:
+    """The list as it is narrowed down: whoever works through it goes on where he was."""
+    return f"/alerts?{urlencode(query)}" if query else "/alerts"
 
 
 def _again(visit: Visit, act: str, faults: dict[str, str]) -> web.StreamResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -21,6 +22,16 @@ async def test_alerts_show_their_evidence(console: Console) -> None:
 async def test_the_tabs_keep_what_the_list_is_narrowed_to(console: Console) -> None:
     page = await (await console.signed_in("viewer")).get("/alerts?state=open&level=warn&key=key_0")
     assert 'href="/alerts?state=closed&amp;level=warn&amp;key=key_0"' in page.text
+
+
+@pytest.mark.parametrize("path", ["/alerts", "/alerts?state=open&level=page&key=key_AAAAAAAAAAAAAAAA"])
+async def test_an_act_leads_back_to_the_list_as_it_was_narrowed_to(console: Console, path: str) -> None:
+    browser = await console.signed_in("operator")
+    back = re.search(r'name="back" value="([^"]+)"', (await browser.get(path)).text)
+    assert back
+    page = await browser.post("/alerts/ano_1/mute", {"duration": "24h", "back": html.unescape(back[1])})
+    assert page.location == f"{path}{'&' if '?' in path else '?'}done=muted"
+    assert "Alert muted." in (await browser.get(page.location)).text
 
 
 async def test_a_search_that_stopped_says_that_it_goes_on(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
