@@ -100,6 +100,15 @@ def test_an_ended_session_takes_nothing_that_was_typed(console: Console) -> None
         expect(page.get_by_label("Name (required)")).to_have_value("A long name")
 
 
+def test_an_ended_session_takes_nothing_that_was_chosen(console: Console) -> None:
+    with page_of(console.browser, console.base, console.token) as page:
+        page.goto("/settings/api-keys/new")
+        page.get_by_label("The key is valid").select_option("90")
+        page.context.clear_cookies()
+        expect(page.get_by_role("status")).to_contain_text("Your session has ended", timeout=SLOWLY)
+        expect(page.get_by_label("The key is valid")).to_have_value("90")
+
+
 def test_what_was_typed_can_be_sent_once_one_is_signed_in_again(console: Console) -> None:
     with page_of(console.browser, console.base, console.token) as page:
         page.goto("/settings/api-keys/new")

@@ -4,9 +4,15 @@ const EVERY = 5000;
 const button = document.querySelector("[data-live-toggle]");
 let paused = false;
 
-// What was typed and not sent yet is not lost because its writer looks elsewhere for a moment.
+function changed(field) {
+  if (!field.matches("select")) return field.value !== field.defaultValue || Boolean(field.checked) !== Boolean(field.defaultChecked);
+  const first = [...field.options].find((option) => option.defaultSelected) ?? field.options[0];
+  return field.value !== first?.value;
+}
+
+// What was typed or chosen and not sent yet is not lost because its writer looks elsewhere for a moment.
 function typed(part) {
-  return [...part.querySelectorAll("input, textarea")].some((field) => field.value !== field.defaultValue);
+  return [...part.querySelectorAll("input, textarea, select")].some(changed);
 }
 
 function busy(part) {
