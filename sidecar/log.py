@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import select
 import sys
 from datetime import UTC, datetime
 from typing import TextIO
@@ -21,6 +22,8 @@ _CREDENTIAL = re.compile(
     r"|(?<=[Bb]earer )[\x21\x23-\x5b\x5d-\x7e]{8,}"
     r"|(?<=://)[^\s/@:\"]*:[^\s/@\"]*(?=@)"  # user:password of a URL
 )
+_PIECE = 1024
+"""Characters: no more bytes than a pipe that can be written to takes without waiting (PIPE_BUF, pipe(7))."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -55,13 +58,50 @@ class JsonFormatter(logging.Formatter):
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes lines; a full disk or a closed pipe costs the line, never the process that wrote it."""
+    """Writes lines; a full disk, a closed pipe or a reader that has stopped costs lines, never the process that wrote them."""
 
     lost = 0
+    _told = 0
+    _is_open = False
+    """The last line was cut off."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line as far as it is taken at once: waiting for a reader would keep requests, and SIGTERM, waiting too."""
+        try:
+            text = self.format(record) + self.terminator
+            if self.lost > self._told and _has_room(self.stream):
+                told, self._told = self.lost - self._told, self.lost
+                text = self.format(_warning(f"{told} log lines were lost: nobody took them")) + self.terminator + text
+            self._write("\n" + text if self._is_open else text)
+        except Exception:
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - the standard library's names
-        """Count the loss: there is nowhere left to report it."""
+        """Count the loss: it is told with the first line that is taken again."""
         self.lost += 1
+
+    def _write(self, text: str) -> None:
+        for start in range(0, len(text), _PIECE):
+            if not _has_room(self.stream):
+                self.lost += 1
+                return
+            self.stream.write(text[start : start + _PIECE])
+            self.flush()
+            self._is_open = start + _PIECE < len(text)
+
+
+def _has_room(stream: TextIO) -> bool:
+    """Whether a piece may be written without waiting. What is no pipe, socket or terminal takes anything, or fails at once."""
+    try:
+        found = select.poll()
+        found.register(stream.fileno(), select.POLLOUT)
+        return bool(found.poll(0))
+    except (OSError, ValueError):
+        return True
+
+
+def _warning(message: str) -> logging.LogRecord:
+    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None)
 
 
 def setup(level: str, process: str, stream: TextIO | None = None) -> None:

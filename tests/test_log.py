@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
+import os
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -82,6 +85,65 @@ def test_a_stream_that_cannot_be_written_costs_the_line_only(capsys: pytest.Capt
     logger.error("lost")
     assert handler.lost == 1
     assert capsys.readouterr().err == ""
+
+
+class Pipe:
+    """A pipe that nobody reads until `read`, and a logger that writes there."""
+
+    def __init__(self) -> None:
+        self.reading, writing = os.pipe()
+        os.set_blocking(self.reading, False)
+        self.stream = os.fdopen(writing, "w", encoding="utf-8")
+        self.handler = log.LineHandler(self.stream)
+        self.handler.setFormatter(log.JsonFormatter("worker-0"))
+        self.logger = logging.Logger("x")
+        self.logger.addHandler(self.handler)
+
+    def log(self, *messages: str) -> bool:
+        """Whether all that could be done without waiting for a reader."""
+        writer = threading.Thread(target=lambda: [self.logger.error(message) for message in messages], daemon=True)
+        writer.start()
+        writer.join(20)
+        return not writer.is_alive()
+
+    def read(self) -> list[str]:
+        found = b""
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(self.reading, 1 << 20):
+                found += piece
+        return found.decode().splitlines()
+
+    def close(self) -> None:
+        os.close(self.reading)
+        with contextlib.suppress(OSError):
+            self.stream.close()
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    made = Pipe()
+    yield made
+    made.close()
+
+
+def test_a_reader_that_has_stopped_costs_lines_and_nobody_waits_for_it(pipe: Pipe) -> None:
+    assert pipe.log(*["x" * 300] * 1000)
+    assert pipe.handler.lost > 0
+    before = pipe.read()
+    assert len(before) + pipe.handler.lost == 1000
+    assert pipe.log("back", "again")
+    told, *messages = [json.loads(line)["message"] for line in pipe.read()]
+    assert told == f"{pipe.handler.lost} log lines were lost: nobody took them"
+    assert messages == ["back", "again"]
+
+
+def test_a_line_longer_than_a_pipe_is_cut_off_and_the_next_one_is_whole(pipe: Pipe) -> None:
+    assert pipe.log("ä" * 100_000)
+    assert pipe.handler.lost == 1
+    assert len(pipe.read()) == 1
+    assert pipe.log("back")
+    _, told, message = pipe.read()
+    assert (json.loads(told)["level"], json.loads(message)["message"]) == ("warning", "back")
 
 
 def test_what_libraries_narrate_is_left_out(lines: io.StringIO) -> None:
