@@ -22,12 +22,15 @@ from sidecar.settings import Settings, SettingsError
 from sidecar.supervisor import listeners, status
 from sidecar.supervisor.children import Children
 from sidecar.supervisor.control_sockets import ControlSockets, addresses
+from sidecar.supervisor.interruption import Interrupted, interrupted_after
 from sidecar.supervisor.process import Launcher, Role
 from sidecar.supervisor.rolling import Replacement
 from sidecar.supervisor.shutdown import Shutdown
 from sidecar.supervisor.sockets import WorkerSockets
 from sidecar.supervisor.status import Child, Reload, Status
 
+READING = 10.0
+"""Seconds that a reload may read: nobody starts a child meanwhile."""
 _IDLE = 5.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -126,12 +129,15 @@ class Supervisor:
     def _begin_reload(self) -> None:
         old = self._children.settings
         try:
-            settings = self._reload(old)
+            with interrupted_after(READING):
+                settings = self._reload(old)
             faults = needs_restart(old, settings, self._children.sockets.name) or taken(old, settings)
             if not faults:
                 self._replacement = Replacement(self._children, settings, self._clock)
         except SettingsError as error:
             faults = error.faults
+        except Interrupted:
+            faults = ["it could not be read to its end; see whether a file that it names is a pipe, or on a disk that does not answer"]
         except Exception as error:
             # A value that nobody thought of must not end what serves with the last ones.
             _logger.exception("the configuration cannot be taken over")
