@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, get_origin
 
@@ -105,6 +106,10 @@ def from_bytes(data: bytes) -> Settings:
 def _follow_data_dir(tree: dict[str, Any]) -> None:
     """A pepper that is not placed by itself goes with the data directory, wherever that was moved to."""
     keys = tree.get("keys")
+    if isinstance(keys, str) and keys[:1] == "{":
+        # As a variable gives a section. What cannot be read is told when it is read for its settings.
+        with suppress(yaml.YAMLError):
+            keys = parse(keys)
     if isinstance(tree.get("data_dir"), str) and (keys is None or isinstance(keys, dict)):
         tree["keys"] = {"pepper_file": f"{tree['data_dir'].rstrip('/')}/pepper", **(keys or {})}
 

@@ -153,6 +153,10 @@ def test_the_pepper_goes_with_the_data_directory(tmp_path: Path) -> None:
     assert from_text(tmp_path, "data_dir: /d").keys.pepper_file == "/d/pepper"
     assert load(None, {"SIDECAR_DATA_DIR": "/e/"}).keys.pepper_file == "/e/pepper"
     assert from_text(tmp_path, "data_dir: /d\nkeys: {pepper_file: /f}").keys.pepper_file == "/f"
+    assert load(None, {"SIDECAR_DATA_DIR": "/e", "SIDECAR__KEYS": "{prefix: abc}"}).keys.pepper_file == "/e/pepper"
+    assert load(None, {"SIDECAR_DATA_DIR": "/e", "SIDECAR__KEYS": "{pepper_file: /f}"}).keys.pepper_file == "/f"
+    with pytest.raises(SettingsError, match=r"^keys \(from SIDECAR__KEYS\): is not YAML"):
+        load(None, {"SIDECAR_DATA_DIR": "/e", "SIDECAR__KEYS": "{prefix"})
     assert from_text(tmp_path, "data_dir: /d\nkeys: {prefix: abc}").keys.prefix == "abc"
 
 
