@@ -15,10 +15,17 @@ LONGEST_SOCKET_PATH = 107
 ADMIN_TOKEN_PREFIX = "sat"  # noqa: S105
 """How admin tokens begin; an API key must never look like one."""
 
+_NAME = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+_ADDRESS_6 = r"\[[0-9A-Fa-f:.]+\]"
+_HOST = re.compile(rf"(?:{_NAME}\.?|{_ADDRESS_6})(?::[0-9]{{1,5}})?|")
+"""What may stand in a Host header; empty where nothing is set."""
+_ALLOWED = re.compile(rf"{_NAME}|{_ADDRESS_6}|[0-9A-Fa-f:.]+")
+"""What the host of a Host header is compared with."""
+
 
 def faults_of(settings: Settings) -> list[str]:
     """One `path: sentence` for each fault."""
-    return [*listener_faults(settings), *_proxy(settings), *_zeros(settings), *_others(settings)]
+    return [*listener_faults(settings), *_proxy(settings), *_zeros(settings), *_hosts(settings), *_others(settings)]
 
 
 def listener_faults(settings: Settings, requests: str = "proxy.listen") -> list[str]:
@@ -68,12 +75,21 @@ def _zeros(settings: Settings) -> list[str]:
     return [f"{path}: must be more than 0" for path, amount in amounts.items() if amount <= 0]
 
 
+def _hosts(settings: Settings) -> list[str]:
+    faults = []
+    if not _HOST.fullmatch(settings.hub.host):
+        faults.append("hub.host: is no host; write what the hub expects in Host, such as hub.example or hub.example:8443")
+    for index, name in enumerate(settings.admin.allowed_hosts):
+        if not _ALLOWED.fullmatch(name):
+            # It would be compared with what browsers send, and never be the same.
+            faults.append(f"admin.allowed_hosts[{index}]: is no host name; write it alone, as console.example, without scheme and port")
+    return faults
+
+
 def _others(settings: Settings) -> list[str]:
     faults = []
     if not re.fullmatch(r"[\x20-\x7e]*", settings.hub.access_key.reveal()):
         faults.append("hub.access_key: has characters that a header cannot carry; it is one line of printable ASCII")
-    if not re.fullmatch(r"[\x21-\x7e]*", settings.hub.host):
-        faults.append("hub.host: is no host; write what the hub expects in Host, such as hub.example or hub.example:8443")
     if settings.keys.prefix == ADMIN_TOKEN_PREFIX:
         faults.append(f"keys.prefix: {ADMIN_TOKEN_PREFIX} is how admin tokens begin; choose another one")
     if settings.spool.max_bytes < 2 * settings.spool.segment_bytes:

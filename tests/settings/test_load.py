@@ -149,6 +149,17 @@ def test_a_secret_with_yaml_in_it_stays_a_secret(tmp_path: Path) -> None:
     assert settings.store.password.reveal() == secret
 
 
+@pytest.mark.parametrize("host", ["https://hub.example", "hub.example/ai-kit", "hub.example:", "a..b", "a, b", "hub.example\n", "::1"])
+def test_what_cannot_stand_in_a_host_header_is_refused(tmp_path: Path, host: str) -> None:
+    with pytest.raises(SettingsError, match=r"^hub\.host \(from SIDECAR_HUB__HOST\): is no host"):
+        from_text(tmp_path, "", SIDECAR_HUB__HOST=host)
+
+
+@pytest.mark.parametrize("host", ["", "hub", "hub.example.", "Hub_1.example:8443", "10.0.0.1:80", "[::1]", "[::1]:8443"])
+def test_what_can_stand_in_a_host_header_is_taken(tmp_path: Path, host: str) -> None:
+    assert from_text(tmp_path, "", SIDECAR_HUB__HOST=host).hub.host == host
+
+
 def test_the_pepper_goes_with_the_data_directory(tmp_path: Path) -> None:
     assert from_text(tmp_path, "data_dir: /d").keys.pepper_file == "/d/pepper"
     assert load(None, {"SIDECAR_DATA_DIR": "/e/"}).keys.pepper_file == "/e/pepper"
