@@ -6,7 +6,9 @@ queue and a thread of its own, so a slow reader of standard output costs lines a
 
 from __future__ import annotations
 
+import io
 import queue
+import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -23,6 +25,15 @@ from sidecar.log import redact
 WAITING = 10_000
 """Lines that may wait for the reader."""
 _LONGEST_AGENT = 256
+
+
+def standard_output() -> BinaryIO:
+    """Standard output; where it has a buffer (without PYTHONUNBUFFERED), with one of its own.
+
+    The interpreter flushes that of `sys.stdout` when it ends, and aborts where a thread that waits for the reader holds it.
+    """
+    found = sys.stdout.buffer
+    return open(found.fileno(), "wb", closefd=False) if isinstance(found, io.BufferedWriter) else found
 
 
 def line(event: Request, client: Callable[[str], str], network: Callable[[str], str]) -> dict[str, object]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.control.access_log import AccessLog
+from sidecar.control.access_log import AccessLog, standard_output
 from sidecar.control.addresses import Addresses, load_salt
 from sidecar.control.anomaly.compose import Detection
 from sidecar.control.audit import ACTIONS, ATTEMPTS, AuditLog
@@ -142,7 +141,7 @@ def instance_of(data_dir: Path) -> str:
 
 
 def _access_log(settings: Settings, addresses: Addresses) -> AccessLog:
-    return AccessLog(sys.stdout.buffer, sample=settings.log.access_sample, client=addresses.client, network=addresses.network)
+    return AccessLog(standard_output(), sample=settings.log.access_sample, client=addresses.client, network=addresses.network)
 
 
 def _add_reconciler(gauges: Gauges, keys: LabelledKeys, reconciler: Reconciler) -> None:

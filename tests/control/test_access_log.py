@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 
 from sidecar.control.access_log import AccessLog, line
@@ -11,6 +14,7 @@ from sidecar.events.record import Request
 from sidecar.events.wire import encode
 from sidecar.keys.token import generate
 from tests.control.support.events import denied, key_id, request, state
+from tests.support.source import ROOT
 
 FULL = Addresses("full", b"salt")
 
@@ -73,3 +77,27 @@ def test_a_closed_reader_is_survived() -> None:
     log.observe("s", [encode(request())] * 3, Sums())
     log.close()
     assert log.dropped == 3
+
+
+STUCK = """
+from sidecar.control.totals.sums import Sums
+from sidecar.control.metering import _access_log
+from sidecar.settings import Settings
+from tests.control.test_access_log import FULL, encode, request
+log = _access_log(Settings(), FULL)
+log.observe("s", [encode(request())] * 1000, Sums())
+log.close(0.1)
+"""
+
+
+def test_a_reader_that_has_stopped_does_not_disturb_the_end_of_the_process() -> None:
+    reading, writing = os.pipe()
+    # Without a buffer, as our unit and image have it, there would be nothing to flush.
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", STUCK]
+    try:
+        ended = subprocess.run(command, cwd=ROOT, env=buffered, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, "")
