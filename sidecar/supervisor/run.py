@@ -66,6 +66,7 @@ class Supervisor:
         self._reload_wanted = False
         self._shutdown: Shutdown | None = None
         self._written: Status | None = None
+        self._complaint = ""
         self._announced = False
 
     def run(self, wakeup: int | None = None) -> int:
@@ -187,9 +188,13 @@ class Supervisor:
             for slot in self._children.all()
         ]
         now = Status(os.getpid(), self._started, self._generation, self._shutdown is not None, children, self._last_reload)
-        if now != self._written:
-            status.write(self._data_dir, now)
-            self._written = now
+        if now == self._written:
+            return
+        complaint = status.write(self._data_dir, now)
+        if complaint and complaint != self._complaint:
+            _logger.warning("%s cannot be written (%s); trying again", self._data_dir / status.FILE, complaint)
+        # What was not written is tried again, or the file would go on telling of children that are gone.
+        self._written, self._complaint = None if complaint else now, complaint
 
 
 def needs_restart(old: Settings, new: Settings, listening: str = "proxy.listen") -> list[str]:

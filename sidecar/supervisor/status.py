@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import msgspec
 
 FILE = "supervisor.json"
-
-_logger = logging.getLogger("sidecar.supervisor")
 
 
 class Reload(msgspec.Struct, frozen=True):
@@ -40,15 +37,16 @@ class Status(msgspec.Struct, frozen=True):
     last_reload: Reload | None = None
 
 
-def write(data_dir: Path, status: Status) -> None:
-    """Replace the file; a full disk is logged and otherwise ignored."""
+def write(data_dir: Path, status: Status) -> str:
+    """Replace the file; why that cannot be done, as on a full disk, else nothing."""
     path = data_dir / FILE
     draft = path.with_suffix(".tmp")
     try:
         draft.write_bytes(msgspec.json.encode(status))
         draft.replace(path)
     except OSError as error:
-        _logger.warning("%s cannot be written (%s)", path, error.strerror)
+        return error.strerror or str(error)
+    return ""
 
 
 def read(data_dir: Path) -> Status | None:
