@@ -106,7 +106,11 @@ class Reload:
         # What was read last may have been given up since.
         if running is self._last[0]:
             self._in_use = self._last[1]
-        settings = _without_faults(self._read(), pepper_faults)
+        settings = self._read()
+        if settings.data_dir != running.data_dir:
+            # The supervisor says that this takes a restart. The pepper that goes along is not to be looked for: a start makes it.
+            return settings
+        _without_faults(settings, pepper_faults)
         _without_faults(settings, lambda keys: succession_faults(keys, self._in_use))
         self._last = settings, load(Path(settings.keys.pepper_file)).id
         return settings

@@ -196,6 +196,16 @@ def test_a_reload_that_was_given_up_leaves_the_pepper_in_use(tmp_path: Path) -> 
     assert reload(both) is alone
 
 
+def test_a_reload_to_another_data_dir_says_that_it_takes_a_restart(sidecar: Sidecar) -> None:
+    sidecar.start()
+    wait_until(sidecar.ready, within=30)
+    assert sidecar.process is not None
+    sidecar.file.write_text(sidecar.file.read_text().replace(f"data_dir: {sidecar.data_dir}\n", f"data_dir: {sidecar.data_dir}-2\n"))
+    sidecar.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: refused(sidecar), within=20)
+    assert refused(sidecar) == ["data_dir: a change needs a restart of the sidecar"]
+
+
 def refused(sidecar: Sidecar) -> list[str]:
     found = status.read(sidecar.data_dir)
     return found.last_reload.faults if found and found.last_reload else []
