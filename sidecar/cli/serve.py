@@ -71,7 +71,7 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
     try:
         return supervisor.run(wakeup)
     finally:
-        for listen in (settings.proxy.listen, *addresses(settings).values()):
+        for listen in (settings.proxy.listen, *control_sockets.made):
             if listen.path:
                 listeners.remove(listen)
 

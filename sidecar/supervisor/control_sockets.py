@@ -34,6 +34,8 @@ class ControlSockets:
 
     def __init__(self, make: Callable[[Listen], Sequence[socket.socket]] = make) -> None:
         self._make = make
+        self.made: set[Listen] = set()
+        """Every address there was: a reload to another one leaves the file of a unix socket behind."""
         self._held: dict[Listen, Sequence[socket.socket]] = {}
 
     def add(self, settings: Settings) -> None:
@@ -65,6 +67,7 @@ class ControlSockets:
     def _of(self, listen: Listen) -> Sequence[socket.socket]:
         if listen not in self._held:
             self._held[listen] = self._make(listen)
+            self.made.add(listen)
         return self._held[listen]
 
     def _drop(self, listen: Listen) -> None:

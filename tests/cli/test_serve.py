@@ -206,6 +206,20 @@ def test_a_reload_to_another_data_dir_says_that_it_takes_a_restart(sidecar: Side
     assert refused(sidecar) == ["data_dir: a change needs a restart of the sidecar"]
 
 
+def test_no_unix_socket_is_left_behind(sidecar: Sidecar, tmp_path: Path) -> None:
+    at_port, first, second = f"127.0.0.1:{sidecar.admin}", f"unix://{tmp_path}/first.sock", f"unix://{tmp_path}/second.sock"
+    sidecar.file.write_text(sidecar.file.read_text().replace(at_port, first))
+    sidecar.start()
+    wait_until(sidecar.ready, within=30)
+    assert sidecar.process is not None
+    sidecar.file.write_text(sidecar.file.read_text().replace(first, second))
+    sidecar.process.send_signal(signal.SIGHUP)
+    wait_until((tmp_path / "second.sock").is_socket, within=20)
+    sidecar.process.send_signal(signal.SIGTERM)
+    assert sidecar.process.wait(30) == 0
+    assert not list(tmp_path.glob("*.sock"))
+
+
 def refused(sidecar: Sidecar) -> list[str]:
     found = status.read(sidecar.data_dir)
     return found.last_reload.faults if found and found.last_reload else []
