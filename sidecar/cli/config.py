@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from sidecar.cli import config_file, configuration
+from sidecar.keys.pepper_files import pepper_faults
 from sidecar.settings import SettingsError, reference, show
 from sidecar.settings.schema import schema
 
@@ -54,9 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     file = config_file.find(args.config, os.environ)
-    faults: list[str] = []
     try:
-        configuration.read(args.config, os.environ)
+        faults = pepper_faults(configuration.read(args.config, os.environ).keys)
     except SettingsError as error:
         faults = error.faults
     if args.json:

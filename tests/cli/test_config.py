@@ -32,6 +32,14 @@ def test_check_tells_every_fault_on_standard_error(tmp_path: Path, capsys: pytes
     assert [line.split(": ")[1] for line in captured.err.splitlines()] == ["hub.profil", "proxy.workers"]
 
 
+def test_check_tells_of_a_pepper_that_no_start_could_begin_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("keys: {pepper_file: absent, previous_pepper_file: before}")
+    assert main(["config", "check", "-c", "c.yaml"]) == 2
+    assert capsys.readouterr().err.startswith("sidecar: keys.previous_pepper_file: before cannot be read by user ")
+    (tmp_path / "before").write_text("x" * 64)
+    assert main(["config", "check", "-c", "c.yaml"]) == 0
+
+
 @pytest.mark.parametrize(("text", "code"), [("", 0), ("nonsense: 1", 2)])
 def test_check_as_json(tmp_path: Path, text: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "c.yaml").write_text(text)

@@ -34,6 +34,7 @@ def checks(settings: Settings, *, running: bool) -> Iterator[Check]:
     """Every finding about this machine; `running` says whether the sidecar runs."""
     yield from _data_dir(settings)
     yield _pepper(settings)
+    yield from _previous_pepper(settings.keys.previous_pepper_file)
     yield _hub_key(settings)
     for name, listen in (
         _for_requests(settings, running),
@@ -89,6 +90,16 @@ def _pepper(settings: Settings) -> Check:
     if path.stat().st_mode & stat.S_IRWXO:
         return warn("pepper", f"{path} can be read by other users", f"run: chmod 600 {path}")
     return ok("pepper", f"{path} (id {pepper.id}); keep a copy of it apart from the store's backup")
+
+
+def _previous_pepper(file: str) -> Iterator[Check]:
+    try:
+        if file:
+            digest.load(Path(file))
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        advice = "bring the file back, or take keys.previous_pepper_file out if every key has moved over"
+        yield fail("previous pepper", f"{file} cannot be used ({reason}), and nothing starts with it", advice)
 
 
 def _hub_key(settings: Settings) -> Check:

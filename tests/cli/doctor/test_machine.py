@@ -71,6 +71,18 @@ def test_a_pepper_is_looked_at_and_never_shown(environment: dict[str, str]) -> N
     assert examine(environment)["pepper"].verdict == "fail"
 
 
+@pytest.mark.parametrize("text", [None, "short"])
+def test_a_previous_pepper_that_nothing_starts_with_is_told(environment: dict[str, str], tmp_path: Path, text: str | None) -> None:
+    assert "previous pepper" not in examine(environment)
+    path = tmp_path / "before"
+    if text is not None:
+        path.write_text(text)
+    found = examine({**environment, "SIDECAR_KEYS__PREVIOUS_PEPPER_FILE": str(path)})["previous pepper"]
+    assert found.verdict == "fail"
+    path.write_text("x" * 64)
+    assert "previous pepper" not in examine({**environment, "SIDECAR_KEYS__PREVIOUS_PEPPER_FILE": str(path)})
+
+
 def test_a_pepper_that_no_start_can_make_is_told(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "loose").symlink_to(tmp_path / "nowhere")
     found = examine({**environment, "SIDECAR_KEYS__PEPPER_FILE": f"{tmp_path}/loose/pepper"})["pepper"]
