@@ -36,6 +36,8 @@ async def checks(settings: Settings, *, running: bool) -> AsyncIterator[Check]:
         yield _reached(settings, took)
         facts = parse_info(await store.call("INFO"))
         yield judge_version(facts)
+        if not settings.store.url.reveal().startswith("redis+cluster:"):
+            yield judge_role(facts)
         yield judge_persistence(facts)
         yield judge_memory(facts)
         yield await _clock(store)
@@ -74,6 +76,14 @@ def judge_version(facts: Mapping[str, str]) -> Check:
     return ok("store version", f"{name} {version}")
 
 
+def judge_role(facts: Mapping[str, str]) -> Check:
+    """A replica takes no writes, or forgets them; of a Cluster nobody asks one."""
+    if facts.get("role") == "slave":
+        primary = f"{facts.get('master_host', '?')}:{facts.get('master_port', '?')}"
+        return fail("store role", f"the store is a replica of {primary}, where nothing can be kept", "let store.url lead to the primary")
+    return ok("store role", "is a primary")
+
+
 def judge_persistence(facts: Mapping[str, str]) -> Check:
     """A store that forgets takes revocations back."""
     replicas = facts.get("connected_slaves", "0")
@@ -91,8 +101,12 @@ def judge_persistence(facts: Mapping[str, str]) -> Check:
 def judge_memory(facts: Mapping[str, str]) -> Check:
     """A store that evicts loses keys."""
     policy = facts.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction" and facts.get("maxmemory", "0") != "0":
+    used, most = int(facts.get("used_memory", "0")), int(facts.get("maxmemory", "0"))
+    if policy != "noeviction" and most:
         return fail("store memory", f"the store drops entries when it is full ({policy})", "set `maxmemory-policy noeviction`")
+    if 0 < most <= used:
+        advice = "raise `maxmemory`, or keep less (usage.minutes, usage.hours, calls.max_count)"
+        return fail("store memory", f"the store is full ({used >> 20} of {most >> 20} MiB) and takes no writes", advice)
     return ok("store memory", f"{facts.get('used_memory_human', '?')} used, nothing is evicted")
 
 

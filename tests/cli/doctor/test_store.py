@@ -45,6 +45,9 @@ def test_persistence(facts: dict[str, str], verdict: str) -> None:
         ({"maxmemory": "0", "maxmemory_policy": "allkeys-lru"}, "ok"),
         ({"maxmemory": "1000", "maxmemory_policy": "allkeys-lru"}, "fail"),
         ({"maxmemory": "1000", "maxmemory_policy": "noeviction"}, "ok"),
+        ({"maxmemory": "1000", "maxmemory_policy": "noeviction", "used_memory": "999"}, "ok"),
+        ({"maxmemory": "1000", "maxmemory_policy": "noeviction", "used_memory": "1000"}, "fail"),
+        ({"maxmemory": "0", "maxmemory_policy": "noeviction", "used_memory": "1000"}, "ok"),
     ],
 )
 def test_memory(facts: dict[str, str], verdict: str) -> None:
@@ -120,6 +123,15 @@ async def test_a_store_that_does_not_report_changes(valkey: Server, store: Store
 )
 def test_failovers(facts: dict[str, str], verdict: str) -> None:
     assert doctor.judge_failover(facts).verdict == verdict
+
+
+async def test_a_replica_keeps_nothing(valkey: Server, store: Store, tmp_path: Path) -> None:
+    assert (await verdicts(settings_for(valkey, tmp_path)))["store role"] == "ok"
+    await store.call("REPLICAOF", "127.0.0.1", "1")
+    try:
+        assert (await verdicts(settings_for(valkey, tmp_path)))["store role"] == "fail"
+    finally:
+        await store.call("REPLICAOF", "NO", "ONE")
 
 
 async def test_a_memory_that_cannot_be_read(valkey: Server, store: Store, tmp_path: Path) -> None:
