@@ -152,7 +152,13 @@ class Store(Section, frozen=True):
 class Keys(Section, frozen=True):
     """Form and storage of API keys."""
 
-    prefix: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]{1,15}$(?!\n)", description="First part of every key.")] = "ahk"
+    prefix: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z][a-z0-9]{1,15}$(?!\n)",
+            description="First part of every key; those that were made with another one are refused.",
+        ),
+    ] = "ahk"
     pepper_file: Annotated[
         str, Meta(description="Secret that digests are keyed with; made at the first start when absent. Left out: `pepper` in data_dir.")
     ] = "./data/pepper"
