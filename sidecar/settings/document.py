@@ -6,7 +6,10 @@ no number at all. A name that is given twice is a fault, for the second one woul
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,12 +69,24 @@ def problem(error: yaml.YAMLError) -> str:
     return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
 
 
+def text_of(file: Path) -> str:
+    """What stands in `file`; raises OSError and UnicodeDecodeError.
+
+    A pipe, such as the shell's `<(…)`, gives its text once: a reload would find nothing, and nothing means defaults.
+    """
+    with file.open(encoding="utf-8") as stream:
+        text = stream.read()
+        if not text and stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.ENODATA, "it is a pipe with nothing in it, which can be read once only")
+    return text
+
+
 def read(file: Path | None, faults: list[str]) -> dict[str, Any]:
     """The mapping in `file`; {} with the reason added to `faults` when there is none."""
     if file is None:
         return {}
     try:
-        tree = parse(file.read_text(encoding="utf-8"))
+        tree = parse(text_of(file))
     except OSError as error:
         faults.append(f"{file}: cannot be read ({error.strerror}); give the path of a configuration file with -c")
         return {}

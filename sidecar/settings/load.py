@@ -18,7 +18,7 @@ import yaml
 
 from sidecar.settings.check import faults_of
 from sidecar.settings.declaration import Section, Settings
-from sidecar.settings.document import expand, join, overlay, parse, problem, read, with_origin
+from sidecar.settings.document import expand, join, overlay, parse, problem, read, text_of, with_origin
 from sidecar.settings.secret_forms import outrank
 from sidecar.settings.sections import alternatives, choices, fields, is_optional, is_secret, is_secret_list, item_section, subsection
 from sidecar.settings.values import Secret, within_64_bits
@@ -161,7 +161,7 @@ def _secret_file(tree: dict[str, Any], name: str, hint: Any, here: str, faults: 
         faults.append(f"{here}_file: has no value; give the path of a file or remove it")
         return _MISSING
     try:
-        text = Path(str(file)).read_text(encoding="utf-8").strip()
+        text = text_of(Path(str(file))).strip()
         return [line.strip() for line in text.splitlines() if line.strip()] if is_secret_list(hint) else text
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"

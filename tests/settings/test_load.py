@@ -160,6 +160,28 @@ def test_what_can_stand_in_a_host_header_is_taken(tmp_path: Path, host: str) -> 
     assert from_text(tmp_path, "", SIDECAR_HUB__HOST=host).hub.host == host
 
 
+@pytest.mark.parametrize(("setting", "sentence"), [("", "cannot be read"), ("hub.access_key_file: ", "cannot be read by user")])
+def test_what_a_pipe_has_given_before_is_not_taken_for_nothing(setting: str, sentence: str) -> None:
+    """As the shell's <(…) is at a reload; nothing would mean the defaults, and no key for the hub."""
+    reading, writing = os.pipe()
+    os.write(writing, b"hub: {access_key: first}" if not setting else b"first")
+    os.close(writing)
+    file = f"/dev/fd/{reading}"
+
+    def again() -> Settings:
+        return load(None, {"SIDECAR_HUB__ACCESS_KEY_FILE": file}) if setting else load(Path(file), {})
+
+    try:
+        assert again().hub.access_key.reveal() == "first"
+        with pytest.raises(SettingsError) as refused:
+            again()
+    finally:
+        os.close(reading)
+    (fault,) = refused.value.faults
+    assert f"{file} {sentence}" in fault or f"{file}: {sentence}" in fault
+    assert "it is a pipe with nothing in it" in fault
+
+
 def test_the_pepper_goes_with_the_data_directory(tmp_path: Path) -> None:
     assert from_text(tmp_path, "data_dir: /d").keys.pepper_file == "/d/pepper"
     assert load(None, {"SIDECAR_DATA_DIR": "/e/"}).keys.pepper_file == "/e/pepper"
