@@ -16,6 +16,7 @@ from sidecar.store import names
 from sidecar.store.client import Store
 
 REMEMBERED_FOR = 86_400
+_MADE = ":made"
 
 
 class IdempotencyConflict(Exception):
@@ -24,10 +25,11 @@ class IdempotencyConflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the request makes has the id `subject`. A request that is not the `first` may find it made already."""
+    """What the request makes has the id `subject`. A request that is not the `first` may find it made already; `made` says that it was."""
 
     subject: str
     first: bool
+    made: bool = False
 
 
 class _Memory(msgspec.Struct, frozen=True):
@@ -51,16 +53,29 @@ class Idempotency:
         or SecretExists when an earlier request has finished. Raises IdempotencyConflict when `key`
         came with another request, StoreUnavailable when the store cannot be asked.
         """
-        # Digests: what a client sends is neither part of a name in the store nor kept there.
-        name = names.IDEMPOTENCY_PREFIX + hashlib.sha256(f"{len(actor)}:{actor}{key}".encode()).hexdigest()
+        name = _name(actor, key)
         memory = _Memory(_digest(request), subject)
-        made, stored = await self._store.pipeline(
-            [("SET", name, msgspec.json.encode(memory), "NX", "EX", REMEMBERED_FOR), ("GET", name)],
+        first, stored, made = await self._store.pipeline(
+            [("SET", name, msgspec.json.encode(memory), "NX", "EX", REMEMBERED_FOR), ("GET", name), ("GET", name + _MADE)],
         )
         known = msgspec.json.decode(stored, type=_Memory) if stored is not None else memory
         if known.request != memory.request and (as_written is None or known.request != _digest(as_written)):
             raise IdempotencyConflict(key)
-        return Claim(known.subject, made is not None)
+        return Claim(known.subject, first is not None, made == known.subject.encode())
+
+    async def made(self, actor: str, key: str, subject: str) -> None:
+        """Remember that what `key` of `actor` was claimed for is made; raises StoreUnavailable.
+
+        For what may be forgotten within the day, as the secrets of a key that is rotated often: looked for in vain, it
+        would be made once more.
+        """
+        # By its subject: the mark may outlive the claim, and says nothing of the next one under this name.
+        await self._store.call("SET", _name(actor, key) + _MADE, subject, "EX", REMEMBERED_FOR)
+
+
+def _name(actor: str, key: str) -> str:
+    # Digests: what a client sends is neither part of a name in the store nor kept there.
+    return names.IDEMPOTENCY_PREFIX + hashlib.sha256(f"{len(actor)}:{actor}{key}".encode()).hexdigest()
 
 
 def _digest(request: bytes) -> str:

@@ -82,3 +82,17 @@ async def test_repeated_rotation_makes_one_secret(keys: Keys) -> None:
     found = await keys.repository.identify(issued[0].token.encode())
     assert found is not None
     assert [secret.id for secret in found.key.secrets] == ["sec_claimed", key.secrets[0].id]
+
+
+async def test_what_was_made_is_known_for_as_long_as_its_claim(store: Store) -> None:
+    idempotency = Idempotency(store)
+    assert not (await idempotency.claim("alice", "k", b"body", "sec_1")).made
+    assert not (await idempotency.claim("alice", "k", b"body", "sec_2")).made
+    await idempotency.made("alice", "k", "sec_1")
+    assert (await idempotency.claim("alice", "k", b"body", "sec_2")).made
+    # The claim ends first, and the name is taken anew.
+    claim, mark = sorted(await store.call("KEYS", names.IDEMPOTENCY_PREFIX + "*"))
+    assert REMEMBERED_FOR - 10 < await store.call("TTL", mark) <= REMEMBERED_FOR
+    await store.call("DEL", claim)
+    anew = await idempotency.claim("alice", "k", b"body", "sec_3")
+    assert (anew.subject, anew.first, anew.made) == ("sec_3", True, False)

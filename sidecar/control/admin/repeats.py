@@ -7,7 +7,7 @@ on the same thing. The secret is not kept: a repeat that comes after the act get
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from sidecar.control.audit import Unchanged
 from sidecar.keys.idempotency import Idempotency, IdempotencyConflict
 from sidecar.keys.issue import new_id
 from sidecar.keys.repository import KeyExists, SecretExists
+from sidecar.store.errors import StoreUnavailable
 
 
 class Repeated(Unchanged):
@@ -33,7 +34,7 @@ class Repeats:
     async def subject(self, call: Call[Any, Any], kind: str) -> str | None:
         """The id that the call's new key or secret must get; None without an Idempotency-Key.
 
-        AdminError when the same Idempotency-Key came with another request.
+        AdminError when the same Idempotency-Key came with another request, Repeated when that one is known to be done.
         """
         if not call.idempotency_key:
             return None
@@ -46,7 +47,16 @@ class Repeats:
             )
         except IdempotencyConflict:
             raise AdminError(IDEMPOTENCY_CONFLICT, param="Idempotency-Key") from None
+        if claim.made:
+            raise Repeated
         return claim.subject
+
+    async def made(self, call: Call[Any, Any], subject: str | None) -> None:
+        """Remember that `subject` is made. Without that a repeat still finds it, for as long as the key has it."""
+        if subject is not None:
+            # Whoever waits for the secret is shown it all the same.
+            with suppress(StoreUnavailable):
+                await self._idempotency.made(call.actor.id, call.idempotency_key, subject)
 
 
 @contextmanager

@@ -113,14 +113,15 @@ class Keys:
         """A new secret; the old one is valid for the grace period."""
         grace = Duration.parse(call.body.grace_period)
         before = await known_key(self._keys, call.path["key_id"])
-        secret_id = await self._repeats.subject(call, "sec")
         try:
+            secret_id = await self._repeats.subject(call, "sec")
             async with self._recorder.act(call, "api_key.rotated", target(before)) as act:
                 with key_errors(), repeats():
                     issued = await self._keys.rotate(before.id, grace, call.if_match, secret_id=secret_id)
                 act.on(target(issued.key), changes(before, issued.key, "secrets"))
         except Repeated:
             return await self._repeated(before.id)
+        await self._repeats.made(call, secret_id)
         return Answer(200, messages.KeyWithSecret(key=await self._object(issued.key), secret=issued.token), (_etag(issued.key),))
 
     async def revoke(self, call: Call[Nothing, messages.Because]) -> Answer:

@@ -37,3 +37,19 @@ async def test_two_attempts_of_one_rotation_at_once_rotate_once(api: Api) -> Non
     assert sum(body["secret"] is not None for _, body, _ in answers) == 1
     _, after, _ = await api.call("GET", path)
     assert len(after["key"]["secrets"]) == 2
+
+
+async def test_a_repeat_after_its_secret_was_forgotten_rotates_nothing(api: Api) -> None:
+    """Made once more, the secret would have the id of one that workers and `data_dir` remember as ended."""
+    key, _ = await api.key()
+    path = f"/admin/v1/keys/{key['id']}"
+    once = {"Idempotency-Key": "once"}
+    _, first, _ = await api.call("POST", f"{path}/rotate", {"grace_period": "0s"}, headers=once)
+    for _ in range(MOST_SECRETS):
+        status, latest, _ = await api.call("POST", f"{path}/rotate", {"grace_period": "0s"})
+        assert status == 200
+    assert first["key"]["secrets"][0]["id"] not in [secret["id"] for secret in latest["key"]["secrets"]]
+    status, repeated, _ = await api.call("POST", f"{path}/rotate", {"grace_period": "0s"}, headers=once)
+    assert (status, repeated["secret"], repeated["key"]) == (200, None, latest["key"])
+    status, refused, _ = await api.call("POST", f"{path}/rotate", {"grace_period": "1s"}, headers=once)
+    assert (status, refused["error"]["code"]) == (409, "idempotency_conflict")
