@@ -20,6 +20,9 @@ _DIGITS = re.compile(r"-?[0-9]{1,18}")
 _EAST = re.compile(r"([0-9-]{10}T[0-9:.]+) ([0-9]{2}:[0-9]{2})")
 """A time whose offset's `+` was not escaped."""
 
+MOST_TOLD = 20
+"""Faults of a request that are told. A body can have a hundred thousand, and each is searched for secrets while all others wait."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -89,8 +92,11 @@ def _convert(tree: Any, message: type[T]) -> T:
 
 def faulty(found: list[tuple[str, str]]) -> AdminError:
     """One error out of `(path, sentence)` pairs."""
-    text = "; ".join(f"{path}: {sentence}" if path else sentence for path, sentence in found)
-    return AdminError(INVALID_REQUEST, f"{text}.", param=found[0][0] or None, faults=tuple(found))
+    told, left = found[:MOST_TOLD], len(found) - MOST_TOLD
+    text = "; ".join(
+        [*(f"{path}: {sentence}" if path else sentence for path, sentence in told), *([f"and {left} more"] if left > 0 else [])]
+    )
+    return AdminError(INVALID_REQUEST, f"{text}.", param=found[0][0] or None, faults=tuple(told))
 
 
 def _faults(tree: Any, message: type[msgspec.Struct], path: str) -> list[tuple[str, str]]:
@@ -99,9 +105,8 @@ def _faults(tree: Any, message: type[msgspec.Struct], path: str) -> list[tuple[s
     hints = get_type_hints(message, include_extras=True)
     found: list[tuple[str, str]] = []
     known = {info.encode_name: info for info in msgspec.structs.fields(message)}
-    for name in tree:
-        if name not in known:
-            found.append((_join(path, name), f"unknown member; known here: {', '.join(known)}"))
+    unknown = f"unknown member; known here: {', '.join(known)}"
+    found.extend((_join(path, name), unknown) for name in tree if name not in known)
     for name, info in known.items():
         here = _join(path, name)
         if name not in tree:

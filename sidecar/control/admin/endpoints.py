@@ -52,7 +52,8 @@ IMPORT_KEY = Endpoint(
 IMPORT_LINES = Endpoint(
     "POST", f"{_KEYS}/import/lines", "keys.import_lines", "Import many tokens", "operator", {200: keys.ImportReport}, Nothing, Nothing,
     (CONFLICT,), body_media="application/x-ndjson", body_bound=_IMPORT_BOUND,
-    description="JSON Lines, each as the body of `keys.import`, at most 32 MiB. Good lines are imported, the report names the others.",
+    description="JSON Lines, each as the body of `keys.import`, at most 32 MiB and 400,000 lines. Good lines are imported, "
+    "the report names the others.",
 )  # fmt: skip
 IDENTIFY = Endpoint(
     "POST", f"{_KEYS}/identify", "keys.identify", "Whose token is this", "operator", {200: keys.Identified}, Nothing, keys.Leaked,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from sidecar.control.admin.decoding import decode_body, decode_query
+from sidecar.control.admin.decoding import MOST_TOLD, decode_body, decode_query
 from sidecar.control.admin.errors import AdminError
 from sidecar.control.admin.messages.keys import Because, ImportedKey, KeyChange, KeysQuery, NewKey, Rotation
 from sidecar.control.admin.messages.usage import UsageQuery
@@ -67,6 +67,22 @@ def test_all_faults_of_a_body(body: bytes, message: type[msgspec.Struct], param:
     assert caught.value.problem.status == 400
     for part in parts:
         assert part in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"name":"a",%s}' % b",".join(b'"m%d":1' % number for number in range(5000)),
+        b'{"name":"a",%s}' % b",".join(b'"m%d":1,"m%d":1' % (number, number) for number in range(5000)),
+    ],
+    ids=["unknown", "twice"],
+)
+def test_of_very_many_faults_the_first_are_told(body: bytes) -> None:
+    with pytest.raises(AdminError) as caught:
+        decode_body(body, NewKey)
+    assert [path for path, _ in caught.value.faults] == [f"m{number}" for number in range(MOST_TOLD)]
+    assert caught.value.param == "m0"
+    assert caught.value.detail.endswith(f"; and {5000 - MOST_TOLD} more.")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.decoding import decode_body
-from sidecar.control.admin.endpoint import Answer, Call, Nothing, Route
+from sidecar.control.admin.endpoint import BODY_BOUND, Answer, Call, Nothing, Route
 from sidecar.control.admin.errors import CONFLICT, INVALID_REQUEST, AdminError
 from sidecar.control.admin.key_errors import key_errors
 from sidecar.control.admin.key_fields import new_members
@@ -19,6 +19,9 @@ from sidecar.keys.record import Key
 from sidecar.keys.repository import KeyRepository
 
 _AT_A_TIME = 32
+MOST_LINES = 400_000
+"""More than a body has room for, if they are good. Of each the report says something, so lines of a digit or two would fill the memory."""
+_LONGEST_ERROR = 400
 
 
 class Imports:
@@ -42,6 +45,8 @@ class Imports:
     async def many(self, call: Call[Nothing, Nothing]) -> Answer:
         """A file of tokens; a line that is refused does not stop the others."""
         self._check_accepted()
+        if call.raw.count(b"\n") > MOST_LINES:
+            raise AdminError(INVALID_REQUEST, f"The body has more than {MOST_LINES:,} lines; send them in several calls.")
         lines = [(number, line) for number, line in enumerate(call.raw.split(b"\n"), start=1) if line.strip()]
         if not lines:
             raise AdminError(INVALID_REQUEST, "The body has no lines; send JSON Lines, each as the body of keys.import.")
@@ -54,9 +59,15 @@ class Imports:
 
     async def _line(self, call: Call[Any, Any], number: int, line: bytes) -> messages.ImportedLine:
         try:
+            # What may not be the body of a call of its own would keep all others waiting while it is read.
+            if len(line) > BODY_BOUND:
+                raise AdminError(INVALID_REQUEST, f"is longer than {BODY_BOUND >> 20} MiB.")
             key = await self._import(call, decode_body(line, messages.ImportedKey))
         except AdminError as error:
-            return messages.ImportedLine(line=number, id=None, error=error.detail)
+            detail = error.detail
+            return messages.ImportedLine(
+                line=number, id=None, error=detail if len(detail) <= _LONGEST_ERROR else f"{detail[:_LONGEST_ERROR]}…"
+            )
         return messages.ImportedLine(line=number, id=key.id, error=None)
 
     async def _import(self, call: Call[Any, Any], message: messages.ImportedKey) -> Key:
