@@ -7,6 +7,7 @@ ever accepted in the other's place.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -277,4 +278,9 @@ def _readable(members: dict[str, Any]) -> AdminToken:
 
 
 def _time(raw: bytes | None) -> float | None:
-    return float(raw) if raw is not None else None
+    """When a token was used; None when that was never noted, or cannot be read: it hides no token."""
+    try:
+        time = float(raw) if raw is not None else math.nan
+    except ValueError:
+        return None
+    return time if math.isfinite(time) else None

@@ -15,6 +15,7 @@ import msgspec
 
 from sidecar.store import names
 from sidecar.store.client import Store
+from sidecar.store.stored import UNREADABLE
 
 _decode = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode
 
@@ -44,9 +45,12 @@ async def read_uses(store: Store, key_ids: Sequence[str]) -> dict[str, Use]:
 
 
 def parse(packed: bytes) -> Use:
-    """Read a value; what a newer version added to a list is passed over."""
-    secrets = {secret_id: _secret(*values[:4]) for secret_id, values in _decode(packed).items()}
-    last = max(secret.last_used_at for secret in secrets.values())
+    """Read a value; what a newer version added to a list is passed over. What cannot be read counts as no use: it hides no key."""
+    try:
+        secrets = {secret_id: _secret(*values[:4]) for secret_id, values in _decode(packed).items()}
+    except (*UNREADABLE, TypeError, ValueError):
+        return Use()
+    last = max((secret.last_used_at for secret in secrets.values()), default=None)
     secrets.pop("", None)
     return Use(last, secrets)
 

@@ -428,3 +428,10 @@ async def test_of_the_last_two_admins_one_stays_whoever_revokes_at_a_time(tokens
 def test_roles_include_the_lesser_ones() -> None:
     allowed = {(role, needed) for role, needed in itertools.product(ROLES, ROLES) if may(role, needed)}
     assert allowed == {("viewer", "viewer"), ("operator", "viewer"), ("operator", "operator"), *(("admin", role) for role in ROLES)}
+
+
+@pytest.mark.parametrize("noted", ["", "x", "nan", "inf", "\x80"])
+async def test_a_use_that_cannot_be_read_hides_no_token(tokens: AdminTokens, keys: Keys, noted: str) -> None:
+    token = await tokens.create("a", "viewer")
+    await keys.store.call("HSET", names.ADMIN_TOKENS_USED, token.record.id, noted)
+    assert [(known.id, known.last_used_at) for known in await tokens.list()] == [(token.record.id, None)]

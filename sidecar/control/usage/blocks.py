@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from sidecar.store.stored import UNREADABLE
+
 _COMPRESS_FROM = 512
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -20,9 +22,12 @@ def pack(records: Sequence[bytes]) -> bytes:
 
 
 def unpack(block: bytes) -> list[bytes]:
-    """The records of a block."""
+    """The records of a block; none of one that cannot be read: a newer version may pack otherwise, and it must not hide all others."""
     data = block[1:]
-    return _decode(zlib.decompress(data) if block[:1] == _ZLIB else data)
+    try:
+        return _decode(zlib.decompress(data) if block[:1] == _ZLIB else data)
+    except (zlib.error, *UNREADABLE):
+        return []
 
 
 def key_mask(key_id: str) -> int:

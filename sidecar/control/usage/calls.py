@@ -58,7 +58,7 @@ class Header:
     @classmethod
     def parse(cls, shard: int, member: bytes, score: float) -> Header:
         """Read an index entry."""
-        number, calls, first, mask = member.split(b":")
+        number, calls, first, mask = member.split(b":")[:4]
         return cls(score, shard, int(number), int(calls), float(first), int(mask), member)
 
 

@@ -247,3 +247,26 @@ def test_blocks_come_back_as_they_were() -> None:
     for records in ([b"a"], [b"x" * 600, b"", b"y"], [bytes(range(256))] * 40):
         assert unpack(pack(records)) == records
     assert len(pack([b"same" * 10] * 100)) < 500
+
+
+@pytest.mark.parametrize("packed", [b"", b"x", b"\x01not zlib", b"\x02of a newer version", b"\x00\xa1\xff"])
+async def test_a_block_that_cannot_be_read_hides_no_other(tmp_path: Path, store: Store, packed: bytes) -> None:
+    made = await filled(tmp_path, store, 40, rounds=2)
+    shard = names.shard_of(key_id(2))
+    lost = {
+        event.request_id
+        for event in decode_all(unpack(await store.call("HGET", names.call_blocks(shard), 1)))
+        if isinstance(event, Request)
+    }
+    assert lost
+    await store.call("HSET", names.call_blocks(shard), 1, packed)
+    assert await pages(Calls(store), 7) == [one for one in newest_first(made) if one not in lost]
+
+
+async def test_a_header_may_say_more_than_this_version_knows(tmp_path: Path, store: Store) -> None:
+    made = await filled(tmp_path, store, 40, rounds=2)
+    shard = names.shard_of(key_id(2))
+    for member, score in await store.call("ZRANGE", names.calls(shard), 0, -1, "WITHSCORES"):
+        await store.call("ZREM", names.calls(shard), member)
+        await store.call("ZADD", names.calls(shard), score, member + b":of a newer version")
+    assert await pages(Calls(store), 7) == newest_first(made)
