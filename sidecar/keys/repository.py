@@ -71,10 +71,11 @@ class AlreadyImported(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A key with a new secret. The token exists here and nowhere else: show it once and forget it."""
+    """A key with a new secret, and what it was before. The token exists here and nowhere else: show it once and forget it."""
 
     key: Key
     token: str = field(repr=False)
+    before: Key | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,10 @@ class KeyRepository(KeyReader):
         token = generate(self._digester.prefix)
         secret = issue.new_secret(token, self._digester, now)
         secret = replace(secret, id=secret_id or secret.id)
+        seen: list[Key] = []
 
         def change(key: Key) -> Key:
+            seen.append(key)
             if any(one.id == secret.id for one in key.secrets):
                 raise SecretExists(secret.id)
             return issue.rotated(key, secret, now, grace)
@@ -180,7 +183,7 @@ class KeyRepository(KeyReader):
         # same moment still may, until this one has written.
         await self._refuse_made(key_id, secret_id)
         try:
-            return Issued(await self.update(key_id, change, expected_revision), token)
+            return Issued(await self.update(key_id, change, expected_revision), token, seen[-1])
         except RevisionConflict:
             await self._refuse_made(key_id, secret_id)
             raise
@@ -275,11 +278,9 @@ class KeyRepository(KeyReader):
     async def _withdraw(self, key: Key) -> None:
         """Remove what leads to `key` as which it was not written, another writer being faster."""
         with suppress(StoreUnavailable):
-            winner = await self.get(key.id)
-            if winner is None:
-                return
-            # Digests stay: who is just moving the same secret may need them. Otherwise they lead nowhere.
-            await self._forget(winner, key, set())
+            if (winner := await self.get(key.id)) is not None:
+                # Digests stay: who is just moving the same secret may need them. Otherwise they lead nowhere.
+                await self._forget(winner, key, set())
 
     async def _forget(self, key: Key, before: Key | None, digests: set[str]) -> None:
         """Remove what leads to `before` but not to `key`, as which it was written."""

@@ -118,7 +118,7 @@ class Keys:
             async with self._recorder.act(call, "api_key.rotated", target(before)) as act:
                 with key_errors(), repeats():
                     issued = await self._keys.rotate(before.id, grace, call.if_match, secret_id=secret_id)
-                act.on(target(issued.key), changes(before, issued.key, "secrets"))
+                act.on(target(issued.key), changes(issued.before or before, issued.key, "secrets"))
         except Repeated:
             return await self._repeated(before.id)
         await self._repeats.made(call, secret_id)

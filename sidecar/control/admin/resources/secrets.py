@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.endpoint import Answer, Call, Nothing, Route
 from sidecar.control.admin.errors import CONFLICT, NOT_FOUND, AdminError
@@ -49,7 +51,9 @@ class Secrets:
                     key = await self._keys.end_secret(before.id, secret_id)
                 except KeyError:
                     raise _unknown() from None
-            act.on(target(key), changes(before, key, "secrets"))
+            # The other secrets may be others by now, and this act has changed none of them.
+            old = replace(key, secrets=tuple(secret if one.id == secret_id else one for one in key.secrets))
+            act.on(target(key), changes(old, key, "secrets"))
         return Answer(200, messages.KeyAnswer(key=key_object(key, await self._use(key.id), self._recorder.now())))
 
     async def _use(self, key_id: str) -> Use:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from sidecar.keys.issue import MOST_SECRETS
 from tests.control.admin.conftest import Api
@@ -53,3 +56,32 @@ async def test_a_repeat_after_its_secret_was_forgotten_rotates_nothing(api: Api)
     assert (status, repeated["secret"], repeated["key"]) == (200, None, latest["key"])
     status, refused, _ = await api.call("POST", f"{path}/rotate", {"grace_period": "1s"}, headers=once)
     assert (status, refused["error"]["code"]) == (409, "idempotency_conflict")
+
+
+@pytest.mark.parametrize("act", ["rotate", "end_secret"])
+async def test_the_record_has_nothing_of_what_somebody_else_did_meanwhile(api: Api, act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, _ = await api.key()
+    path = f"/admin/v1/keys/{key['id']}"
+    _, rotated, _ = await api.call("POST", f"{path}/rotate", {"grace_period": "24h"})
+    old = rotated["key"]["secrets"][1]["id"]
+    does, rotate = getattr(api.services.keys, act), api.services.keys.rotate
+    theirs = []
+
+    async def late(*args: Any, **more: Any) -> Any:
+        # Between the look at the key and the act.
+        theirs.append((await rotate(key["id"], 3600.0)).key.secrets[0].id)
+        return await does(*args, **more)
+
+    monkeypatch.setattr(api.services.keys, act, late)
+    call = ("rotate", {"grace_period": "24h"}) if act == "rotate" else (f"secrets/{old}/revoke", {})
+    status, answer, _ = await api.call("POST", f"{path}/{call[0]}", call[1])
+    assert status == 200
+    (event, *_) = await api.events(f"target={key['id']}")
+    change = event["changes"]["secrets"]
+    before, after = ([secret["id"] for secret in change[side]] for side in ("old", "new"))
+    assert after == [secret["id"] for secret in answer["key"]["secrets"]]
+    assert before == (after[1:] if act == "rotate" else after)
+    assert theirs[0] in before
+    if act == "end_secret":
+        differing = [there["id"] for there, here in zip(change["old"], change["new"], strict=True) if there != here]
+        assert differing == [old]
