@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from sidecar import __version__
 from sidecar.cli.admin.address import Address
-from sidecar.cli.errors import CommandError
+from sidecar.cli.errors import WRONG_USE, CommandError
 from sidecar.refusals import INVALID_API_KEY, UNKNOWN_ROUTE
 
 PATH = "/admin/v1"
@@ -99,8 +99,14 @@ class AdminApi:
         return self._document(self._open("GET", path, query))
 
     def send(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Any:
-        """The answer to a call with a JSON body; None when it has none."""
-        data = b"" if body is None else json.dumps(body).encode()
+        """The answer to a call with a JSON body; None when it has none. CommandError when what was given is no text."""
+        try:
+            data = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            # Arguments and standard input need not be text; the API would complain of JSON that nobody has written.
+            raise CommandError(
+                "what was given is not text in UTF-8; nothing was sent. Type it in a terminal set to UTF-8.", WRONG_USE
+            ) from None
         return self._document(self._open(method, path, {}, data, {"Content-Type": "application/json", **(headers or {})}))
 
     def upload(self, path: str, body: bytes, content_type: str) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.cli.admin.address import parse
 from sidecar.cli.admin.api import PAGE, AdminApi, ApiError
-from sidecar.cli.errors import CommandError
+from sidecar.cli.errors import WRONG_USE, CommandError
 from tests.support.fake_admin import TOKEN, Call, FakeAdmin, Reply, refusal, serving
 
 
@@ -23,6 +23,21 @@ def test_query_members_that_are_none_stay_out(admin: FakeAdmin) -> None:
     with api_of(admin.url) as api:
         api.get("/keys", q="a b&c", owner=None)
     assert admin.calls[0].query == {"q": "a b&c"}
+
+
+def test_what_is_no_text_is_not_sent(admin: FakeAdmin) -> None:
+    """As an argument of a shell with another encoding, or standard input where the locale is C."""
+    with api_of(admin.url) as api, pytest.raises(CommandError, match="not text in UTF-8") as caught:
+        api.send("POST", "/keys", {"name": "M\udcfcller"})
+    assert caught.value.code == WRONG_USE
+    assert admin.calls == []
+
+
+def test_text_of_any_script_is_sent(admin: FakeAdmin) -> None:
+    admin.on("POST", "/keys", {})
+    with api_of(admin.url) as api:
+        api.send("POST", "/keys", {"name": "Müller 日本 😀\u2028"})
+    assert admin.calls[0].json == {"name": "Müller 日本 😀\u2028"}
 
 
 def test_pages_are_fetched_as_they_are_asked_for(admin: FakeAdmin) -> None:
