@@ -9,18 +9,15 @@ from dataclasses import dataclass
 import msgspec
 
 from sidecar.control.audit.event import GENESIS, Event, Filter, digest
+from sidecar.control.audit.pace import MOST, Entry, Pace
 from sidecar.control.audit.targets import Targets
 from sidecar.control.audit.unreadable import stand_in
 from sidecar.store import names
 from sidecar.store.client import Store
 from sidecar.store.stored import UNREADABLE
 
-READ = 500
 SCAN_BOUND = 20_000
 """Events looked at for one page of a filtered listing; beyond that the page ends early with a cursor."""
-
-Entry = tuple[bytes, list[bytes]]
-"""Id (`7-0` is the event with sequence number 7) and fields of an entry of the stream."""
 
 # The store refuses a number beyond 64 bits, and int() one of thousands of digits.
 _CURSOR = re.compile(r"[0-9]{1,18}")
@@ -73,24 +70,27 @@ class AuditReader:
             return Page((), "")
         indexed = await self.targets.complete_until() if wanted.target else 0
         found: list[Sealed] = []
-        for _ in range(0, SCAN_BOUND, READ):
+        pace, looked = Pace(), 0
+        while looked < SCAN_BOUND:
             if before is not None and before <= indexed + 1:
                 return await self._indexed(wanted, found, limit, before)
-            entries = await self._newest(before, indexed)
+            count = pace.count
+            entries = await self._newest(before, pace, indexed)
+            looked += len(entries)
             for entry in entries:
                 sealed, before = decode(entry), number_of(entry)
                 if wanted.accepts(sealed.event):
                     found.append(sealed)
                 if len(found) == limit:
                     return Page(tuple(found), str(before) if before > 1 else "")
-            if len(entries) < READ:
+            if len(entries) < count:
                 return await self._indexed(wanted, found, limit, indexed + 1) if indexed else Page(tuple(found), "")
         return Page(tuple(found), str(before))
 
     async def _indexed(self, wanted: Filter, found: list[Sealed], limit: int, before: int) -> Page:
         """Go on with a page among the events that acted on the wanted target."""
-        for _ in range(0, SCAN_BOUND, READ):
-            numbers = await self.targets.sequences(wanted.target, before, min(READ, limit - len(found) + 1))
+        for _ in range(0, SCAN_BOUND, MOST):
+            numbers = await self.targets.sequences(wanted.target, before, min(MOST, limit - len(found) + 1))
             for number, entries in zip(numbers, await self._at(numbers), strict=True):
                 if len(found) == limit:
                     return Page(tuple(found), str(before))
@@ -127,26 +127,37 @@ class AuditReader:
     async def _latest(self, bound: int) -> AsyncIterator[Entry]:
         """The newest events, newest first."""
         before: int | None = None
-        for _ in range(0, bound, READ):
-            entries = await self._newest(before)
+        pace, looked = Pace(), 0
+        while looked < bound:
+            count = pace.count
+            entries = await self._newest(before, pace)
+            looked += len(entries)
             for entry in entries:
                 before = number_of(entry)
                 yield entry
-            if len(entries) < READ:
+            if len(entries) < count:
                 return
 
-    async def _newest(self, before: int | None, behind: int = 0) -> list[Entry]:
+    async def _newest(self, before: int | None, pace: Pace, behind: int = 0) -> list[Entry]:
         newest = "+" if before is None else f"({before}-0"
-        entries: list[Entry] = await self._store.call("XREVRANGE", names.AUDIT, newest, f"({behind}-0", "COUNT", READ)
+        entries: list[Entry] = await self._store.call("XREVRANGE", names.AUDIT, newest, f"({behind}-0", "COUNT", pace.count)
+        pace.took(entries)
         return entries
 
     async def _at(self, numbers: Sequence[int]) -> list[list[Entry]]:
         """Under each of these sequence numbers the one entry that the log has there, or nothing."""
-        return await self._store.pipeline([("XRANGE", names.AUDIT, f"{number}-0", f"{number}-0") for number in numbers])
+        pace = Pace()
+        found: list[list[Entry]] = []
+        while part := numbers[len(found) : len(found) + pace.count]:
+            there: list[list[Entry]] = await self._store.pipeline([("XRANGE", names.AUDIT, f"{one}-0", f"{one}-0") for one in part])
+            pace.took([entry for entries in there for entry in entries])
+            found += there
+        return found
 
     async def _entries(self) -> AsyncIterator[Entry]:
-        after = "-"
-        while entries := await self._store.call("XRANGE", names.AUDIT, after, "+", "COUNT", READ):
+        after, pace = "-", Pace()
+        while entries := await self._store.call("XRANGE", names.AUDIT, after, "+", "COUNT", pace.count):
+            pace.took(entries)
             for entry in entries:
                 yield entry
             after = "(" + bytes(entries[-1][0]).decode()

@@ -10,12 +10,11 @@ from __future__ import annotations
 import msgspec
 
 from sidecar.control.audit.event import Event
+from sidecar.control.audit.pace import Pace
 from sidecar.store import names
 from sidecar.store.client import Store
 from sidecar.store.script import load
 from sidecar.store.stored import UNREADABLE
-
-BATCH = 500
 
 _NOTE = load("audit_targets")
 
@@ -52,13 +51,16 @@ class Targets:
 
     async def catch_up(self, most: int) -> bool:
         """Take in up to `most` events that were appended without; whether that was all."""
-        for _ in range(0, most, BATCH):
+        pace, taken = Pace(), 0
+        while taken < most:
             head, mark = await self._store.call("HMGET", names.AUDIT_HEAD, "sequence", "targets")
             if int(head or 0) <= int(mark or 0):
                 return True
-            events = await self._store.call("XRANGE", names.AUDIT, f"({int(mark or 0)}-0", "+", "COUNT", BATCH)
+            events = await self._store.call("XRANGE", names.AUDIT, f"({int(mark or 0)}-0", "+", "COUNT", pace.count)
             if not events:
                 return True
+            pace.took(events)
+            taken += len(events)
             last = bytes(events[-1][0]).partition(b"-")[0]
             entries = [found for found in (_entry(fields) for _, fields in events) if found]
             await self._store.run(_NOTE, [names.AUDIT_HEAD, names.AUDIT_TARGETS], [mark or b"0", last, *entries])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.control.audit import AuditLog, Filter, Journal, targets
+from sidecar.control.audit import AuditLog, Filter, Journal, pace
 from sidecar.control.audit.event import Event, seal
 from sidecar.store import names
 from sidecar.store.client import Store
@@ -90,7 +90,8 @@ async def test_what_a_new_log_appends_is_in_the_index_at_once(store: Store, tmp_
 
 
 async def test_two_that_catch_up_do_no_harm(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "BATCH", 3)
+    monkeypatch.setattr(pace, "FIRST", 3)
+    monkeypatch.setattr(pace, "MOST", 3)
     logs = [AuditLog(store, Journal(tmp_path / str(number))) for number in range(2)]
     for number in range(20):
         await append_as_before(store, logs[0], event(target=KEYS[number % 3]))
