@@ -81,7 +81,7 @@ def concurrency(memory: Memory, in_flight: int, now: int, thresholds: Thresholds
     factor = thresholds.concurrency_factor * (1 + memory.acknowledged(IMPOSSIBLE_CONCURRENCY, now) / 2)
     if in_flight <= max(thresholds.concurrency_floor, factor * usual) or not usual or not memory.is_mature(now, thresholds):
         return
-    networks = memory.networks.used_since(now - MINUTE)
+    networks = memory.networks.used_since(now - MINUTE, now)
     if networks >= 2:
         evidence = f"{in_flight} requests open at a time from {networks} networks; at most {usual} before"
         memory.raise_signal(IMPOSSIBLE_CONCURRENCY, now, evidence)

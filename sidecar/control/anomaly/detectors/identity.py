@@ -11,7 +11,7 @@ from sidecar.control.anomaly.detectors.baseline import LATENESS
 from sidecar.control.anomaly.detectors.memory import Memory
 from sidecar.control.anomaly.detectors.networks import Network, Networks, agent_product
 from sidecar.control.anomaly.detectors.second import Caller
-from sidecar.control.anomaly.detectors.seen import BURST, Seen, Sighting
+from sidecar.control.anomaly.detectors.seen import BURST, Seen, Sighting, is_since
 from sidecar.control.anomaly.detectors.signals import (
     AGENT_CHANGE,
     DAY,
@@ -88,8 +88,8 @@ class Identity:
         if any(seen.is_habit(now, thresholds.changing_habits, BURST) for seen in (models, refused)):
             return
         # One that was refused, and served at the next attempt, is one.
-        twice = sum(number in models.sightings and sighting.first > since for number, sighting in refused.sightings.items())
-        tried = models.begun_since(since) + refused.begun_since(since) - twice
+        twice = sum(number in models.sightings and is_since(sighting.first, since, now) for number, sighting in refused.sightings.items())
+        tried = models.begun_since(since, now) + refused.begun_since(since, now) - twice
         if tried >= thresholds.enumeration_models + memory.acknowledged(ENUMERATION, now):
             memory.raise_signal(ENUMERATION, now, f"{tried} models tried for the first time within 10 minutes")
 
@@ -121,9 +121,9 @@ class Identity:
         since = now - BURST
         fresh = used = 0
         for sighting in memory.networks.sightings.values():
-            if sighting.last > since:
+            if is_since(sighting.last, since, now):
                 used += 1
-                fresh += sighting.first > now - DAY
+                fresh += is_since(sighting.first, now - DAY, now)
         hour = memory.baseline.this_hour
         hour[NETWORKS] = max(hour[NETWORKS], used)
         usual = memory.baseline.usual[NETWORKS]

@@ -94,6 +94,14 @@ class Memory(msgspec.Struct, array_like=True):
         if self.raised.pop(name, None) is not None:
             self.changes += 1
 
+    def put_back(self, now: int) -> None:
+        """Correct what a clock told that was ahead, to be asked once that is sure: a key of tomorrow is not old enough, and a network
+        that is new until next month was met a day ago or more."""
+        self.last_used, self.born = now, min(self.born, now)
+        for sighting in self.networks.sightings.values():
+            if sighting.first > now + LATENESS:
+                sighting.first, sighting.new_until = now, 0
+
     def acknowledged(self, signal: Signal, now: int) -> int:
         """How often people waved `signal` through lately."""
         known = self.feedback.get(signal.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from sidecar.control.anomaly.detectors.baseline import LATENESS
 from sidecar.control.anomaly.detectors.signals import DAY, MINUTE
 
 HABIT_WINDOW = 7 * DAY
@@ -49,8 +50,8 @@ class Seen(msgspec.Struct, array_like=True):
                 self.crowded = now
         sighting = self.sightings[number] = Sighting(now, now)
         # A burst must not push out what it is judged by; and its first ones stay, or of a busy key none would grow old enough to count.
-        older = [time for time in self.beginnings if time <= now - BURST]
-        burst = [time for time in self.beginnings if time > now - BURST]
+        older = [time for time in self.beginnings if not is_since(time, now - BURST, now)]
+        burst = [time for time in self.beginnings if is_since(time, now - BURST, now)]
         self.beginnings = [*older[-_KEPT:], *burst[: _KEPT - 1], now]
         return sighting
 
@@ -61,9 +62,9 @@ class Seen(msgspec.Struct, array_like=True):
             sighting = self.sightings[number] = self.sightings.pop(formerly)
         return sighting
 
-    def begun_since(self, time: int) -> int:
+    def begun_since(self, time: int, now: int) -> int:
         """How many began after `time` (at most 8 are remembered)."""
-        return sum(1 for beginning in self.beginnings if beginning > time)
+        return sum(1 for beginning in self.beginnings if is_since(beginning, time, now))
 
     def is_habit(self, now: int, limit: int, ignoring: int = 0) -> bool:
         """Whether more than `limit` (7 at most) began in the seven days before the last `ignoring` seconds."""
@@ -71,8 +72,13 @@ class Seen(msgspec.Struct, array_like=True):
 
     def is_crowded(self, now: int) -> bool:
         """Whether what is not remembered may have been forgotten for lack of room, and be nothing new."""
-        return self.crowded > now - CROWDED_FOR
+        return is_since(self.crowded, now - CROWDED_FOR, now)
 
-    def used_since(self, time: int) -> int:
+    def used_since(self, time: int, now: int) -> int:
         """How many were used after `time`."""
-        return sum(1 for sighting in self.sightings.values() if sighting.last > time)
+        return sum(1 for sighting in self.sightings.values() if is_since(sighting.last, time, now))
+
+
+def is_since(when: int, time: int, now: int) -> bool:
+    """Whether `when` is after `time`, as far as is known `now`: what is further ahead was told by a clock that was put back since."""
+    return time < when <= now + LATENESS

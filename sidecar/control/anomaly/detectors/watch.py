@@ -73,14 +73,14 @@ class Watch:
         self._familiar.clear()
 
     def put_right(self, now: int) -> bool:
-        """Correct a last use that a clock told which was ahead; whether it was.
+        """Correct a last use, and what else a clock told which was ahead; whether it was.
 
         It is when traffic last came from behind, once there was a day of silence: until then this clock may be the wrong one.
         """
         # Clocks of replicas differ by seconds: after late traffic of one, the other's last use is the true one.
         if self.memory.last_used - now <= HOUR or not 0 < self._behind_at <= now - DAY:
             return False
-        self.memory.last_used = self._behind_at
+        self.memory.put_back(self._behind_at)
         return True
 
     def _identify(self, second: Second, detectors: Detectors) -> int:
@@ -125,7 +125,7 @@ class Watch:
         if not 0 < self._behind_since <= now:
             self._behind_since = now
         elif now - self._behind_since >= DAY:
-            memory.last_used = now
+            memory.put_back(now)
 
     def _look_at_conduct(self, second: Second, detectors: Detectors) -> None:
         memory, now = self.memory, second.time

@@ -120,7 +120,7 @@ def test_a_busy_roaming_key_roams() -> None:
     life = Life()
     for index in range(30):
         life.see(served(life.later(60), client=f"192.0.{index}.1"))
-    assert life.memory.networks.begun_since(life.now - 600) == 8
+    assert life.memory.networks.begun_since(life.now - 600, life.now) == 8
     life.memory.acknowledge(life.now)
     life.see(served(life.later(60), client="192.0.100.1"))
     assert "new_network" not in life.signals
