@@ -65,11 +65,14 @@ def _proxy(settings: Settings) -> list[str]:
 
 
 def _zeros(settings: Settings) -> list[str]:
-    """Without any time a request cannot come, nor a session be kept; the ledger would be asked without a pause, and no event fit."""
+    """Without any time a request cannot come, nor a session be kept; the ledger would be asked without a pause, a key be throttled
+    without an end and dormant at each use, and no event fit."""
     amounts = {f"proxy.timeouts.{name}": value for name, value in msgspec.structs.asdict(settings.proxy.timeouts).items()} | {
         "admin.session_idle": settings.admin.session_idle,
         "admin.session_age": settings.admin.session_age,
         "reconcile.every": settings.reconcile.every,
+        "anomaly.throttle_for": settings.anomaly.throttle_for,
+        "anomaly.dormant_after": settings.anomaly.dormant_after,
         "spool.segment_bytes": settings.spool.segment_bytes,
     }
     return [f"{path}: must be more than 0" for path, amount in amounts.items() if amount <= 0]
