@@ -21,6 +21,9 @@ from sidecar.settings import declaration
 ACTOR = Party("system", "anomaly", "anomaly detection")
 _ACTS = ("throttle", "disable")
 _NOT_THERE = "the key is gone, or its record cannot be read"
+RESPONSES_KEPT = 50
+"""Of an anomaly, the first one and the latest: a throttle that begins again and again for weeks must not fill its record. The audit
+log has them all."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ class Responder:
         """Do what the policy says now, and note it in the anomaly; without a disk for its record it stays due. Raises StoreUnavailable."""
         key = await self._read(anomaly.key_id)
         if key is None:
-            anomaly.responses = [*anomaly.responses, Response(_action(anomaly), False, self._clock(), failed=_NOT_THERE)]
+            _note(anomaly, Response(_action(anomaly), False, self._clock(), failed=_NOT_THERE))
             return
         # People may have asked for less since the page, to end a throttle for good.
         anomaly.policy = key.on_anomaly or self._settings.on_anomaly
@@ -80,6 +83,10 @@ class Responder:
             return
         now = self._clock()
         action = _action(anomaly)
+        if action == "throttle" and _is_taken_back(anomaly, key):
+            # Without an end it is not over, and so never due again.
+            anomaly.responses = [*anomaly.responses[:-1], replace(anomaly.responses[-1], until=None)]
+            return
         until = now + self._settings.throttle_for if action == "throttle" else None
         response = Response(action, key.on_anomaly is None and self._settings.shadow, now, until)
         if not response.shadow:
@@ -94,7 +101,7 @@ class Responder:
             self._waiting.discard(anomaly.id)
         what = f"{'would ' if response.shadow else ''}{action} key {key.id} for anomaly {anomaly.id}"
         _log.warning("%s: %s", what, response.failed or anomaly.summary)
-        anomaly.responses = [*anomaly.responses, response]
+        _note(anomaly, response)
 
     async def _read(self, key_id: str) -> Key | None:
         # Not by `get`, which takes a record that cannot be read for a store that is away: no page of any key would be told.
@@ -132,3 +139,13 @@ class Responder:
 
 def _action(anomaly: Anomaly) -> OnAnomaly:
     return "throttle" if anomaly.policy == "throttle" else "disable"
+
+
+def _is_taken_back(anomaly: Anomaly, key: Key) -> bool:
+    """Whether people have ended the throttle that is to begin again. One that ran out stays in the key, with its time."""
+    return bool(anomaly.responses) and not anomaly.responses[-1].shadow and key.throttled_until is None
+
+
+def _note(anomaly: Anomaly, response: Response) -> None:
+    first, later = anomaly.responses[:1], anomaly.responses[1:]
+    anomaly.responses = [*first, *later[2 - RESPONSES_KEPT :], response]

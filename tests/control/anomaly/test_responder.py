@@ -5,7 +5,9 @@ import errno
 import pytest
 from msgspec.structs import replace
 
+from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.record import Anomaly, Response
+from sidecar.control.anomaly.responder import RESPONSES_KEPT
 from sidecar.control.audit import Filter
 from sidecar.keys.record import Key, OnAnomaly
 from sidecar.store import names
@@ -65,6 +67,38 @@ async def test_a_throttle_does_not_come_again_when_its_key_asks_for_less(bench: 
     assert (await bench.read_key()).throttled_until is None
     (document,) = await bench.documents()
     assert (document["policy"], len(document["responses"])) == (policy, 1)
+
+
+async def test_a_throttle_that_was_taken_back_does_not_come_again(bench: Bench) -> None:
+    """As with a key that was disabled: the signals are up for a day, whoever calls."""
+    await bench.create("throttle")
+    await bench.theft()
+    until = (await bench.read_key()).throttled_until
+    assert until is not None
+    await bench.keys.repository.update(bench.key.id, lambda key: replace(key, throttled_until=None))
+    bench.keys.clock.now = until + 5
+    await bench.theft(2)
+    bench.start()
+    bench.keys.clock.now += 7200
+    await bench.theft(2)
+    assert (await bench.read_key()).throttled_until is None
+    (document,) = await bench.documents()
+    assert [(response["action"], response["until"]) for response in document["responses"]] == [("throttle", None)]
+
+
+async def test_a_throttle_that_comes_again_for_weeks_does_not_fill_the_record(bench: Bench) -> None:
+    bench.start(throttle_for=1.0)
+    await bench.create("throttle")
+    await bench.theft()
+    (document,) = await bench.documents()
+    first = document["responses"][0]["at"]
+    for _ in range(RESPONSES_KEPT + 5):
+        bench.keys.clock.now += 2
+        await bench.detection.engine.tick(bench.keys.clock.now)
+    (document,) = await bench.documents()
+    times = [response["at"] for response in document["responses"]]
+    assert len(times) == RESPONSES_KEPT
+    assert times == sorted(times) and (times[0], times[-1]) == (first, time(bench.keys.clock.now))
 
 
 async def test_what_is_configured_for_all_stays_a_shadow_until_it_is_told_otherwise(bench: Bench, receiver: Receiver) -> None:
