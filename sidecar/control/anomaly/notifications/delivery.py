@@ -26,6 +26,9 @@ DELIVERED, FAILED, GIVEN_UP = "delivered", "failed", "given_up"
 _AT_A_TIME = 8
 _GONE = 410
 
+_Place = tuple[int, bytes]
+"""A message's shard, and its name there."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +46,10 @@ class Delivery:
         self._clock = clock
         self._leads = leads
         self._more = asyncio.Event()
+        self._done: dict[_Place, Message] = {}
+        self._postponed: dict[_Place, Message] = {}
+        """What came of attempts and the store did not take. One that is only read, for want of a disk or a replica, would have all of it
+        sent again at each look."""
         self.attempts = dict.fromkeys((DELIVERED, FAILED, GIVEN_UP), 0)
         """By what came of them, since this process started."""
 
@@ -70,7 +77,7 @@ class Delivery:
         now = self._clock()
         waiting: dict[str, list[Message]] = {}
         others, forged = [], []
-        for message in sorted(await self._storage.messages(), key=lambda message: message.next_at):
+        for message in sorted(await self._messages(), key=lambda message: message.next_at):
             url = self._receivers.url(message.receiver)
             if not self._receivers.vouch(message.sealed, message.seal):
                 forged.append(message)
@@ -91,6 +98,27 @@ class Delivery:
                 unproved,
             )
 
+    async def _messages(self) -> list[Message]:
+        """All that wait, as far as is known here; another replica may have led meanwhile, and made further attempts."""
+        stored = {_place(one): one for one in await self._storage.messages()}
+        self._done = {place: one for place, one in self._done.items() if place in stored}
+        self._postponed = {place: one for place, one in self._postponed.items() if place in stored}
+        for place, message in list(self._done.items()):
+            del stored[place]
+            await self._settle(message, is_done=True)
+        return [max(one, self._postponed.get(place, one), key=lambda message: message.attempts) for place, one in stored.items()]
+
+    async def _settle(self, message: Message, *, is_done: bool) -> None:
+        """Let the store know what came of a message."""
+        unwritten = self._done if is_done else self._postponed
+        unwritten[_place(message)] = message
+        try:
+            await (self._storage.drop_message(message) if is_done else self._storage.put_message(message))
+        except StoreUnavailable as error:
+            _log.debug("what came of a notification waits for the store: %s", error)
+        else:
+            del unwritten[_place(message)]
+
     async def _drop(self, messages: list[Message]) -> int:
         for message in messages:
             await self._storage.drop_message(message)
@@ -109,16 +137,16 @@ class Delivery:
         failure = await self._attempt(session, url, message)
         if not failure:
             self.attempts[DELIVERED] += 1
-            await self._storage.drop_message(message)
+            await self._settle(message, is_done=True)
             return True
         if failure != str(_GONE) and message.postpone(self._clock()):
             _log.warning("notification %s was not accepted (%s); attempt %d failed", message.id, failure, message.attempts)
             self.attempts[FAILED] += 1
-            await self._storage.put_message(message)
+            await self._settle(message, is_done=False)
         else:
             _log.error("notification %s is given up (%s)", message.id, failure)
             self.attempts[GIVEN_UP] += 1
-            await self._storage.drop_message(message)
+            await self._settle(message, is_done=True)
         return False
 
     async def _attempt(self, session: ClientSession, url: str, message: Message) -> str:
@@ -132,3 +160,7 @@ class Delivery:
             return "no answer in time"
         except (ClientError, OSError, ValueError) as error:
             return type(error).__name__
+
+
+def _place(message: Message) -> _Place:
+    return message.shard, message.name
