@@ -44,7 +44,7 @@ def learn(observer: Observer, anomaly: Anomaly) -> None:
 
 
 def mute(observer: Observer, anomaly: Anomaly, until: float, now: int) -> list[Change]:
-    """Take the episode's signals down, and raise none of them for this subject before `until`.
+    """Take the episode's signals down, and raise none of them for this subject before `until`; one that is over only ends a mute.
 
     The subject may have another episode by now: what this changes in the open one comes back, to be saved.
     """
@@ -53,7 +53,9 @@ def mute(observer: Observer, anomaly: Anomaly, until: float, now: int) -> list[C
     if watch is not None:
         for evidence in anomaly.signals:
             watch.memory.muted[evidence.signal] = int(until)
-            watch.memory.lower_signal(evidence.signal)
+            # What came up beside those that were muted is up still when the mute ends.
+            if int(until) > now:
+                watch.memory.lower_signal(evidence.signal)
         observer.changed.add(anomaly.key_id)
         change = observer.assess(anomaly.key_id, now)
         return [change] if change is not None else []

@@ -140,6 +140,21 @@ async def test_a_muted_signal_is_not_raised_again_until_then(bench: Bench) -> No
     assert list(bench.detection.engine.active()) == [(bench.key.id, "new_network")]
 
 
+async def test_the_end_of_a_mute_takes_nothing_down_that_came_up_beside_it(bench: Bench) -> None:
+    await bench.create("notify")
+    await bench.see(served(bench.now + 1, 4, agent="wget/1", key=bench.key.id))
+    (document,) = await bench.documents()
+    await bench.detection.queries.mute(document["id"], bench.now + float(DAY), "an upgrade", "adm_1")
+    await bench.theft()
+    up = {signal for _, signal in bench.detection.engine.active()}
+    assert "new_network" in up and "agent_change" not in up
+    bench.keys.clock.now += 0.5
+    await bench.detection.queries.mute(document["id"], bench.keys.clock.now, "", "adm_1")
+    assert {signal for _, signal in bench.detection.engine.active()} == up
+    await bench.theft()
+    assert [one["level"] for one in await bench.documents()] == ["page"]
+
+
 async def test_a_network_can_be_acknowledged_and_muted_too(bench: Bench) -> None:
     await bench.create(None)
     guesses = [refused(bench.now + step, "invalid_api_key", 10, client=AWAY, key="") for step in range(1, 100, 11)]

@@ -41,6 +41,18 @@ async def test_a_network_is_muted_by_its_anomaly_that_is_over_after_a_restart_to
     assert [one["source"] for one in await bench.documents(state="open")] == [NETWORK]
 
 
+async def test_the_end_of_a_mute_that_is_over_takes_no_signal_of_a_network_down(bench: Bench) -> None:
+    await bench.create(None)
+    await _guess(bench)
+    (document,) = await bench.documents()
+    await bench.detection.queries.mute(document["id"], bench.now + 60.0, "a scanner", "adm_1")
+    await _later(bench, 61)
+    await _guess(bench)
+    await bench.detection.queries.mute(document["id"], bench.now, "", "adm_1")
+    await _later(bench, 20)
+    assert bench.detection.engine.observer.episodes.open[NETWORK].active == ["key_guessing"]
+
+
 async def test_all_networks_together_are_muted_after_a_restart_too(bench: Bench) -> None:
     await bench.create(None)
     everywhere = Anomaly(

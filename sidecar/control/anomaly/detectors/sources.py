@@ -97,14 +97,21 @@ class Sources:
             self.changed.add(number)
 
     def mute(self, network: Network, until: int, now: int) -> None:
-        """Take a network's signals down, and raise none before `until`, also when it is not remembered any more."""
+        """Take a network's signals down, and raise none before `until`, also when it is not remembered any more.
+
+        An `until` that is over ends a mute, and takes nothing down.
+        """
         numbers = self._named(network.name)
         if not numbers and (network.number in self.by_number or until > now):
             # With a MaxMind file one number has the name of whichever prefix came first.
             self._source(network, now)
             numbers = [network.number]
         for number in numbers:
-            self.by_number[number].silence(until)
+            source = self.by_number[number]
+            if until > now:
+                source.silence(until)
+            else:
+                source.muted_until = until
             self.changed.add(number)
 
     def recent(self, now: int) -> dict[int, Source]:
