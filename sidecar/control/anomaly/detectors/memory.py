@@ -74,7 +74,7 @@ class Memory(msgspec.Struct, array_like=True):
         if up is not None:
             up.until = now + signal.hold
             return False
-        self.raised[signal.name] = Raised(now, now + signal.hold, evidence[:EVIDENCE_LENGTH])
+        self.raised[signal.name] = Raised(now, now + signal.hold, _printable(evidence[:EVIDENCE_LENGTH]))
         self.changes += 1
         return True
 
@@ -133,6 +133,11 @@ class Memory(msgspec.Struct, array_like=True):
         known = self.feedback.get(name)
         count = known.count if known is not None and now - known.last < FEEDBACK_FADES else 0
         self.feedback[name] = Feedback(min(count + 1, 8), now)
+
+
+def _printable(text: str) -> str:
+    """`text` on one line, to be read from left to right: models are the client's words, and evidence goes into mails and chats."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -149,3 +149,10 @@ def test_maturity_needs_age_and_use() -> None:
     rarely = Memory(BORN, requests=40)
     assert not rarely.is_mature(BORN + 5 * DAY, life.observer.thresholds)
     assert rarely.is_mature(BORN + 15 * DAY, life.observer.thresholds)
+
+
+def test_evidence_is_one_line_that_reads_from_left_to_right() -> None:
+    """It has a client's words in it, and goes into mails and chats."""
+    life = Life()
+    life.see(served(life.later(60), model="gpt\r\n\x1b[2J\u2028False alarm\u202e: größer"))
+    assert [up.evidence for up in life.memory.raised.values()] == ["model never used before: gpt???[2J?False alarm?: größer"]
