@@ -13,6 +13,7 @@ from sidecar.keys.record import Key, OnAnomaly
 from sidecar.store import names
 from tests.control.anomaly.conftest import Bench, Receiver
 from tests.control.anomaly.life import AWAY, served
+from tests.control.support.events import denied, sums_of
 from tests.support.keys import shape
 
 
@@ -39,6 +40,23 @@ async def test_an_act_that_was_taken_back_is_not_repeated(bench: Bench) -> None:
     bench.start()
     await bench.theft()
     assert not (await bench.read_key()).disabled
+
+
+async def test_a_disabled_key_whose_application_goes_on_is_disabled_again_by_the_next_theft(bench: Bench, receiver: Receiver) -> None:
+    """What the act itself refuses keeps no page open."""
+    await bench.create("disable")
+    await bench.theft()
+    for _ in range(31 * 6):
+        now = bench.now + 590
+        bench.detection.engine.observe("spool", [], sums_of(*[denied(bench.key.id, "api_key_disabled", time=float(now))] * 40))
+        bench.keys.clock.now = now + 10
+        await bench.detection.engine.tick(bench.keys.clock.now)
+    assert [one["state"] for one in await bench.documents()] == ["closed"]
+    await bench.keys.repository.enable(bench.key.id)
+    for _ in range(6):
+        await bench.see(served(bench.now + 1, 4, client="192.0.2.1", agent="wget/1", key=bench.key.id))
+    await bench.deliver()
+    assert (await bench.read_key()).disabled and len(receiver.bodies) == 2
 
 
 async def test_a_throttle_ends_and_comes_again_while_the_attack_lasts(bench: Bench) -> None:

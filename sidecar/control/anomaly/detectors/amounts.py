@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sidecar.control.anomaly.detectors.signals import NEW_NETWORK_SPIKE, REQUEST_SPIKE, TOKEN_BURN, Signal
 from sidecar.control.anomaly.detectors.thresholds import Thresholds
 from sidecar.control.totals.rows import Row
-from sidecar.refusals import ABNORMAL_USAGE_DETECTED
+from sidecar.refusals import ABNORMAL_USAGE_DETECTED, API_KEY_DISABLED
 
 SERVED, REFUSED, TOKENS, STRANGE, STEP_NUMBER = 0, 1, 2, 3, 4
 """Places in sums: served and refused requests, tokens, served requests that came from new networks; the last one
@@ -25,6 +25,9 @@ the most tokens of a day, different networks within ten minutes, and requests op
 
 SERVED_OUTCOMES = frozenset({"ok", "client_closed"})
 REFUSED_OUTCOMES = frozenset({"denied", "rate_limited"})
+
+_OUR_DOING = frozenset({ABNORMAL_USAGE_DETECTED.code, API_KEY_DISABLED.code})
+"""What is refused while a key is throttled or disabled: counted, it would keep the anomaly up that led to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,8 @@ def _served(row: Row) -> int:
 
 
 def _refused(row: Row) -> int:
-    # What a throttle refuses is our own doing: counted, it would keep the anomaly up that led to it.
     traits = row.traits
-    return row.requests if traits.outcome in REFUSED_OUTCOMES and traits.reason != ABNORMAL_USAGE_DETECTED.code else 0
+    return row.requests if traits.outcome in REFUSED_OUTCOMES and traits.reason not in _OUR_DOING else 0
 
 
 def _tokens(row: Row) -> int:

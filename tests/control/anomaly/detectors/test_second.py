@@ -204,11 +204,10 @@ def test_calls_that_a_change_of_their_key_cut_off_presented_nothing_after_it() -
     assert second.refusals == {("x", "api_key_revoked", "m"): 1}
 
 
-def test_what_a_throttle_refuses_tells_nothing_about_the_key() -> None:
-    requests = [
-        replace(_request("a", "rate_limited", "x", "m"), reason=reason) for reason in ("abnormal_usage_detected", "insufficient_quota")
-    ]
-    (second,) = _counted(requests).take_all()
+@pytest.mark.parametrize(("outcome", "reason"), [("rate_limited", "abnormal_usage_detected"), ("denied", "api_key_disabled")])
+def test_what_an_act_of_ours_refuses_tells_nothing_about_the_key(outcome: str, reason: str) -> None:
+    refused = _request("a", outcome, "x", "m")
+    (second,) = _counted([replace(refused, reason=reason), replace(refused, reason="insufficient_quota")]).take_all()
     assert second.amounts == amounts(refused=1)
 
 
