@@ -11,6 +11,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from sidecar.control.anomaly.detectors.baseline import LATENESS
 from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.record import Anomaly, Response
 from sidecar.control.audit import AuditLog, Change, Party, Unchanged, Unrecordable, draft
@@ -63,13 +64,16 @@ class Responder:
         return key.on_anomaly or self._settings.on_anomaly, key.name
 
     def is_due(self, anomaly: Anomaly, now: float, *, pages: bool) -> bool:
-        """Whether something is to be done: nothing was yet, or a throttle is over and the signals still page."""
+        """Whether something is to be done: nothing was yet, a throttle is over and the signals still page, or the clock that began it
+        was put back since, so that it would last for as long as that was ahead."""
         if anomaly.paged_at is None or anomaly.policy not in _ACTS or not anomaly.key_id:
             return False
         if not anomaly.responses:
             return True
         last = anomaly.responses[-1]
-        return pages and not last.failed and last.until is not None and last.until <= now
+        if last.failed or last.until is None:
+            return False
+        return (pages and last.until <= now) or last.until > now + self._settings.throttle_for + LATENESS
 
     async def respond(self, anomaly: Anomaly) -> None:
         """Do what the policy says now, and note it in the anomaly; without a disk for its record it stays due. Raises StoreUnavailable."""
