@@ -17,7 +17,8 @@ from sidecar.control.anomaly.detectors.signals import HOUR, KEY_GUESSING, MANY_K
 from sidecar.control.anomaly.detectors.thresholds import Thresholds
 
 CAPACITY = 10_000
-_KEYS = 32
+_KEYS = 256
+"""Of a network, that are remembered and named."""
 _ASKED = 16
 _MINUTES = 10
 """Of failed attempts, that are kept: no window is longer."""
@@ -59,14 +60,20 @@ class Sources:
     def key_began(self, network: Network, key_id: str, now: int) -> None:
         """A settled key was used from `network` for the first time."""
         source = self._source(network, now)
+        up = source.raised.get(MANY_KEYS_ONE_SOURCE.name)
         since = now - self._thresholds.source_window
-        keys = {known: time for known, time in source.keys.items() if since < time <= now + LATENESS}
+        # Who tries a file of keys slowly began with those that are in doubt as well: while it is up all of them are named.
+        kept = since if up is None else min(since, up.since - self._thresholds.source_window)
+        keys = {known: time for known, time in source.keys.items() if kept < time <= now + LATENESS}
         keys[key_id] = now
         source.keys = dict(list(keys.items())[-_KEYS:])
-        if len(source.keys) >= self._thresholds.source_keys:
-            # By name: they are what the runbook says to disable.
-            evidence = f"{len(source.keys)} keys first used from {network.name} within 30 minutes: {', '.join(source.keys)}"
+        recent = sum(time > since for time in source.keys.values())
+        evidence = _many_keys(network, source, recent)
+        if recent >= self._thresholds.source_keys:
             self._raise(network, source, MANY_KEYS_ONE_SOURCE, now, evidence)
+        elif up is not None and now < up.until:
+            up.evidence = evidence
+            self.changed.add(network.number)
 
     def failed(self, network: Network, count: int, now: int) -> None:
         """`count` requests from `network` carried a key that does not exist.
@@ -178,3 +185,11 @@ class Sources:
         # Put back at the end: the order of the map is the order of use.
         self.by_number[network.number] = source
         return source
+
+
+def _many_keys(network: Network, source: Source, recent: int) -> str:
+    """By name: they are what the runbook says to disable."""
+    keys = source.keys
+    count = f"{len(keys)} keys" if len(keys) < _KEYS else f"{_KEYS} keys or more"
+    within = " within 30 minutes" if recent == len(keys) else f", {recent} of them within 30 minutes"
+    return f"{count} first used from {network.name}{within}: {', '.join(keys)}"

@@ -124,9 +124,29 @@ def test_keys_count_for_half_an_hour(after: int, told: list[str]) -> None:
 
 def test_the_latest_keys_of_a_network_are_remembered() -> None:
     sources = Sources(Thresholds())
-    for number in range(40):
+    for number in range(300):
         sources.key_began(NETWORK, f"key_{number}", NOW + number)
-    assert sources.by_number[7].keys == {f"key_{number}": NOW + number for number in range(8, 40)}
+    assert sources.by_number[7].keys == {f"key_{number}": NOW + number for number in range(44, 300)}
+    (told,) = _told(sources)
+    assert told.startswith("256 keys or more first used from n within 30 minutes: key_44, key_45, ") and told.endswith(", key_299")
+
+
+def test_all_keys_are_named_that_a_network_began_to_use_while_its_signal_is_up() -> None:
+    """They are what is to be disabled, also where a file of keys is tried slowly."""
+    sources = Sources(Thresholds())
+    for number in range(24):
+        sources.key_began(NETWORK, f"key_{number}", NOW + 300 * number)
+    assert _told(sources) == [
+        "24 keys first used from n, 6 of them within 30 minutes: " + ", ".join(f"key_{number}" for number in range(24))
+    ]
+    later = NOW + 300 * 23 + 1900
+    sources.key_began(NETWORK, "key_late", later)
+    (told,) = _told(sources)
+    assert told.startswith("25 keys first used from n, 1 of them within 30 minutes: key_0, ") and told.endswith(", key_23, key_late")
+    sources.lower(NOW + 300 * 23 + 3600)
+    assert _told(sources) == []
+    sources.key_began(NETWORK, "key_next", later + 1801)
+    assert set(sources.by_number[7].keys) == {"key_next"}
 
 
 @pytest.mark.parametrize(("more", "after", "is_told"), [(18, 599, False), (19, 599, True), (19, 600, False)])
