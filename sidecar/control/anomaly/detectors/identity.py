@@ -142,7 +142,7 @@ class Identity:
         if network.is_trusted or (roams and usual) or not memory.is_mature(now, thresholds):
             return sighting, False
         sighting.new_until = now + DAY
-        memory.raise_signal(NEW_NETWORK, now, f"first use from {network.name}")
+        memory.raise_new(NEW_NETWORK, now, "first use from", network.name)
         return sighting, True
 
     def _meet(
@@ -160,7 +160,7 @@ class Identity:
         if text and not habit and memory.is_mature(now, thresholds):
             sighting.stranger = from_new_network
             if memory.is_mature(now, thresholds, age):
-                memory.raise_signal(signal, now, f"{_NOUN[signal.name]} never used before: {text}")
+                memory.raise_new(signal, now, f"{_NOUN[signal.name]} never used before:", text)
         return sighting
 
 

@@ -78,6 +78,20 @@ class Memory(msgspec.Struct, array_like=True):
         self.changes += 1
         return True
 
+    def raise_new(self, signal: Signal, now: int, what: str, which: str) -> None:
+        """Put `signal` up for `which`, or keep it up and name that as well: whoever knows the first may not know the next. Of what has
+        no room the latest is named."""
+        up = self.raised.get(signal.name)
+        told = f"{what} {which}"
+        self.raise_signal(signal, now, told)
+        if up is None:
+            return
+        if up.evidence.startswith(what):
+            all_told, others = f"{up.evidence}, {which}", " and others"
+            told = all_told if len(all_told) <= EVIDENCE_LENGTH else f"{told[: EVIDENCE_LENGTH - len(others)]}{others}"
+        up.evidence = _printable(told[:EVIDENCE_LENGTH])
+        self.changes += 1
+
     def lower(self, now: int, *, by_clock: bool = False) -> int:
         """Take down what has run out; when the last of it did, 0 when nothing has.
 

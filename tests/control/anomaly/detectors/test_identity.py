@@ -126,6 +126,19 @@ def test_a_busy_roaming_key_roams() -> None:
     assert "new_network" not in life.signals
 
 
+def test_a_page_names_the_network_and_the_model_that_came_last() -> None:
+    """The first may be the owner's: by its name alone the theft would be waved through."""
+    life = Life()
+    life.see(served(life.later(60), client="192.0.2.1", model="model-b"))
+    life.later(HOUR)
+    life.see(*(served(life.later(10), 3, client=AWAY, agent="curl/8", model="model-c") for _ in range(6)))
+    (episode,) = life.observer.episodes.open.values()
+    texts = {evidence.signal: evidence.text for evidence in episode.signals}
+    assert episode.level == "page"
+    assert texts["new_network"] == "first use from 192.0.2.0/24, 203.0.113.0/24"
+    assert texts["new_model"] == "model never used before: model-b, model-c"
+
+
 def test_many_new_networks_within_minutes_page() -> None:
     life = Life()
     for index in range(8):

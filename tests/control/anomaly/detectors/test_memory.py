@@ -16,7 +16,7 @@ from sidecar.control.anomaly.detectors.amounts import (
     STRANGE,
 )
 from sidecar.control.anomaly.detectors.baseline import Baseline
-from sidecar.control.anomaly.detectors.memory import MAX_ENCODED, Feedback, Memory, Raised
+from sidecar.control.anomaly.detectors.memory import EVIDENCE_LENGTH, MAX_ENCODED, Feedback, Memory, Raised
 from sidecar.control.anomaly.detectors.seen import Seen, Sighting
 from sidecar.control.anomaly.detectors.signals import AGENT_CHANGE, DAY, HOUR, NEW_NETWORK, TABLE
 from sidecar.control.anomaly.detectors.windows import SMALL, Window
@@ -156,3 +156,26 @@ def test_evidence_is_one_line_that_reads_from_left_to_right() -> None:
     life = Life()
     life.see(served(life.later(60), model="gpt\r\n\x1b[2J\u2028False alarm\u202e: größer"))
     assert [up.evidence for up in life.memory.raised.values()] == ["model never used before: gpt???[2J?False alarm?: größer"]
+
+
+def test_what_is_new_is_named_one_after_the_other_and_the_latest_in_any_case() -> None:
+    memory = Memory(BORN)
+    for number in range(1, 4):
+        memory.raise_new(NEW_NETWORK, NOW + number, "first use from", f"10.0.{number}.0/24")
+    assert memory.raised["new_network"] == Raised(NOW + 1, NOW + 3 + DAY, "first use from 10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24")
+    assert memory.changes == 3, "each is told"
+    for number in range(4, 40):
+        memory.raise_new(NEW_NETWORK, NOW, "first use from", f"10.0.{number}.0/24")
+        evidence = memory.raised["new_network"].evidence
+        assert f"10.0.{number}.0/24" in evidence and len(evidence) <= EVIDENCE_LENGTH
+    memory.raise_new(NEW_NETWORK, NOW, "first use from", "1" * 100)
+    assert memory.raised["new_network"].evidence == f"first use from {'1' * 58} and others"
+    memory.raised["new_network"].evidence = ""
+    memory.raise_new(NEW_NETWORK, NOW, "first use from", "10.1.0.0/24")
+    assert memory.raised["new_network"].evidence == "first use from 10.1.0.0/24", "the episode has the other words"
+
+
+def test_a_muted_signal_names_nothing_new() -> None:
+    memory = Memory(BORN, muted={"new_network": NOW + 1})
+    memory.raise_new(NEW_NETWORK, NOW, "first use from", "10.0.1.0/24")
+    assert (memory.raised, memory.changes) == ({}, 0)
