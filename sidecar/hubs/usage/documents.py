@@ -163,3 +163,5 @@ def _members(kinds: Sequence[type[msgspec.Struct]]) -> Tree:
 
 WANTED: Final = _members(Document.__subclasses__())
 """Every member that some dialect reads."""
+FIGURES: Final[Tree] = dict.fromkeys(Counts.__struct_fields__, "keep")
+"""What of a usage object is read."""

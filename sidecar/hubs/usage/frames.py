@@ -217,19 +217,12 @@ class Text:
 
 
 def _read(dialect: Dialect, document: bytes, tally: Tally) -> None:
-    try:
-        dialect.read(document, tally)
-    except msgspec.ValidationError:
-        # A member that is of another type than this dialect's, which spoils no other.
-        _read_reduced(dialect, document, tally)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        # `[DONE]`, server timing, a cut-off document, garbage: nothing that was said.
-        if document.startswith(_BOM):
-            _read_reduced(dialect, document, tally)
-
-
-def _read_reduced(dialect: Dialect, document: bytes, tally: Tally) -> None:
-    reducer = Reducer()
-    reducer.feed(document)
     with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        dialect.read(reducer.document(), tally)
+        try:
+            dialect.read(document, tally)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            # A byte order mark, a member of another type than this dialect's, or what only some call JSON: Python's `NaN`, JavaScript's
+            # half of a pair of surrogates, where a text was cut within a character. It spoils no other member.
+            reducer = Reducer()
+            reducer.feed(document)
+            dialect.read(reducer.document(), tally)

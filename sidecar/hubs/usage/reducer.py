@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from sidecar.hubs.usage.documents import WANTED, Tree
+from sidecar.hubs.usage.documents import FIGURES, WANTED, Tree
 
 LARGEST_MEMBER = 16 << 10
 MOST_ELEMENTS = 10_000
@@ -25,12 +25,15 @@ _NEXT = re.compile(rb"[^\s]")
 _FIRST = re.compile(rb"[^\s\xef\xbb\xbf]")
 """Behind a byte order mark, of whatever pieces."""
 _OPEN, _CLOSE, _QUOTE = b"{[", b"}]", b'"'
+_BEGINNINGS = b'{["'
+"""Of an error that says something."""
 
 
 class Reducer:
     """Fed with a document piece by piece; `document()` is what is left of it. Garbage leaves `{}`."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Tree = WANTED) -> None:
+        self._wanted = wanted
         self._state: Literal["root", "key", "colon", "value", "element", "string", "nested", "scalar", "end"] = "root"
         self._frames: list[tuple[str, Tree | None]] = []
         """Wanted containers that are open: the name of each, and its tree; None for a list that is counted."""
@@ -68,7 +71,7 @@ class Reducer:
         if first is None:
             return len(chunk)
         if first[0] == b"{":
-            self._frames.append(("", WANTED))
+            self._frames.append(("", self._wanted))
             self._state = "key"
         else:
             self._state = "end"
@@ -206,11 +209,17 @@ class Reducer:
         self._state = "element" if self._frames[-1][1] is None else "key"
         if kept is None:
             return
-        if len(kept) <= LARGEST_MEMBER:
-            if _is_json(kept):
-                self._found_here(self._name, msgspec.Raw(bytes(kept)))
-        elif self._name == "error":
+        is_whole = len(kept) <= LARGEST_MEMBER
+        if is_whole and _is_json(kept):
+            self._found_here(self._name, msgspec.Raw(bytes(kept)))
+        elif self._name == "error" and kept[0] in _BEGINNINGS:
+            # Whatever it says.
             self._found_here(self._name, True)
+        elif is_whole and self._name == "usage":
+            # Only some call it JSON: a figure that is garbage spoils no other.
+            figures = Reducer(FIGURES)
+            figures.feed(bytes(kept))
+            self._found_here(self._name, msgspec.Raw(figures.document()))
 
     def _leave(self) -> None:
         self._frames.pop()

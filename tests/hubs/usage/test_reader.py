@@ -176,6 +176,36 @@ def test_a_member_of_another_type_spoils_no_other(content_type, dialect, member,
     assert (usage.tokens, usage.model, usage.source) == (Tokens(5, 9), "m", "hub")
 
 
+NO_JSON = [b'"ab\\ud83d"', b"NaN", b"-Infinity", b'"a\x01b"', b'{"x":[Infinity]}', b"[" * 3000 + b"]" * 3000]
+"""What some hubs send, and some of their clients read."""
+
+
+@pytest.mark.parametrize("content_type", [JSON, SSE, "application/x-ndjson"])
+@pytest.mark.parametrize("value", NO_JSON)
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (b'{"text":%b,"usage":{"input_tokens":5,"output_tokens":9}}', Tokens(5, 9)),
+        (b'{"model":%b,"usage":{"input_tokens":5,"output_tokens":9}}', Tokens(5, 9)),
+        (b'{"usage":{"input_tokens":5,"cost":%b,"output_tokens":9}}', Tokens(5, 9)),
+        (b'{"usage":{"input_tokens":%b,"output_tokens":9}}', Tokens(0, 9)),
+        (b'{"usage":{"input_tokens":5,"output_tokens":9,"input_tokens_details":%b}}', Tokens(5, 9)),
+    ],
+)
+def test_what_only_some_call_json_spoils_nothing_else(content_type, value, body, tokens):
+    body = body % value
+    body = b"data: " + body + b"\n\n" if content_type == SSE else body
+    usage = read(Answer("openai", content_type, (body,), Tokens()), [body])
+    assert (usage.tokens, usage.source, usage.error) == (tokens, "hub", "")
+
+
+@pytest.mark.parametrize("value", [b'"ab\\ud83d"', b'{"message":NaN}', b"[" * 3000 + b"]" * 3000])
+def test_an_error_that_only_some_call_json_is_one(value):
+    body = b'{"error":%b,"usage":{"input_tokens":5}}' % value
+    usage = read(Answer("openai", JSON, (body,), Tokens()), [body])
+    assert (usage.tokens, usage.error) == (Tokens(5), "error_in_answer")
+
+
 @pytest.mark.parametrize("content_type", [JSON, SSE, "application/x-ndjson"])
 @pytest.mark.parametrize("dialect", ["openai", "anthropic", "aigne-chat"])
 @pytest.mark.parametrize("value", [None, "text", 0, False, [], [{"input_tokens": 5}]])
