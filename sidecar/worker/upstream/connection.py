@@ -157,6 +157,9 @@ class HubConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close an idle connection."""
         self._transport.close()
+        if self._transport.get_extra_info("sslcontext") is not None:
+            # Ours has gone out by the loop's next turn. The hub's farewell may never come, and its connection would keep a place.
+            self._loop.call_soon(self._transport.abort)
 
     def abort(self, reason: str = "aborted") -> None:
         """Break off: the hub must not take the request for complete."""

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import LOCAL, self_signed
-from tests.worker.plane import HubSide, Plane, RawHub, running
+from tests.worker.plane import HubSide, Plane, RawHub, running, until
+from tests.worker.secure_client import SecureClient
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,32 @@ async def test_an_answer_with_a_length_needs_no_farewell(certificate: tuple[Path
     async with behind_tls(certificate) as (plane, hub):
         hub.answer = cut
         assert (await plane.exchange(plane.get(), timeout=20)).endswith(b'\r\n\r\n{"ok":true}')
+
+
+async def test_a_hub_that_never_says_goodbye_keeps_no_place(certificate: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    told: list[object] = []
+    left = asyncio.Event()
+
+    async def say_nothing_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        side = SecureClient(reader, writer, certificate)
+        side.tls = context.wrap_bio(side.incoming, side.outgoing, server_side=True)
+        await side.do("do_handshake")
+        await side.do("read", 65_536)
+        await side.do("write", b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+        told.append(await side.do("read", 65_536))
+        await left.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing_more, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    environment = {"SIDECAR_HUB__URL": url, "SIDECAR_HUB__CA_FILE": str(certificate[0]), "SIDECAR_HUB__MAX_CONNECTIONS": "1"}
+    async with running(environment=environment) as plane:
+        for number in range(1, 4):
+            assert (await plane.exchange(plane.get(), timeout=20)).startswith(b"HTTP/1.1 200 ")
+            # It hears a farewell, and then no more.
+            await until(lambda number=number: told == [b""] * number, what="a farewell")
+            await until(lambda: plane.plane.pool.size == 0, within=15, what="a free place")
+        left.set()
+    server.close()
