@@ -51,7 +51,7 @@ class HubPool:
             if not connection.is_closing and now - connection.idle_since < min(patience, connection.idle_patience):
                 connection.start(method)
                 return connection
-            connection.close()
+            self._let_go(connection)
         return None
 
     async def connect(self, method: bytes) -> HubConnection:
@@ -82,20 +82,24 @@ class HubPool:
         """Make room in place of what has been idle for longest: a WebSocket takes no connection that was used before."""
         if not self._idle:
             raise Refused(OVERLOADED)
-        connection = self._idle.popleft()
+        self._let_go(self._idle.popleft())
+
+    def _let_go(self, connection: HubConnection) -> None:
+        """Close an idle connection. Its place is free at once: whoever wants another would find none until the loop has closed this one."""
         self._open.discard(connection)
         connection.close()
 
     def give_back(self, connection: HubConnection) -> None:
         """End an exchange; keep the connection if it can serve another."""
         connection.finish()
-        if connection.upgraded is not None:
-            # Its transport has another protocol now, which does not tell the pool of its end.
-            self._open.discard(connection)
         if connection.reusable:
             connection.idle_since = self._loop.time()
             self._idle.append(connection)
-        elif connection.request_complete and not connection.unsent:
+            return
+        # Not when it is closed: there may be another request in this turn. And the protocol that a transport has after an upgrade
+        # would not tell the pool of its end.
+        self._open.discard(connection)
+        if connection.request_complete and not connection.unsent:
             connection.close()
         else:
             connection.abort()
@@ -104,7 +108,7 @@ class HubPool:
         """Close what has been idle for too long; called about once a second."""
         oldest = self._loop.time() - self._settings.idle_connection_age
         while self._idle and (self._idle[0].idle_since < oldest or self._idle[0].is_closing):
-            self._idle.popleft().close()
+            self._let_go(self._idle.popleft())
 
     def close(self) -> None:
         """Break everything off."""

@@ -13,7 +13,7 @@ import pytest
 from sidecar.refusals import HUB_UNAVAILABLE, Refused
 from sidecar.settings.values import HubUrl
 from sidecar.worker.upstream.connection import HubConnection, HubFault
-from tests.worker.plane import running, until
+from tests.worker.plane import HubSide, running, until
 
 
 class LateLoop:
@@ -70,6 +70,30 @@ async def test_a_name_that_the_resolver_cannot_write_down_is_a_hub_that_is_not_t
         with pytest.raises(Refused) as refused:
             await pool.connect(b"GET")
         assert refused.value.refusal is HUB_UNAVAILABLE
+        assert pool.size == 0
+
+
+@pytest.mark.parametrize(("age", "promise"), [("0s", b""), ("4s", b"Keep-Alive: timeout=1\r\n")])
+async def test_connections_that_are_too_old_take_no_place_from_a_new_one(age: str, promise: bytes) -> None:
+    async def answer(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\n%bContent-Length: 2\r\n\r\n{}" % promise)
+
+    environment = {"SIDECAR_HUB__MAX_CONNECTIONS": "1", "SIDECAR_HUB__IDLE_CONNECTION_AGE": age}
+    async with running(environment=environment) as plane:
+        plane.hub.answer = answer
+        for _ in range(3):
+            assert (await plane.exchange(plane.get())).startswith(b"HTTP/1.1 200 ")
+        assert plane.plane.pool.size == 1
+
+
+async def test_a_place_is_free_in_the_turn_in_which_its_exchange_ends() -> None:
+    async with running(environment={"SIDECAR_HUB__MAX_CONNECTIONS": "1"}) as plane:
+        pool = plane.plane.pool
+        for is_sent in (True, False, True):
+            hub = await pool.connect(b"GET")
+            if is_sent:
+                hub.sent()
+            pool.give_back(hub)
         assert pool.size == 0
 
 
