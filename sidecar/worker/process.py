@@ -159,7 +159,7 @@ class Worker:
             in_flight=plane.open.in_flight(),
             lease_age=min(self._lease.age(), NO_LEASE),
             loop_lag=plane.ticker.take_lag(),
-            connections=len(plane.front.connections),
+            connections=len(plane.front.connections) + plane.front.sockets,
             hub_connections=plane.pool.size,
             draining=len(plane.drains),
             cache=dict(self._cache.counters),

@@ -12,7 +12,7 @@ from sidecar.refusals import REQUEST_TIMEOUT, Refused
 from sidecar.worker.client.address import peer_of
 from sidecar.worker.client.admission import admit
 from sidecar.worker.client.body import NO_BODY, RequestBody
-from sidecar.worker.client.exchange import Exchange
+from sidecar.worker.client.exchange import Exchange, HandedOver
 from sidecar.worker.client.front import Front
 from sidecar.worker.client.head import skip_blank_lines
 from sidecar.worker.client.linger import Linger
@@ -178,16 +178,16 @@ class ClientConnection(asyncio.Protocol):
         """Bytes of answers that the client has not taken yet."""
         return 0 if self._lost else self._transport.get_write_buffer_size()
 
-    def tunnel(self, receiver: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
-        """Hand the transport to `receiver` after an upgrade; returns it and the bytes already read."""
-        self._front.connections.discard(self)
+    def tunnel(self, receiver: asyncio.Protocol) -> HandedOver:
+        """Hand the transport to `receiver` after an upgrade; returns it, and what goes with it."""
+        self._front.hand_over(self)
         disarm_all(self._front, self)  # nobody tells this object any more when its client has read
         rest, self._buffer = bytes(self._buffer), bytearray()
         self._transport.set_protocol(receiver)
         if self._writing_paused:
             # The transport says once that it is full, and has done so: more would be gathered without bound.
             receiver.pause_writing()
-        return self._transport, rest
+        return self._transport, rest, self._front.socket_ended
 
     # Flow of the request body
 

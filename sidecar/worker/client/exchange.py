@@ -9,6 +9,9 @@ from typing import Protocol
 from sidecar.worker.client.body import ClientGone, RequestBody
 from sidecar.worker.client.request_head import RequestHead
 
+HandedOver = tuple[asyncio.Transport, bytes, Callable[[], None]]
+"""A connection that has become a WebSocket: its transport, the bytes already read, and what to call at the end."""
+
 
 class Connection(Protocol):
     """What the line may do with a client's connection."""
@@ -35,8 +38,8 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Break off: what was sent never looks complete."""
 
-    def tunnel(self, receiver: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
-        """Hand the transport to `receiver` after an upgrade; returns it and the bytes already read."""
+    def tunnel(self, receiver: asyncio.Protocol) -> HandedOver:
+        """Hand the transport to `receiver` after an upgrade; returns it, and what goes with it."""
 
 
 class Exchange:

@@ -85,6 +85,8 @@ class Front:
         self.forms = Forms(self.heads, settings.bounds)
         self.room = Room(settings.bounds.inspected_total)
         self.connections: set[Timed] = set()
+        self.sockets = 0
+        """Connections that have become WebSockets: they count, but nothing here is their deadline."""
         self.accepted = 0
         """Connections since the worker began."""
         self.draining = False
@@ -109,7 +111,16 @@ class Front:
     @property
     def surplus(self) -> int:
         """Connections beyond the bound."""
-        return len(self.connections) - self.bounds.connections
+        return len(self.connections) + self.sockets - self.bounds.connections
+
+    def hand_over(self, connection: Timed) -> None:
+        """`connection` becomes a WebSocket, until `socket_ended`."""
+        self.connections.discard(connection)
+        self.sockets += 1
+
+    def socket_ended(self) -> None:
+        """A WebSocket's client has gone."""
+        self.sockets -= 1
 
     def has_room(self) -> bool:
         """Whether the newest connection may stay, if need be in place of the one that has been of no use for longest.

@@ -99,17 +99,19 @@ class Tunneler:
 
         tunnel = Tunnel(self._pool.tunnels, count)
         to_hub, to_client = tunnel.to_hub, tunnel.to_client
-        client_transport, rest = exchange.connection.tunnel(to_hub)
-        hub_transport = hub.tunnel(to_client)
-        tunnel.join(client_transport, hub_transport)
-        to_hub.open()
-        # Not with the head: who has the transport must hear that it is full, and that it is so no more.
-        to_client.data_received(first)
-        exchange.cut = partial(tunnel.cut, "")
-        to_client.ended_early()
-        to_hub.ended_early()
-        to_hub.data_received(rest)
-        await tunnel.ended()
+        client_transport, rest, over = exchange.connection.tunnel(to_hub)
+        try:
+            tunnel.join(client_transport, hub.tunnel(to_client))
+            to_hub.open()
+            # Not with the head: who has the transport must hear that it is full, and that it is so no more.
+            to_client.data_received(first)
+            exchange.cut = partial(tunnel.cut, "")
+            to_client.ended_early()
+            to_hub.ended_early()
+            to_hub.data_received(rest)
+            await tunnel.ended()
+        finally:
+            over()
         record.bytes_in, record.bytes_out = to_hub.moved, to_client.moved
         if record.ending == "complete":
             _tell_cut(record, tunnel.cut_for)

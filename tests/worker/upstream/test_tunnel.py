@@ -184,6 +184,23 @@ async def test_idle_connections_make_room_for_a_socket() -> None:
         await until(lambda: not plane.plane.pool.size)
 
 
+async def test_a_socket_is_a_client_connection_for_as_long_as_it_lasts() -> None:
+    async with running(environment={"SIDECAR_PROXY__BOUNDS__CONNECTIONS": "2"}) as plane:
+        plane.hub.answer = switch
+        sockets = [await plane.open() for _ in range(2)]
+        for number, (reader, writer) in enumerate(sockets, 1):
+            writer.write(plane.get(fields=HANDSHAKE, close=False))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            assert plane.plane.front.sockets == number
+        third = await asyncio.wait_for((await plane.open())[0].read(-1), 20)
+        assert third.startswith(b"HTTP/1.1 503 ") and b'"code":"overloaded"' in third
+        for _, writer in sockets:
+            writer.close()
+        await until(lambda: not plane.plane.front.sockets)
+        plane.hub.answer = plane.hub.ok
+        assert (await plane.exchange(plane.get())).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_a_hub_that_says_much_at_once_makes_its_client_no_dead_one() -> None:
     much = bytes(200_000)
 
