@@ -39,6 +39,7 @@ HOT = (
     "sidecar/events/spool.py",
     "sidecar/events/wire.py",
     "sidecar/hubs/form_places.py",
+    "sidecar/hubs/json_objects.py",
     "sidecar/hubs/json_places.py",
     "sidecar/hubs/model.py",
     "sidecar/hubs/routing.py",

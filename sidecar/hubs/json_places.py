@@ -1,7 +1,7 @@
 """Finds the text at given places of a JSON body, with its byte spans, and refuses a body that can be read two ways. Pure.
 
-Validity is msgspec's word; this scanner adds what no decoder tells: where a value stands, and whether a
-member on the way to it is there twice. Names are compared without case, as Go's decoder does:
+This scanner adds to validity (`json_objects`) what no decoder tells: where a value stands, and whether a member
+on the way to it is there twice. Names are compared without case, as Go's decoder does:
 `{"model": "allowed", "Model": "other"}` means `other` to a hub written in Go. And `{"Model": "allowed"}`
 names a model to such a hub alone, so what is found by another spelling than the place's is refused.
 """
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from sidecar.hubs.json_objects import readable
 from sidecar.refusals import BAD_BODY, Refused
 
 MAX_TOKENS = 1_000_000
@@ -91,9 +92,9 @@ class JsonPlaces:
         Refused(BAD_BODY) for what is no JSON object in UTF-8, for a member that is there twice on the
         way to a place, for one whose spelling differs in case, and for a place that holds anything else.
         """
-        _require_object(body)
+        as_readable = readable(body)
         only = self._find_only(body)
-        return [only] if only is not None else _Scan(body, self._longest).find(self._root)
+        return [only] if only is not None else _Scan(body, as_readable, self._longest).find(self._root)
 
     def peek(self, body: bytes) -> str:
         """The string at the first main place that holds one, else the empty string. Judges nothing and never raises."""
@@ -136,8 +137,9 @@ class JsonPlaces:
 class _Scan:
     """One walk over a body that msgspec found valid, so every pattern that is asked for is there."""
 
-    def __init__(self, body: bytes, longest: int) -> None:
-        """`longest` is the length of the longest token that may write a name on the way to a place."""
+    def __init__(self, written: bytes, body: bytes, longest: int) -> None:
+        """`body` is what `readable` made of `written`; `longest` the length of the longest token of a name on the way to a place."""
+        self._written = written
         self._body = body
         self._longest = longest
         self._tokens = 0
@@ -194,7 +196,11 @@ class _Scan:
     def _take(self, start: int, end: int, name: str, is_main: bool) -> None:
         if len(self._found) >= MAX_NAMES:
             raise Refused(BAD_BODY, f"The member {name!r} has too many models to be checked.", param=name)
-        self._found.append(Text(_text(self._body[start:end]), start, end, is_main))
+        try:
+            value = _text(self._written[start:end])
+        except msgspec.DecodeError as error:
+            raise Refused(BAD_BODY, f"The member {name!r} has half of a pair of surrogates, which is no text.", param=name) from error
+        self._found.append(Text(value, start, end, is_main))
 
     def _members(self, start: int, node: _Node, is_exact: bool) -> int:
         """Walk the objects of the list at `start`; the position behind it."""
@@ -243,20 +249,6 @@ class _Scan:
         self._tokens += tokens
         if self._tokens > MAX_TOKENS:
             raise Refused(BAD_BODY, "The request body has too many members to be checked.")
-
-
-def _require_object(body: bytes) -> None:
-    try:
-        if not body.isascii():
-            # msgspec does not decode what it skips, and a hub may repair what is no UTF-8 into other text.
-            body.decode()
-        msgspec.json.decode(body, type=msgspec.Raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Refused(BAD_BODY, "The request body is not JSON in UTF-8.") from error
-    except RecursionError as error:
-        raise Refused(BAD_BODY, "The request body is nested too deeply.") from error
-    if body[_skip_space(body, 0)] != _OPEN_OBJECT:
-        raise Refused(BAD_BODY, "The request body must be a JSON object.")
 
 
 def _member_decoder(name: str) -> msgspec.json.Decoder[Any]:
