@@ -63,12 +63,11 @@ class Metering:
         await self.ledger.forget_keys(key_ids)
 
 
-def compose(settings: Settings, store: Store, pulse: Pulse, workers: Workers, further: Sequence[Observer]) -> Metering:
+def compose(settings: Settings, store: Store, spools: Spools, pulse: Pulse, workers: Workers, further: Sequence[Observer]) -> Metering:
     """Put the fold together; `further` observers see the events too. Raises OSError."""
     data_dir = Path(settings.data_dir)
     addresses = Addresses(settings.log.client_address, load_salt(data_dir))
     keys = LabelledKeys(settings.metrics.max_keys)
-    spools = Spools(data_dir / SPOOL_DIRECTORY)
     ledger = Ledger(store, instance_of(data_dir))
     claims = Claims(store, ledger, spools, data_dir / SPOOL_DIRECTORY, pulse.check)
     networks = Networks()

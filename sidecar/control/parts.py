@@ -17,6 +17,7 @@ from sidecar.control.admin.services import AdminServices
 from sidecar.control.anomaly import compose as anomaly
 from sidecar.control.audit import JOURNAL_DIRECTORY, AuditLog, Journal
 from sidecar.control.console.app import build
+from sidecar.control.folding.spools import Spools
 from sidecar.control.metering import Metering
 from sidecar.control.metrics.app import Endpoints
 from sidecar.control.metrics.key_watch import KeyWatch
@@ -93,13 +94,14 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         again=lambda: _hold_to_revocations(tombstones, repository, admin_tokens),
     )
     audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY), guard=pulse.check)
-    reported = Workers(time.time, since=time.time(), count=settings.proxy.worker_count)
+    spools = Spools(data_dir / metering.SPOOL_DIRECTORY)
+    reported = Workers(time.time, since=time.time(), count=settings.proxy.worker_count, touched=spools.touched)
     detection = _detection(settings, store, repository, audit, reported, pulse, made.digester)
     engine = detection.engine if detection is not None else None
     calls = Calls(store)
     reconciler = compose_reconciler(settings, calls, data_dir / metering.SPOOL_DIRECTORY)
     further = [observer for observer in (engine, reconciler) if observer is not None]
-    events = metering.compose(settings, patient, pulse, reported, further)
+    events = metering.compose(settings, patient, spools, pulse, reported, further)
     watch = KeyWatch(store, made.adoption, repository, events.keys, events.forget, time.time)
     readiness = Readiness(lambda: pulse.failure, events.fold.restored.is_set, reported, workers)
     reports = _reports(settings, store, calls, repository)

@@ -15,13 +15,15 @@ FRESH = 3.0
 class Workers:
     """The latest state of each worker, by its spool; `clock` gives Unix seconds, `since` is when this process began.
 
-    There are to be `count` workers; with 0 that is not known.
+    There are to be `count` workers; with 0 that is not known. `touched` says when a spool was last written: where the disk is full,
+    a worker can say no more than that it is there.
     """
 
-    def __init__(self, clock: Callable[[], float], since: float, count: int = 0) -> None:
+    def __init__(self, clock: Callable[[], float], since: float, count: int = 0, touched: Callable[[str], float] = lambda _: 0.0) -> None:
         self._clock = clock
         self._since = since
         self._count = count
+        self._touched = touched
         self._states: dict[str, WorkerState] = {}
         self._retired: dict[str, int] = {}
         self._heard_at: float | None = None
@@ -51,7 +53,7 @@ class Workers:
         What was reported before this process began may be the last word of workers that were stopped with the one before.
         """
         oldest = self._oldest()
-        fresh = [state for state in self._states.values() if state.time >= oldest]
+        fresh = [state for spool_id, state in self._states.items() if state.time >= oldest or self._touched(spool_id) >= oldest]
         return sorted(fresh, key=lambda state: (state.worker, state.pid))
 
     def all_heard(self) -> bool:

@@ -168,7 +168,9 @@ class Worker:
             counters=plane.counters(),
             revocation_lags=self._propagation.take(),
         )
-        self._spool.append(encode(state))
+        if not self._spool.append(encode(state)):
+            # Silent, it would be taken for gone, and the sidecar for not ready, though it serves.
+            self._spool.touch()
 
 
 def instance_name(data_dir: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.control.folding.spools import Spools
 from sidecar.control.metering import compose
 from sidecar.control.pulse import Pulse
 from sidecar.control.status import Status
@@ -24,6 +25,6 @@ async def test_a_worker_without_a_lease_has_no_age(store: Store, tmp_path: Path,
 
     keys, clock, settings = await open_keys(store, tmp_path), Clock(), Settings(data_dir=str(tmp_path))
     workers, pulse = Workers(clock, since=clock.now), Pulse(store, keys.adoption, first=nothing, again=nothing)
-    status = Status(settings, store, pulse=pulse, metering=compose(settings, store, pulse, workers, ()), clock=clock)
+    status = Status(settings, store, pulse=pulse, metering=compose(settings, store, Spools(tmp_path), pulse, workers, ()), clock=clock)
     workers.observe("spool", [], sums_of(state(0, time=clock.now, lease_age=age)))
     assert [worker["lease_age_seconds"] for worker in (await status.snapshot())["workers"]] == [shown]

@@ -30,6 +30,19 @@ def test_a_worker_is_there_for_three_seconds_after_its_report() -> None:
     assert not workers.in_flight()
 
 
+def test_a_worker_that_can_only_touch_its_spool_is_there_as_it_was_last() -> None:
+    """As on a full disk: it serves all the same."""
+    clock, touched = Clock(), {"a": 0.0}
+    workers = Workers(clock, since=clock.now, touched=lambda spool_id: touched[spool_id])
+    report(workers, "a", state(clock.now))
+    touched["a"] = clock.now + 60
+    clock.now += 60 + FRESH
+    assert workers.indexes() == {0}
+    assert workers.in_flight() == {"key_a": 2}
+    clock.now += 0.001
+    assert not workers.indexes()
+
+
 def test_the_last_word_of_workers_of_an_earlier_run_counts_for_nothing() -> None:
     """After a quick restart the spools still say that workers were there a moment ago; none of them serves any more."""
     clock = Clock()

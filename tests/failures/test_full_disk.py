@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.control.workers import FRESH
 from sidecar.worker.process import COMPLAINT_INTERVAL
 from tests.failures.logs import assert_clean
 from tests.failures.test_process import Confined
@@ -93,6 +94,8 @@ def test_what_does_not_fit_is_counted_as_lost_and_said_once(hub: RawHubProcess, 
         # Well beyond what is left in the page that the segment has begun.
         statuses.update(sidecar.ask(secret, "/v1/x", {}).status for _ in range(200))
         assert statuses == {200: 220}, "a full disk is no reason to refuse"
+        # The workers serve, though none of them can report any more.
+        wait_until(lambda: time.monotonic() > began + 2 * FRESH, within=PATIENCE)
         assert sidecar.is_ready()
         wait_until(lambda: LOST.search(sidecar.log.read_text()), within=PATIENCE, what="a word in the log")
         (sidecar.inside / "ballast").unlink()

@@ -132,6 +132,14 @@ class Spools:
         """The first offset that can still be read."""
         return self._spools[spool_id].base
 
+    def touched(self, spool_id: str) -> float:
+        """Unix time at which its worker last wrote, or said that it cannot; 0 when that cannot be told."""
+        spool = self._spools.get(spool_id)
+        try:
+            return spool.segments[-1].path.stat().st_mtime if spool is not None else 0.0
+        except OSError:
+            return 0.0
+
     def end(self, spool_id: str) -> int:
         """The offset after the last byte that is there. Raises OSError."""
         last = self._spools[spool_id].segments[-1]

@@ -192,3 +192,22 @@ def test_an_error_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
         with unreadable(file, sized=sized), pytest.raises(OSError) as raised:
             spools.read(writer.spool_id, 0)
         assert raised.value.filename in (str(file), file)
+
+
+def test_a_spool_without_room_still_tells_that_its_writer_lives(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path, segment_bytes=100, max_bytes=200)
+    spools = Spools(tmp_path)
+    assert spools.touched(writer.spool_id) == 0
+    writer.touch()
+    while writer.append(bytes(50)):
+        pass
+    spools.scan()
+    age(tmp_path)
+    began = spools.touched(writer.spool_id)
+    assert not writer.append(b"") and spools.touched(writer.spool_id) == began
+    writer.touch()
+    assert began + 59 < spools.touched(writer.spool_id) <= time.time() + 1
+    for path in tmp_path.glob("*.spool"):
+        path.unlink()
+    assert spools.touched(writer.spool_id) == 0
+    writer.close()
