@@ -26,12 +26,12 @@ class Readiness:
             return failure
         if not self._restored():
             return "the counts of earlier runs are being read"
-        missing = self._expected - len(self._workers.indexes())
+        serving = self._workers.serving()
+        missing = self._expected - len({state.worker for state in serving})
         if missing > 0:
             return f"{missing} of {self._expected} workers have not reported"
         # Each has a connection of its own. Without it a worker can look up no key, though it is there.
         # One that ends may have been asked for another store than its successor: it finishes what it has, and takes nothing new.
-        live = self._workers.live()
-        reached = {state.worker for state in live if state.store_up}
-        cut_off = sorted({state.worker for state in live} - reached)
+        reached = {state.worker for state in serving if state.store_up}
+        cut_off = sorted({state.worker for state in serving} - reached)
         return f"the key store does not answer worker {', '.join(map(str, cut_off))}" if cut_off else ""

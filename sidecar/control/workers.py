@@ -53,8 +53,12 @@ class Workers:
         What was reported before this process began may be the last word of workers that were stopped with the one before.
         """
         oldest = self._oldest()
-        fresh = [state for spool_id, state in self._states.items() if state.time >= oldest or self._touched(spool_id) >= oldest]
-        return sorted(fresh, key=lambda state: (state.worker, state.pid))
+        return _in_order(state for state in self._states.values() if state.time >= oldest)
+
+    def serving(self) -> list[WorkerState]:
+        """The same and those that live but have no room for a report, as they were last."""
+        oldest = self._oldest()
+        return _in_order(state for spool_id, state in self._states.items() if state.time >= oldest or self._touched(spool_id) >= oldest)
 
     def all_heard(self) -> bool:
         """Whether `counters` has every worker: each has reported since the first one did, or counts as gone. Once true, always true."""
@@ -82,7 +86,7 @@ class Workers:
         return total
 
     def indexes(self) -> set[int]:
-        """The worker numbers that are there and take requests."""
+        """The worker numbers that reported lately."""
         return {state.worker for state in self.live()}
 
     def gauge(self, field: str) -> Iterable[tuple[tuple[str], float]]:
@@ -96,6 +100,10 @@ class Workers:
         # A clock that is put back behind that moment would keep every worker away until it has come there again.
         self._since = min(self._since, now)
         return max(now - FRESH, self._since)
+
+
+def _in_order(states: Iterable[WorkerState]) -> list[WorkerState]:
+    return sorted(states, key=lambda state: (state.worker, state.pid))
 
 
 def _counters(state: WorkerState) -> dict[str, int]:

@@ -30,17 +30,17 @@ def test_a_worker_is_there_for_three_seconds_after_its_report() -> None:
     assert not workers.in_flight()
 
 
-def test_a_worker_that_can_only_touch_its_spool_is_there_as_it_was_last() -> None:
-    """As on a full disk: it serves all the same."""
+def test_a_worker_that_can_only_touch_its_spool_serves_but_does_not_report() -> None:
+    """As on a full disk, which the number of those that report then shows."""
     clock, touched = Clock(), {"a": 0.0}
     workers = Workers(clock, since=clock.now, touched=lambda spool_id: touched[spool_id])
     report(workers, "a", state(clock.now))
     touched["a"] = clock.now + 60
     clock.now += 60 + FRESH
-    assert workers.indexes() == {0}
-    assert workers.in_flight() == {"key_a": 2}
+    assert [one.worker for one in workers.serving()] == [0]
+    assert not workers.indexes() and not workers.in_flight()
     clock.now += 0.001
-    assert not workers.indexes()
+    assert not workers.serving()
 
 
 def test_the_last_word_of_workers_of_an_earlier_run_counts_for_nothing() -> None:
