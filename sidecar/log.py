@@ -6,13 +6,16 @@ that not even a traceback of a library can carry one.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
-import select
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TextIO
+
+from sidecar.outlet import Outlet, open_outlet
 
 REDACTED = "[redacted]"
 
@@ -22,8 +25,8 @@ _CREDENTIAL = re.compile(
     r"|(?<=[Bb]earer )[\x21\x23-\x5b\x5d-\x7e]{8,}"
     r"|(?<=://)[^\s/@:\"]*:[^\s/@\"]*(?=@)"  # user:password of a URL
 )
-_PIECE = 1024
-"""Characters: no more bytes than a pipe that can be written to takes without waiting (PIPE_BUF, pipe(7))."""
+_PATIENCE, _REST = 0.05, 60.0
+"""Seconds that a line waits for a reader, and after which another one may."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -60,19 +63,30 @@ class JsonFormatter(logging.Formatter):
 class LineHandler(logging.StreamHandler[TextIO]):
     """Writes lines; a full disk, a closed pipe or a reader that has stopped costs lines, never the process that wrote them."""
 
-    lost = 0
-    _told = 0
-    _is_open = False
-    """The last line was cut off."""
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.lost = 0
+        self._told = 0
+        self._rest = b""
+        """What has to end the last line, which was cut off: the rest of its last character, and a line end."""
+        self._outlet = open_outlet(stream)
+        self._patient_until = self._rested = 0.0
+
+    def close(self) -> None:
+        """Let go of what is held beside the stream."""
+        super().close()
+        if self._outlet is not None:
+            self._outlet.close()
+            self._outlet = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line as far as it is taken at once: waiting for a reader would keep requests, and SIGTERM, waiting too."""
         try:
-            text = self.format(record) + self.terminator
-            if self.lost > self._told and _has_room(self.stream):
-                told, self._told = self.lost - self._told, self.lost
-                text = self.format(_warning(f"{told} log lines were lost: nobody took them")) + self.terminator + text
-            self._write("\n" + text if self._is_open else text)
+            text = self.format(record)
+            if self.lost > self._told and (self._outlet is None or self._outlet.has_room(0.0)):
+                self._tell()
+            if not self._write(text):
+                self.lost += 1
         except Exception:
             self.handleError(record)
 
@@ -80,24 +94,38 @@ class LineHandler(logging.StreamHandler[TextIO]):
         """Count the loss: it is told with the first line that is taken again."""
         self.lost += 1
 
-    def _write(self, text: str) -> None:
-        for start in range(0, len(text), _PIECE):
-            if not _has_room(self.stream):
-                self.lost += 1
-                return
-            self.stream.write(text[start : start + _PIECE])
+    def _tell(self) -> None:
+        lost = self.lost
+        if self._write(self.format(_warning(f"{lost - self._told} log lines were lost: nobody took them"))):
+            self._told = lost
+
+    def _write(self, line: str) -> bool:
+        """Whether all of it was taken. In one piece, for other processes write to the same place."""
+        if self._outlet is None:
+            self.stream.write(line + self.terminator)
             self.flush()
-            self._is_open = start + _PIECE < len(text)
+            return True
+        left = memoryview(self._rest + f"{line}{self.terminator}".encode(errors="backslashreplace"))
+        while True:
+            taken = self._outlet.take(left)
+            left = left[taken:]
+            if taken:
+                self._rest = _rest_of_character(left) + b"\n" if left else b""
+            if not left:
+                return True
+            if not self._awaits(self._outlet):
+                return False
+
+    def _awaits(self, outlet: Outlet) -> bool:
+        """Whether there is room soon: a reader that is about to read is given a moment, once in a while, and one that has stopped none."""
+        now = time.monotonic()
+        if now >= self._rested:
+            self._patient_until, self._rested = now + _PATIENCE, now + _REST
+        return now < self._patient_until and outlet.has_room(self._patient_until - now)
 
 
-def _has_room(stream: TextIO) -> bool:
-    """Whether a piece may be written without waiting. What is no pipe, socket or terminal takes anything, or fails at once."""
-    try:
-        found = select.poll()
-        found.register(stream.fileno(), select.POLLOUT)
-        return bool(found.poll(0))
-    except (OSError, ValueError):
-        return True
+def _rest_of_character(data: memoryview) -> bytes:
+    return bytes(itertools.takewhile(lambda byte: byte & 0xC0 == 0x80, bytes(data[:3])))
 
 
 def _warning(message: str) -> logging.LogRecord:

@@ -22,6 +22,7 @@ LAYERS = (
             "log",
             "loop",
             "listening",
+            "outlet",
             "redaction",
             "refusals",
             "spelling",

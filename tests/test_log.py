@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import json
 import logging
 import os
+import pty
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -88,11 +91,12 @@ def test_a_stream_that_cannot_be_written_costs_the_line_only(capsys: pytest.Capt
 
 
 class Pipe:
-    """A pipe that nobody reads until `read`, and a logger that writes there."""
+    """A pipe (or what `ends` are) that nobody reads until `read`, and a logger that writes there."""
 
-    def __init__(self) -> None:
-        self.reading, writing = os.pipe()
+    def __init__(self, ends: tuple[int, int] | None = None) -> None:
+        self.reading, writing = ends or os.pipe()
         os.set_blocking(self.reading, False)
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
         self.stream = os.fdopen(writing, "w", encoding="utf-8")
         self.handler = log.LineHandler(self.stream)
         self.handler.setFormatter(log.JsonFormatter("worker-0"))
@@ -111,9 +115,10 @@ class Pipe:
         with contextlib.suppress(BlockingIOError):
             while piece := os.read(self.reading, 1 << 20):
                 found += piece
-        return found.decode().splitlines()
+        return self.decoder.decode(found).splitlines()
 
     def close(self) -> None:
+        self.handler.close()
         os.close(self.reading)
         with contextlib.suppress(OSError):
             self.stream.close()
@@ -144,6 +149,38 @@ def test_a_line_longer_than_a_pipe_is_cut_off_and_the_next_one_is_whole(pipe: Pi
     assert pipe.log("back")
     _, told, message = pipe.read()
     assert (json.loads(told)["level"], json.loads(message)["message"]) == ("warning", "back")
+
+
+@pytest.mark.parametrize("size", [100, 333, 700])
+def test_nobody_waits_for_a_terminal_that_does_not_read(size: int) -> None:
+    terminal = Pipe(pty.openpty())
+    try:
+        assert terminal.log(*["x" * size] * 2000)
+        assert terminal.handler.lost > 0
+    finally:
+        terminal.close()
+
+
+def test_a_long_line_is_written_in_one_piece_for_others_write_there_too() -> None:
+    reader, writer = (end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    ends = Pipe((reader, writer))
+    try:
+        assert ends.log("x" * 20_000)
+        assert len(json.loads(os.read(reader, 1 << 20))["message"]) == 20_000
+    finally:
+        ends.close()
+
+
+def test_a_long_line_goes_to_a_file_in_one_piece() -> None:
+    written: list[str] = []
+
+    class File(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    log.LineHandler(File()).emit(logging.makeLogRecord({"msg": "x" * 20_000}))
+    assert written == ["x" * 20_000 + "\n"]
 
 
 def test_what_libraries_narrate_is_left_out(lines: io.StringIO) -> None:
