@@ -12,6 +12,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -116,16 +117,16 @@ class AccessLog:
         return event.outcome != "ok" or zlib.crc32(event.request_id.encode()) < self._sample
 
     def _write(self) -> None:
-        while True:
-            text = self._queue.get()
-            if text is None:
-                return
+        while (text := self._queue.get()) is not None:
             try:
                 self._stream.write(text)
                 if self._queue.empty():
                     self._stream.flush()
             except (OSError, ValueError):
                 self.dropped += 1
+        with suppress(OSError, ValueError):
+            # With the end waiting behind it, the last line has not been.
+            self._stream.flush()
 
 
 def _milliseconds(seconds: float) -> float:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from typing import Any
 
 from sidecar.control.access_log import AccessLog, line
 from sidecar.control.addresses import Addresses
@@ -53,6 +54,32 @@ def test_sampling_keeps_every_failure() -> None:
     entries = log_of(*(request(key_id(1)) for _ in range(400)), *(denied() for _ in range(10)), sample=0.1)
     assert sum(entry["key.outcome"] == "denied" for entry in entries) == 10
     assert 10 <= sum(entry["key.outcome"] == "ok" for entry in entries) <= 100
+
+
+def test_what_waits_at_the_end_leaves_the_buffer_too() -> None:
+    """Nothing else need write it: the end of the interpreter knows of the buffer of `sys.stdout` alone."""
+    is_ending, written = threading.Event(), bytearray()
+
+    class Raw(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            written.extend(data)
+            return len(data)
+
+    class Buffered(io.BufferedWriter):
+        def write(self, data: Any) -> int:
+            is_ending.wait(10)
+            return super().write(data)
+
+    stream = Buffered(Raw())
+    log = AccessLog(stream, sample=1.0, client=FULL.client, network=FULL.network)
+    log.observe("s", [encode(request())] * 2, Sums())
+    log.close(within=0.0)
+    is_ending.set()
+    log.close()
+    assert written.count(b"\n") == 2
 
 
 def test_a_reader_that_never_reads_costs_lines_and_no_time() -> None:
