@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+from sidecar.store.errors import StoreUnavailable
 from tests.control.console.conftest import Console
 
 PATH = "/settings/admin-tokens"
@@ -55,6 +58,24 @@ async def test_a_form_that_was_refused_can_be_mended(console: Console) -> None:
     browser = await console.signed_in()
     page = await browser.post(PATH, {"name": " ", "intent": _intent((await browser.get(PATH)).text)})
     assert "shown only this once" in (await browser.post(PATH, {"name": "mended", "intent": _intent(page.text)})).text
+
+
+async def test_a_form_that_met_no_store_half_way_claims_no_token_that_is_not_there(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page of the failure says to reload it, and the form's intent may be known by then."""
+
+    async def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("the key store cannot be reached")
+
+    browser = await console.signed_in()
+    sent = {"name": "the pipeline", "role": "viewer", "intent": _intent((await browser.get(PATH)).text)}
+    with monkeypatch.context() as store:
+        store.setattr(console.services.admin_tokens, "create", away)
+        assert (await browser.post(PATH, sent)).status == 503
+    page = await browser.post(PATH, sent)
+    assert page.status == 409 and "If it made one then" in page.text and "What it made" not in page.text
+    assert "shown only this once" in (await browser.post(PATH, {**sent, "intent": _intent(page.text)})).text
 
 
 def _intent(page: str) -> str:
