@@ -6,7 +6,6 @@ that not even a traceback of a library can carry one.
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import re
@@ -125,7 +124,8 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
 
 def _rest_of_character(data: memoryview) -> bytes:
-    return bytes(itertools.takewhile(lambda byte: byte & 0xC0 == 0x80, bytes(data[:3])))
+    next_ones = data[:3].tobytes()
+    return next_ones[: next((at for at, byte in enumerate(next_ones) if byte & 0xC0 != 0x80), 3)]
 
 
 def _warning(message: str) -> logging.LogRecord:
