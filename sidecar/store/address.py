@@ -165,7 +165,7 @@ def _password(settings: declaration.Store) -> dict[str, Any]:
 
 
 def _db(text: str) -> dict[str, Any]:
-    if text and not text.isdigit():
+    if text and not (text.isascii() and text.isdigit()):
         raise ValueError("store.url ends in what is no database; a database is a number")
     return {"db": int(text)} if text else {}
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 
 from redis import exceptions as redis_errors
+from redis.asyncio.sentinel import MasterNotFoundError
 
 
 class StoreUnavailable(Exception):
@@ -29,6 +31,8 @@ class StoreNotAdopted(StoreUnavailable):
 
 
 DISK_FAILED = "MISCONF"
+_NO_DATABASE = "DB"
+_NO_PRIMARY = "primary"
 
 _KNOWN = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
 _CLOSED = "closed"
@@ -48,6 +52,11 @@ _HEALTH = {
     "CLUSTERDOWN": "the key store's cluster is down",
     "TRYAGAIN": "the key store's cluster is moving data; try again",
     "BUSY": "the key store is busy with a script",
+    "MOVED": "the key store's cluster has that on another server; for a Redis Cluster write redis+cluster:// in store.url",
+    # What these two say, redis-py passes on without the first word, which is ERR.
+    "SELECT": "the key store has one database only; leave the number out of store.url, and for a Redis Cluster write redis+cluster://",
+    _NO_DATABASE: "the key store has no database of the number in store.url; name another one, or raise its `databases`",
+    _NO_PRIMARY: "no sentinel names a living primary; if that lasts, see the service's name and sentinel_password in store.url",
 }
 
 _CLASSES: tuple[tuple[type[Exception], str], ...] = (
@@ -59,7 +68,13 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (redis_errors.MasterDownError, "MASTERDOWN"),
     (redis_errors.ClusterDownError, "CLUSTERDOWN"),
     (redis_errors.TryAgainError, "TRYAGAIN"),
+    (redis_errors.MovedError, "MOVED"),
+    (redis_errors.AskError, "TRYAGAIN"),
+    (MasterNotFoundError, _NO_PRIMARY),
 )
+
+_DEEPEST = 4
+"""Errors behind one another that are looked at for one of TLS: with a Cluster it is the third."""
 
 
 def is_of_disk(reply: object) -> bool:
@@ -87,7 +102,23 @@ def translate(error: BaseException) -> StoreUnavailable:
         return StoreUnavailable(_HEALTH[code]) if code in _HEALTH else StoreRefused(code if code.isalpha() else "ERR")
     if isinstance(error, (asyncio.TimeoutError, redis_errors.TimeoutError)):
         return StoreUnavailable("the key store did not answer in time")
+    if refusal := _refusal_of_tls(error):
+        return StoreUnavailable(refusal)
     closed = isinstance(error, RuntimeError) and _CLOSED in str(error)
     if not closed and not isinstance(error, _KNOWN):
         _log.warning("the key store's client failed", exc_info=error)
     return StoreUnavailable("the key store cannot be reached")
+
+
+def _refusal_of_tls(error: BaseException | None) -> str:
+    """What TLS has against the other side, or that one against us; empty when it is something else that went wrong."""
+    for _ in range(_DEEPEST):
+        if isinstance(error, ssl.SSLError):
+            # Only OpenSSL itself gives them these.
+            verdict, reason = getattr(error, "verify_message", ""), getattr(error, "reason", "") or ""
+            if verdict:
+                return f"the key store's certificate is not accepted ({verdict.rstrip('.')}); see the host and ca_file in store.url"
+            if "ALERT" in reason:
+                return f"the key store refuses our side of TLS ({reason}); see certificate_file and key_file in store.url"
+        error = error and (error.__cause__ or error.__context__)
+    return ""

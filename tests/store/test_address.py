@@ -77,6 +77,7 @@ def test_the_password_of_its_own_setting_wins() -> None:
         ("redis+sentinel:///keys", "names no host"),
         ("redis+cluster://", "names no host"),
         ("redis://h/x", "a database is a number"),
+        ("redis://h/²", "a database is a number"),
         ("redis://h?socket_timeout=5", "does not know"),
         ("redis://h?tls=true", "write rediss://"),
         ("redis://h?ca_file=/ca.pem", "clear text"),

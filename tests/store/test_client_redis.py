@@ -87,6 +87,7 @@ async def test_tls_is_verified(tmp_path: Path, certificate: tuple[Path, Path]) -
         assert await trusting.call("PING") == b"PONG"
         await trusting.close()
         doubting = await connect(declaration.Store(url=StoreUrl.parse(f"rediss://localhost:{port}")), tmp_path)
+        await until(lambda: "certificate is not accepted" in str(doubting.failure))
         with pytest.raises(StoreUnavailable):
             await doubting.call("PING")
         await doubting.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 from redis import exceptions as redis_errors
 from redis._parsers.base import BaseParser
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from sidecar.store.errors import StoreNotAdopted, StoreRefused, StoreUnavailable, translate
 
@@ -70,6 +73,52 @@ def test_a_missing_password_is_told_from_a_wrong_one(reply: str) -> None:
     error = BaseParser.parse_error(reply)
     assert isinstance(error, redis_errors.AuthenticationError)
     assert HEALTH[reply.partition(" ")[0]] in str(translate(error))
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        ("MOVED 3999 127.0.0.1:6381", "write redis+cluster://"),
+        ("ASK 3999 127.0.0.1:6381", "is moving data"),
+        ("ERR SELECT is not allowed in cluster mode", "leave the number out of store.url"),
+        ("ERR DB index is out of range", "no database of the number in store.url"),
+    ],
+)
+def test_a_store_url_that_leads_to_another_kind_of_store_is_told(reply: str, told: str) -> None:
+    made = translate(BaseParser.parse_error(reply))
+    assert type(made) is StoreUnavailable and told in str(made)
+
+
+def test_sentinels_that_know_no_primary_are_told() -> None:
+    assert "see the service's name and sentinel_password" in str(translate(MasterNotFoundError("No master found for 'secret'")))
+
+
+def tls_error(kind: type[ssl.SSLError], **said: str) -> ssl.SSLError:
+    error = kind(1, "secret")
+    for name, value in said.items():
+        setattr(error, name, value)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            tls_error(ssl.SSLCertVerificationError, verify_message="certificate has expired"),
+            "the key store's certificate is not accepted (certificate has expired); see the host and ca_file in store.url",
+        ),
+        (
+            tls_error(ssl.SSLError, reason="TLSV13_ALERT_CERTIFICATE_REQUIRED"),
+            "the key store refuses our side of TLS (TLSV13_ALERT_CERTIFICATE_REQUIRED); see certificate_file and key_file in store.url",
+        ),
+        (tls_error(ssl.SSLEOFError, reason="UNEXPECTED_EOF_WHILE_READING"), "the key store cannot be reached"),
+        (ssl.SSLError("secret"), "the key store cannot be reached"),
+    ],
+)
+def test_what_is_wrong_with_tls_is_told(error: Exception, message: str) -> None:
+    # Alone, as redis-py wraps it, and as it does that once more for a Cluster.
+    for raised in (error, wrapped(error, meant=False), wrapped(wrapped(error, meant=False), meant=True)):
+        assert str(translate(raised)) == message
 
 
 @pytest.mark.parametrize(
