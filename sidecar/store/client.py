@@ -103,6 +103,12 @@ class Store:
             return []
         return [translate(reply) if isinstance(reply, Exception) else reply for reply in await self._run(calls)]
 
+    async def of_each(self, *command: Argument, timeout: float) -> dict[str, Any]:
+        """What each server that holds keys replies to a command about none, by its name, with a StoreUnavailable for no reply."""
+        endpoints = await self._transport.endpoints()
+        replies = await asyncio.gather(*(endpoint.ask(command, timeout) for endpoint in endpoints))
+        return dict(zip((endpoint.name for endpoint in endpoints), replies, strict=True))
+
     async def durable(self) -> bool:
         """Whether everything written so far would survive the loss of a server.
 

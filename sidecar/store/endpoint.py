@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 
-from sidecar.store.link import Link, PushHandler
+from sidecar.store.errors import StoreUnavailable, translate
+from sidecar.store.link import Command, Link, PushHandler
 
 
 async def _anywhere(connection: AbstractConnection) -> None:
@@ -36,3 +38,15 @@ class Endpoint:
             await link.close()
             raise
         return link
+
+    async def ask(self, command: Command, timeout: float) -> Any:
+        """The reply of this very server, or why there is none within `timeout` seconds of being connected: a StoreUnavailable."""
+        try:
+            link = await self.open()
+            try:
+                (reply,) = await link.exchange([command], timeout)
+            finally:
+                await link.close()
+        except StoreUnavailable as error:
+            return error
+        return translate(reply) if isinstance(reply, Exception) else reply

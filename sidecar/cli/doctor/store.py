@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from sidecar.cli.doctor.check import Check, fail, ok, warn
 from sidecar.keys.digest import load
+from sidecar.keys.lookup import ANSWER_WITHIN
 from sidecar.keys.setup import EPOCH_FILE
 from sidecar.settings import Settings
 from sidecar.settings.declaration import Keys
@@ -18,6 +21,11 @@ from sidecar.store.client import Store, StoreUnavailable, connect
 
 PATIENCE = 3.0
 OLDEST = (7, 0)
+_GRAVITY = ("ok", "warn", "fail")
+TRIED = 3
+FAR = 0.05
+TRIPS = 2
+"""How often the store is asked for a key that a worker does not remember: by the digest, and by its id."""
 LARGEST_SKEW = 1.0
 """Seconds; quota periods and expiry are judged on both clocks."""
 
@@ -30,20 +38,15 @@ async def checks(settings: Settings, *, running: bool) -> AsyncIterator[Check]:
         return
     store = await connect(settings.store, Path(settings.data_dir), timeout=PATIENCE)
     try:
-        began = time.perf_counter()
-        await store.call("PING")
-        took = time.perf_counter() - began
-        yield _reached(settings, took)
-        facts = parse_info(await store.call("INFO"))
-        yield judge_version(facts)
-        if not settings.store.url.reveal().startswith("redis+cluster:"):
-            yield judge_role(facts)
-        yield judge_persistence(facts)
-        yield judge_memory(facts)
+        replies = await store.of_each("INFO", timeout=PATIENCE)
+        facts = {name: parse_info(reply) for name, reply in replies.items() if not isinstance(reply, StoreUnavailable)}
+        for name in sorted(replies.keys() - facts.keys()) if len(replies) > 1 else ():
+            yield fail("store server", f"{name} does not answer ({replies[name]})", "bring it back, or let a replica take its place")
+        yield judge_distance("the embedded store" if embedded else without_password(settings.store.url), await _trip(store))
+        for judge in _judges(settings.store.url.reveal()) if facts else ():
+            yield worst({name: judge(each) for name, each in facts.items()})
         yield await _clock(store)
         yield await _tracking(store)
-        if settings.store.url.reveal().startswith(("redis+sentinel:", "redis+cluster:")):
-            yield judge_failover(facts)
         yield await _epoch(store, Path(settings.data_dir))
         yield await _pepper(store, settings.keys)
     except StoreUnavailable as error:
@@ -57,8 +60,27 @@ async def checks(settings: Settings, *, running: bool) -> AsyncIterator[Check]:
         await store.close()
 
 
+def _judges(url: str) -> Iterator[Callable[[Mapping[str, str]], Check]]:
+    """What is asked of each server."""
+    yield judge_version
+    if not url.startswith("redis+cluster:"):
+        yield judge_role
+    yield judge_persistence
+    yield judge_memory
+    if url.startswith(("redis+sentinel:", "redis+cluster:")):
+        yield judge_failover
+
+
+def worst(found: Mapping[str, Check]) -> Check:
+    """The gravest of what was found of each server; where there are several, with the name of the first one that it is true of."""
+    name, check = max(sorted(found.items()), key=lambda one: _GRAVITY.index(one[1].verdict))
+    if len(found) == 1 or check.verdict == "ok":
+        return check
+    return replace(check, finding=f"{name}: {check.finding}")
+
+
 def parse_info(reply: object) -> dict[str, str]:
-    """The reply to INFO as a mapping; of a Cluster, what the first server says."""
+    """The reply to INFO as a mapping; of several, what the first server says."""
     if isinstance(reply, dict):
         reply = next(iter(reply.values()), b"")
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
@@ -134,6 +156,16 @@ async def _tracking(store: Store) -> Check:
     return ok("store tracking", "changes of keys are reported")
 
 
+async def _trip(store: Store) -> float:
+    # A machine that is busy for a moment does not make the store a distant one.
+    took = []
+    for _ in range(TRIED):
+        began = time.perf_counter()
+        await store.call("PING")
+        took.append(time.perf_counter() - began)
+    return min(took)
+
+
 async def _clock(store: Store) -> Check:
     before = time.time()
     seconds, microseconds = await store.call("TIME")
@@ -150,11 +182,15 @@ def judge_clock(skew: float) -> Check:
     return ok("clock", f"{skew * 1000:+.0f} ms between the store's and this machine's")
 
 
-def _reached(settings: Settings, took: float) -> Check:
-    address = "the embedded store" if settings.store.url == "embedded" else without_password(settings.store.url)
-    if took > 0.05:
-        return warn("store", f"{address} answers after {took * 1000:.0f} ms", "place the store nearer: limited keys wait for it")
-    return ok("store", f"{address} answers after {took * 1000:.1f} ms")
+def judge_distance(address: str, took: float) -> Check:
+    """`took`, in seconds, is that of one trip to the store at `address`."""
+    finding = f"{address} answers after {took * 1000:.1f} ms"
+    if took > ANSWER_WITHIN / TRIPS:
+        finding += f", and requests that must ask it are refused: they wait {ANSWER_WITHIN * 1000:.0f} ms for {TRIPS} answers"
+        return fail("store", finding, "place the store nearer")
+    if took > FAR:
+        return warn("store", finding, "place the store nearer: limited keys wait for it")
+    return ok("store", finding)
 
 
 async def _epoch(store: Store, data_dir: Path) -> Check:

@@ -9,6 +9,7 @@ from sidecar.keys.adoption import Adoption
 from sidecar.settings import Settings, load
 from sidecar.store import names
 from sidecar.store.client import Store
+from tests.support.cluster import cluster, cluster_settings
 from tests.support.keys import PEPPER
 from tests.support.store import Server
 
@@ -137,3 +138,32 @@ async def test_a_replica_keeps_nothing(valkey: Server, store: Store, tmp_path: P
 async def test_a_memory_that_cannot_be_read(valkey: Server, store: Store, tmp_path: Path) -> None:
     (tmp_path / "store-epoch").mkdir()
     assert (await verdicts(settings_for(valkey, tmp_path)))["store adoption"] == "fail"
+
+
+async def test_every_server_of_a_cluster_is_looked_at(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as servers:
+        found = {check.name: check async for check in doctor.checks(settings_of(servers, tmp_path), running=False)}
+        assert found["store memory"].verdict == found["store persistence"].verdict == "ok"
+        # Whichever is asked first, it is not both of these.
+        servers[1].command("CONFIG", "SET", "appendonly", "no")
+        servers[2].command("CONFIG", "SET", "maxmemory", "100mb")
+        servers[2].command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        found = {check.name: check async for check in doctor.checks(settings_of(servers, tmp_path), running=False)}
+        for name, verdict, server in (("store persistence", "warn", servers[1]), ("store memory", "fail", servers[2])):
+            assert (found[name].verdict, found[name].finding.partition(": ")[0]) == (verdict, f"127.0.0.1:{server.port}")
+
+
+async def test_a_server_of_a_cluster_that_does_not_answer(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as servers:
+        servers[2].kill()
+        findings = [check.finding async for check in doctor.checks(settings_of(servers, tmp_path), running=False)]
+        assert any(finding.startswith(f"127.0.0.1:{servers[2].port} does not answer") for finding in findings)
+
+
+@pytest.mark.parametrize(("took", "verdict"), [(0.05, "ok"), (0.06, "warn"), (0.125, "warn"), (0.13, "fail"), (0.4, "fail")])
+def test_a_store_that_is_far_away(took: float, verdict: str) -> None:
+    assert doctor.judge_distance("redis://store", took).verdict == verdict
+
+
+def settings_of(servers: list[Server], data_dir: Path) -> Settings:
+    return load(None, {"SIDECAR_STORE__URL": cluster_settings(servers).url.reveal(), "SIDECAR_DATA_DIR": str(data_dir)})
