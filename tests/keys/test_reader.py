@@ -17,7 +17,7 @@ from sidecar.keys.rehash import Rehasher
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.link import Command
-from tests.support.keys import OLDER_PEPPER, Keys, open_keys, shape
+from tests.support.keys import OLDER_PEPPER, PEPPER, Keys, open_keys, shape
 
 IMPORTED = b"sk-from-elsewhere"
 MOST_COMMANDS = 6
@@ -123,3 +123,20 @@ async def test_a_token_is_known_whenever_another_worker_moves_its_secret(
     assert seen is not None
     assert seen.key.id == found.key.id
     assert seen.secret.id == found.secret.id
+
+
+@pytest.mark.parametrize("at", range(MOST_COMMANDS))
+@pytest.mark.parametrize("order", [(0, *order) for order in permutations((1, 2))], ids=str)
+async def test_a_token_is_known_while_a_replica_with_the_peppers_the_other_way_round_moves_its_secret(
+    store: Store, tmp_path: Path, at: int, order: tuple[int, ...]
+) -> None:
+    """As when a change of the pepper is taken back, one replica after the other: the entry goes from the first digest to the second."""
+    keys = await open_keys(store, tmp_path, previous=OLDER_PEPPER)
+    issued = await keys.repository.create(shape())
+    token = issued.token.encode()
+    found = await keys.repository.find_first(keys.digester.candidates(token))
+    assert found is not None
+    other = await open_keys(store, tmp_path, pepper=OLDER_PEPPER, previous=PEPPER)
+    meddled = _Meddled(store, at, lambda: Rehasher(other.repository, other.digester).rehash(found, token), order)
+    seen = await KeyReader(cast("Store", meddled), keys.adoption).find_first(keys.digester.candidates(token))
+    assert seen is not None and seen.key.id == issued.key.id
