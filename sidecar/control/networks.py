@@ -74,6 +74,10 @@ class Networks:
 
 
 def _note(recent: dict[str, int], name: str, second: int, limit: int) -> None:
+    if name not in recent and len(recent) >= limit:
+        # Without a scrape nobody has asked to forget, and what is long over must not keep out what is now.
+        for old in [each for each, last in recent.items() if last < second - WINDOW]:
+            del recent[old]
     if name in recent or len(recent) < limit:
         recent[name] = max(second, recent.get(name, 0))
 

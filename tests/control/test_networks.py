@@ -33,6 +33,19 @@ def test_networks_of_a_key_are_forgotten_after_ten_minutes() -> None:
     assert networks.count("k") == 0
 
 
+def test_what_is_long_over_takes_no_place_though_nobody_asked_meanwhile() -> None:
+    """As while Prometheus was away: the first scrape after that must not miss what happens now."""
+    networks = Networks()
+    for number in range(MAX_NETWORKS):
+        networks.seen("k", f"10.0.{number}.1", 1000)
+        networks.seen(f"k{number}", "10.9.0.1", 1000)
+    for number in range(5):
+        networks.seen("k", f"10.1.{number}.1", 1000 + 601)
+        networks.seen(f"other{number}", "10.9.0.1", 1000 + 601)
+    networks.forget(1000 + 602)
+    assert (networks.count("k"), networks.many_keys()) == (5, 1)
+
+
 def test_networks_are_forgotten_in_time_though_a_clock_was_put_back() -> None:
     networks = Networks()
     for number in range(5):
