@@ -16,6 +16,7 @@ from sidecar.control.turns import TRIP, Turns, replies
 from sidecar.control.usage.active_keys import ActiveKeys
 from sidecar.control.usage.calls import Calls, Wanted
 from sidecar.control.usage.groups import POINTS, POINTS_TOGETHER, added_up, in_one, in_parts
+from sidecar.control.usage.minutes import there_from
 from sidecar.control.usage.readings import Reading, in_total, readings, split
 from sidecar.control.usage.span import STEPS, Cut, Range, cut, details_until, down, in_days, minutes_read_from, up
 from sidecar.control.usage.tally import Sizes, Tally
@@ -131,14 +132,14 @@ class Reports:
         calls_from = float("inf")
         if first % MINUTE or last % MINUTE:
             calls_from = await self._calls.complete_since(key_id)
-        plan = cut(
-            first,
-            last,
-            minutes_from=minutes_read_from(now, self._retention.minutes),
-            hours_until=details_until(now),
-            calls_from=calls_from,
-            fine=fine,
-        )
+        complete = details_until(now)
+
+        def cut_from(minutes_from: int) -> Cut:
+            return cut(first, last, minutes_from=minutes_from, hours_until=complete, calls_from=calls_from, fine=fine)
+
+        plan = cut_from(minutes_read_from(now, self._retention.minutes))
+        if minutes_from := await there_from(self._store, plan.minutes, complete):
+            plan = cut_from(minutes_from)
         return in_days(plan) if coarse else plan
 
     def kept(self, start: float, end: float) -> Range:
