@@ -1,6 +1,6 @@
 """`sidecar top`: which keys are busy now, redrawn in place; one snapshot when there is no terminal to redraw.
 
-Rates are those of the last whole minutes that the usage API has; nothing is sampled by this command.
+Rates are those of the last whole minutes that the usage API has and of the one that runs; nothing is sampled by this command.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def _redraw(interval: float, session: Session) -> None:
 
 def look(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
     """The sidecar's status and the use of each key over the last minutes."""
-    start = session.now() - WINDOW
+    # From a whole minute on: for a part of one the call log is read each time, and where that is short the span is widened.
+    start = (session.now() - WINDOW).replace(second=0, microsecond=0)
     usage = session.api.get("/usage", **{"from": start.isoformat(), "step": "1m", "group_by": "key"})
     return session.api.get("/status"), usage
 
@@ -95,8 +96,7 @@ def look(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
 def render(status: dict[str, Any], usage: dict[str, Any], now: datetime, columns: int | None) -> list[str]:
     """The lines of the view, busiest key first. Pure."""
     groups = sorted(usage["groups"], key=lambda group: -group["totals"]["requests"])
-    minutes = WINDOW.total_seconds() / 60
-    rows = [_row(group, minutes, now) for group in groups]
+    rows = [_row(group, _minutes(usage, now), now) for group in groups]
     lines = table(_COLUMNS, rows, columns)
     if columns is not None and width(lines[0]) > columns:
         # Too narrow for both: the name is what people know, and commands take it as they take the id.
@@ -106,9 +106,14 @@ def render(status: dict[str, Any], usage: dict[str, Any], now: datetime, columns
     return [shorten(line, columns) if columns is not None else line for line in whole]
 
 
+def _minutes(usage: dict[str, Any], now: datetime) -> float:
+    """Minutes that the answer is about: it says when it begins."""
+    return max(1.0, (now - parse_time(usage["from"])).total_seconds() / 60)
+
+
 def _heading(status: dict[str, Any], usage: dict[str, Any], now: datetime) -> Iterator[str]:
-    totals, minutes = usage["totals"], WINDOW.total_seconds() / 60
-    yield f"sidecar {status['version']}  {now:%H:%M:%S} UTC  over the last {span(WINDOW.total_seconds())}"
+    totals, minutes = usage["totals"], _minutes(usage, now)
+    yield f"sidecar {status['version']}  {now:%H:%M:%S} UTC  over the last {span(60 * minutes)}"
     yield (
         f"{brief(totals['requests'] / minutes)} requests/min, {brief(totals['errors'])} errors, {brief(totals['denied'])} denied, "
         f"{brief((totals['input_tokens'] + totals['output_tokens']) / minutes)} tokens/min"

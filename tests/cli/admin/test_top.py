@@ -41,6 +41,7 @@ STATUS = {
 def usage(*names: str) -> dict[str, Any]:
     series = [{"time": "2026-11-24T11:59:00Z", **SUMS}]
     return {
+        "from": "2026-11-24T11:55:00Z",
         "totals": SUMS,
         "series": series,
         "groups": [{"by": f"key_{name[:16]}", "name": name, "totals": SUMS, "series": series} for name in names],
@@ -60,6 +61,17 @@ def test_one_snapshot_without_a_terminal(cli: Cli, admin: FakeAdmin) -> None:
     assert "2 workers, 7 requests in flight, oldest lease 0.4 s, store up, backlog 1.2kB" in result.out
     assert "key_shop" in result.out
     assert next(call for call in admin.calls if call.path.endswith("usage")).query["group_by"] == "key"
+
+
+def test_rates_are_those_of_the_time_that_the_answer_is_about(cli: Cli, admin: FakeAdmin) -> None:
+    """Which begins earlier than was asked for where that is no longer kept."""
+    admin.on("GET", "/usage", {**usage("shop"), "from": "2026-11-24T11:50:00Z"})
+    shown = cli("top").out
+    assert "over the last 10 min" in shown and "5 requests/min" in shown
+    asked = [call for call in admin.calls if call.path.endswith("usage")][-1].query["from"]
+    assert asked == "2026-11-24T11:55:00+00:00"
+    later = datetime(2026, 11, 24, 12, 2, 30, tzinfo=UTC)
+    assert "4 requests/min" in "\n".join(render(STATUS, {**usage(), "from": "2026-11-24T11:50:00Z"}, later, None))
 
 
 def test_json(cli: Cli) -> None:
