@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 from typing import Any
 
 from sidecar.cli.admin import session
@@ -57,12 +58,22 @@ def usage(args: argparse.Namespace, session: Session) -> int:
     name = f"{key['name']} ({key['id']})" if key else "all keys"
     for line in facts([("Usage of", name), *((_title(member), count(answer["totals"][member])) for member in _SUMS)]):
         session.say(line)
+    _tell_widened(query, answer, session)
     session.say()
     if args.group_by:
         _groups(args.group_by, answer["groups"], session)
     else:
         _series(answer, session)
     return 0
+
+
+def _tell_widened(asked: dict[str, str | None], answer: dict[str, Any], session: Session) -> None:
+    """Say so where the sums are about more than was asked for."""
+    for name in ("from", "to"):
+        wanted, told = asked[name], answer[name]
+        # Answers are in whole milliseconds.
+        if wanted is not None and told is not None and abs(parse_time(told) - parse_time(wanted)) >= timedelta(seconds=1):
+            session.note(f"Use of then is no longer kept that finely: --{name} became {told}.")
 
 
 def _moment(text: str | None, session: Session) -> str | None:

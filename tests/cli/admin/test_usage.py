@@ -44,6 +44,16 @@ def test_one_key_and_a_time(cli: Cli, admin: FakeAdmin) -> None:
     assert json.loads(result.out) == answer()
 
 
+def test_a_span_that_was_widened_is_told(cli: Cli, admin: FakeAdmin) -> None:
+    """Its sums are about more than was asked for."""
+    span = ("--from", "2026-10-01T10:30:00Z", "--to", "2026-10-01T12:00:00.0005Z")
+    admin.on("GET", "/usage", {**answer(), "from": "2026-10-01T10:00:00Z", "to": "2026-10-01T12:00:00Z"})
+    result = cli("usage", *span)
+    assert "--from became 2026-10-01T10:00:00Z" in result.err and "--to" not in result.err
+    admin.on("GET", "/usage", {**answer(), "from": "2026-10-01T10:30:00Z", "to": "2026-10-01T12:00:00Z"})
+    assert "became" not in cli("usage", *span).err
+
+
 def test_groups_come_busiest_first(cli: Cli, admin: FakeAdmin) -> None:
     groups = [
         {"by": "key_a", "totals": {**SUMS, "requests": 1}, "series": []},
