@@ -194,6 +194,8 @@ def test_the_sidecar_answers_preflights_and_discovery(site: Site) -> None:
     assert answer.status == 204 and answer.headers["access-control-allow-headers"] == "authorization"
     page = site.proxy.ask("", "/__blocklet__.js?type=json", method="GET")
     assert page.status == 200 and page.json["prefix"] == "/"
+    check_refusal(site.proxy.ask(site.key(), "/__blocklet__.js", {}), 405, "invalid_request_error", "method_not_allowed")
+    assert all(own.headers["x-request-id"].startswith("req_") for own in (answer, page))
     assert site.hub.requests() == []
     assert site.proxy.ask("", "/api/ai/models", method="GET").status == 200
 
