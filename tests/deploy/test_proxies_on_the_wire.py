@@ -170,6 +170,12 @@ def test_no_credential_in_the_query_passes_where_it_is_all_of_it(site: Site, que
     assert [head.split(" ")[1] for head in site.hub.heads] == (["/api/v2/status"] if KINDS[site.name].can >= {"query"} else [])
 
 
+def test_no_query_tells_the_hub_the_key(site: Site) -> None:
+    answer = site.ask(f"GET /api/v2/status?mine={site.secret}")
+    assert status_of(answer) == (200 if site.hub.heads else 400)
+    assert not any(site.secret in head for head in site.hub.heads)
+
+
 def test_no_escape_leads_around_a_rewrite(site: Site) -> None:
     site.ask("POST /api/%76%31/chat/completions", "Content-Length: 0")
     assert [head.split(" ")[1] for head in site.hub.heads] in ([], ["/api/v2/chat/completions"])

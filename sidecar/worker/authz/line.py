@@ -33,6 +33,8 @@ from sidecar.worker.rewrite import Caller, RequestRewriter
 log = logging.getLogger(__name__)
 
 _SEEN_WITHOUT_BODY = ("query:", "path:")
+_TELLING = 16
+"""As in `worker/rewrite.py`: a shorter credential may be any word."""
 
 
 class Line:
@@ -109,7 +111,7 @@ class Line:
         if route.answer == "blocklet" or not dialect.forwards:
             return self._page(head, record, route, dialect, _is_head(asked, told))
         if not dialect.takes_target:
-            self._refuse_uncut(head.target.query)
+            self._refuse_uncut(head)
             self._refuse_unwritten(record.path, route)
         if asked.body.received or route.model in self._told or (found is not None and found.key.allowed_models is not None):
             self._check_model(asked, record, route, found)
@@ -129,9 +131,10 @@ class Line:
         if route.rewrite and "%" in path:
             raise Refused(UNKNOWN_ROUTE)
 
-    def _refuse_uncut(self, query: bytes | None) -> None:
-        """Where the client's own query goes on, what the data plane would cut out of it is refused."""
-        if query and not self._credentials.isdisjoint(parameter_names(query)):
+    def _refuse_uncut(self, head: RequestHead) -> None:
+        """Where the client's own query goes on, what the data plane would cut out of it is refused: the key too, whatever it is called."""
+        query = head.target.query
+        if query and (not self._credentials.isdisjoint(parameter_names(query)) or _has_key(query, head)):
             raise Refused(INVALID_REQUEST, "Send no credential in the query, only Authorization: Bearer <key>.")
 
     def _check_model(self, asked: Exchange, record: Record, route: Route, found: Found | None) -> None:
@@ -207,6 +210,12 @@ class Line:
         record.refused(refused.refusal)
         answer = self._parts.answers.refusal(refused, record.request_id, keep_alive=True, head_only=head_only)
         return Denied(refused.refusal.status, answer)
+
+
+def _has_key(query: bytes, head: RequestHead) -> bool:
+    """Whether the client's credential stands in `query`."""
+    tokens = (value.partition(b" ")[2].strip() for value in head.all(b"authorization"))
+    return any(len(token) >= _TELLING and token in query for token in tokens)
 
 
 def _is_head(asked: Exchange, told: Told) -> bool:

@@ -99,6 +99,16 @@ async def test_a_credential_in_a_query_that_goes_on_as_it_is_is_refused(site: Si
     assert answer.status == 400 and b"no credential in the query" in answer.raw
 
 
+ASKED = {"X_Original_Method": "GET", "X_Original_URI": "/api/v2/status", "X_Forwarded_Method": "GET", "X_Forwarded_Uri": "/api/v2/status"}
+
+
+@pytest.mark.parametrize("question", ["/envoy/api/v2/status?mine={key}", "/traefik"])
+async def test_a_key_in_a_query_that_goes_on_as_it_is_is_refused(site: Site, question: str) -> None:
+    fields = ASKED | {"X_Forwarded_Uri": f"/api/v2/status?a=1&mine={site.key}"} if question == "/traefik" else {}
+    answer = await site.ask(question.format(key=site.key), **fields)
+    assert answer.status == 400 and b"no credential in the query" in answer.raw
+
+
 async def test_nginx_and_caddy_are_told_the_target(site: Site) -> None:
     uri = "/api/v1/completions?token=t&a=%20"
     answer = await site.ask("/nginx", X_Original_Method="POST", X_Original_URI=uri)
