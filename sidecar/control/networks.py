@@ -6,6 +6,8 @@ from collections import OrderedDict
 from ipaddress import IPv6Address, ip_network
 
 WINDOW = 600
+FORGET_EVERY = 60
+"""Seconds from one time that what is over is dropped to the next, at most: scrapes ask for it, but there may be none."""
 MAX_NETWORKS = 64
 MAX_SOURCES = 10_000
 MANY_KEYS = 5
@@ -34,6 +36,7 @@ class Networks:
         self._of_client: dict[str, str] = {}
         self._by_key: dict[str, dict[str, int]] = {}
         self._by_source: OrderedDict[str, dict[str, int]] = OrderedDict()
+        self._forgot_at = float("-inf")
 
     def name(self, client: str) -> str:
         """`network_of`, remembered."""
@@ -46,6 +49,9 @@ class Networks:
 
     def seen(self, key_id: str, client: str, second: int, *, counted: bool = True) -> None:
         """Note a request; `counted` says whether `count` will be asked for its key."""
+        if second - self._forgot_at >= FORGET_EVERY:
+            # What is long over must not keep out what is now.
+            self.forget(second)
         network = self.name(client)
         if counted:
             _note(self._by_key.setdefault(key_id, {}), network, second, MAX_NETWORKS)
@@ -60,6 +66,7 @@ class Networks:
 
     def forget(self, now: float) -> None:
         """Drop what is older than the window, and what cannot be since a clock was put back."""
+        self._forgot_at = now
         for table in (self._by_key, self._by_source):
             for name in [name for name, recent in table.items() if _expire(recent, now)]:
                 del table[name]
@@ -74,10 +81,6 @@ class Networks:
 
 
 def _note(recent: dict[str, int], name: str, second: int, limit: int) -> None:
-    if name not in recent and len(recent) >= limit:
-        # Without a scrape nobody has asked to forget, and what is long over must not keep out what is now.
-        for old in [each for each, last in recent.items() if last < second - WINDOW]:
-            del recent[old]
     if name in recent or len(recent) < limit:
         recent[name] = max(second, recent.get(name, 0))
 
