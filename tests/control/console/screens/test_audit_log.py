@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from sidecar.control.audit import reading
+from sidecar.control.audit import pace, reading
 from sidecar.store import names
 from tests.control.console.conftest import Console
 
@@ -49,7 +49,8 @@ async def test_a_switch_is_told_in_words(console: Console) -> None:
 
 
 async def test_a_search_that_stopped_says_that_it_goes_on(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "READ", 2)
+    monkeypatch.setattr(pace, "FIRST", 2)
+    monkeypatch.setattr(pace, "MOST", 2)
     monkeypatch.setattr(reading, "SCAN_BOUND", 2)
     browser = await console.signed_in("viewer")
     for number in range(4):
