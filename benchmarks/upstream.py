@@ -17,7 +17,7 @@ import time
 from typing import cast
 from urllib.parse import parse_qsl
 
-from sidecar import loop
+import uvloop
 
 BACKLOG = 4096
 LARGE = 20_000
@@ -151,7 +151,7 @@ async def _serve(port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upstream", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 for any free one, which is then printed")
-    loop.run(_serve(parser.parse_args().port))
+    uvloop.run(_serve(parser.parse_args().port))
 
 
 if __name__ == "__main__":

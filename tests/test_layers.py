@@ -20,7 +20,6 @@ LAYERS = (
             "",
             "collector",
             "log",
-            "loop",
             "listening",
             "outlet",
             "redaction",

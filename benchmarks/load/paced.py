@@ -13,10 +13,11 @@ import sys
 import time
 from typing import cast
 
+import uvloop
+
 from benchmarks.load.request import chat
 from benchmarks.load.wire import host_and_port, is_whole, raw_request
 from benchmarks.statistics import percentile
-from sidecar import loop
 
 WARM_UP = 0.2
 """Share of the answers that do not count: connections are being opened."""
@@ -108,7 +109,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=500)
     parser.add_argument("--seconds", type=float, default=5)
     given = parser.parse_args()
-    return loop.run(_run(given.url, given.key, given.rate, given.seconds))
+    return uvloop.run(_run(given.url, given.key, given.rate, given.seconds))
 
 
 if __name__ == "__main__":

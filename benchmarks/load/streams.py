@@ -15,10 +15,11 @@ import sys
 import time
 from typing import cast
 
+import uvloop
+
 from benchmarks.load.request import stream
 from benchmarks.load.wire import host_and_port, raw_request
 from benchmarks.statistics import percentile
-from sidecar import loop
 
 _SENT = re.compile(rb'"sent":([0-9.]+)[,}]')
 _END = b"data: [DONE]"
@@ -121,7 +122,7 @@ def main() -> int:
     parser.add_argument("--chunks", type=int, default=100)
     parser.add_argument("--every", type=float, default=0.01)
     given = parser.parse_args()
-    return loop.run(_run(given.url, given.key, given.streams, given.chunks, given.every))
+    return uvloop.run(_run(given.url, given.key, given.streams, given.chunks, given.every))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ import argparse
 import asyncio
 import sys
 
+import uvloop
 from aiohttp import web
 
 from benchmarks.peers.peer import free_port
 from benchmarks.processes import Processes
-from sidecar import loop
 
 
 class Checker:
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("key")
     given = parser.parse_args()
-    loop.run(_serve(given.port, given.key))
+    uvloop.run(_serve(given.port, given.key))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ from typing import ClassVar
 
 import aiohttp
 import redis.asyncio
+import uvloop
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from benchmarks.peers.keystore import KeyStore, digest_name
 from benchmarks.peers.peer import HUB_KEY, Peer, Site
-from sidecar import loop
 
 HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "host")
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("hub", help="http://host:port")
     parser.add_argument("socket", help="of the Redis that has the keys")
     given = parser.parse_args()
-    loop.run(_serve(given.port, given.hub, given.socket))
+    uvloop.run(_serve(given.port, given.hub, given.socket))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import warnings
 
-from sidecar.loop import factory
+import uvloop
 
 
 def product() -> asyncio.AbstractEventLoop:
-    """uvloop where it is installed: its transports end, pause and fail in other orders than asyncio's own.
+    """uvloop: its transports end, pause and fail in other orders than asyncio's own.
 
     It closes whatever a test that failed has left open. By itself uvloop gives up at the first warning that is
     an error, and then waits for ever for the transport that it warned of.
     """
-    loop = factory()()
+    loop = uvloop.new_event_loop()
     close = loop.close
 
     def close_and_tell() -> None:
