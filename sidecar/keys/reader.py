@@ -37,17 +37,11 @@ class KeyReader:
         self._damaged: set[str] = set()
         """Keys of whose records the log has told that they cannot be read."""
 
-    async def find(self, digest: str) -> Found | None:
-        """The key that has a secret with `digest`, whatever its state; None when there is none.
-
-        Raises StoreUnavailable, StoreNotAdopted among them: then nothing is known.
-        """
-        return await self.find_first([digest])
-
     async def find_first(self, digests: list[str], *, prove: bool = False) -> Found | None:
-        """What `find` says for the first of `digests` that is known: all of one token, that of the current pepper first.
+        """The key that has a secret with one of `digests`, whatever its state; None when there is none.
 
-        With `prove` the server that answers must be the primary still; needed where no lease vouches for it.
+        They are all of one token, that of the current pepper first. With `prove` the server that answers must be the primary
+        still; needed where no lease vouches for it. Raises StoreUnavailable, StoreNotAdopted among them: then nothing is known.
         """
         found = await self._find_any(digests, prove)
         if found is None and len(digests) > 1 and not self._store.answers_in_order:
@@ -71,7 +65,7 @@ class KeyReader:
         return None
 
     async def get(self, key_id: str, *, prove: bool = False) -> Key | None:
-        """The key with this id; None when there is none. Raises as `find` does; `prove` as for `find_first`."""
+        """The key with this id; None when there is none. `prove`, and what it raises, are as for `find_first`."""
         (record,) = await self._read([("HGET", names.key(key_id), "record")], prove)
         return document.decode(record) if record is not None else None
 

@@ -206,14 +206,6 @@ class KeyRepository(KeyReader):
         grave.note(self._tombstones, key_id, now)
         return Revoked(key, await self._store.durable())
 
-    async def disable(self, key_id: str, expected_revision: int | None = None) -> Key:
-        """Refuse the key until it is enabled. Raises as `update` does."""
-        return await self.update(key_id, lambda key: replace(key, disabled=True), expected_revision)
-
-    async def enable(self, key_id: str, expected_revision: int | None = None) -> Key:
-        """Take back `disable`. Raises as `update` does."""
-        return await self.update(key_id, lambda key: replace(key, disabled=False), expected_revision)
-
     async def identify(self, token: bytes) -> Found | None:
         """Whose key `token` is, imported or made here, under this pepper or the previous one."""
         digests = [self._digester.primary(token)]
@@ -222,7 +214,7 @@ class KeyRepository(KeyReader):
         return await self.find_first([*digests, imported_digest(token)])
 
     async def list(self, query: Query) -> Page:
-        """One page of keys, newest first; raises ValueError for a cursor that was not made here."""
+        """One page of keys, in the order that `query` asks for; raises ValueError for a cursor that was not made for it."""
         return await self._index.page(query, self._clock())
 
     async def count(self, *, revoked: bool = True) -> int:

@@ -28,13 +28,8 @@ class Span(NamedTuple):
     end: int
 
 
-def period(now: float, quota: Quota) -> Span:
-    """The period of `quota` that the Unix time `now` is in."""
-    return around(now, quota)[1]
-
-
 def around(now: float, quota: Quota) -> tuple[Span, Span, Span]:
-    """The period that `now` is in, between the one before and the one after."""
+    """The period of `quota` that the Unix time `now` is in, between the one before and the one after."""
     zone = _zone(quota.timezone)
     spans = _around(quota.period, quota.timezone, datetime.fromtimestamp(now, zone).date())
     # Where clocks are put back over midnight, a date comes twice; its second beginning does not count.

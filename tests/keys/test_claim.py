@@ -49,7 +49,7 @@ async def test_a_stalled_import_that_another_overtakes_gives_way(keys: Keys, sta
     results = [*await asyncio.gather(mine.import_key(shape("mine"), sha256, "h"), return_exceptions=True), *overtaking]
     assert all(isinstance(result, Key | AlreadyImported) for result in results), results
     (alive,) = (result for result in results if isinstance(result, Key))
-    found = await keys.repository.find(sha256)
+    found = await keys.repository.find_first([sha256])
     assert found is not None and found.key.id == alive.id
 
 
@@ -58,7 +58,7 @@ async def test_a_digest_that_leads_nowhere_is_no_import(keys: Keys) -> None:
     await keys.store.call("SET", names.digest(sha256), "key_never_written")
     keys.repository._claims = Claims(keys.store, keys.adoption, keys.repository.get, patience=0.01)
     key = await keys.repository.import_key(shape(), sha256, "h")
-    found = await keys.repository.find(sha256)
+    found = await keys.repository.find_first([sha256])
     assert found is not None and found.key.id == key.id
 
 
@@ -76,7 +76,7 @@ async def test_a_secret_is_imported_once_although_its_use_moved_it(store: Store,
         found = await keys.repository.find_first(keys.digester.candidates(token))
         assert found is not None and found.key.id == key.id
         await Rehasher(keys.repository, keys.digester).rehash(found, token)
-        assert await keys.repository.find(sha256) is None
+        assert await keys.repository.find_first([sha256]) is None
         with pytest.raises(AlreadyImported) as refused:
             await keys.repository.import_key(shape("again"), sha256, "h")
         assert refused.value.key_id == key.id

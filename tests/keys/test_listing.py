@@ -52,7 +52,7 @@ async def populate(keys: Keys) -> list[Key]:
         expires = keys.clock.now + (1 if number % 4 == 0 else 1_000_000)
         key = (await keys.repository.create(shape(name, owner=owner, expires_at=expires if number % 2 == 0 else None))).key
         if number % 5 == 0:
-            key = await keys.repository.disable(key.id)
+            key = await keys.repository.update(key.id, change(disabled=True))
         if number % 7 == 3:
             key = (await keys.repository.revoke(key.id)).key
         made.append(key)
@@ -188,7 +188,7 @@ async def test_lines_that_go_meanwhile_do_not_shift_the_pages(
             reads += 1
             if reads == at:
                 await keys.repository.update(first.id, change(name="renamed"))
-                await keys.repository.enable(first.id)
+                await keys.repository.update(first.id, change(disabled=False))
                 await store.pipeline([("ZREM", CREATED, "stale")])
         return await call(*command)
 
@@ -207,7 +207,7 @@ async def test_a_page_of_a_rare_filter_is_bounded(keys: Keys, monkeypatch: pytes
     oldest = (await keys.repository.create(shape())).key
     for _ in range(20):
         keys.clock.now += 1
-        await keys.repository.disable((await keys.repository.create(shape())).key.id)
+        await keys.repository.update((await keys.repository.create(shape())).key.id, change(disabled=True))
     page = await keys.repository.list(Query(status="active"))
     assert page.keys == ()
     assert page.next_cursor is not None

@@ -35,7 +35,7 @@ async def populate(keys: Keys, store: Store) -> tuple[list[Key], dict[str, float
         name = ("alpha", "Beta", "alphabet", "Über", "\U0001f511 key" * 12)[number % 5]
         key = (await keys.repository.create(shape(name, owner=("team-a", "team-b")[number % 2], expires_at=expires))).key
         if number % 7 == 0:
-            key = await keys.repository.disable(key.id)
+            key = await keys.repository.update(key.id, change(disabled=True))
         if number % 4:
             used[key.id] = 1000.0 + number % 6
             await store.call("ZADD", names.recent(names.shard_of(key.id)), used[key.id], key.id)

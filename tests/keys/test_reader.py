@@ -71,7 +71,7 @@ async def test_nobody_knows_what_a_key_may_do_whose_record_cannot_be_read(keys: 
     with pytest.raises(StoreUnavailable, match="damaged"):
         await keys.repository.get(issued.key.id)
     with pytest.raises(StoreUnavailable, match="damaged"):
-        await keys.repository.find(keys.digester.primary(issued.token.encode()))
+        await keys.repository.find_first([keys.digester.primary(issued.token.encode())])
 
 
 class _Meddled:

@@ -13,7 +13,7 @@ from sidecar.keys.reader import Found
 from sidecar.keys.rehash import Rehasher
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
-from tests.support.keys import OLDER_PEPPER, PEPPER, Keys, open_keys, shape
+from tests.support.keys import OLDER_PEPPER, PEPPER, Keys, change, open_keys, shape
 
 TOKEN = b"sk-from-elsewhere"
 
@@ -36,7 +36,7 @@ async def test_an_offered_secret_is_moved_once(keys: Keys) -> None:
     for _ in range(5):
         rehasher.offer(found, TOKEN)
     await rehasher.close()
-    moved = await keys.repository.find(keys.digester.primary(TOKEN))
+    moved = await keys.repository.find_first([keys.digester.primary(TOKEN)])
     assert moved is not None
     assert moved.key.revision == found.key.revision + 1
     assert not rehasher.is_due(moved)
@@ -66,10 +66,10 @@ async def test_what_a_store_that_is_away_prevents_the_next_use_does(keys: Keys, 
         during.setattr(keys.repository, "update", away)
         rehasher.offer(found, TOKEN)
         await rehasher.close()
-    assert await keys.repository.find(keys.digester.primary(TOKEN)) is None
+    assert await keys.repository.find_first([keys.digester.primary(TOKEN)]) is None
     rehasher.offer(found, TOKEN)
     await rehasher.close()
-    assert await keys.repository.find(keys.digester.primary(TOKEN)) is not None
+    assert await keys.repository.find_first([keys.digester.primary(TOKEN)]) is not None
 
 
 async def test_a_change_and_a_move_at_a_time_both_stand(store: Store, tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ async def test_a_change_and_a_move_at_a_time_both_stand(store: Store, tmp_path: 
     assert found is not None
     rehasher = Rehasher(after.repository, after.digester)
     rehasher.offer(found, token)
-    await asyncio.gather(after.repository.disable(issued.key.id), after.repository.rotate(issued.key.id, 60))
+    await asyncio.gather(after.repository.update(issued.key.id, change(disabled=True)), after.repository.rotate(issued.key.id, 60))
     await rehasher.close()
-    moved = await after.repository.find(after.digester.primary(token))
+    moved = await after.repository.find_first([after.digester.primary(token)])
     assert moved is not None
     assert moved.key.disabled
     assert moved.secret.state == "retiring"

@@ -40,13 +40,13 @@ async def test_a_created_key_is_found_by_its_token(keys: Keys) -> None:
     issued = await keys.repository.create(shape("app", owner="team", limits=Limits(rpm=5), allowed_models=()))
     assert is_well_formed(issued.token.encode(), "ahk")
     assert issued.token not in repr(issued)
-    found = await keys.repository.find(keys.digester.primary(issued.token.encode()))
+    found = await keys.repository.find_first([keys.digester.primary(issued.token.encode())])
     assert found is not None
     assert found.key == issued.key
     assert found.secret == issued.key.secrets[0]
     assert await keys.repository.get(issued.key.id) == issued.key
     assert await keys.repository.identify(issued.token.encode()) == found
-    assert await keys.repository.find("0" * 64) is None
+    assert await keys.repository.find_first(["0" * 64]) is None
     assert await keys.repository.get("key_nothing") is None
 
 
@@ -92,12 +92,12 @@ async def test_revoke_is_final_and_repeatable(keys: Keys) -> None:
     assert revoked.durable
     assert status(revoked.key, keys.clock()) == "revoked"
     assert (await keys.repository.revoke(issued.key.id)).key == revoked.key
-    for act in (keys.repository.enable, keys.repository.disable):
+    for disabled in (False, True):
         with pytest.raises(KeyIsRevoked):
-            await act(issued.key.id)
+            await keys.repository.update(issued.key.id, change(disabled=disabled))
     with pytest.raises(KeyIsRevoked):
         await keys.repository.rotate(issued.key.id, 60.0)
-    found = await keys.repository.find(keys.digester.primary(issued.token.encode()))
+    found = await keys.repository.find_first([keys.digester.primary(issued.token.encode())])
     assert found is not None, "so that its user can be told"
     assert found.key.revoked_at is not None
     with pytest.raises(UnknownKey):
@@ -177,8 +177,8 @@ async def test_forgotten_secrets_leave_no_digest(keys: Keys) -> None:
 
 async def test_disable_and_enable(keys: Keys) -> None:
     key = (await keys.repository.create(shape())).key
-    assert status(await keys.repository.disable(key.id), 0.0) == "disabled"
-    assert status(await keys.repository.enable(key.id), 0.0) == "active"
+    assert status(await keys.repository.update(key.id, change(disabled=True)), 0.0) == "disabled"
+    assert status(await keys.repository.update(key.id, change(disabled=False)), 0.0) == "active"
 
 
 async def test_a_newer_record_is_left_alone(keys: Keys) -> None:
@@ -186,14 +186,14 @@ async def test_a_newer_record_is_left_alone(keys: Keys) -> None:
     newer = msgspec.json.encode({**msgspec.to_builtins(key), "version": 2, "new_rule": True})
     await keys.store.call("HSET", names.key(key.id), "record", newer)
     with pytest.raises(KeyIsNewer):
-        await keys.repository.disable(key.id)
+        await keys.repository.update(key.id, change(disabled=True))
     assert await keys.store.call("HGET", names.key(key.id), "record") == newer
 
 
 async def test_fields_of_a_newer_minor_version_survive(keys: Keys) -> None:
     key = (await keys.repository.create(shape())).key
     await keys.store.call("HSET", names.key(key.id), "record", msgspec.json.encode({**msgspec.to_builtins(key), "colour": "red"}))
-    await keys.repository.disable(key.id)
+    await keys.repository.update(key.id, change(disabled=True))
     assert msgspec.json.decode(await keys.store.call("HGET", names.key(key.id), "record"))["colour"] == "red"
 
 
@@ -223,7 +223,7 @@ async def test_two_imports_of_one_secret_leave_one_key_alive(keys: Keys) -> None
     results = await asyncio.gather(*(keys.repository.import_key(shape(str(n)), sha256, "h") for n in range(5)), return_exceptions=True)
     alive = [result for result in results if isinstance(result, Key)]
     assert len(alive) == 1
-    found = await keys.repository.find(sha256)
+    found = await keys.repository.find_first([sha256])
     assert found is not None
     assert found.key.id == alive[0].id
 
@@ -264,13 +264,17 @@ async def test_crashes_between_the_writes_are_harmless(keys: Keys) -> None:
             await repository.create(shape(f"crash{survive}"))
         except Crash:
             for entry in set(await keys.store.call("KEYS", names.DIGEST_PREFIX + "*")) - before:
-                assert await keys.repository.find(entry.decode().removeprefix(names.DIGEST_PREFIX)) is None
+                assert await keys.repository.find_first([entry.decode().removeprefix(names.DIGEST_PREFIX)]) is None
 
 
 async def test_an_emptied_store_is_not_a_missing_key(keys: Keys) -> None:
     issued = await keys.repository.create(shape())
     await keys.store.call("FLUSHALL")
-    for ask in (keys.repository.find("0" * 64), keys.repository.get(issued.key.id), keys.repository.identify(issued.token.encode())):
+    for ask in (
+        keys.repository.find_first(["0" * 64]),
+        keys.repository.get(issued.key.id),
+        keys.repository.identify(issued.token.encode()),
+    ):
         with pytest.raises(StoreNotAdopted):
             await ask
     for act in (keys.repository.create(shape()), keys.repository.revoke(issued.key.id)):
@@ -281,7 +285,7 @@ async def test_an_emptied_store_is_not_a_missing_key(keys: Keys) -> None:
 async def test_a_dead_store_is_not_a_missing_key(keys: Keys, valkey: Server) -> None:
     valkey.kill()
     with pytest.raises(StoreUnavailable):
-        await keys.repository.find("0" * 64)
+        await keys.repository.find_first(["0" * 64])
 
 
 async def test_uses(keys: Keys) -> None:

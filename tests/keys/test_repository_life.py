@@ -162,12 +162,12 @@ async def change_key(act: str, amount: float, key_id: str, model: Model, writer:
         await writer.revoke(key_id)
         model.revoked = True
     elif act == "disable":
-        await writer.disable(key_id)
+        await writer.update(key_id, change(disabled=True))
         model.on = False
     elif act == "enable":
         was, model.on = model.on, True
         try:
-            await writer.enable(key_id)
+            await writer.update(key_id, change(disabled=False))
         except KeyIsRevoked:
             model.on = was
             raise

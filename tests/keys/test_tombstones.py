@@ -14,7 +14,7 @@ from sidecar.keys.tombstones import COMPACTED_AT, REMEMBERED_FOR, TombstoneFile,
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.support.disk import full_disk
-from tests.support.keys import open_keys, shape
+from tests.support.keys import change, open_keys, shape
 
 
 def test_it_is_remembered_for_a_day_and_over_a_restart(tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ async def test_only_secrets_that_a_change_ends_at_once_are_noted(store: Store, t
     repository = KeyRepository(store, keys.adoption, keys.digester, tombstones=tombstones, clock=keys.clock)
     key = (await repository.create(shape())).key
     retiring = (await repository.rotate(key.id, 60.0)).key.secrets
-    await repository.disable(key.id)
+    await repository.update(key.id, change(disabled=True))
     keys.clock.now += 61
-    await repository.enable(key.id)
+    await repository.update(key.id, change(disabled=False))
     assert tombstones.recent(keys.clock.now) == []
     await repository.rotate(key.id, 0.0)
     assert tombstones.recent(keys.clock.now) == [f"{key.id}/{retiring[0].id}"]

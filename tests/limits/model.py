@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sidecar.keys.record import Key
-from sidecar.limits.quota_period import period
+from sidecar.keys.record import Key, Quota
+from sidecar.limits.quota_period import Span, around
 from sidecar.limits.turn import GRACE, LEASE
 
 MINUTE = 60_000_000
 LEASE_TIME, QUOTA_TIME = int(LEASE * 1e6), int((LEASE + GRACE) * 1e6)
+
+
+def period(now: float, quota: Quota) -> Span:
+    """The quota's period that the Unix time `now` is in."""
+    return around(now, quota)[1]
 
 
 @dataclass

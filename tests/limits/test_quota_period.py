@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from sidecar.keys.record import Period, Quota
 from sidecar.limits import quota_period
-from sidecar.limits.quota_period import Span, around, period
+from sidecar.limits.quota_period import Span, around
+from tests.limits.model import period
 
 HOUR = 3600
 

@@ -250,8 +250,8 @@ class Lives(RuleBasedStateMachine):
     @rule(token=tokens, disabled=st.booleans())
     def disable(self, token: str, disabled: bool) -> None:
         key_id = self.whose[token]
-        act = self.system.repository.disable if disabled else self.system.repository.enable
-        self.write(key_id, act(key_id), lambda life: replace(life, disabled=disabled))
+        act = self.system.repository.update(key_id, change(disabled=disabled))
+        self.write(key_id, act, lambda life: replace(life, disabled=disabled))
 
     @rule(token=tokens, life=st.none() | st.sampled_from((0.0, 5.0, 60.0)))
     def expire(self, token: str, life: float | None) -> None:

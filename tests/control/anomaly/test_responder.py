@@ -14,7 +14,7 @@ from sidecar.store import names
 from tests.control.anomaly.conftest import Bench, Receiver
 from tests.control.anomaly.life import AWAY, served
 from tests.control.support.events import denied, sums_of
-from tests.support.keys import shape
+from tests.support.keys import change, shape
 
 
 async def test_a_key_is_disabled_by_its_own_policy_and_the_act_is_on_record(bench: Bench, receiver: Receiver) -> None:
@@ -36,7 +36,7 @@ async def test_a_key_is_disabled_by_its_own_policy_and_the_act_is_on_record(benc
 async def test_an_act_that_was_taken_back_is_not_repeated(bench: Bench) -> None:
     await bench.create("disable")
     await bench.theft()
-    await bench.keys.repository.enable(bench.key.id)
+    await bench.keys.repository.update(bench.key.id, change(disabled=False))
     bench.start()
     await bench.theft()
     assert not (await bench.read_key()).disabled
@@ -52,7 +52,7 @@ async def test_a_disabled_key_whose_application_goes_on_is_disabled_again_by_the
         bench.keys.clock.now = now + 10
         await bench.detection.engine.tick(bench.keys.clock.now)
     assert [one["state"] for one in await bench.documents()] == ["closed"]
-    await bench.keys.repository.enable(bench.key.id)
+    await bench.keys.repository.update(bench.key.id, change(disabled=False))
     for _ in range(6):
         await bench.see(served(bench.now + 1, 4, client="192.0.2.1", agent="wget/1", key=bench.key.id))
     await bench.deliver()
