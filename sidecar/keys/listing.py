@@ -1,4 +1,4 @@
-"""Lists keys, newest first, by filters, in bounded work for each page however many keys there are.
+"""Lists keys by filters, newest first, in bounded work for each page however many keys there are; `ordering` has the other orders.
 
 Sorted sets lead to ids; what counts is the record, so a stale or missing entry shows no wrong key.
 A filter that few keys pass is answered from its own set. One that many pass is answered by walking

@@ -19,7 +19,7 @@ NOTHING = "sidecar:nothing"
 SPOOL_CLAIMS = "sidecar:{sidecar:meta}:spools"
 """Sorted set: every spool that has positions, by the turn in which it was last claimed. In META's slot, without which nothing goes on."""
 SPOOL_TURN = "sidecar:{sidecar:meta}:turn"
-"""Hash `number`, `began` (seconds, by the store's clock): the turn that it is."""
+"""Hash `number`, `began` (seconds, by the store's clock): the present turn. Claims age by these turns; see control/folding/claims.py."""
 
 KEY_PREFIX = "sidecar:key:"
 DIGEST_PREFIX = "sidecar:digest:"
@@ -44,7 +44,7 @@ IDEMPOTENCY_PREFIX = "sidecar:{admin}:idempotency:"
 ANOMALY_SEAT = "sidecar:{anomaly}:seat"
 """String: which replica detects for all; it expires unless it is renewed."""
 ANOMALY_TURN = "sidecar:{anomaly}:turn"
-"""Hash `holder` and `number`: whose turn at the seat it is or was, and the how manieth."""
+"""Hash `holder` and `number`: who holds the seat, or held it last, and how often it has changed hands."""
 ANOMALY_INBOX = "sidecar:{anomaly}:inbox"
 """List: the other replicas' traffic on its way to that one (MessagePack)."""
 ANOMALY_SALTS = "sidecar:{anomaly}:salts"
@@ -67,7 +67,7 @@ def digest(hexdigest: str) -> str:
 
 
 def index(field: str) -> str:
-    """Sorted set for listing: `created` by time, the others lexicographic as `<folded value>\\0<key id>`."""
+    """Sorted set for listing keys; keys/index_entries.py says which there are, and what their members and scores are."""
     return f"sidecar:{{index}}:{field}"
 
 

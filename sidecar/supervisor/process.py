@@ -18,7 +18,7 @@ from typing import Protocol
 import sidecar
 
 Role = str
-"""`store`, `control` or `worker`."""
+"""`store`, `control` or `worker`; under `sidecar authz` the launcher starts `authz` where a `worker` is asked for."""
 
 _KEPT = ("PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "TERM")
 _DEFAULT_AGAIN = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGUSR1, signal.SIGUSR2)
