@@ -36,7 +36,7 @@ from sidecar.keys.admin_tokens import AdminTokens
 from sidecar.keys.digest import Digester
 from sidecar.keys.idempotency import Idempotency
 from sidecar.keys.repository import KeyRepository
-from sidecar.keys.tombstones import TombstoneFile, reapply
+from sidecar.keys.tombstone_file import TombstoneFile, reapply
 from sidecar.settings import Settings
 from sidecar.store.client import Store, connect
 

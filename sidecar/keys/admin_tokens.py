@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from sidecar.keys import grave
+from sidecar.keys import tombstone
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.digest import Digester
 from sidecar.keys.first_token import FirstToken
@@ -84,7 +84,7 @@ class AdminTokens:
         adoption: Adoption,
         digester: Digester,
         *,
-        tombstones: grave.Tombstones | None = None,
+        tombstones: tombstone.Tombstones | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -153,7 +153,7 @@ class AdminTokens:
             if verdict == -1:
                 raise LastAdminToken(token_id)
             if verdict == 1:
-                grave.note(self._tombstones, token_id, members["revoked_at"])
+                tombstone.note(self._tombstones, token_id, members["revoked_at"])
                 self._note_revoked(digest)
                 return _readable(members)
 

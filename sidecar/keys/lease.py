@@ -22,9 +22,13 @@ from sidecar.store.client import Store, StoreNotAdopted, StoreUnavailable, Track
 log = logging.getLogger(__name__)
 
 HEARTBEAT = 0.5
+"""Seconds from one proof to the next."""
 ANSWER_WITHIN = 1.0
+"""Seconds that a proof may take; beyond that the connection is given up."""
 TRUSTED_FOR = 1.5
+"""Seconds after which the last proof is too old to serve from memory."""
 RETRY_AFTER = 0.1
+"""Seconds until a connection that was lost is made anew."""
 
 Changed = Callable[[str | None], None]
 

@@ -22,11 +22,14 @@ from sidecar.keys.record import Key
 from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 
 ANSWER_WITHIN = 0.25
+"""Seconds in which the store must answer a look-up."""
 REMEMBERED_FOR = 86_400.0
+"""Seconds for which a revocation is remembered."""
 MOST_REMEMBERED = 100_000
+"""Keys of which revocations are remembered, and again as many of which secrets ended; the oldest go first."""
 
 
-class Graves:
+class SeenRevocations:
     """What this process has seen revoked, keys and secrets, for a day: a failover that loses a revocation brings none back."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
@@ -76,7 +79,7 @@ class Lookup:
         lease: Lease,
         digester: Digester,
         *,
-        graves: Graves | None = None,
+        seen_revocations: SeenRevocations | None = None,
         max_stale: float = 0.0,
     ) -> None:
         """`max_stale`: how old (seconds) a remembered key may be while the store cannot be asked; 0 refuses instead."""
@@ -84,7 +87,7 @@ class Lookup:
         self._cache = cache
         self._lease = lease
         self._digester = digester
-        self._graves = graves or Graves()
+        self._seen_revocations = seen_revocations or SeenRevocations()
         self._max_stale = max_stale
         self._asking: dict[tuple[str, int], asyncio.Task[Found | None]] = {}
         """By digest, and the cache's generation when it was asked: what changed since then, it does not tell."""
@@ -130,7 +133,7 @@ class Lookup:
                 key = await self._reader.get(key_id, prove=not self._lease.fresh())
         except TimeoutError:
             raise StoreUnavailable("the key store did not answer in time") from None
-        return self._graves.judge(key) if key is not None else None
+        return self._seen_revocations.judge(key) if key is not None else None
 
     async def _ask(self, digests: list[str]) -> Found | None:
         generation = self._cache.generation
@@ -141,7 +144,7 @@ class Lookup:
         except TimeoutError:
             raise StoreUnavailable("the key store did not answer in time") from None
         if found is not None:
-            key = self._graves.judge(found.key)
+            key = self._seen_revocations.judge(found.key)
             # By the digest: the secret itself may have ended here.
             found = found if key is found.key else Found(key, key.secret(found.secret.digest) or found.secret)
         self._cache.put(digests[0], found, generation)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from sidecar.keys import document, grave, issue
+from sidecar.keys import document, issue, tombstone
 from sidecar.keys.adoption import Adoption
 from sidecar.keys.claim import FORGET_DIGEST, Claims
 from sidecar.keys.digest import Digester, digest, imported_digest
@@ -95,7 +95,7 @@ class KeyRepository(KeyReader):
         adoption: Adoption,
         digester: Digester,
         *,
-        tombstones: grave.Tombstones | None = None,
+        tombstones: tombstone.Tombstones | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(store, adoption)
@@ -158,7 +158,7 @@ class KeyRepository(KeyReader):
                 return before
             after = replace(after, id=before.id, created_at=before.created_at, revision=before.revision + 1)
             if await self._put(after, before, record):
-                grave.note_ended(self._tombstones, before, after, self._clock())
+                tombstone.note_ended(self._tombstones, before, after, self._clock())
                 return after
         raise StoreUnavailable("the key changes too often; try again")
 
@@ -203,7 +203,7 @@ class KeyRepository(KeyReader):
             if found is None:
                 raise UnknownKey(key_id) from None
             key = found
-        grave.note(self._tombstones, key_id, now)
+        tombstone.note(self._tombstones, key_id, now)
         return Revoked(key, await self._store.durable())
 
     async def identify(self, token: bytes) -> Found | None:

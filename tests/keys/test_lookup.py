@@ -21,7 +21,7 @@ from sidecar.keys.adoption import Adoption
 from sidecar.keys.cache import MISS, KeyCache
 from sidecar.keys.digest import imported_digest
 from sidecar.keys.lease import RETRY_AFTER, Lease
-from sidecar.keys.lookup import Graves, Lookup
+from sidecar.keys.lookup import Lookup, SeenRevocations
 from sidecar.keys.reader import Found, KeyReader
 from sidecar.keys.record import Secret, secret_is_live, status
 from sidecar.keys.token import generate
@@ -412,7 +412,7 @@ async def test_a_secret_whose_end_a_failover_lost_stays_ended_here(valkey: Serve
         await keys.repository.rotate(key_id, 3600.0)
     before = await keys.store.call("HGETALL", names.key(key_id))
     async with worker(valkey.settings(), tmp_path, keys) as one:
-        one.lookup._graves._clock = keys.clock
+        one.lookup._seen_revocations._clock = keys.clock
         await until(one.is_fresh)
         await (keys.repository.rotate(key_id, 0.0) if how == "rotated at once" else keys.repository.end_secret(key_id, leaked))
         token = issued.token.encode()
@@ -433,34 +433,34 @@ async def test_a_secret_whose_end_a_failover_lost_stays_ended_here(valkey: Serve
 def test_ended_secrets_are_remembered_for_a_day_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidecar.keys.lookup.MOST_REMEMBERED", 2)
     now = [1000.0]
-    graves = Graves(clock=lambda: now[0])
+    seen = SeenRevocations(clock=lambda: now[0])
     secret = Secret("sec_1", "digest", "pepper", "hint", 1.0)
     fallen_back, ended = shape(secrets=(secret,)), shape(secrets=(replace(secret, state="revoked", expires_at=1000.0),))
-    assert graves.judge(fallen_back) is fallen_back
-    assert graves.judge(ended) is ended
-    assert graves.judge(replace(fallen_back, name="another")) == replace(ended, name="another")
+    assert seen.judge(fallen_back) is fallen_back
+    assert seen.judge(ended) is ended
+    assert seen.judge(replace(fallen_back, name="another")) == replace(ended, name="another")
     for other in ("key_a", "key_b"):
-        assert graves.judge(fallen_back) == ended
-        graves.judge(replace(ended, id=other))
-    graves.judge(replace(ended, id="key_c"))
-    assert graves.judge(fallen_back) is fallen_back
-    assert graves.judge(ended) is ended
+        assert seen.judge(fallen_back) == ended
+        seen.judge(replace(ended, id=other))
+    seen.judge(replace(ended, id="key_c"))
+    assert seen.judge(fallen_back) is fallen_back
+    assert seen.judge(ended) is ended
     now[0] += 86_400
-    assert graves.judge(fallen_back) is fallen_back
-    assert graves.judge(ended) is ended, "long ago"
-    assert graves.judge(fallen_back) is fallen_back
+    assert seen.judge(fallen_back) is fallen_back
+    assert seen.judge(ended) is ended, "long ago"
+    assert seen.judge(fallen_back) is fallen_back
 
 
-def test_graves_are_kept_for_a_day_and_bounded() -> None:
+def test_seen_revocations_are_kept_for_a_day_and_bounded() -> None:
     now = [1000.0]
-    graves = Graves(clock=lambda: now[0])
+    seen = SeenRevocations(clock=lambda: now[0])
     alive = shape("a")
     dead = shape("a", revoked_at=1000.0)
-    assert graves.judge(alive) is alive
-    assert graves.judge(dead) is dead
-    assert graves.judge(alive).revoked_at == 1000.0
+    assert seen.judge(alive) is alive
+    assert seen.judge(dead) is dead
+    assert seen.judge(alive).revoked_at == 1000.0
     now[0] += 86_400
-    assert graves.judge(alive) is alive
+    assert seen.judge(alive) is alive
 
 
 async def test_an_imported_token_is_known_at_once_although_it_was_refused(valkey: Server, store: Store, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where whoever ends a key or a secret of one notes it outside the store; see `sidecar.keys.tombstones`."""
+"""Notes outside the store that a key, a secret of one or an admin token was ended; `tombstone_file` keeps and reapplies the notes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Tombstones(Protocol):
 
 
 def note(tombstones: Tombstones | None, revoked_id: str, now: float) -> None:
-    """Remember it. A disk that does not take it takes from a revocation only that it is repeated, so it is logged."""
+    """Note a revocation. Where the disk does not take that, it stands all the same, and only its repetition after a failover is lost:
+    so this is logged, not raised."""
     try:
         if tombstones is not None:
             tombstones.add(revoked_id, now)
@@ -35,11 +36,11 @@ def note_ended(tombstones: Tombstones | None, before: Key, after: Key, now: floa
 
 
 def of_secret(key_id: str, secret_id: str) -> str:
-    """What a key's secret is noted as; an earlier version takes it for a key that it does not find."""
+    """What the end of a key's secret is noted as: `<key id>/<secret id>`. An earlier version looks for a key of that id and finds none."""
     return f"{key_id}/{secret_id}"
 
 
 def subject(noted: str) -> tuple[str, str]:
-    """The key that is noted, and the secret of it; empty where it is the key itself."""
+    """What was noted as two ids: the key's, and the secret's, which is empty where the key itself was revoked."""
     key_id, _, secret_id = noted.partition("/")
     return key_id, secret_id

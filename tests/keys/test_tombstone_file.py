@@ -10,7 +10,7 @@ import pytest
 from sidecar.keys.admin_tokens import AdminTokens
 from sidecar.keys.record import secret_is_live
 from sidecar.keys.repository import KeyRepository
-from sidecar.keys.tombstones import COMPACTED_AT, REMEMBERED_FOR, TombstoneFile, reapply
+from sidecar.keys.tombstone_file import COMPACTED_AT, REMEMBERED_FOR, TombstoneFile, reapply
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.support.disk import full_disk
@@ -42,7 +42,7 @@ def test_the_file_is_bounded(tmp_path: Path) -> None:
 
 
 def test_a_day_of_many_revocations_is_not_written_anew_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.keys.tombstones.COMPACTED_AT", 10)
+    monkeypatch.setattr("sidecar.keys.tombstone_file.COMPACTED_AT", 10)
     file = tmp_path / "tombstones"
     tombstones = TombstoneFile(file, 0.0)
     made_anew, inode = 0, 0

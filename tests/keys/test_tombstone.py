@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.keys.admin_tokens import AdminTokens
 from sidecar.keys.repository import KeyRepository
-from sidecar.keys.tombstones import TombstoneFile
+from sidecar.keys.tombstone_file import TombstoneFile
 from sidecar.store.client import Store
 from tests.support.keys import open_keys, shape
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from sidecar.keys import grave, issue
+from sidecar.keys import issue, tombstone
 from sidecar.keys.admin_tokens import PREFIX, AdminTokens, UnknownAdminToken
 from sidecar.keys.record import Key, secret_is_live
 from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, KeyRepository, UnknownKey
@@ -22,8 +22,11 @@ from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, KeyRepository, Unk
 log = logging.getLogger(__name__)
 
 REMEMBERED_FOR = 86_400.0
+"""Seconds."""
 COMPACTED_AT = 10_000
+"""Lines beyond which the file is written anew, without what is older than that."""
 BATCH = 100
+"""Keys that are read in one trip."""
 
 _REVOKED_AGAIN = "the store had lost the revocation of %s; it is revoked again"
 
@@ -61,7 +64,7 @@ class TombstoneFile:
 
 
 async def reapply(tombstones: TombstoneFile, repository: KeyRepository, admin_tokens: AdminTokens, now: float) -> list[str]:
-    """Revoke again what the store has lost; what this was true for, as `recent` names it.
+    """Revoke again what the store has lost; returns what that was, named as in `recent`.
 
     To be called whenever the store may be another server than before: when a connection to it was
     lost and made anew. Raises StoreUnavailable (then call it again).
@@ -71,7 +74,7 @@ async def reapply(tombstones: TombstoneFile, repository: KeyRepository, admin_to
     recent = [one for one in noted if not one.startswith(f"{PREFIX}_")]
     for start in range(0, len(recent), BATCH):
         batch = recent[start : start + BATCH]
-        keys = await repository.get_many([grave.subject(one)[0] for one in batch])
+        keys = await repository.get_many([tombstone.subject(one)[0] for one in batch])
         for one, key in zip(batch, keys, strict=True):
             if _is_alive(key, one, now) and await _revoke_again(repository, one, now):
                 lost.append(one)
@@ -79,7 +82,7 @@ async def reapply(tombstones: TombstoneFile, repository: KeyRepository, admin_to
 
 
 async def _revoke_again(repository: KeyRepository, noted: str, now: float) -> bool:
-    key_id, secret_id = grave.subject(noted)
+    key_id, secret_id = tombstone.subject(noted)
     try:
         if secret_id:
             # The current one, too: the rotation that replaced it is lost with its end.
@@ -108,7 +111,7 @@ async def _reapply_to_admin_tokens(recent: set[str], admin_tokens: AdminTokens) 
 def _is_alive(key: Key | None, noted: str, now: float) -> bool:
     if key is None or key.revoked_at is not None:
         return False
-    secret_id = grave.subject(noted)[1]
+    secret_id = tombstone.subject(noted)[1]
     return not secret_id or any(one.id == secret_id and secret_is_live(one, now) for one in key.secrets)
 
 
