@@ -178,7 +178,7 @@ def test_the_example_of_a_narrow_run_finds_tests(file: str) -> None:
 STAGES = {
     "accept": ("worker/accept.py", "worker/client/*.py"),
     "identify": ("worker/identify.py", "worker/enforce.py"),
-    "authorize": ("worker/authorize.py", "worker/dispatch.py", "hubs/*.py"),
+    "authorize": ("worker/authorize.py", "worker/inspection.py", "hubs/*.py"),
     "limit": ("limits/*.py",),
     "rewrite": ("worker/rewrite.py",),
     "forward": ("worker/forward.py", "worker/open_requests.py", "worker/upstream/*.py"),

@@ -16,8 +16,8 @@ from sidecar.store.errors import StoreUnavailable
 from sidecar.worker.authorize import check_use
 from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.client.request_head import RequestHead
-from sidecar.worker.dispatch import BodyInspector
 from sidecar.worker.identify import Identifier, credential, judge
+from sidecar.worker.inspection import BodyInspector
 from sidecar.worker.meter import Record
 
 

@@ -21,10 +21,10 @@ from sidecar.worker.accept import Accept
 from sidecar.worker.answer import Answers, deprecation
 from sidecar.worker.client.body import ClientGone
 from sidecar.worker.client.exchange import Connection, Exchange
-from sidecar.worker.dispatch import BodyInspector
 from sidecar.worker.enforce import Enforcer
 from sidecar.worker.forward import Forwarder, Job
 from sidecar.worker.identify import end_of
+from sidecar.worker.inspection import BodyInspector
 from sidecar.worker.limit import Limit, header_lines
 from sidecar.worker.meter import Meter, Record
 from sidecar.worker.open_requests import OpenRequests

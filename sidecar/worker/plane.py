@@ -22,11 +22,11 @@ from sidecar.worker.client.connection import ClientConnection
 from sidecar.worker.client.front import Front, Serving
 from sidecar.worker.client.secure import SecureConnection
 from sidecar.worker.deadlines import Ticker
-from sidecar.worker.dispatch import BodyInspector
 from sidecar.worker.enforce import Enforcer, life_mode
 from sidecar.worker.forward import Forwarder
 from sidecar.worker.gateway import Gateway
 from sidecar.worker.identify import Identifier, Verifier
+from sidecar.worker.inspection import BodyInspector
 from sidecar.worker.limit import Limit, Limiting
 from sidecar.worker.meter import Meter, Spool
 from sidecar.worker.open_requests import KeySource, OpenRequests

@@ -130,19 +130,19 @@ EQUIVALENTS: tuple[Equivalent, ...] = (
         ('return first + timedelta(days=7) if kind == "week" else (first + timedelta(days=31)).replace(day=1)', "32"),
     ),
     *_each(
-        "worker/client/forms",
+        "worker/client/known_heads",
         "what is exactly at a bound the strict reader takes too",
         (_TOO_MUCH, "len(head) >= self._bounds.headers"),
         (_TOO_MUCH, "length >= self._bounds.body"),
     ),
     *_each(
-        "worker/client/forms",
+        "worker/client/known_heads",
         "what stands for a value in a form's key is the same for all",
         ('parts[1] = parts[8] = b""', "b'!'"),
         ('parts[at + kind] = b""', "b'!'"),
     ),
     *_each(
-        "worker/client/forms",
+        "worker/client/known_heads",
         "the longer way finds the same",
         ("if len(parts) == 13 and parts[1] is not None and parts[8] is not None:", "14"),
     ),

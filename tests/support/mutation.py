@@ -40,7 +40,7 @@ DECIDERS = {
     "worker/client/head": ("tests/worker/client/test_head_refusals.py",),
     "worker/client/target": (),
     "worker/client/chunked": (),
-    "worker/client/forms": ("tests/worker/client/test_forms_values.py",),
+    "worker/client/known_heads": ("tests/worker/client/test_known_heads_values.py",),
     "worker/client/address": (),
     "worker/upstream/plain": (),
     "events/wire": (),

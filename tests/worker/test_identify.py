@@ -13,8 +13,8 @@ from sidecar.keys.record import Key, Secret
 from sidecar.refusals import API_KEY_EXPIRED, INVALID_API_KEY, TOO_MANY_FAILURES, Refusal, Refused
 from sidecar.settings.declaration import Bounds
 from sidecar.throttle import Throttle
-from sidecar.worker.client.forms import Forms
 from sidecar.worker.client.head import HeadReader
+from sidecar.worker.client.known_heads import KnownHeads
 from sidecar.worker.client.request_head import RequestHead
 from sidecar.worker.identify import Identifier, credential, end_of, judge, parameter_names
 from tests.worker.plane import Keys
@@ -74,9 +74,9 @@ def test_a_token_has_a_greatest_length(length: int) -> None:
     ],
 )
 def test_the_token_of_a_remembered_form_is_judged_alike(token: str, target: str, code: str) -> None:
-    forms = Forms(HeadReader(Bounds()), Bounds())
+    heads = KnownHeads(HeadReader(Bounds()), Bounds())
     for presented in ("one", "two", token):
-        read = forms.parse(f"GET {target} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {presented}\r\n\r\n".encode())
+        read = heads.parse(f"GET {target} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {presented}\r\n\r\n".encode())
     assert read.token == token.encode()
     if not code:
         assert credential(read) == token.encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sidecar.worker.authz.front import Authorizer
+from sidecar.worker.authz.authorizer import Authorizer
 from sidecar.worker.authz.line import Line
 from sidecar.worker.client.front import Serving
 from sidecar.worker.plane import DataPlane, Parts

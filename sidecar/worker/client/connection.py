@@ -255,7 +255,7 @@ class ClientConnection(asyncio.Protocol):
                         front.header_deadline.arm(self)
                 self._scanned = len(buffer)
                 return
-            head = front.forms.parse(bytes(buffer[:end]), self._layout)
+            head = front.known_heads.parse(bytes(buffer[:end]), self._layout)
         except Refused as refused:
             front.serving.reject(self, refused)
             return

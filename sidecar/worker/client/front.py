@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Proxy
 from sidecar.worker.client.exchange import Connection, Exchange
-from sidecar.worker.client.forms import Forms
 from sidecar.worker.client.head import HeadReader
+from sidecar.worker.client.known_heads import KnownHeads
 from sidecar.worker.client.linger import MOST, PAUSE
 from sidecar.worker.client.room import Room
 from sidecar.worker.deadlines import DeadlineQueue, Ticker
@@ -82,7 +82,7 @@ class Front:
         self.serving = serving
         self.scheme = scheme
         self.heads = HeadReader(settings.bounds)
-        self.forms = Forms(self.heads, settings.bounds)
+        self.known_heads = KnownHeads(self.heads, settings.bounds)
         self.room = Room(settings.bounds.inspected_total)
         self.connections: set[Timed] = set()
         self.sockets = 0

@@ -40,7 +40,7 @@ class Field(NamedTuple):
 class Notes:
     """What later stages have worked out from a head's form, for themselves and for the next head of that form.
 
-    A form is all of a head but the values of the few fields that differ from request to request (`forms.py`).
+    A form is all of a head but the values of the few fields that differ from request to request (`known_heads.py`).
     """
 
     __slots__ = ("agent", "layout", "method", "passed", "path", "told")

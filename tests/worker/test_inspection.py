@@ -9,7 +9,7 @@ import pytest
 from sidecar.hubs.load import load_profile
 from sidecar.hubs.profile import Route
 from sidecar.settings.declaration import Bounds
-from sidecar.worker.dispatch import BodyInspector
+from sidecar.worker.inspection import BodyInspector
 from tests.worker.plane import Plane, running, until
 
 CHAT = "/v1/chat/completions"

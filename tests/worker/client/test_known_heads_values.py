@@ -7,9 +7,9 @@ import itertools
 import pytest
 
 from sidecar.settings.declaration import Bounds
-from sidecar.worker.client import forms as module
-from sidecar.worker.client.forms import Forms, Layout
+from sidecar.worker.client import known_heads as module
 from sidecar.worker.client.head import HeadReader
+from sidecar.worker.client.known_heads import KnownHeads, Layout
 
 BOUNDS = Bounds()
 NAMES = {0: b"Authorization: Bearer ", 1: b"Content-Length: ", 2: b"X-Forwarded-For: ", 3: b"Traceparent: ", 4: b"X-Request-Id: "}
@@ -37,9 +37,9 @@ def written(*fields: tuple[int, bytes]) -> bytes:
 
 def layout_of(*kinds: int) -> Layout:
     """The layout of a client that sends these fields."""
-    forms, head = Forms(HeadReader(BOUNDS), BOUNDS), written(*((kind, GOOD[kind][0]) for kind in kinds))
+    heads, head = KnownHeads(HeadReader(BOUNDS), BOUNDS), written(*((kind, GOOD[kind][0]) for kind in kinds))
     for _ in range(3):
-        layout = forms.parse(head).notes.layout
+        layout = heads.parse(head).notes.layout
     assert isinstance(layout, Layout)
     return layout
 
@@ -75,27 +75,27 @@ def test_a_field_that_comes_twice_is_for_the_strict_reader(kind: int) -> None:
 
 @pytest.mark.parametrize("kinds", [(2,), (3,), (2, 3), (0, 2), (1, 3)])
 def test_readers_see_the_values_of_this_head(kinds: tuple[int, ...]) -> None:
-    forms, strict = Forms(HeadReader(BOUNDS), BOUNDS), HeadReader(BOUNDS)
+    heads, strict = KnownHeads(HeadReader(BOUNDS), BOUNDS), HeadReader(BOUNDS)
     for round_ in range(4):
         head = written(*((kind, GOOD[kind][round_ % 2]) for kind in kinds))
-        found, expected = forms.parse(head), strict.parse(head)
+        found, expected = heads.parse(head), strict.parse(head)
         for name in (b"x-forwarded-for", b"traceparent"):
             assert found.all(name) == expected.all(name)
         assert (found.content_length, found.all(b"authorization")) == (expected.content_length, expected.all(b"authorization"))
 
 
 def test_forms_and_what_was_seen_once_are_bounded_as_they_are_made() -> None:
-    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    heads = KnownHeads(HeadReader(BOUNDS), BOUNDS)
     once = [b"GET /%d HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer a\r\n\r\n" % number for number in range(4097)]
     for head in once[:512]:
-        forms.parse(head)
-        forms.parse(head)
-    assert len(forms._forms) == 512
-    forms.parse(once[512])
-    forms.parse(once[512])
-    assert len(forms._forms) == 1
+        heads.parse(head)
+        heads.parse(head)
+    assert len(heads._forms) == 512
+    heads.parse(once[512])
+    heads.parse(once[512])
+    assert len(heads._forms) == 1
     for head in once[513:4096]:
-        forms.parse(head)
-    assert len(forms._seen) == 4096
-    forms.parse(once[4096])
-    assert len(forms._seen) == 1
+        heads.parse(head)
+    assert len(heads._seen) == 4096
+    heads.parse(once[4096])
+    assert len(heads._seen) == 1

@@ -15,7 +15,7 @@ PARTIAL = b"x-envoy-auth-partial-body"
 
 
 class Authorizer:
-    """What the connections of the authorizer hand their requests to."""
+    """Answers the requests of a proxy's connections: its questions."""
 
     def __init__(self, line: Line, bounds: Bounds) -> None:
         self._line = line

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from sidecar.refusals import Refused
 from sidecar.settings.declaration import Bounds
-from sidecar.worker.client import forms as module
-from sidecar.worker.client.forms import Forms, Layout
+from sidecar.worker.client import known_heads as module
 from sidecar.worker.client.head import HeadReader
+from sidecar.worker.client.known_heads import KnownHeads, Layout
 from sidecar.worker.client.request_head import Field, RequestHead
 
 BOUNDS = Bounds(headers=600, body=10_000)
@@ -74,26 +74,26 @@ def told(read: Any, head: bytes) -> Any:
 
 @given(st.lists(st.one_of(HEADS, st.tuples(HEADS, st.integers(2, 3))), max_size=8))
 def test_a_head_is_read_alike_whatever_came_before(script: list[bytes | tuple[bytes, int]]) -> None:
-    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    heads = KnownHeads(HeadReader(BOUNDS), BOUNDS)
     layouts: list[object] = [None]
     for step in script:
         head, times = step if isinstance(step, tuple) else (step, 1)
         for _ in range(times):
             strict = told(HeadReader(BOUNDS).parse, head)
             for layout in layouts:
-                assert told(lambda head: forms.parse(head, layout), head) == strict  # noqa: B023  # called at once
+                assert told(lambda head: heads.parse(head, layout), head) == strict  # noqa: B023  # called at once
             with contextlib.suppress(Refused):
-                layouts.append(forms.parse(head, layouts[-1]).notes.layout)
+                layouts.append(heads.parse(head, layouts[-1]).notes.layout)
 
 
 @given(st.lists(st.one_of(LINES, VARYING), max_size=6), st.data())
 def test_a_layout_finds_what_a_search_finds_or_nothing(fields: list[bytes], data: st.DataObject) -> None:
-    forms, line = Forms(HeadReader(BOUNDS), BOUNDS), b"POST /v1/x HTTP/1.1"
+    heads, line = KnownHeads(HeadReader(BOUNDS), BOUNDS), b"POST /v1/x HTTP/1.1"
     written = b"\r\n".join([line, b"Host: gw.test", *fields, b"", b""])
     layout: object = None
     with contextlib.suppress(Refused):
         for _ in range(3):
-            layout = forms.parse(written).notes.layout
+            layout = heads.parse(written).notes.layout
     if not isinstance(layout, Layout):
         return
     at = data.draw(st.integers(0, len(written)))
@@ -109,11 +109,11 @@ def test_a_layout_finds_what_a_search_finds_or_nothing(fields: list[bytes], data
 
 
 def test_a_client_that_writes_as_before_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    forms = Forms(HeadReader(BOUNDS), BOUNDS)
-    forms.parse(head("ahk_a"))
-    layout = forms.parse(head("ahk_b")).notes.layout
+    heads = KnownHeads(HeadReader(BOUNDS), BOUNDS)
+    heads.parse(head("ahk_a"))
+    layout = heads.parse(head("ahk_b")).notes.layout
     monkeypatch.setattr(module, "_VARYING", None)
-    parsed = forms.parse(head("ahk_c", 77), layout)
+    parsed = heads.parse(head("ahk_c", 77), layout)
     assert (parsed.token, parsed.content_length, parsed.notes.layout) == (b"ahk_c", 77, layout)
     assert parsed.all(b"authorization") == [b"Bearer ahk_c"]
 
@@ -123,9 +123,9 @@ def head(token: str, length: int = 5, line: str = "X: 1") -> bytes:
 
 
 def test_the_third_head_of_a_form_is_not_parsed_again() -> None:
-    forms = Forms(HeadReader(BOUNDS), BOUNDS)
-    first = [forms.parse(head("ahk_a", 3)), forms.parse(head("ahk_b", 4))]
-    third, fourth = forms.parse(head("ahk_c", 55)), forms.parse(head("ahk_d", 6))
+    heads = KnownHeads(HeadReader(BOUNDS), BOUNDS)
+    first = [heads.parse(head("ahk_a", 3)), heads.parse(head("ahk_b", 4))]
+    third, fourth = heads.parse(head("ahk_c", 55)), heads.parse(head("ahk_d", 6))
     assert first[0].token is None and third.token == b"ahk_c" and fourth.token == b"ahk_d"
     assert third.notes is fourth.notes and third.fields is fourth.fields
     assert (third.content_length, fourth.content_length) == (55, 6)
@@ -135,37 +135,37 @@ def test_the_third_head_of_a_form_is_not_parsed_again() -> None:
     "fields", ["Authorization: Bearer {}", "Content-Length: {}", "A: 1\r\ncontent-length: {}\r\nB: 2\r\nauthorization: bearer {}"]
 )
 def test_a_form_may_vary_in_either_or_both(fields: str) -> None:
-    forms, strict = Forms(HeadReader(BOUNDS), BOUNDS), HeadReader(BOUNDS)
+    heads, strict = KnownHeads(HeadReader(BOUNDS), BOUNDS), HeadReader(BOUNDS)
     read = []
     for value in (71, 72, 73, 74):
         raw = f"POST /v1/x HTTP/1.1\r\nHost: gw\r\n{fields.format(value, value)}\r\n\r\n".encode()
-        read.append(forms.parse(raw))
-        assert told(forms.parse, raw) == told(strict.parse, raw)
+        read.append(heads.parse(raw))
+        assert told(heads.parse, raw) == told(strict.parse, raw)
     assert read[2].notes is read[3].notes
-    assert len(forms._forms) == 1
+    assert len(heads._forms) == 1
 
 
 def test_who_asks_in_which_trace_makes_no_form_of_its_own() -> None:
-    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    heads = KnownHeads(HeadReader(BOUNDS), BOUNDS)
     for number in range(5):
         line = f"x-forwarded-for: 192.0.2.{number}\r\ntraceparent: 00-{number:032}-{number:016}-01\r\nx-request-id: id{number}"
-        parsed = forms.parse(head("ahk_a", line=line))
+        parsed = heads.parse(head("ahk_a", line=line))
         assert parsed.all(b"x-forwarded-for") == [b"192.0.2.%d" % number]
         assert parsed.first(b"traceparent") == b"00-%032d-%016d-01" % (number, number)
-    assert len(forms._forms) == 1 and parsed.token == b"ahk_a"
+    assert len(heads._forms) == 1 and parsed.token == b"ahk_a"
     assert not any(field.value for field in parsed.fields if field.name in VARY)
 
 
 def test_a_form_is_kept_when_it_comes_again_and_nothing_of_it_is_secret() -> None:
-    forms = Forms(HeadReader(BOUNDS), BOUNDS)
-    forms.parse(head("ahk_secret"))
-    assert not forms._forms
+    heads = KnownHeads(HeadReader(BOUNDS), BOUNDS)
+    heads.parse(head("ahk_secret"))
+    assert not heads._forms
     for _ in range(3):
-        forms.parse(head("ahk_secret"))
-        forms.parse(head("ahk_secret", line="Cookie: secret"))
-        forms.parse(head("ahk_secret", line="Proxy-Authorization: Bearer secret"))
-    (form,) = forms._forms.values()
-    assert "secret" not in repr((list(forms._forms), {name: getattr(form, name) for name in RequestHead.__slots__}))
+        heads.parse(head("ahk_secret"))
+        heads.parse(head("ahk_secret", line="Cookie: secret"))
+        heads.parse(head("ahk_secret", line="Proxy-Authorization: Bearer secret"))
+    (form,) = heads._forms.values()
+    assert "secret" not in repr((list(heads._forms), {name: getattr(form, name) for name in RequestHead.__slots__}))
     layout = form.notes.layout
     assert isinstance(layout, Layout) and b"secret" not in layout._begin + b"".join(behind for _, _, behind in layout._places)
     assert form.token is None and b"authorization" not in form.read
@@ -175,28 +175,28 @@ def test_a_form_is_kept_when_it_comes_again_and_nothing_of_it_is_secret() -> Non
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_FORMS", 2)
     monkeypatch.setattr(module, "_MOST_SEEN", 3)
-    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    heads = KnownHeads(HeadReader(BOUNDS), BOUNDS)
     sizes = []
     for number in range(4):
         for _ in range(2):
-            forms.parse(head("ahk_a", line=f"X: {number}"))
-        sizes.append((len(forms._seen), len(forms._forms)))
+            heads.parse(head("ahk_a", line=f"X: {number}"))
+        sizes.append((len(heads._seen), len(heads._forms)))
     assert sizes == [(1, 1), (2, 2), (3, 1), (1, 2)]
 
 
 @pytest.mark.parametrize(("length", "kept"), [(2048, 1), (2049, 0)])
 def test_a_long_form_is_not_kept(length: int, kept: int) -> None:
-    forms = Forms(HeadReader(Bounds()), Bounds())
+    heads = KnownHeads(HeadReader(Bounds()), Bounds())
     filling = length - len(head("ahk_a", line="X: "))
     for _ in range(3):
-        forms.parse(head("ahk_a", line="X: " + "x" * filling))
-    assert len(forms._forms) == kept
+        heads.parse(head("ahk_a", line="X: " + "x" * filling))
+    assert len(heads._forms) == kept
 
 
 @pytest.mark.parametrize("length", [BOUNDS.body + 1, 10**17])
 def test_a_known_form_with_too_long_a_body_is_refused(length: int) -> None:
-    forms = Forms(HeadReader(BOUNDS), BOUNDS)
+    heads = KnownHeads(HeadReader(BOUNDS), BOUNDS)
     for _ in range(3):
-        forms.parse(head("ahk_a"))
+        heads.parse(head("ahk_a"))
     with pytest.raises(Refused, match="request_too_large"):
-        forms.parse(head("ahk_a", length))
+        heads.parse(head("ahk_a", length))

@@ -1,8 +1,8 @@
-"""Heads that came before: clients repeat theirs, but for a few values, so parsing one is parsing all.
+"""Request heads that came before: clients repeat theirs but for a few values, so parsing one of them is parsing all.
 
-A form is a head without the plain values of the fields that differ from request to request. What the strict
-reader made of it holds for every head of that form; what varies is checked each time. Beside the key and the
-length only fields vary that no hub gets as they were sent, so nothing is worked out from them but by their readers.
+A form is a head without the values of those fields that differ from request to request. What the strict reader made of
+one head holds for every head of the same form; the values that vary are checked each time. They are the key, the length,
+and fields that no hub gets as they were sent: nothing else of a form depends on them.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ Values = list[bytes | None]
 """What varies, by the place of its name in `_NAMES`."""
 
 
-class Forms:
-    """Reads heads for one worker."""
+class KnownHeads:
+    """Reads heads for one worker, from memory where one of the same form came before."""
 
     def __init__(self, reader: HeadReader, bounds: Bounds) -> None:
         self._reader = reader
@@ -50,7 +50,7 @@ class Forms:
         self._seen: set[int] = set()
 
     def parse(self, head: bytes, layout: object = None) -> RequestHead:
-        """As HeadReader.parse. `layout` is that of the connection's last head (`notes.layout`), which most often fits again."""
+        """As HeadReader.parse. `layout` is that of the connection's last head (`notes.layout`), which usually fits again."""
         if isinstance(layout, Layout) and (same := layout.values(head)) is not None:
             return self._filled(layout.form, head, same)
         parts = _VARYING.split(head)

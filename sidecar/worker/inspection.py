@@ -1,7 +1,7 @@
-"""Authorize, second part: which model is asked for, judged and if need be rewritten on the bytes that go on.
+"""Authorize, second part: which model a request asks for, and whether its key may use it.
 
-A body is read whole only when it must be: for a key with a model list, or where the profile cuts a
-prefix off model names in JSON. All other bodies stream.
+It is judged, and where the profile says so rewritten, on the very bytes that are forwarded. A body is read whole only when
+it must be: for a key with a model list, or where the profile cuts a prefix off model names in JSON. All other bodies stream.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from sidecar.worker.authorize import check_models
 from sidecar.worker.client.exchange import Exchange
 
 _LARGEST_PEEK = 4 << 20
-"""Of a body that is here whole: some milliseconds. Clients write the model behind their messages, so what is longer seldom tells it."""
+"""Bytes of a body, already here whole, that are searched to the end for its model, which takes some milliseconds."""
 _BEGINNING = 64 << 10
+"""Bytes at the beginning of a longer one that are searched for the model, and at either end of any for `max_tokens`."""
 _MAX_TOKENS = re.compile(rb'"max(?:_completion|_output)?_?[tT]okens"\s*:\s*(\d{1,9})')
 
 
 class Inspected:
-    """What the body told: `body` is None when it streams, `refused` is a verdict on its models."""
+    """What was found: `body` is what to forward, None when it streams; `refused` is why the key may not use the model, if so."""
 
     __slots__ = ("body", "model", "refused")
 
