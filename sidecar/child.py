@@ -35,7 +35,7 @@ _logger = logging.getLogger("sidecar")
 def main(arguments: list[str] | None = None) -> int:
     """Be the child that `arguments` describe; returns the exit code."""
     options = _options(arguments)
-    # The store has a file to close; the others lose nothing by SIGKILL, and must not drain for a sidecar that is gone.
+    # The store has a file to close. The others lose nothing by SIGKILL, and are not to drain when the sidecar is gone.
     die_with_parent(options.parent, signal.SIGTERM if options.role == "store" else signal.SIGKILL)
     with os.fdopen(options.settings_fd, "rb") as stream:
         settings = from_bytes(stream.read())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 FIRST = 0.1
 LONGEST = 5.0
+"""Seconds until the restart after a first crash, and the most that it can become."""
 GOOD_LIFE = 30.0
 """Seconds after which a child counts as sound again: its next crash waits `FIRST` only."""
 

@@ -19,7 +19,8 @@ from sidecar.supervisor.process import Launcher, Process, Role
 from sidecar.supervisor.sockets import WorkerSockets
 
 CONTROL_HEAD_START = 5.0
-"""Seconds that workers wait for the first control process, which makes the first token; a broken one must not keep them down."""
+"""Seconds that workers wait for the first control process, which makes the first admin token. Any longer, and a broken one would keep
+them down."""
 
 _logger = logging.getLogger("sidecar.supervisor")
 
@@ -137,7 +138,8 @@ class Children:
         delay = slot.backoff.after(lifetime)
         slot.due = self._clock() + delay
         slot.restarts += 1
-        _logger.warning("%s (pid %d) %s after %.1f s", slot.name, pid, how(code), lifetime, extra={"restart_in": delay, "exit_code": code})
+        ending = ending_in_words(code)
+        _logger.warning("%s (pid %d) %s after %.1f s", slot.name, pid, ending, lifetime, extra={"restart_in": delay, "exit_code": code})
         return slot
 
     def kill_overdue(self) -> None:
@@ -154,7 +156,7 @@ class Children:
         return min(times, default=None)
 
     def _may_start(self, slot: Slot) -> float:
-        """The clock's time from which a child of `slot` may start, if control does not become ready before."""
+        """The clock's time from which a child of `slot` may start; a worker may sooner, once control is ready."""
         if slot.role != "worker" or self.control.is_ready or self._workers_began():
             return slot.due
         return max(slot.due, self._born + CONTROL_HEAD_START)
@@ -177,10 +179,10 @@ class Children:
         return any(slot.process is not None or slot.restarts for slot in self.workers)
 
 
-def how(code: int) -> str:
+def ending_in_words(code: int) -> str:
     """An exit code in words."""
     if code >= 0:
         return f"ended with exit code {code}"
-    # Most real-time signals have no name, and whoever asks for one of theirs gets a ValueError: it would end the supervisor.
+    # Most real-time signals have no name: signal.Signals(number) would raise ValueError, and that would end the supervisor.
     named = {one.value: one.name for one in signal.Signals}
     return f"was killed by {named.get(-code, f'signal {-code}')}"

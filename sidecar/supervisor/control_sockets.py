@@ -30,7 +30,7 @@ def make(listen: Listen) -> Sequence[socket.socket]:
 
 
 class ControlSockets:
-    """They go by address, not by setting: two settings may change places."""
+    """The sockets by address, not by setting: a reload may swap the addresses of two settings."""
 
     def __init__(self, make: Callable[[Listen], Sequence[socket.socket]] = make) -> None:
         self._make = make

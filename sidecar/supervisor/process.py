@@ -21,12 +21,13 @@ Role = str
 """`store`, `control` or `worker`; under `sidecar authz` the launcher starts `authz` where a `worker` is asked for."""
 
 _KEPT = ("PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "TERM")
-_DEFAULT_AGAIN = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGUSR1, signal.SIGUSR2)
-"""What Python or the supervisor ignores: an exec would pass that on."""
-_HELD_BACK: Mapping[Role, Sequence[signal.Signals]] = {"control": (signal.SIGTERM, signal.SIGUSR2)}
-"""What waits until a child has its handlers, and takes it from there. Killed by one while it starts, as at a stop right after a reload,
-the control process would leave what the workers still write in a spool that nobody may read again."""
 _KEPT_PREFIXES = ("LC_", "PYTHON", "SSL_CERT_", "MALLOC_", "COVERAGE_")
+"""Environment variables that a child gets, by name or by how the name begins; all others may be secrets."""
+_DEFAULT_AGAIN = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that Python or the supervisor ignores: an exec would hand that on to the child."""
+_HELD_BACK: Mapping[Role, Sequence[signal.Signals]] = {"control": (signal.SIGTERM, signal.SIGUSR2)}
+"""Signals that are blocked until a child has its handlers, which then get them. If one killed the control process while it starts, as at
+a stop right after a reload, what the workers still write would stay in a spool that nobody may read again."""
 
 
 class Process(Protocol):

@@ -38,7 +38,7 @@ class Replacement:
         except ListenError as error:
             self._give_up(str(error))
         except Exception:
-            # Who has begun is not left to nobody.
+            # Nobody else would look after the candidates that have started already.
             self._give_up("new workers cannot be started")
             raise
 

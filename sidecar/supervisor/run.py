@@ -30,7 +30,7 @@ from sidecar.supervisor.sockets import WorkerSockets
 from sidecar.supervisor.status import Child, Reload, Status
 
 READING = 10.0
-"""Seconds that a reload may read: nobody starts a child meanwhile."""
+"""Seconds that a reload may take to read its files: no child is started meanwhile."""
 _IDLE = 5.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -132,7 +132,7 @@ class Supervisor:
         try:
             with interrupted_after(READING):
                 settings = self._reload(old)
-            faults = needs_restart(old, settings, self._children.sockets.name) or taken(old, settings)
+            faults = needs_restart(old, settings, self._children.sockets.name) or unavailable_listeners(old, settings)
             if not faults:
                 self._replacement = Replacement(self._children, settings, self._clock)
         except SettingsError as error:
@@ -140,7 +140,7 @@ class Supervisor:
         except Interrupted:
             faults = ["it could not be read to its end; see whether a file that it names is a pipe, or on a disk that does not answer"]
         except Exception as error:
-            # A value that nobody thought of must not end what serves with the last ones.
+            # A new value that nobody foresaw must not take down what serves with the old ones.
             _logger.exception("the configuration cannot be taken over")
             faults = [f"it cannot be taken over ({type(error).__name__}); undo the last change, the log shows where it failed"]
         if faults:
@@ -193,7 +193,7 @@ class Supervisor:
         complaint = status.write(self._data_dir, now)
         if complaint and complaint != self._complaint:
             _logger.warning("%s cannot be written (%s); trying again", self._data_dir / status.FILE, complaint)
-        # What was not written is tried again, or the file would go on telling of children that are gone.
+        # A write that failed is tried again, or the file would go on listing children that are gone.
         self._written, self._complaint = None if complaint else now, complaint
 
 
@@ -212,9 +212,9 @@ def needs_restart(old: Settings, new: Settings, listening: str = "proxy.listen")
     return faults
 
 
-def taken(old: Settings, new: Settings) -> list[str]:
-    """Where the next control process could not listen, a sentence each."""
-    # What we have ourselves is found in use, and can be had, whatever host it is on.
+def unavailable_listeners(old: Settings, new: Settings) -> list[str]:
+    """Which addresses of `new` the next control process could not listen on, a sentence each."""
+    # A port that we hold ourselves looks taken and is not, whatever host we hold it on.
     ours = {(listen.path, listen.port) for listen in addresses(old).values()}
     faults = []
     for name, listen in addresses(new).items():

@@ -16,7 +16,9 @@ NOTICE = 0.1
 DRAIN_MARGIN = 5.0
 """Seconds beyond `proxy.drain_timeout` after which a worker that still runs is killed."""
 CONTROL_FINISH = 15.0
+"""Seconds in which the control process folds what is left; then it is killed."""
 STORE_STOP = 10.0
+"""Seconds in which the store closes its files; then it is killed."""
 
 
 class Shutdown:

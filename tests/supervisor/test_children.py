@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from sidecar.settings import load
-from sidecar.supervisor.children import CONTROL_HEAD_START, how
+from sidecar.supervisor.children import CONTROL_HEAD_START, ending_in_words
 from sidecar.supervisor.rolling import PATIENCE, Replacement
 from tests.supervisor.paper import World
 
@@ -112,7 +112,7 @@ def test_reload_gives_up_and_leaves_the_old_ones_alone(late: bool) -> None:
 
 
 def test_exit_codes_are_told_in_words() -> None:
-    assert how(-9) == "was killed by SIGKILL"
+    assert ending_in_words(-9) == "was killed by SIGKILL"
     # Real-time signals between the first and the last one have no name.
-    assert how(-40) == "was killed by signal 40"
-    assert how(3) == "ended with exit code 3"
+    assert ending_in_words(-40) == "was killed by signal 40"
+    assert ending_in_words(3) == "ended with exit code 3"

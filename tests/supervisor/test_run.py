@@ -14,7 +14,7 @@ import pytest
 from sidecar.settings import Settings, load
 from sidecar.store.embedded import embedded_socket
 from sidecar.supervisor import status
-from sidecar.supervisor.run import needs_restart, taken
+from sidecar.supervisor.run import needs_restart, unavailable_listeners
 from tests.supervisor.fakes import Sidecar, alive, ping
 from tests.support.ports import is_open
 from tests.support.waiting import wait_until
@@ -261,7 +261,7 @@ def test_a_port_of_the_last_control_process_on_a_host_of_another_machine_is_told
         port = metrics.getsockname()[1]
         unix = {"SIDECAR_ADMIN__LISTEN": "unix:///nowhere/admin.sock"}
         old, new = (load(None, {**unix, "SIDECAR_METRICS__LISTEN": f"{at}:{port}"}) for at in ("127.0.0.1", host))
-        told = taken(old, new)
+        told = unavailable_listeners(old, new)
     assert [fault.split(" ")[0] for fault in told] == ["admin.listen:", "metrics.listen:"]
     assert f"{host}:{port} cannot be listened on" in told[1]
 
@@ -274,8 +274,8 @@ def test_the_next_control_process_may_have_what_the_last_one_had() -> None:
         ports = admin.getsockname()[1], metrics.getsockname()[1]
         old = load(None, {"SIDECAR_ADMIN__LISTEN": f"127.0.0.1:{ports[0]}", "SIDECAR_METRICS__LISTEN": f"127.0.0.1:{ports[1]}"})
         new = load(None, {"SIDECAR_ADMIN__LISTEN": f"127.0.0.1:{ports[1]}", "SIDECAR_METRICS__LISTEN": f"0.0.0.0:{ports[0]}"})
-        assert taken(old, new) == []
-        assert len(taken(load(None, {}), new)) == 2
+        assert unavailable_listeners(old, new) == []
+        assert len(unavailable_listeners(load(None, {}), new)) == 2
 
 
 def test_a_reload_sets_the_level_of_the_supervisors_own_lines(sidecar: Sidecar) -> None:

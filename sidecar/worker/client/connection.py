@@ -41,7 +41,8 @@ class ClientConnection(asyncio.Protocol):
         self._held = 0
         """Holds on reading that were not undone yet."""
         self._writing_paused = False
-        self._room = Signal(front.loop)
+        self._write_room = Signal(front.loop)
+        """Woken when the client has taken enough of what was written, or has left."""
         self._unread = False
         """A whole answer is written that the client has yet to take, before anything else of it is served."""
         self._lost = False
@@ -87,14 +88,14 @@ class ClientConnection(asyncio.Protocol):
             await_reader(self._front, self, self._transport)
             if self._exchange is not None:
                 self._exchange.leave()
-                self._room.wake_soon()
+                self._write_room.wake_soon()
         return False
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._lost = True
         self._front.connections.discard(self)
         disarm_all(self._front, self)
-        self._room.wake_soon()
+        self._write_room.wake_soon()
         if self._exchange is not None:
             self._exchange.leave()
 
@@ -107,7 +108,7 @@ class ClientConnection(asyncio.Protocol):
         if not self._transport.is_closing():
             # Else it waits for the client to take the little that is left, which may be never.
             self._front.write_deadline.disarm(self)
-        self._room.wake_soon()
+        self._write_room.wake_soon()
         if self._unread:
             self._unread = False
             self._conclude(keep_alive=True)
@@ -132,7 +133,7 @@ class ClientConnection(asyncio.Protocol):
     async def writable(self) -> None:
         """Wait until the client has read enough; returns at once when it has left."""
         while self._writing_paused and not self._transport.is_closing():
-            await self._room
+            await self._write_room
 
     def finish(self, data: bytes, keep_alive: bool) -> None:
         """Send the last bytes of an answer; serve the next request or close."""

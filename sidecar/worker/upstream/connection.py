@@ -47,7 +47,9 @@ class HubConnection(asyncio.Protocol):
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._answer = AnswerParser(plain)
         self._news = Signal(loop)
-        self._room = Signal(loop)
+        """Woken when more of the answer is here, or when nothing more will come."""
+        self._write_room = Signal(loop)
+        """Woken when the hub has taken enough of the request, or will take no more."""
         self._writing_paused = False
         self._held = False
         self._busy = False
@@ -78,7 +80,7 @@ class HubConnection(asyncio.Protocol):
     async def writable(self) -> None:
         """Wait until the hub has read enough."""
         while self._writing_paused and self._fault is None:
-            await self._room
+            await self._write_room
 
     async def head(self) -> int:
         """Wait for the answer's head; returns its status, `headers` has its fields. Raises HubFault."""
@@ -95,7 +97,7 @@ class HubConnection(asyncio.Protocol):
         return self._answer.take()
 
     def here(self) -> bytes:
-        """What of the body is here; it stays."""
+        """What has come of the body so far, left where it is for `read` or `whole`."""
         return b"".join(self._answer.pieces)
 
     async def read(self) -> tuple[bytes, bool]:
@@ -218,7 +220,7 @@ class HubConnection(asyncio.Protocol):
         if not answer.complete or not self._busy:
             self._fail(HubFault("broke_off" if answer.head_complete and self._busy else "closed"))
         self.finish()
-        self._room.wake_soon()
+        self._write_room.wake_soon()
         self._closed(self)
 
     def pause_writing(self) -> None:
@@ -231,7 +233,7 @@ class HubConnection(asyncio.Protocol):
         self._writing_paused = False
         if not self._answer.head_complete:
             self._idle_deadline.disarm(self)
-        self._room.wake_soon()
+        self._write_room.wake_soon()
 
     def expired(self) -> None:
         """The hub does not answer, does not go on with its answer, or takes nothing of the request."""
@@ -248,4 +250,4 @@ class HubConnection(asyncio.Protocol):
         if self._fault is None:
             self._fault = fault
         self._news.wake_soon()
-        self._room.wake_soon()
+        self._write_room.wake_soon()
