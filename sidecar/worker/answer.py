@@ -17,9 +17,9 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CORS = "access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
 _HEADER_LIST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z, \t-]{1,1024}")
 _ID = "\0"
-"""In place of a request's id, where an answer is made for all requests; in nothing else that is answered."""
+"""Stands for the request's id in an answer that is made once for all requests; nothing else in an answer contains it."""
 _SOON = 60
-"""Seconds of the longest Retry-After with which a refusal is still a usual one."""
+"""The longest Retry-After, in seconds, of refusals that are kept ready-made."""
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
@@ -37,7 +37,7 @@ class Answers:
     def __init__(self, realm: str) -> None:
         self._realm = realm
         self._usual: dict[tuple[int, int, bool, bool], tuple[bytes, bytes]] = {}
-        """Refusals in their usual words, before and behind the request's id: whoever is refused is to cost little."""
+        """Ready-made refusals in their standard words, as the bytes before and behind the request's id: a refusal is to cost little."""
 
     def refusal(self, refused: Refused, request_id: str, *, keep_alive: bool, head_only: bool = False) -> bytes:
         """The answer to a refused request: status, fields and JSON body in one piece."""

@@ -19,7 +19,7 @@ _KINDS = {"json": "JSON member", "form": "form field", "query": "query parameter
 LONGEST_NAME = 128
 """Characters of a model's name that a refusal repeats."""
 LONGEST_MATCHED = 1024
-"""Characters of a name that is searched for what a pattern says; no model's is longer, and a body has room for millions."""
+"""Characters of the longest name that is matched against patterns: no model's is longer, and a body has room for millions."""
 
 
 def check_use(key: Key, method: str, path: str, route: Route, client: str, now: float) -> None:
@@ -37,8 +37,8 @@ def check_models(key: Key, models: tuple[str, ...], lacks: str = "", prefix: str
 
     The profile's model `prefix`, which the hub does not know, is cut off the list's entries; `models` are without it.
 
-    A request that names none is refused too, and one that does not at the place `lacks` (`json:model`), where its hub looks first:
-    the hub would choose a default that nobody checked.
+    Refused too is a request that names no model, or names none at `lacks` (such as `json:model`), the place where its hub looks first:
+    the hub would fall back on a default that nobody checked.
     """
     allowed = key.allowed_models
     if allowed is None:
@@ -80,8 +80,9 @@ def _networks(texts: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
 
 @lru_cache(maxsize=1024)
 def _listed(allowed: tuple[str, ...], prefix: str) -> tuple[frozenset[str], tuple[str, ...], tuple[Parts, ...]]:
-    """What is compared with each of up to a thousand names: the entries of a list, how names begin that its patterns mean
-    whose only `*` is the last character, and of each other pattern what stands before, between and after its `*`.
+    """A key's list, made ready once to be compared with up to a thousand names.
+
+    Its entries; what stands before the `*` of each pattern whose only `*` is its last character; every other pattern, split at its `*`.
     """
     entries = [entry.removeprefix(prefix) or entry for entry in allowed]
     patterns = {tuple(_STARS.split(entry)) for entry in entries if "*" in entry}

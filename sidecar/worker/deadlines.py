@@ -18,11 +18,11 @@ Item = TypeVar("Item", bound=Hashable)
 TICK = 0.1
 """Seconds between two looks: how late a deadline may be."""
 LOOKS = 4
-"""How often a watched item is looked at within its patience: it may expire later by one such part."""
+"""How often a watched item is looked at within its patience: it may expire late by the time between two looks."""
 
 
 class _Watch:
-    """An item that is to get on."""
+    """An item that must keep making progress."""
 
     __slots__ = ("look_at", "mark", "progress", "since")
 
@@ -32,10 +32,10 @@ class _Watch:
         self.mark: int | None = None
         """`progress()` at the last look; None before the first."""
         self.since = 0.0
-        """When it was first seen to be no further."""
+        """When it was last seen to have made progress."""
 
     def waited(self, now: float) -> float:
-        """For how many seconds it has not got on."""
+        """Seconds since it was last seen to make progress."""
         reached = self.progress()
         if self.mark is None or reached > self.mark:
             self.since = now
@@ -44,7 +44,7 @@ class _Watch:
 
 
 class DeadlineQueue(Generic[Item]):
-    """Calls `expired(item)` once an armed item has waited for `patience` seconds, or a watched one has not got on for as long."""
+    """Calls `expired(item)` once an armed item has waited for `patience` seconds, or a watched one has made no progress for as long."""
 
     def __init__(self, patience: float, clock: Callable[[], float], expired: Callable[[Item], None]) -> None:
         self._patience = patience

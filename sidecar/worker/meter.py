@@ -11,8 +11,10 @@ from sidecar.redaction import without_secrets
 from sidecar.refusals import Outcome, Refusal
 
 INTERIM_SECONDS = 60.0
+"""Seconds after which an answer that still goes on is told of."""
 LONGEST_AGENT = 256
 LONGEST_MODEL = 128
+"""Characters that are kept of a User-Agent and of a model's name."""
 
 
 class Spool(Protocol):

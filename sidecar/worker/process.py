@@ -40,9 +40,11 @@ from sidecar.worker.propagation import Propagation
 log = logging.getLogger(__name__)
 
 STATE_INTERVAL = 1.0
+"""Seconds between two reports of a worker's state."""
 COMPLAINT_INTERVAL = 30.0
-"""Between two log lines about the same lasting fault."""
+"""Seconds between two log lines about the same lasting fault."""
 BACKLOG = 4096
+"""Connections that may wait in the kernel to be accepted."""
 
 
 def main(settings: Settings, *, index: int, listen_fds: Sequence[int], ready: Callable[[], None]) -> int:

@@ -46,8 +46,9 @@ _OF_THE_CONTENT = b"content-"
 must get the same one, or it may read another model in the same body."""
 _SUBPROTOCOLS = b"sec-websocket-protocol"
 _TRACE_STATE = b"tracestate"
-_TELLING = 16
-"""Bytes of the shortest credential that is looked for elsewhere: a shorter one, imported from somewhere, may be any word."""
+TELLING = 16
+"""Bytes of the shortest credential that is searched for in other fields and in the query: a shorter one, imported from elsewhere, might be
+an ordinary word."""
 
 
 class Caller:
@@ -79,8 +80,8 @@ class Framing:
 class RequestRewriter:
     """Builds the heads of requests to the hub of `hub`, by `profile`.
 
-    `via` is said behind what the client's proxies said (RFC 9110 7.6.3), so that a loop over several sidecars is seen by each of them.
-    Without it somebody else forwards and reads the answer: then nothing is said of who did, nor how answers are to be coded.
+    `via` goes behind the Via of the client's proxies (RFC 9110 7.6.3), so that each of several sidecars in a loop notices it. Where it
+    is empty, another proxy forwards and reads the answer: then neither Via nor Accept-Encoding is set here.
     """
 
     def __init__(self, profile: Profile, hub: Hub, via: str) -> None:
@@ -111,7 +112,7 @@ class RequestRewriter:
         if not caller.in_trace and _TRACE_STATE in head.read:
             passed = b"".join(self.passed(head, in_trace=False))
         token = head.token or _bearer(head)
-        if len(token) >= _TELLING and token in passed:
+        if len(token) >= TELLING and token in passed:
             # Some client sends its key in a field of its own devising too. What is the hub's business is never the key.
             passed = b"".join(line for line in self.passed(head, in_trace=caller.in_trace) if token not in line)
         parts = [b"%b %b HTTP/1.1\r\n" % (head.method, self.target(head, hub_path)), self._line, passed, self.injected(route, caller)]
@@ -189,7 +190,7 @@ class RequestRewriter:
         """Drop credential parameters, and others that hold `token`; all else stays byte for byte. Some servers separate by `;` too."""
         pairs = _BEFORE_SEPARATOR.split(query)
         kept = [pair for pair in pairs if self._dropped_parameters.isdisjoint(parameter_names(pair.lstrip(b"&;")))]
-        if len(token) >= _TELLING and token in query:
+        if len(token) >= TELLING and token in query:
             kept = [pair for pair in kept if token not in pair]
         if len(kept) == len(pairs):
             return query

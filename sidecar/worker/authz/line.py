@@ -28,13 +28,11 @@ from sidecar.worker.identify import parameter_names
 from sidecar.worker.limit import header_lines
 from sidecar.worker.meter import Record
 from sidecar.worker.plane import Parts
-from sidecar.worker.rewrite import Caller, RequestRewriter
+from sidecar.worker.rewrite import TELLING, Caller, RequestRewriter
 
 log = logging.getLogger(__name__)
 
 _SEEN_WITHOUT_BODY = ("query:", "path:")
-_TELLING = 16
-"""As in `worker/rewrite.py`: a shorter credential may be any word."""
 
 
 class Line:
@@ -215,7 +213,7 @@ class Line:
 def _has_key(query: bytes, head: RequestHead) -> bool:
     """Whether the client's credential stands in `query`."""
     tokens = (value.partition(b" ")[2].strip() for value in head.all(b"authorization"))
-    return any(len(token) >= _TELLING and token in query for token in tokens)
+    return any(len(token) >= TELLING and token in query for token in tokens)
 
 
 def _is_head(asked: Exchange, told: Told) -> bool:

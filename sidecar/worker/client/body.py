@@ -11,6 +11,7 @@ from sidecar.worker.client.chunked import ChunkedDecoder
 from sidecar.worker.client.room import Room
 
 HIGH_WATER = 256 << 10
+"""Bytes that wait to be read, beyond which the client is held back."""
 
 
 class ClientGone(Exception):
@@ -53,7 +54,7 @@ class RequestBody:
         self._kept = 0
         """Bytes of `room` that are taken."""
         self._goes_on = False
-        """Whether what `read_all` has taken is read again, and so leaves the memory."""
+        """Whether what `read_all` took was put back, to be read piece by piece: each piece then leaves its share of `room`."""
 
     def feed(self, data: bytes) -> bytes | None:
         """Take bytes from the connection; returns what follows the body once it is complete, else None.

@@ -69,7 +69,7 @@ class Exchange:
 
     @property
     def keeps_alive_unsaid(self) -> bool:
-        """The same for an answer that says only when the connection ends, as our own do: one of HTTP/1.0 that says nothing ends it."""
+        """The same for an answer that never says `keep-alive`, as our own do not: to a client of HTTP/1.0 it then ends the connection."""
         head = self.head
         return head.keep_alive and head.minor_version == 1 and self.body.complete and not self.connection.draining
 

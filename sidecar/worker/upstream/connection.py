@@ -19,6 +19,7 @@ from sidecar.worker.upstream.parser import AnswerParser, InvalidAnswer
 from sidecar.worker.upstream.plain import PlainReader
 
 HIGH_WATER = 256 << 10
+"""Bytes of an answer that wait to be read, beyond which the hub is held back."""
 
 
 class HubFault(Exception):

@@ -11,11 +11,11 @@ from collections import deque
 
 import httptools
 
-from sidecar.worker.upstream.plain import PlainReader
+from sidecar.worker.upstream.plain import KEEP_ALIVE_TIMEOUT, PlainReader
 
 LONGEST_HEAD = 64 << 10
+"""Bytes of all fields together, trailers included; `plain` reads only far shorter heads."""
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_KEEP_ALIVE_TIMEOUT = re.compile(rb"timeout=(\d+)")
 
 
 class InvalidAnswer(Exception):
@@ -136,7 +136,7 @@ class AnswerParser:
                 if value.lower() != b"chunked":
                     raise InvalidAnswer
                 self.counted = True
-            elif lowered == b"keep-alive" and (match := _KEEP_ALIVE_TIMEOUT.search(value)):
+            elif lowered == b"keep-alive" and (match := KEEP_ALIVE_TIMEOUT.search(value)):
                 self.idle_patience = max(0.0, int(match[1]) - 1.0)
         self.head_complete = True
         if self._answers_head:

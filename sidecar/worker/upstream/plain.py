@@ -13,7 +13,8 @@ LONGEST_HEAD = 8 << 10
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) [\x20-\x7e]*")
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
 _LENGTH = re.compile(rb"0|[1-9]\d{0,8}")
-_KEEP_ALIVE_TIMEOUT = re.compile(rb"timeout=(\d+)")
+KEEP_ALIVE_TIMEOUT = re.compile(rb"timeout=(\d+)")
+"""In a Keep-Alive field: the seconds for which a hub keeps an idle connection."""
 _LONGEST_NUMBER = 9
 _WITHOUT_BODY = (204, 205, 304)
 _OF_THE_CONNECTION = frozenset({b"transfer-encoding", b"upgrade", b"trailer", b"proxy-connection", b"te"})
@@ -23,7 +24,7 @@ _MOST_REMEMBERED = 1024
 
 
 class Line:
-    """What one line of a head says; `length` and `patience` (seconds) are -1 where it says nothing of them."""
+    """What one line of a head says; `length` (bytes of the body) and `patience` (seconds) are -1 where the line says nothing of them."""
 
     __slots__ = ("field", "length", "patience", "status")
 
@@ -103,7 +104,7 @@ class PlainReader:
             if _LENGTH.fullmatch(value) is None:
                 return None
             line.length = int(value)
-        elif lowered == b"keep-alive" and (promise := _KEEP_ALIVE_TIMEOUT.search(value)):
+        elif lowered == b"keep-alive" and (promise := KEEP_ALIVE_TIMEOUT.search(value)):
             if len(promise[1]) > _LONGEST_NUMBER:
                 return None
             line.patience = max(0.0, int(promise[1]) - 1.0)
