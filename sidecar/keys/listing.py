@@ -7,15 +7,12 @@ from the newest key on; the walk reads lines that hold what can be searched, not
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import msgspec
-
+from sidecar.keys.cursor import place_in, text_of
 from sidecar.keys.index_entries import CREATED, DISABLED, EXPIRES, OWNER, REVOKED, SEPARATOR, TEXT, dots, entries, fold, is_found, plain
 from sidecar.keys.ordering import Order, Ordered
 from sidecar.keys.reader import KeyReader
@@ -251,13 +248,8 @@ def _order(position: _Position) -> tuple[float, str]:
 
 
 def _write_cursor(position: _Position) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode((position.created_at, position.key_id))).rstrip(b"=").decode()
+    return text_of((position.created_at, position.key_id))
 
 
 def _read_cursor(text: str) -> _Position:
-    try:
-        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        created_at, key_id = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=tuple[float, str])
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise ValueError("this cursor was not made here; begin again without one") from None
-    return _Position(created_at, key_id)
+    return _Position(*place_in(text, tuple[float, str]))

@@ -6,15 +6,12 @@ an entry that a crashed writer left behind shows no key in a place where it is n
 
 from __future__ import annotations
 
-import base64
-import binascii
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import msgspec
-
+from sidecar.keys.cursor import place_in, text_of
 from sidecar.keys.index_entries import CREATED, EXPIRES, NAME, SEPARATOR, expiry_entry, fold, name_entry
 from sidecar.keys.reader import KeyReader
 from sidecar.keys.record import Key
@@ -25,10 +22,9 @@ Order = Literal["newest", "oldest", "name", "expires_at", "last_used_at"]
 """`expires_at` lists only keys that expire, soonest first; `last_used_at` only keys that were used, latest first."""
 
 STEP = 100
+"""Entries of a set that are read at a time."""
 MOST_READ = 3000
 """Records that one page may read; a page may be short, even empty, and still have a next one."""
-
-
 LONGEST_NAME = 150
 """Bytes of a name that a cursor holds, which has room for twice as many: JSON writes some with a backslash."""
 
@@ -216,16 +212,12 @@ def write_cursor(order: Order, position: Position) -> str:
     """Where a page ended, as text for a URL."""
     name, inside, _ = position.tie.partition(SEPARATOR)
     tie = SEPARATOR.join((_cut(name), _mark(name), position.key_id)) if order == "name" and inside else position.tie
-    return base64.urlsafe_b64encode(msgspec.json.encode((order, position.value, tie))).rstrip(b"=").decode()
+    return text_of((order, position.value, tie))
 
 
 def read_cursor(order: Order, text: str) -> Position:
     """The position; raises ValueError when it was not made here, or for another order."""
-    try:
-        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        made_for, value, tie = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=tuple[str, float, str])
-    except (ValueError, binascii.Error, msgspec.MsgspecError):
-        raise ValueError("this cursor was not made here; begin again without one") from None
+    made_for, value, tie = place_in(text, tuple[str, float, str])
     if made_for != order:
         raise ValueError("this cursor belongs to another order; begin again without one")
     return Position(value, tie)
@@ -237,7 +229,7 @@ def _cut(name: str) -> str:
 
 
 def _mark(name: str) -> str:
-    """By which a name is recognised though it was cut."""
+    """A checksum by which a name is recognised although it was cut."""
     return f"{zlib.crc32(name.encode()):x}"
 
 

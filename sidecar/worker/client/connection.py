@@ -42,7 +42,6 @@ class ClientConnection(asyncio.Protocol):
         """Holds on reading that were not undone yet."""
         self._writing_paused = False
         self._write_room = Signal(front.loop)
-        """Woken when the client has taken enough of what was written, or has left."""
         self._unread = False
         """A whole answer is written that the client has yet to take, before anything else of it is served."""
         self._lost = False
