@@ -133,5 +133,5 @@ class AnomalyQueries(Protocol):
     async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> Judged:
         """Close an anomaly; the document as it is then."""
 
-    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> Judged:
+    async def mute(self, anomaly_id: str, until: float) -> Judged:
         """Silence the signals of an anomaly for its key until a time; the document as it is then."""

@@ -70,9 +70,8 @@ class AnomalyService:
             await self._engine.save_apart(stored, muted=False)
         return Judged(before, document(stored))
 
-    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> Judged:
+    async def mute(self, anomaly_id: str, until: float) -> Judged:
         """Silence an anomaly's signals for its subject until a time; LookupError, StoreUnavailable."""
-        del reason, actor
         await self._engine.take_over()
         mine = self._mine(anomaly_id)
         if mine is not None:

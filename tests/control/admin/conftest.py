@@ -78,7 +78,7 @@ class Detected:
     async def acknowledge(self, anomaly_id: str, reason: str, actor: str) -> Judged:
         return self._judged(anomaly_id, state="acknowledged", reason=reason)
 
-    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> Judged:
+    async def mute(self, anomaly_id: str, until: float) -> Judged:
         return self._judged(anomaly_id, muted_until=until)
 
     def _judged(self, anomaly_id: str, **said: object) -> Judged:

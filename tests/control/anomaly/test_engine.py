@@ -222,7 +222,7 @@ async def test_a_verdict_that_was_taken_over_leaves_nothing_up(bench: Bench) -> 
 
 async def test_what_another_instance_mutes_is_shown_as_quiet(bench: Bench) -> None:
     first, other, document = await _told_and_joined(bench)
-    await other.queries.mute(document["id"], bench.now + HOUR, "", "adm_1")
+    await other.queries.mute(document["id"], bench.now + HOUR)
     bench.keys.clock.now += 31
     await first.engine.tick(bench.keys.clock.now)
     (document,) = await bench.documents()

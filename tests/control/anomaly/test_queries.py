@@ -129,7 +129,7 @@ async def test_a_muted_signal_is_not_raised_again_until_then(bench: Bench) -> No
     await bench.create("notify")
     await bench.see(served(bench.now + 1, client=AWAY, key=bench.key.id))
     (document,) = await bench.documents()
-    muted = await bench.detection.queries.mute(document["id"], bench.now + 1000.0, "moving", "adm_1")
+    muted = await bench.detection.queries.mute(document["id"], bench.now + 1000.0)
     assert muted["muted_until"] is not None
     assert list(bench.detection.engine.active()) == []
     bench.start()
@@ -144,12 +144,12 @@ async def test_the_end_of_a_mute_takes_nothing_down_that_came_up_beside_it(bench
     await bench.create("notify")
     await bench.see(served(bench.now + 1, 4, agent="wget/1", key=bench.key.id))
     (document,) = await bench.documents()
-    await bench.detection.queries.mute(document["id"], bench.now + float(DAY), "an upgrade", "adm_1")
+    await bench.detection.queries.mute(document["id"], bench.now + float(DAY))
     await bench.theft()
     up = {signal for _, signal in bench.detection.engine.active()}
     assert "new_network" in up and "agent_change" not in up
     bench.keys.clock.now += 0.5
-    await bench.detection.queries.mute(document["id"], bench.keys.clock.now, "", "adm_1")
+    await bench.detection.queries.mute(document["id"], bench.keys.clock.now)
     assert {signal for _, signal in bench.detection.engine.active()} == up
     await bench.theft()
     assert [one["level"] for one in await bench.documents()] == ["page"]
@@ -165,7 +165,7 @@ async def test_a_network_can_be_acknowledged_and_muted_too(bench: Bench) -> None
     assert after["state"] == "acknowledged"
     await bench.see(*(refused(bench.now + step, "invalid_api_key", 10, client=AWAY, key="") for step in range(1, 100, 11)))
     (again, _) = await bench.documents()
-    await bench.detection.queries.mute(again["id"], bench.now + 5000.0, "known", "adm_1")
+    await bench.detection.queries.mute(again["id"], bench.now + 5000.0)
     await bench.see(*(refused(bench.now + step, "invalid_api_key", 10, client=AWAY, key="") for step in range(1, 100, 11)))
     assert bench.detection.engine.observer.episodes.open["203.0.113.0/24"].active == []
 
@@ -179,7 +179,7 @@ async def test_an_anomaly_that_is_over_is_muted_for_a_key_that_is_at_rest(bench:
     await bench.detection.engine.tick(bench.keys.clock.now)
     (document,) = await bench.documents()
     assert document["state"] == "closed" and bench.key.id not in bench.detection.engine.observer.watches
-    await bench.detection.queries.mute(document["id"], bench.now + 30 * DAY, "a migration", "adm_1")
+    await bench.detection.queries.mute(document["id"], bench.now + 30 * DAY)
     bench.keys.clock.now += 31
     await bench.detection.engine.tick(bench.keys.clock.now)
     bench.start()

@@ -64,7 +64,7 @@ def _active(document: dict[str, Any]) -> set[str]:
 async def test_a_mute_given_to_another_instance_is_not_overwritten_by_what_happens_next(bench: Bench) -> None:
     _, other, document = await _told_and_joined(bench)
     until = bench.now + DAY
-    await other.queries.mute(document["id"], until, "", "adm_1")
+    await other.queries.mute(document["id"], until)
     await _word_is_lost(bench)
     await _goes_on(bench)
     assert (await _one(bench))["muted_until"] == time(until)
@@ -76,9 +76,9 @@ async def test_a_mute_given_to_another_instance_is_not_overwritten_by_what_happe
 
 async def test_a_mute_that_was_ended_at_another_instance_stays_ended(bench: Bench) -> None:
     first, other, document = await _told_and_joined(bench)
-    await first.queries.mute(document["id"], bench.now + DAY, "", "adm_1")
+    await first.queries.mute(document["id"], bench.now + DAY)
     ended = bench.now
-    await other.queries.mute(document["id"], ended, "", "adm_1")
+    await other.queries.mute(document["id"], ended)
     await _word_is_lost(bench)
     await _goes_on(bench)
     assert (await _one(bench))["muted_until"] == time(ended)
@@ -91,7 +91,7 @@ async def test_of_two_mutes_the_later_one_counts_whoever_took_it(bench: Bench) -
     first, other, document = await _told_and_joined(bench)
     for number, detection in enumerate((other, first, other, other, first, first), 1):
         until = bench.now + DAY // number
-        await detection.queries.mute(document["id"], until, "", "adm_1")
+        await detection.queries.mute(document["id"], until)
         assert (await _one(bench))["muted_until"] == time(until)
     await _goes_on(bench)
     await _later(bench, 31)
@@ -103,12 +103,12 @@ async def test_a_mute_that_could_not_be_saved_at_once_is_not_taken_back_by_an_ol
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _, document = await _told_and_joined(bench)
-    await first.queries.mute(document["id"], bench.now + HOUR, "", "adm_1")
+    await first.queries.mute(document["id"], bench.now + HOUR)
     until = bench.now + DAY
     with monkeypatch.context() as patched:
         patched.setattr(first.engine.storage, "save", _away)
         with pytest.raises(StoreUnavailable):
-            await first.queries.mute(document["id"], until, "", "adm_1")
+            await first.queries.mute(document["id"], until)
     await first.engine._save(bench.keys.clock.now)
     assert (await _one(bench))["muted_until"] == time(until)
     assert set(_muted(bench).values()) == {until}
@@ -128,7 +128,7 @@ async def test_what_another_instance_acknowledged_is_not_acknowledged_again(benc
 async def test_a_mute_that_nobody_took_over_before_a_crash_is_applied_by_the_next_one(bench: Bench) -> None:
     _, other, document = await _told_and_joined(bench)
     until = bench.now + DAY
-    await other.queries.mute(document["id"], until, "", "adm_1")
+    await other.queries.mute(document["id"], until)
     await _word_is_lost(bench)
     await bench.store.call("DEL", names.ANOMALY_SEAT)
     bench.detection = other
@@ -143,7 +143,7 @@ async def test_a_restart_does_not_mute_what_came_up_after_the_mute(bench: Bench)
     await bench.create("notify")
     await bench.see(served(bench.now + 1, client=AWAY, key=bench.key.id))
     (document,) = await bench.documents()
-    await bench.detection.queries.mute(document["id"], bench.now + DAY, "", "adm_1")
+    await bench.detection.queries.mute(document["id"], bench.now + DAY)
     await bench.theft()
     up = _active(await _one(bench))
     assert up and up.isdisjoint(_active(document))
@@ -161,7 +161,7 @@ async def test_a_verdict_that_could_not_be_saved_opens_nothing_again_later(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, verdict: str
 ) -> None:
     first, other, document = await _told_and_joined(bench)
-    said = ("", "adm_1") if verdict == "acknowledge" else (bench.now + HOUR, "", "adm_1")
+    said = ("", "adm_1") if verdict == "acknowledge" else (bench.now + HOUR,)
     with monkeypatch.context() as patched:
         patched.setattr(other.engine.storage, "save", _away)
         with pytest.raises(StoreUnavailable):
@@ -189,7 +189,7 @@ async def test_what_a_restore_that_failed_half_way_knew_is_forgotten_when_anothe
     await first.engine.tick(bench.now)
     await other.engine.tick(bench.now)
     until = bench.now + DAY
-    await other.queries.mute(document["id"], until, "", "adm_1")
+    await other.queries.mute(document["id"], until)
     await _word_is_lost(bench)
     await _goes_on(bench)
     await _later(bench, 31)
@@ -207,7 +207,7 @@ async def test_muting_what_is_over_quietens_the_open_one_of_the_same_key(bench: 
     (second,) = await bench.documents(state="open")
     both = _active(first) & _active(second)
     assert both
-    await bench.detection.queries.mute(first["id"], bench.now + DAY, "", "adm_1")
+    await bench.detection.queries.mute(first["id"], bench.now + DAY)
     await _later(bench, 1)
     (after,) = await bench.documents(state="open")
     assert (after["id"], _active(after)) == (second["id"], _active(second) - both)
@@ -229,7 +229,7 @@ async def test_what_is_over_is_acknowledged_at_another_instance_and_remembered_o
     await other.queries.acknowledge(document["id"], "ours", "adm_1")
     await _later(bench, 1)
     # Word of it comes again with everything that is said of it.
-    await other.queries.mute(document["id"], bench.now + HOUR, "", "adm_1")
+    await other.queries.mute(document["id"], bench.now + HOUR)
     await _later(bench, 1)
     (memory,) = await bench.detection.engine.storage.memories([bench.key.id])
     assert memory is not None and memory.muted
@@ -240,7 +240,7 @@ async def test_what_is_over_is_acknowledged_at_another_instance_and_remembered_o
 
 async def test_a_mute_of_the_past_takes_nothing_down_when_the_anomaly_is_acknowledged_elsewhere(bench: Bench) -> None:
     other, document = await _over_and_joined(bench)
-    await other.queries.mute(document["id"], bench.now + HOUR, "", "adm_1")
+    await other.queries.mute(document["id"], bench.now + HOUR)
     await _later(bench, 2 * HOUR, step=HOUR)
     for number in range(6):
         await bench.see(served(bench.now + 1, 4, client=f"192.0.{number}.1", agent="wget/1", key=bench.key.id))
@@ -258,9 +258,9 @@ async def test_a_mute_of_what_is_over_that_was_ended_elsewhere_is_ended(bench: B
     else:
         other, _ = await _over_and_joined(bench)
     document = await _one(bench)
-    await other.queries.mute(document["id"], bench.now + DAY, "", "adm_1")
+    await other.queries.mute(document["id"], bench.now + DAY)
     await _later(bench, 1)
-    await other.queries.mute(document["id"], bench.now, "", "adm_1")
+    await other.queries.mute(document["id"], bench.now)
     await _later(bench, 1)
     observer = bench.detection.engine.observer
     mutes = [one.muted_until for one in observer.sources.by_number.values()] if source else _muted(bench).values()
@@ -280,6 +280,6 @@ async def _guessed_and_joined(bench: Bench) -> Detection:
 
 async def test_a_mute_given_to_another_instance_counts_at_once(bench: Bench) -> None:
     _, other, document = await _told_and_joined(bench)
-    await other.queries.mute(document["id"], bench.now + DAY, "", "adm_1")
+    await other.queries.mute(document["id"], bench.now + DAY)
     await _later(bench, 1)
     assert not _active(await _one(bench))

@@ -30,13 +30,13 @@ async def test_a_network_is_muted_by_its_anomaly_that_is_over_after_a_restart_to
     await bench.detection.engine.tick(bench.now)
     (over,) = await bench.documents()
     until = bench.now + 30 * DAY
-    assert (await bench.detection.queries.mute(over["id"], until, "a scanner", "adm_1"))["muted_until"] == time(until)
+    assert (await bench.detection.queries.mute(over["id"], until))["muted_until"] == time(until)
     if "after" in restarts:
         bench.start()
     await _guess(bench)
     await _guess(bench)
     assert [one["id"] for one in await bench.documents()] == [over["id"]]
-    await bench.detection.queries.mute(over["id"], bench.now, "", "adm_1")
+    await bench.detection.queries.mute(over["id"], bench.now)
     await _guess(bench)
     assert [one["source"] for one in await bench.documents(state="open")] == [NETWORK]
 
@@ -45,10 +45,10 @@ async def test_the_end_of_a_mute_that_is_over_takes_no_signal_of_a_network_down(
     await bench.create(None)
     await _guess(bench)
     (document,) = await bench.documents()
-    await bench.detection.queries.mute(document["id"], bench.now + 60.0, "a scanner", "adm_1")
+    await bench.detection.queries.mute(document["id"], bench.now + 60.0)
     await _later(bench, 61)
     await _guess(bench)
-    await bench.detection.queries.mute(document["id"], bench.now, "", "adm_1")
+    await bench.detection.queries.mute(document["id"], bench.now)
     await _later(bench, 20)
     assert bench.detection.engine.observer.episodes.open[NETWORK].active == ["key_guessing"]
 
@@ -60,7 +60,7 @@ async def test_all_networks_together_are_muted_after_a_restart_too(bench: Bench)
         started_at=bench.now - 2.0 * DAY, updated_at=bench.now - 2.0 * DAY, state="closed", instance="all",
     )  # fmt: skip
     await bench.detection.engine.storage.save([], [everywhere])
-    await bench.detection.queries.mute("anm_all", bench.now + DAY, "", "adm_1")
+    await bench.detection.queries.mute("anm_all", bench.now + DAY)
     await bench.see(*(refused(bench.now + step, "invalid_api_key", 15, client=f"192.0.{step}.1", key="") for step in range(1, 100)))
     assert "all networks together" not in bench.detection.engine.observer.episodes.open
 
@@ -71,7 +71,7 @@ async def test_who_does_not_detect_mutes_no_network_for_when_it_will(bench: Benc
     (document,) = await bench.documents()
     other = bench.start("other")
     await other.engine.tick(bench.now)
-    await other.queries.mute(document["id"], bench.now + DAY, "", "adm_1")
+    await other.queries.mute(document["id"], bench.now + DAY)
     assert _sources(other.engine.observer) == {}
 
 
@@ -79,7 +79,7 @@ async def test_an_acknowledged_network_that_is_muted_stays_muted(bench: Bench) -
     await bench.create(None)
     await _guess(bench)
     (document,) = await bench.documents()
-    await bench.detection.queries.mute(document["id"], bench.now + DAY, "", "adm_1")
+    await bench.detection.queries.mute(document["id"], bench.now + DAY)
     await bench.detection.queries.acknowledge(document["id"], "known", "adm_1")
     await _guess(bench)
     assert [one["state"] for one in await bench.documents()] == ["acknowledged"]
@@ -101,7 +101,7 @@ async def test_what_is_over_is_muted_by_who_detects_whoever_takes_the_call(bench
     bench.detection = first
     until = bench.now + 30 * DAY
     for one in (key_over, network_over):
-        await other.queries.mute(one["id"], until, "", "adm_1")
+        await other.queries.mute(one["id"], until)
     await _later(bench, 1)
     assert {_muted(bench)[signal["signal"]] for signal in key_over["signals"]} == {until}
     assert _sources(first.engine.observer)[NETWORK] == until
@@ -109,6 +109,6 @@ async def test_what_is_over_is_muted_by_who_detects_whoever_takes_the_call(bench
     await _guess(bench)
     await bench.theft(1)
     assert {one["muted_until"] for one in await bench.documents()} == {time(until)}, "what it knows is safe at once, and nothing is new"
-    await other.queries.mute(key_over["id"], bench.now, "", "adm_1")
+    await other.queries.mute(key_over["id"], bench.now)
     await _later(bench, 1)
     assert max(_muted(bench)[signal["signal"]] for signal in key_over["signals"]) < bench.now

@@ -104,8 +104,8 @@ class Suspicions:
         self.asked.append(("acknowledge", anomaly_id, reason))
         return self._judged(anomaly_id)
 
-    async def mute(self, anomaly_id: str, until: float, reason: str, actor: str) -> Judged:
-        self.asked.append(("mute", anomaly_id, reason))
+    async def mute(self, anomaly_id: str, until: float) -> Judged:
+        self.asked.append(("mute", anomaly_id, until))
         return self._judged(anomaly_id)
 
     def _judged(self, anomaly_id: str) -> Judged:

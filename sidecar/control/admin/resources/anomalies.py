@@ -69,7 +69,7 @@ class Anomalies:
         seconds = Duration.parse(call.body.duration)
         async with self._recorder.act(call, "anomaly.muted", target, reason=call.body.reason) as act:
             try:
-                document = await anomalies.mute(anomaly_id, self._recorder.now() + seconds, call.body.reason, call.actor.id)
+                document = await anomalies.mute(anomaly_id, self._recorder.now() + seconds)
             except LookupError:
                 raise _unknown() from None
             act.on(target, _changes(document, "muted_until"))

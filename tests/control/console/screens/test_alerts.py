@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from sidecar.control.audit import Filter
 from sidecar.control.queries import Anomalies
 from tests.control.console.conftest import Console, Suspicions
 
@@ -64,7 +65,14 @@ async def test_an_operator_acknowledges_and_mutes(console: Console) -> None:
     page = await browser.post("/alerts/ano_1/mute", {"reason": "known", "duration": "7d", "back": "//evil.example"})
     assert page.location == "/settings/api-keys?done=muted"
     assert (await browser.post("/alerts/ano_1/mute", {"duration": "0s", "back": "/alerts"})).location == "/alerts?done=unmuted"
-    assert suspicions.asked == [("acknowledge", "ano_1", "our new office"), ("mute", "ano_1", "known"), ("mute", "ano_1", "")]
+    acknowledged, muted, unmuted = suspicions.asked
+    assert acknowledged == ("acknowledge", "ano_1", "our new office")
+    assert [(*act, round((until - console.clock()) / 3600)) for *act, until in (muted, unmuted)] == [
+        ("mute", "ano_1", 7 * 24),
+        ("mute", "ano_1", 0),
+    ]
+    recorded = (await console.services.audit.query(Filter(action="anomaly.muted"), 10)).events
+    assert [sealed.event.reason for sealed in recorded] == ["", "known"], "newest first"
     assert (await browser.post("/alerts/ano_2/acknowledge", {"reason": ""})).status == 404
     assert (await browser.post("/alerts/ano_1/mute", {"duration": "x"})).status == 400
 
