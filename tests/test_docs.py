@@ -148,6 +148,20 @@ def test_developers_are_told_which_refused_calls_may_have_been_made() -> None:
     assert unmade == {KEY_STORE_UNAVAILABLE.code, OVERLOADED.code}
 
 
+def test_the_ways_through_the_code_lead_over_files_that_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.partition("## Ways through the code\n")[2].partition("\n## ")[0]
+    ways = [re.findall(r"`([a-z_/.]+(?:\.py|\.lua|/))`", row) for row in section.splitlines() if row.startswith("| a")]
+    assert len(ways) >= 9 and all(len(way) >= 3 for way in ways)
+    for way in ways:
+        folder = ""
+        for name in way:
+            whole = name.partition("/")[0] in {path.name for path in (ROOT / "sidecar").iterdir()}
+            beside = ROOT / "sidecar" / folder / name
+            assert (ROOT / "sidecar" / name).exists() if whole else beside.exists() or name == "process.py", f"{name} of {way}"
+            folder = name.rpartition("/")[0] if whole and "/" in name else folder
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     for page in (ROOT / "docs").glob("*.md"):
