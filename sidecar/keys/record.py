@@ -9,10 +9,10 @@ from typing import Literal
 
 import msgspec
 
+from sidecar.settings.declaration import Enforcement, OnAnomaly
+
 Status = Literal["active", "disabled", "expired", "revoked"]
 SecretState = Literal["current", "retiring", "revoked"]
-Enforcement = Literal["off", "shadow", "enforce"]
-OnAnomaly = Literal["observe", "notify", "throttle", "disable"]
 Period = Literal["day", "week", "month"]
 
 RECORD_VERSION = 1

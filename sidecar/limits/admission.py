@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from sidecar.keys.record import Enforcement, Key
+from sidecar.keys.record import Key
 from sidecar.limits.decision import UNLIMITED, Admission
 from sidecar.limits.lane import Ask, Lane
 from sidecar.limits.turn import Argument, OtherTime, Plan, plan
+from sidecar.settings.declaration import Enforcement
 from sidecar.store import names
 from sidecar.store.client import StoreUnavailable
 from sidecar.store.script import Script, load

@@ -40,9 +40,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from sidecar.keys.record import Enforcement, Key, Quota
+from sidecar.keys.record import Key, Quota
 from sidecar.limits.decision import Admission, Counted, Reason, Window
 from sidecar.limits.quota_period import around
+from sidecar.settings.declaration import Enforcement
 from sidecar.store import names
 from sidecar.store.errors import StoreUnavailable
 

@@ -16,6 +16,7 @@ from sidecar.settings.values import Duration, HubUrl, Listen, Secret, Size, Stor
 
 # In a pattern `$` alone also matches before a line feed at the end, such as the one that a block of YAML ends in; hence `$(?!\n)`.
 Enforcement = Literal["off", "shadow", "enforce"]
+OnAnomaly = Literal["observe", "notify", "throttle", "disable"]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -217,7 +218,7 @@ class Anomaly(Section, frozen=True):
 
     enabled: Annotated[bool, Meta(description="Watch every key's use for what is unusual.")] = True
     on_anomaly: Annotated[
-        Literal["observe", "notify", "throttle", "disable"],
+        OnAnomaly,
         Meta(description="What a page does, for keys without an on_anomaly of their own: observe only shows it, the others also notify."),
     ] = "observe"
     shadow: Annotated[

@@ -6,9 +6,10 @@ import asyncio
 import itertools
 from typing import Any
 
-from sidecar.keys.record import Enforcement, Key
+from sidecar.keys.record import Key
 from sidecar.limits.decision import Admission
 from sidecar.limits.turn import plan, read_answers, turn
+from sidecar.settings.declaration import Enforcement
 from sidecar.store.client import Store
 from sidecar.store.script import Script, load
 from tests.support.store import Server, open_store

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.keys.record import Enforcement, Key, Limits, Quota
+from sidecar.keys.record import Key, Limits, Quota
 from sidecar.limits.decision import Admission
 from sidecar.limits.turn import LEASE, plan
+from sidecar.settings.declaration import Enforcement
 from tests.limits.bench import NOON, SECOND, Bench, ended
 from tests.limits.model import Model
 

@@ -20,6 +20,7 @@ from sidecar.control.admin.messages.common import PRINTABLE
 from sidecar.control.admin.times import to_seconds
 from sidecar.hubs.allowed_routes import check_pattern
 from sidecar.keys import record
+from sidecar.settings.declaration import Enforcement
 
 # `$` also matches in front of a final line feed, so the pattern of the schema is applied to the whole text here.
 _PRINTABLE = re.compile(PRINTABLE)
@@ -144,7 +145,7 @@ def _limits(message: messages.Limits | None) -> record.Limits:
     return record.Limits(message.rpm, message.tpm, message.max_concurrency, _modes(message.enforcement))
 
 
-def _modes(modes: messages.LimitModes | UnsetType | None) -> dict[str, record.Enforcement] | None:
+def _modes(modes: messages.LimitModes | UnsetType | None) -> dict[str, Enforcement] | None:
     if not isinstance(modes, messages.LimitModes):
         return None
     return {name: mode for name, mode in msgspec.structs.asdict(modes).items() if mode is not UNSET} or None
@@ -159,9 +160,7 @@ def _changed_limits(message: messages.LimitsChange | None, limits: record.Limits
     return msgspec.structs.replace(limits, **given)
 
 
-def _changed_modes(
-    message: messages.LimitModesChange | UnsetType | None, modes: dict[str, record.Enforcement]
-) -> dict[str, record.Enforcement] | None:
+def _changed_modes(message: messages.LimitModesChange | UnsetType | None, modes: dict[str, Enforcement]) -> dict[str, Enforcement] | None:
     if not isinstance(message, messages.LimitModesChange):
         return None
     given = {name: mode for name, mode in msgspec.structs.asdict(message).items() if mode is not UNSET}

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecar.control.anomaly.detectors.signals import LEVELS, Level
-from sidecar.keys.record import OnAnomaly
+from sidecar.settings.declaration import OnAnomaly
 
 State = Literal["open", "acknowledged", "closed"]
 Subject = Literal["key", "source"]

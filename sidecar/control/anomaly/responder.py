@@ -15,9 +15,10 @@ from sidecar.control.anomaly.detectors.baseline import LATENESS
 from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.record import Anomaly, Response
 from sidecar.control.audit import AuditLog, Change, Party, Unchanged, Unrecordable, draft
-from sidecar.keys.record import Key, OnAnomaly
+from sidecar.keys.record import Key
 from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, UnknownKey
 from sidecar.settings import declaration
+from sidecar.settings.declaration import OnAnomaly
 
 ACTOR = Party("system", "anomaly", "anomaly detection")
 _ACTS = ("throttle", "disable")

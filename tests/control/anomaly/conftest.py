@@ -17,8 +17,8 @@ from sidecar.control.anomaly.detectors.second import Second
 from sidecar.control.anomaly.detectors.signals import DAY
 from sidecar.control.audit import AuditLog, Journal
 from sidecar.keys.digest import Pepper
-from sidecar.keys.record import Key, OnAnomaly
-from sidecar.settings.declaration import Anomaly, Log, Notifications, Settings
+from sidecar.keys.record import Key
+from sidecar.settings.declaration import Anomaly, Log, Notifications, OnAnomaly, Settings
 from sidecar.settings.values import Secret, WebhookUrl
 from sidecar.store.client import Store
 from tests.control.anomaly.life import AWAY, BORN, served

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from sidecar.control.anomaly.episodes import Change
 from sidecar.control.anomaly.record import Anomaly
-from sidecar.keys.record import OnAnomaly
+from sidecar.settings.declaration import OnAnomaly
 from sidecar.store import names
 from sidecar.store.client import StoreUnavailable
 from tests.control.anomaly.conftest import Bench, Receiver

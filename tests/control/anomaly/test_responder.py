@@ -9,7 +9,8 @@ from sidecar.control.anomaly.document import time
 from sidecar.control.anomaly.record import Anomaly, Response
 from sidecar.control.anomaly.responder import RESPONSES_KEPT
 from sidecar.control.audit import Filter
-from sidecar.keys.record import Key, OnAnomaly
+from sidecar.keys.record import Key
+from sidecar.settings.declaration import OnAnomaly
 from sidecar.store import names
 from tests.control.anomaly.conftest import Bench, Receiver
 from tests.control.anomaly.life import AWAY, served

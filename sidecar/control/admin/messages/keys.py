@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
 from sidecar.control.admin.messages.common import Cursor, Document, Duration, Limit, Name, Owner, Positive, Reason, Request
 from sidecar.control.admin.times import Time
-
-Status = Literal["active", "disabled", "expired", "revoked"]
-Enforcement = Literal["off", "shadow", "enforce"]
-OnAnomaly = Literal["observe", "notify", "throttle", "disable"]
-Period = Literal["day", "week", "month"]
+from sidecar.keys.ordering import Order
+from sidecar.keys.record import Period, SecretState, Status
+from sidecar.settings.declaration import Enforcement, OnAnomaly
 
 _Entry = Annotated[str, Meta(min_length=1, max_length=256)]
 _Route = Annotated[
@@ -159,7 +157,7 @@ class KeysQuery(Request, frozen=True, kw_only=True):
     status: Status | None = None
     owner: Annotated[str, Meta(max_length=128, description="Exactly this owner.")] = ""
     sort: Annotated[
-        Literal["newest", "oldest", "name", "expires_at", "last_used_at"],
+        Order,
         Meta(description="expires_at: keys that expire, soonest first; last_used_at: keys that were used, latest first."),
     ] = "newest"
     limit: Limit = 50
@@ -170,7 +168,7 @@ class SecretObject(Document, frozen=True, kw_only=True):
     """A secret of a key, without anything secret."""
 
     id: str
-    state: Literal["current", "retiring", "revoked"]
+    state: SecretState
     created_at: Time
     expires_at: Time | None
     last_used_at: Time | None

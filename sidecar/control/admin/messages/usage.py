@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
 from sidecar.control.admin.messages.common import Cursor, Document, Request
 from sidecar.control.admin.times import Time
+from sidecar.control.queries import GroupBy, Step
+from sidecar.refusals import Outcome
 
 FROM = {"from_": "from"}
-Step = Literal["1m", "1h", "1d"]
-Group = Literal["key", "owner", "model", "route", "outcome"]
-Outcome = Literal["ok", "denied", "rate_limited", "client_error", "hub_error", "client_closed", "sidecar_error"]
 KeyId = Annotated[str, Meta(max_length=20, pattern=r"^key_[0-9A-Za-z]{16}$", description="Id of a key: key_ and 16 letters or digits.")]
 
 From = Annotated[Time, Meta(description="Requests that ended at or after this moment.")]
@@ -22,7 +21,7 @@ Width = Annotated[
     Step,
     Meta(description="Width of a point. Of hours that began longer than `usage.minutes` ago, `1m` gives one point, at the first minute."),
 ]
-Grouping = Annotated[Group, Meta(description="A request without a model or without a route is in no group of these, only in the totals.")]
+Grouping = Annotated[GroupBy, Meta(description="A request without a model or without a route is in no group of these, only in the totals.")]
 CallLimit = Annotated[
     int, Meta(ge=1, le=1000, description="Calls in a page, at most, 100 when it is left out; in CSV calls in all, and every one then.")
 ]
