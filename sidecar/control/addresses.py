@@ -20,6 +20,7 @@ SALT_FILE = "address-salt"
 SALT_SIZE = 32
 Form = Literal["full", "network", "hash"]
 _REMEMBERED = 50_000
+"""Client addresses whose kept form is remembered."""
 
 
 class Addresses:

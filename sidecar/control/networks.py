@@ -6,13 +6,19 @@ from collections import OrderedDict
 from ipaddress import IPv6Address, ip_network
 
 WINDOW = 600
+"""Seconds for which a use counts as recent."""
 FORGET_EVERY = 60
 """Seconds from one time that what is over is dropped to the next, at most: scrapes ask for it, but there may be none."""
 MAX_NETWORKS = 64
+"""Networks of one key that are counted."""
 MAX_SOURCES = 10_000
+"""Networks whose keys are counted, those used last."""
 MANY_KEYS = 5
+"""Keys from which on a network uses many."""
 _MAX_KEYS = 32
+"""Keys of one network that are counted."""
 _CACHE = 50_000
+"""Client addresses whose network is remembered."""
 
 
 def network_of(client: str) -> str:

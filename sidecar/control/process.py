@@ -22,8 +22,11 @@ from sidecar.settings import Settings
 from sidecar.store.client import StoreUnavailable
 
 FINISH_WITHIN = 5.0
+"""Seconds in which an end folds what the spools still hold."""
 SWEEP_EVERY = 2.0
+"""Seconds between two looks for spool segments that may go."""
 TRIM_EVERY = 2.0
+"""Seconds between two looks for calls that the call log has no room for."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +76,7 @@ async def _finish(parts: Parts) -> None:
 
 async def _told(finish: asyncio.Event, tried: asyncio.Event) -> None:
     await finish.wait()
-    # Told as it began, it has to know the store first: nothing is brought into a strange one.
+    # Told to finish while it still begins, it must know the store first: nothing may be folded into a foreign one.
     await tried.wait()
 
 

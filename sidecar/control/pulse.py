@@ -13,14 +13,16 @@ from sidecar.keys.adoption import Adoption
 from sidecar.store.client import Store, StoreNotAdopted, StoreUnavailable
 
 EVERY = 0.5
+"""Seconds between two questions."""
 REPEATED_EVERY = 60.0
+"""Seconds after which `again` is done although no outage was seen."""
 
 _log = logging.getLogger(__name__)
 
 
 class Pulse:
-    """`first` is done when the store has answered for the first time, and when one has been adopted since; `again` whenever it may
-    have become another server."""
+    """Does `first` when the store has answered for the first time, and when a store has been adopted since; `again` whenever another
+    server may have taken its place."""
 
     def __init__(
         self, store: Store, adoption: Adoption, first: Callable[[], Awaitable[object]], again: Callable[[], Awaitable[object]]
@@ -30,7 +32,7 @@ class Pulse:
         self._first = first
         self._again = again
         self._was_strange = False
-        """Whether a store was met that is not the known one: whatever is accepted after that may be an empty one."""
+        """Whether a store was met that is not the known one: the next one that is accepted may be empty."""
         self._repeat_at = 0.0
         self.failure = "the key store has not answered yet"
         """Why the store cannot be used; empty when it can."""

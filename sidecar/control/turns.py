@@ -25,7 +25,7 @@ class Turns:
         self._steps = 0
 
     async def after(self, steps: int = 1) -> None:
-        """These were done."""
+        """Note that so many steps were done; gives others a turn when there were many since the last one."""
         self._steps += steps
         if self._steps >= AT_ONCE:
             self._steps = 0

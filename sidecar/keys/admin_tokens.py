@@ -32,7 +32,7 @@ from sidecar.store.stored import UNREADABLE, members_of
 PREFIX: Final = "sat"
 FIRST_NAME: Final = "first"
 USED_AGAIN_AFTER: Final = 60.0
-"""Seconds for which a further use of a token is not written down."""
+"""Seconds after a use that was noted in which further ones are not: `last_used_at` is that exact."""
 
 _CHANGE = load("change_admin_token")
 
@@ -95,7 +95,7 @@ class AdminTokens:
         self._first: FirstToken | None = None
         self._used: dict[str, float] = {}
         self._told: set[str] = set()
-        """Digests of the records of which the log says already that they cannot be read."""
+        """Digests of the records of which the log has said already that they cannot be read."""
 
     async def create(self, name: str, role: Role) -> IssuedAdminToken:
         """A new token."""
@@ -258,7 +258,7 @@ class AdminTokens:
         # Either way: a clock that was put back would note no use until it is again where it was.
         if abs(now - self._used.get(record.id, 0.0)) >= USED_AGAIN_AFTER:
             self._used[record.id] = now
-            # For what is noted here nobody is refused.
+            # Nobody is refused because this could not be noted.
             with suppress(StoreUnavailable):
                 await self._store.call("HSET", names.ADMIN_TOKENS_USED, record.id, repr(now))
         return replace(record, last_used_at=self._used[record.id])

@@ -1,4 +1,4 @@
-"""Whose a digest is that two writers may want at a time: the first one's.
+"""Decides whose a digest is that two writers want at the same time: it is the first one's.
 
 A token that exists already can be imported twice at once, by a client that repeats a request which is still
 being served. Only one of the two keys can be found by the token, so only one may come to be.
@@ -18,8 +18,9 @@ from sidecar.store.script import load
 
 FORGET_DIGEST = load("forget_digest")
 PATIENCE = 1.5
-"""Seconds after which a claim whose key was never written is another's: a writer needs a few trips, of 250 ms at most."""
+"""Seconds after which a claim whose key was never written may be taken over: a writer needs a few trips, of 250 ms at most."""
 _ATTEMPTS = 4
+"""Tries, each of which may find that another writer was faster."""
 
 
 class Claims:

@@ -51,7 +51,7 @@ class FirstToken:
         return _mark(token) in self._marks()
 
     def note_revoked(self, token: bytes) -> None:
-        """Note it for every store to come. A disk that does not take it takes nothing from the revocation itself, so it is logged."""
+        """Note a revocation for every store to come. It stands without the note too, so a disk that takes none is logged, not raised."""
         try:
             if not self.is_revoked(token):
                 replace_private(self._revoked, "".join(f"{mark}\n" for mark in (*self._marks(), _mark(token))))

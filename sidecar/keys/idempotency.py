@@ -16,6 +16,7 @@ from sidecar.store import names
 from sidecar.store.client import Store
 
 REMEMBERED_FOR = 86_400
+"""Seconds."""
 _MADE = ":made"
 
 
@@ -25,7 +26,7 @@ class IdempotencyConflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the request makes has the id `subject`. A request that is not the `first` may find it made already; `made` says that it was."""
+    """`subject` is the id of what the request makes. One that is not the `first` may find it made already; `made` says that it was."""
 
     subject: str
     first: bool

@@ -14,14 +14,13 @@ CREATED: Final = names.index("created")
 """Lines of all keys, by creation."""
 DISABLED: Final = names.index("disabled")
 REVOKED: Final = names.index("revoked")
-"""Lines of the keys so marked, by creation."""
+"""Lines of the keys that are disabled and of those that are revoked, by creation."""
 EXPIRES: Final = names.index("expires")
 """`<created>\\0<id>` of keys that expire, by when."""
 TEXT: Final = names.index("text")
 """`<text>\\0<created>\\0<id>` for everything that a search may begin with, in the order of the alphabet."""
 OWNER: Final = names.index("owner")
-"""`<owner>\\0<created>\\0<id>`."""
-
+"""`<owner>\\0<created>\\0<id>`, in the order of the alphabet."""
 NAME: Final = names.index("name")
 """`<folded name>\\0<created>\\0<id>`, in the order of the alphabet."""
 

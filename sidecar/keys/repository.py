@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 PUT_KEY = load("put_key")
 _ATTEMPTS = 16
+"""Tries to change a key that others change at the same time."""
 
 
 class UnknownKey(Exception):
@@ -143,7 +144,7 @@ class KeyRepository(KeyReader):
         return key
 
     async def carry_import(self, key_id: str, secret: Secret, sha256: str) -> None:
-        """To be called before `secret`, of whose token `sha256` is known here, moves to the current pepper: see Claims."""
+        """Call it before `secret` moves to the current pepper, with the SHA-256 of its token, in hex; see `Claims.carry_import`."""
         await self._claims.carry_import(sha256, secret.pepper_id, key_id, self._digester)
 
     async def update(self, key_id: str, change: Callable[[Key], Key], expected_revision: int | None = None) -> Key:

@@ -30,10 +30,15 @@ from sidecar.store.client import StoreNotAdopted, StoreUnavailable
 from sidecar.store.names import shard_of as shard_of_key
 
 TICK = 1.0
+"""Seconds between two looks at the traffic."""
 SAVE_EVERY = 30.0
+"""Seconds after which the memories that changed are saved."""
 DROP_EVERY = 3600.0
+"""Seconds between two looks for anomalies that are kept no longer."""
 FORGET_AFTER = 3600
+"""Seconds without use after which a key is no longer watched; what is remembered of it stays in the store."""
 _ADMIT_AT_ONCE = 500
+"""Keys whose memories are read in one go."""
 
 _log = logging.getLogger(__name__)
 

@@ -22,10 +22,15 @@ from sidecar.store.script import load
 SHARED = "all"
 """The name under which all replicas keep memories: whoever takes the seat goes on with them."""
 HELD_FOR = 10.0
+"""Seconds for which the seat is held without being renewed."""
 INBOX_AGE = 60
+"""Seconds after which an inbox to which nobody adds is dropped."""
 INBOX_LENGTH = 2000
+"""Parts of the traffic that wait in the inbox; the oldest are dropped for more."""
 AT_ONCE = 200
+"""Sums of a key and second in one part, and parts that are taken in one trip."""
 TOLD_EVERY = 60.0
+"""Seconds between two log lines about traffic that was dropped."""
 
 _log = logging.getLogger(__name__)
 _HOLD = load("hold_seat")

@@ -27,9 +27,11 @@ from sidecar.store.script import load
 
 FILE = "claims"
 CLAIM_EVERY = 3600.0
+"""Seconds between two claims of a spool."""
 TURN = 3000
 """Seconds, a little less than between two claims, so that a replica which is alone begins one with each."""
 KEPT_TURNS = 30 * 86_400 // TURN
+"""Turns without a claim after which a spool's positions are dropped."""
 SURE_TURNS = KEPT_TURNS - 86_400 // TURN
 """Whoever was away for less has lost no position, even where a store that fell back has lost its latest claims."""
 AT_ONCE = 500

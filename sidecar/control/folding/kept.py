@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from sidecar.control.totals.sums import Sums
 
 MOST_BYTES = 32 << 20
+"""Bytes of spools whose sums are kept."""
 MOST_ROWS = 20_000
-"""At once: what they change in the store is worked out without a pause."""
+"""Rows that are handed out at once: what they change in the store is worked out without a pause."""
 
 
 @dataclass(frozen=True, slots=True)

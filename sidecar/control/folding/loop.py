@@ -22,8 +22,9 @@ CHEAP_ROWS = 500
 SPREAD_EVERY = 0.65
 """From the beginning of such a turn: a finished request must show within a second, and the turn takes up to a third of one."""
 DETAILS_EVERY = 5.0
+"""Seconds for which the details wait while turns have so many rows."""
 VERIFY_EVERY = 5.0
-"""Seconds; a store that fell back must be noticed without traffic too."""
+"""Seconds between two comparisons with the store's own positions: a store that fell back must be noticed without traffic too."""
 
 _log = logging.getLogger(__name__)
 

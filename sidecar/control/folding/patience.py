@@ -11,6 +11,7 @@ from sidecar.store.client import StoreUnavailable
 Thing = TypeVar("Thing", bound=Hashable)
 
 RETRY_FIRST, RETRY_MOST = 0.2, 2.0
+"""Seconds that what failed is left alone, at first and at most."""
 
 
 class ShardsAway(StoreUnavailable):
@@ -42,7 +43,7 @@ class Patience:
         return failure is not None and self._clock() < failure.until
 
     def failed(self, what: Hashable, reason: StoreUnavailable) -> None:
-        """Leave this alone for a while, unless what failed rests by itself."""
+        """Leave this alone for a while; not so where some shards alone failed, which rest each by itself."""
         before = self._failures.get(what)
         delay = RETRY_FIRST if before is None else min(RETRY_MOST, before.delay * 2)
         if isinstance(reason, ShardsAway):
@@ -59,7 +60,7 @@ class Patience:
         return [what for what in things if not self.rests(what)] if self._failures else things
 
     def heed(self, asked: Iterable[Hashable], failures: Mapping[Any, StoreUnavailable]) -> None:
-        """Of what was asked, this failed and the rest works."""
+        """Take note of an attempt at all that was `asked`: `failures` has what failed, the rest works."""
         if not self._failures and not failures:
             return
         for what in asked:
