@@ -22,9 +22,9 @@ from pathlib import Path
 
 FRAME = struct.Struct("<II")
 MAX_RECORD = 1 << 20
+"""Bytes of one record; a frame that says more is damage."""
 RETRY_SECONDS = 1.0
 """Between two attempts to begin a segment: looking for room costs a stat of every file, too much for each request."""
-
 
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.spool")
 

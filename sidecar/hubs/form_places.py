@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from sidecar.refusals import BAD_BODY, Refused
 
 MAX_PARTS = 1000
+"""Parts of a multipart body."""
 MAX_HEADS = 1 << 20
 """Bytes of the heads of all parts, about 0.1 s of work however short their lines are; a thousand files have a third of it."""
 MAX_FIELDS = 100_000

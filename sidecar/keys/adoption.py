@@ -23,6 +23,7 @@ from sidecar.store.script import load
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
+"""Version of the form in which keys lie in the store; noted there with the epoch."""
 _ADOPT = load("adopt")
 
 _EMPTY = "the key store is empty or another one than before; bring back its data, or accept it with `sidecar store adopt`"

@@ -16,6 +16,7 @@ from sidecar.keys.reader import Found
 ABSENT_FOR = 1.0
 """Seconds for which it is remembered that a digest is unknown."""
 MOST_ABSENT = 10_000
+"""Unknown digests that are remembered."""
 
 
 class _Miss(Enum):

@@ -24,6 +24,7 @@ LONGEST_TOKEN = 512
 """Bytes; longer tokens are not digested, or digesting would be a lever for denial of service."""
 
 _SHORTEST_PEPPER = 32
+"""Bytes."""
 _SENT = re.compile(SENT)
 
 

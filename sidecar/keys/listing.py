@@ -25,6 +25,7 @@ FIRST_STEP, LONGEST_STEP = 100, 1600
 MOST_WALKED = 20_000
 """Lines that one page may read; a page may be short, even empty, and still have a next one."""
 LEAST_READ = 20
+"""Records that are read in one go, however few the page still lacks."""
 
 
 @dataclass(frozen=True, slots=True)

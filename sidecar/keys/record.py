@@ -16,6 +16,7 @@ SecretState = Literal["current", "retiring", "revoked"]
 Period = Literal["day", "week", "month"]
 
 RECORD_VERSION = 1
+"""Of the records that this program writes. One of a later version is read here, and changed only by a program that knows it."""
 
 
 class Secret(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,6 +13,7 @@ import zlib
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 RANDOM_LENGTH = 43
 CHECKSUM_LENGTH = 6
+"""Characters behind the prefix: 43 of 62 hold 256 bits, 6 hold a CRC-32."""
 HUB_KEY_PREFIX = "blocklet-"
 """How the hub's own access keys begin; a client that sends one is told so instead of riding on it."""
 SENT = rb"[!-+\--~]+"

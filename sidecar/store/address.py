@@ -16,7 +16,9 @@ from sidecar.store.embedded import embedded_socket
 Kind = Literal["single", "sentinel", "cluster"]
 
 CONNECT_TIMEOUT = 1.0
+"""Seconds to connect to a server."""
 SENTINEL_TIMEOUT = 0.3
+"""Seconds to connect to one sentinel, and in which it must answer."""
 
 _TLS_FILES = {"ca_file": "ssl_ca_certs", "certificate_file": "ssl_certfile", "key_file": "ssl_keyfile"}
 _ENCODED = "in a password write %2F %3F %23 %40 for / ? # @, or give it as store.password"

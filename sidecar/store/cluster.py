@@ -32,6 +32,7 @@ FORGOTTEN_AFTER = 5.0
 HOPS = 5
 """How often a command follows what servers say of its key before it is given up."""
 TRY_AGAIN_AFTER = 0.02
+"""Seconds until a command is repeated whose keys are being moved (TRYAGAIN)."""
 UNCOVERED = "the key store's cluster is down"
 NOBODY = ""
 """In place of a server's name, where none serves a key."""

@@ -27,7 +27,9 @@ from sidecar.store.link import Command, Link
 log = logging.getLogger(__name__)
 
 MEND_PAUSE = 0.2
+"""Seconds between two attempts to connect anew."""
 PING_TIMEOUT = 1.0
+"""Seconds in which a server must answer before its link is used again."""
 LOOK_PAUSE = 1.0
 """Seconds between two questions to the sentinels while the primary refuses writes, and how long one may take."""
 UNTRIED = "the key store has not been reached yet"

@@ -17,7 +17,9 @@ from sidecar.store.errors import StoreUnavailable, translate
 from sidecar.store.link import Command, Link, PushHandler
 
 BEGIN_WITHIN = 1.0
+"""Seconds in which a server must agree to report changes."""
 MARK_AGE_MS = 60_000
+"""Milliseconds after which a mark, which was written as a proof only, goes by itself."""
 
 
 class Tracking:

@@ -15,6 +15,7 @@ from sidecar.control.queries import Anomalies, Judged
 
 _CURSOR = re.compile(r"(\d+\.\d{6}):([A-Za-z0-9_]+)")
 LONGEST_STEP = 500
+"""Records that are read in one go."""
 MOST_READ = 2000
 """Records that one page may read; a page may be short, even empty, and still have a next one."""
 

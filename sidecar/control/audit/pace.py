@@ -13,7 +13,9 @@ Entry = tuple[bytes, list[bytes]]
 
 FIRST = 8
 MOST = 100
+"""Events of the first trip, and of any at most."""
 BYTES = 2 << 20
+"""Bytes that a trip should bring."""
 
 
 class Pace:

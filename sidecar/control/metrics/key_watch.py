@@ -20,9 +20,13 @@ from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable, Tracking
 
 HEARTBEAT = 1.0
+"""Seconds between two looks at what has changed."""
 PAGE = 200
+"""Keys that are read at a time."""
 USES_EVERY = 30.0
+"""Seconds after which the last uses of all labelled keys are read again: other replicas note some too."""
 SYNC_WITHIN = 0.2
+"""Seconds that a scrape waits for what has changed."""
 
 _log = logging.getLogger(__name__)
 

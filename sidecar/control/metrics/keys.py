@@ -12,7 +12,9 @@ from sidecar.control.metrics.counts import OVERFLOW
 from sidecar.keys.record import Key
 
 REVOKED_GRACE = 86_400.0
+"""Seconds that a revoked key keeps its series after somebody last tried it."""
 IDLE = 30 * 86_400.0
+"""Seconds without use after which a key gives its place to another that waits."""
 
 
 class LabelledKeys:

@@ -14,10 +14,11 @@ from sidecar.settings.declaration import Hub
 
 PAGE = 100
 PAGES = 50
-"""The most that is read for one key at a time."""
+"""Calls that are asked for in one page, and pages that are read for one key at a time."""
 BEHIND = 60.0
 """Seconds by which the hub's clock may be behind ours: for so long before a moment its list is read on."""
 LARGEST = 4 << 20
+"""Bytes of one page; a larger one is none."""
 _PATIENCE = aiohttp.ClientTimeout(total=20, sock_connect=3)
 
 

@@ -19,6 +19,7 @@ from sidecar.events.record import Request
 from sidecar.events.spool import frame, records, segments
 
 LARGE = 8 << 20
+"""Bytes beyond which the journal is written anew, without what is over."""
 
 _log = logging.getLogger(__name__)
 

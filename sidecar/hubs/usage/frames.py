@@ -17,6 +17,7 @@ LARGEST_DOCUMENT = 256 << 10
 LARGEST_FRAME = 64 << 10
 """The same for one event or line."""
 TEXT_TAIL = 2048
+"""Bytes at the end of a bare text, in which its error stands if it has one."""
 _BOM = b"\xef\xbb\xbf"
 
 

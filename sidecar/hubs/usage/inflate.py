@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 LARGEST_PIECE = 256 << 10
+"""Bytes that are made of a chunk at a time."""
 LARGEST_ANSWER = 128 << 20
-"""Beyond it the rest is not looked at: a megabyte of zeros in a kilobyte must not cost a megabyte of work for ever."""
+"""Bytes of a whole answer, beyond which the rest is not looked at: a kilobyte that stands for a megabyte of zeros must not cost a
+megabyte of work for ever."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 

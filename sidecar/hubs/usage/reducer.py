@@ -15,7 +15,9 @@ import msgspec
 from sidecar.hubs.usage.documents import FIGURES, WANTED, Tree
 
 LARGEST_MEMBER = 16 << 10
+"""Bytes of one member that is kept; of a larger one nothing is."""
 MOST_ELEMENTS = 10_000
+"""Elements of a list that are counted, such as its pictures."""
 
 # Possessive, as in json_places: of what a repeated group may give back, re keeps a hundred bytes each time.
 _STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)

@@ -15,7 +15,9 @@ from sidecar.control.anomaly.detectors.windows import Window
 FEEDBACK_FADES = 100 * DAY
 """Longer than a quarter: what comes once in that time is known the next time."""
 EVIDENCE_LENGTH = 84
+"""Characters of a signal's evidence that are kept."""
 MAX_ENCODED = 4096
+"""Bytes of one key's memory in the store."""
 
 
 class Raised(msgspec.Struct, array_like=True):

@@ -18,13 +18,17 @@ from sidecar.control.anomaly.storage import Storage
 from sidecar.store.client import StoreUnavailable
 
 ATTEMPT_WITHIN = 10.0
+"""Seconds that a receiver may take to answer."""
 LOOK_EVERY = 1.0
+"""Seconds between two looks for messages that are due."""
 OTHERS_KEPT = 3600.0
 """Seconds that what is for a receiver of another configuration waits: while replicas are restarted one after the other, one that
 does not know a new receiver yet may lead."""
 DELIVERED, FAILED, GIVEN_UP = "delivered", "failed", "given_up"
 _AT_A_TIME = 8
+"""Messages that are delivered at the same time."""
 _GONE = 410
+"""The status with which a receiver says that it wants no more."""
 
 _Place = tuple[int, bytes]
 """A message's shard, and its name there."""
