@@ -1,6 +1,6 @@
-"""Puts the admin API together: every endpoint is bound to a handler, or `build` raises.
+"""Puts the admin API together: `bind` gives every endpoint its handler, or raises RuntimeError.
 
-The application is served on `admin.listen` by the control process; the console adds its pages to it.
+The control process serves the application on `admin.listen`; the console adds its pages to it.
 """
 
 from __future__ import annotations
@@ -51,13 +51,8 @@ class AdminApi:
     """By operation id."""
 
 
-def build(services: AdminServices) -> web.Application:
-    """The API alone as an application."""
-    return application(bind(services), services.audit)
-
-
 def bind(services: AdminServices) -> AdminApi:
-    """Bind every endpoint to its handler."""
+    """Every endpoint with its handler. Raises RuntimeError when one has none, or two."""
     recorder = Recorder(services.audit, services.clock)
     authenticator = Authenticator(
         Holders(services.admin_tokens),

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sidecar.control.admin.app import build
+from sidecar.control.admin.app import application, bind
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.audit import AuditLog, Journal
 from sidecar.control.queries import Anomalies, CallPage, GroupBy, Judged, Step, UsageGroup, UsageGroups, UsageReport, Use
@@ -175,7 +175,7 @@ async def make_services(store: Store, data_dir: Path, clock: Clock, *, accept_im
 
 async def serve(stack: AsyncExitStack, services: AdminServices) -> str:
     """Serve the API on a free port of loopback until `stack` ends; its address."""
-    return await serve_app(stack, build(services))
+    return await serve_app(stack, application(bind(services), services.audit))
 
 
 async def serve_app(stack: AsyncExitStack, app: web.Application) -> str:

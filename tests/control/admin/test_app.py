@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from sidecar.control.admin.app import build
+from sidecar.control.admin.app import application, bind
 from sidecar.control.admin.services import AdminServices
 from tests.support.disk import unlistable
 from tests.support.store import until
@@ -25,7 +25,7 @@ async def test_the_end_of_the_settling_is_told_and_the_journal_still_brought_in_
 
     monkeypatch.setattr(services.audit, "run", run)
     monkeypatch.setattr(services.audit, "settle", settle)
-    runner = web.AppRunner(build(services))
+    runner = web.AppRunner(application(bind(services), services.audit))
     await runner.setup()
     await until(lambda: "nobody thought of this" in caplog.text)
     await runner.cleanup()
@@ -33,7 +33,7 @@ async def test_the_end_of_the_settling_is_told_and_the_journal_still_brought_in_
 
 
 async def test_a_journal_that_cannot_be_read_at_the_end_is_left_to_the_next_start(services: AdminServices) -> None:
-    runner = web.AppRunner(build(services))
+    runner = web.AppRunner(application(bind(services), services.audit))
     await runner.setup()
     with unlistable():
         await runner.cleanup()
