@@ -16,7 +16,7 @@ from sidecar.control import metering
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.anomaly import compose as anomaly
 from sidecar.control.audit import JOURNAL_DIRECTORY, AuditLog, Journal
-from sidecar.control.console.app import build
+from sidecar.control.console import app as console
 from sidecar.control.folding.spools import Spools
 from sidecar.control.metering import Metering
 from sidecar.control.metrics.app import Endpoints
@@ -127,7 +127,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         detection=detection,
         reconciler=reconciler,
         readiness=readiness,
-        admin=build(services, store, made.digester.pepper, Overview(store, reports)),
+        admin=console.build(services, store, made.digester.pepper, Overview(store, reports)),
         metrics=Endpoints(scrape, readiness, watch.sync).application(),
     )
 
