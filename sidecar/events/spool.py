@@ -64,13 +64,13 @@ def frame(record: bytes) -> bytes:
     return FRAME.pack(len(record), zlib.crc32(record)) + record
 
 
-def records(data: bytes | memoryview, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield `(offset after the record, record)` for each whole, sound frame from `offset` on.
+def records(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield `(offset after the record, record)` for each whole, sound frame at the front of `data`.
 
     Stops in front of a frame that is cut short or damaged: what follows cannot be trusted.
     """
     view = memoryview(data)
-    end = len(view)
+    end, offset = len(view), 0
     while offset + FRAME.size <= end:
         length, checksum = FRAME.unpack_from(view, offset)
         start = offset + FRAME.size

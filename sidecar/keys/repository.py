@@ -189,10 +189,10 @@ class KeyRepository(KeyReader):
             await self._refuse_made(key_id, secret_id)
             raise
 
-    async def end_secret(self, key_id: str, secret_id: str, expected_revision: int | None = None) -> Key:
+    async def end_secret(self, key_id: str, secret_id: str) -> Key:
         """End a retiring secret now; raises KeyError when the key has none of this id, else as `update` does."""
         now = self._clock()
-        return await self.update(key_id, lambda key: issue.without_secret(key, secret_id, now), expected_revision)
+        return await self.update(key_id, lambda key: issue.without_secret(key, secret_id, now))
 
     async def revoke(self, key_id: str, expected_revision: int | None = None) -> Revoked:
         """Revoke, finally. Repeating it changes nothing. Raises UnknownKey, RevisionConflict, KeyIsNewer."""

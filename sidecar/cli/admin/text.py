@@ -58,9 +58,9 @@ def relative(text: str | None, now: datetime, never: str = "never") -> str:
     return f"in {span(distance + 0.999)}" if distance > 0 else f"{span(distance)} ago"
 
 
-def moment(text: str | None, now: datetime, never: str = "never") -> str:
-    """The same with the absolute time beside it."""
-    return never if text is None else f"{parse_time(text):%Y-%m-%d %H:%M:%S} UTC ({relative(text, now)})"
+def moment(text: str | None, now: datetime) -> str:
+    """The same with the absolute time beside it; `never` when there is none."""
+    return "never" if text is None else f"{parse_time(text):%Y-%m-%d %H:%M:%S} UTC ({relative(text, now)})"
 
 
 def count(value: float | None) -> str:
