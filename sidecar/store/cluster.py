@@ -33,6 +33,8 @@ HOPS = 5
 """How often a command follows what servers say of its key before it is given up."""
 TRY_AGAIN_AFTER = 0.02
 """Seconds until a command is repeated whose keys are being moved (TRYAGAIN)."""
+MOST_TRIPS = 64
+"""Trips to one server under way at once, for each has a connection of its own; beyond that, callers wait for one to end."""
 UNCOVERED = "the key store's cluster is down"
 NOBODY = ""
 """In place of a server's name, where none serves a key."""
@@ -46,6 +48,8 @@ class Cluster:
         self._timeout = timeout
         self._resting: dict[str, tuple[float, StoreUnavailable]] = {}
         """Servers that failed, by name: until when they are left alone, and why."""
+        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MOST_TRIPS))
+        """For the trips to each server, by its name."""
         self._reason: StoreUnavailable | None = StoreUnavailable("the key store has not been reached yet")
         self._mending: asyncio.Task[None] | None = None
         self._closed = False
@@ -138,6 +142,19 @@ class Cluster:
 
     async def _ask(self, node: ClusterNode, commands: Sequence[Command], until: float) -> list[Any]:
         """What `node` replies, with a StoreUnavailable in each place for which it does not."""
+        place = self._places[node.name]
+        try:
+            async with asyncio.timeout_at(until):
+                await place.acquire()
+        except TimeoutError as error:
+            # It was not asked, so nothing is known against it.
+            return [translate(error)] * len(commands)
+        try:
+            return await self._trip(node, commands, until)
+        finally:
+            place.release()
+
+    async def _trip(self, node: ClusterNode, commands: Sequence[Command], until: float) -> list[Any]:
         now = time.monotonic()
         rest = self._resting.get(node.name)
         if rest is not None:

@@ -16,6 +16,7 @@ from sidecar.settings import declaration
 from sidecar.settings.values import StoreUrl
 from sidecar.store import names
 from sidecar.store.client import Script, Store, StoreUnavailable, connect
+from sidecar.store.cluster import MOST_TRIPS
 from tests.support.cluster import SLOTS, cluster, cluster_settings, leased, move_slot, node_id, opened, owner, writes
 from tests.support.keys import open_keys, shape
 from tests.support.ports import ABOVE, free_port
@@ -105,6 +106,15 @@ async def test_connections_that_the_servers_have_closed_cost_nobody_an_answer(tm
             # A turn of the loop, in which it takes notice.
             await asyncio.sleep(0)
             assert all(await asyncio.gather(*(_answers(store, keys) for _ in range(10))))
+
+
+async def test_a_crowd_that_asks_at_once_is_answered(tmp_path: Path) -> None:
+    """As when a lease was lost: each look-up asks the server of the store's identity, and that is one for all of them."""
+    async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
+        server = servers[owner(servers, names.META)]
+        await until(lambda: _answers(store, [names.META]))
+        assert all(await asyncio.gather(*(_answers(store, [names.META]) for _ in range(4 * MOST_TRIPS))))
+        assert server.command("CLIENT", "LIST").count(b"user=") <= MOST_TRIPS + 10, "each trip of its own has its connection"
 
 
 async def test_a_cluster_that_is_away_at_the_start_is_found_later(tmp_path: Path) -> None:
