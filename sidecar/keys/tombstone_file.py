@@ -88,7 +88,8 @@ async def _revoke_again(repository: KeyRepository, noted: str, now: float) -> bo
             # The current one, too: the rotation that replaced it is lost with its end.
             await repository.update(key_id, lambda key: issue.with_ended(key, {secret_id: now}))
         else:
-            await repository.revoke(key_id)
+            # Not `revoke`, which waits for disk and replica: with many to repeat, the last one would wait for all before it.
+            await repository.update(key_id, lambda key: issue.revoked(key, now))
     except KeyIsRevoked:
         return False  # somebody else was faster
     except (UnknownKey, KeyIsNewer) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -83,6 +84,20 @@ async def test_a_lost_revocation_is_repeated(store: Store, tmp_path: Path) -> No
     assert after is not None
     assert after.revoked_at is not None
     assert await reapply(tombstones, repository, admin_tokens, keys.clock.now) == []
+
+
+async def test_many_are_repeated_before_the_first_one_is_durable(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that has just taken over may have neither disk nor replica that says so for long."""
+    keys = await open_keys(store, tmp_path)
+    tombstones = TombstoneFile(tmp_path / "tombstones", keys.clock.now)
+    lost = [(await keys.repository.create(shape())).key.id for _ in range(3)]
+    for key_id in lost:
+        tombstones.add(key_id, keys.clock.now)
+    monkeypatch.setattr(store, "durable", asyncio.Event().wait)
+    admin_tokens = AdminTokens(store, keys.adoption, keys.digester)
+    async with asyncio.timeout(10):
+        assert await reapply(tombstones, keys.repository, admin_tokens, keys.clock.now) == lost
+    assert all(key is not None and key.revoked_at is not None for key in await keys.repository.get_many(lost))
 
 
 @pytest.mark.parametrize("how", ["rotated at once", "overlap ended"])
