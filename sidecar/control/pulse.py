@@ -1,4 +1,4 @@
-"""Asks twice a second whether the store answers and is the known one; readiness and every write rest on the answer."""
+"""Asks twice a second whether the store opens keys and is the known one; readiness and every write rest on the answer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import logging
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from sidecar.control.totals.buckets import STORE
 from sidecar.keys.adoption import Adoption
 from sidecar.store.client import Store, StoreNotAdopted, StoreUnavailable
+from sidecar.store.link import Command
 
 EVERY = 0.5
 """Seconds between two questions."""
@@ -48,7 +50,8 @@ class Pulse:
             try:
                 if not self.began.is_set():
                     await self._begin()
-                await self.check()
+                # Whom no worker believes opens no key, though it answers: with Sentinel, a primary that takes no writes.
+                await self._ask(self._store.pipeline_of_primary)
                 if self._was_strange:
                     await self._do_first()
                 # A failover between two looks goes unseen, so this is also done from time to time.
@@ -71,8 +74,11 @@ class Pulse:
 
     async def check(self) -> None:
         """Raise StoreUnavailable when the store does not answer, StoreNotAdopted when it is not the known one."""
+        await self._ask(self._store.pipeline)
+
+    async def _ask(self, pipeline: Callable[[Sequence[Command]], Awaitable[list[Any]]]) -> None:
         began = time.perf_counter()
-        answer = (await self._store.pipeline([self._adoption.question]))[0]
+        (answer,) = await pipeline([self._adoption.question])
         took = time.perf_counter() - began
         self.durations[bisect_left(STORE, took)] += 1
         self.durations[-1] += took

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,22 @@ async def test_a_store_that_is_strange_at_the_start_gets_the_first_once(keys: Ke
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert done.first == 1
+
+
+@pytest.mark.parametrize("fails_over", [True, False], ids=["with Sentinel", "alone"])
+async def test_a_primary_that_no_worker_believes_is_no_store(keys: Keys, fails_over: bool) -> None:
+    """Cut off, it goes on answering reads while each key gets 503; others in front of its successor serve."""
+    store = Store(keys.store._transport, fails_over=fails_over)
+    pulse = Done(replace(keys, store=store)).pulse
+    async with _running(pulse):
+        await keys.store.call("CONFIG", "SET", "min-replicas-to-write", "1")
+        if fails_over:
+            await until(lambda: "too few replicas" in pulse.failure)
+            # Whoever only has to know whether it is the known store is not kept from it.
+            await pulse.check()
+            await keys.store.call("CONFIG", "SET", "min-replicas-to-write", "0")
+            await until(lambda: not pulse.failure)
+        else:
+            asked = sum(pulse.durations[:-1])
+            await until(lambda: sum(pulse.durations[:-1]) > asked + 3)
+            assert not pulse.failure
