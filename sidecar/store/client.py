@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 from sidecar.settings import declaration
-from sidecar.store import names
 from sidecar.store.address import resolve
 from sidecar.store.cluster import Cluster
 from sidecar.store.durability import is_durable
-from sidecar.store.endpoint import Endpoint
+from sidecar.store.endpoint import PROOF, Endpoint
 from sidecar.store.errors import StoreNotAdopted, StoreRefused, StoreUnavailable, is_of_disk, translate
 from sidecar.store.link import Command, PushHandler
 from sidecar.store.script import Script
@@ -27,10 +26,6 @@ from sidecar.store.tracking import Tracking
 
 Argument = str | bytes | int | float
 ScriptCall = tuple[Script, Sequence[str], Sequence[Argument]]
-
-PROOF: Command = ("DEL", names.NOTHING)
-"""Refused by a server that may not write, as each write is. One that is out of memory still takes it, so that it says
-NOREPLICAS where SET would say OOM, and no replica and no disk ever hears of it."""
 
 
 class Transport(Protocol):
@@ -127,6 +122,11 @@ class Store:
 
         `question` is a command about one name, asked again with each proof. Raises StoreUnavailable.
         """
+        if not self._fails_over:
+            # What calls are answered is remembered under the proofs of these connections, and they may lead elsewhere by now.
+            (written,) = await self._transport.exchange([PROOF])
+            if isinstance(written, ReadOnlyError):
+                raise translate(written)
         return await Tracking.open(self._transport.endpoints, prefixes, on_change, question, prove_by_write=self._fails_over)
 
     async def close(self) -> None:
@@ -172,4 +172,4 @@ def _reply(reply: Any) -> Any:
     return reply
 
 
-__all__ = ["Argument", "Script", "Store", "StoreNotAdopted", "StoreRefused", "StoreUnavailable", "Tracking", "connect"]
+__all__ = ["PROOF", "Argument", "Script", "Store", "StoreNotAdopted", "StoreRefused", "StoreUnavailable", "Tracking", "connect"]

@@ -8,8 +8,13 @@ from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 
+from sidecar.store import names
 from sidecar.store.errors import StoreUnavailable, translate
 from sidecar.store.link import Command, Link, PushHandler
+
+PROOF: Command = ("DEL", names.NOTHING)
+"""Refused by a server that may not write, as each write is. One that is out of memory still takes it, so that it says
+NOREPLICAS where SET would say OOM, and no replica and no disk ever hears of it."""
 
 
 async def _anywhere(connection: AbstractConnection) -> None:

@@ -20,7 +20,7 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from sidecar.store import names
 from sidecar.store.address import Address
 from sidecar.store.connecting import pool
-from sidecar.store.endpoint import Endpoint
+from sidecar.store.endpoint import PROOF, Endpoint
 from sidecar.store.errors import StoreUnavailable, is_of_disk, translate
 from sidecar.store.link import Command, Link
 
@@ -154,10 +154,7 @@ class SingleServer:
                     connection = self._connection()
                     link = await Link.open(connection, timeout=self._patience)
                     self._primary = _place(connection)
-                (pong,) = await link.exchange([("PING",)], PING_TIMEOUT)
-                # Whose disk fails answers reads as before, and is asked on by those who were connected then.
-                if isinstance(pong, Exception) and not is_of_disk(pong):
-                    raise translate(pong)
+                await _check(link)
             except (StoreUnavailable, asyncio.CancelledError) as error:
                 if link is not None:
                     # Nobody else knows of it.
@@ -175,6 +172,16 @@ class SingleServer:
                 log.info("the key store answers")
             self._link, self._reason = link, None
             return
+
+
+async def _check(link: Link) -> None:
+    """Raise StoreUnavailable unless the server of `link` answers, and is no replica: that answers reads, by what it has heard so far."""
+    pong, written = await link.exchange([("PING",), PROOF], PING_TIMEOUT)
+    # Whose disk fails answers reads as before, and is asked on by those who were connected then.
+    if isinstance(pong, Exception) and not is_of_disk(pong):
+        raise translate(pong)
+    if isinstance(written, ReadOnlyError):
+        raise translate(written)
 
 
 def _place(connection: AbstractConnection) -> tuple[object, ...]:

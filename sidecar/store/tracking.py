@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from redis.exceptions import MovedError
+from redis.exceptions import MovedError, ReadOnlyError
 
-from sidecar.store.endpoint import Endpoint
+from sidecar.store.endpoint import PROOF, Endpoint
 from sidecar.store.errors import StoreUnavailable, translate
 from sidecar.store.link import Command, Link, PushHandler
 
@@ -62,8 +62,8 @@ class Tracking:
         """Show that everything that changed before this call has been reported; returns the answer to the question.
 
         Where another server may have taken over, a write proves that this one is still the primary:
-        one that was cut off keeps answering reads (set `min-replicas-to-write` there). Raises
-        StoreUnavailable when a server does not answer within `timeout` seconds or the primaries are others.
+        one that was cut off keeps answering reads (set `min-replicas-to-write` there). Raises StoreUnavailable
+        when a server does not answer within `timeout` seconds, is a replica, or the primaries are others.
         """
         if self._prove_by_write and {endpoint.name for endpoint in await self._endpoints()} != {
             endpoint.name for endpoint, _ in self._links
@@ -81,11 +81,11 @@ class Tracking:
 
     async def _ask(self, endpoint: Endpoint, link: Link, timeout: float) -> Any:
         """The answer of one server; a MovedError from those of a Cluster that hold other names."""
-        commands = [self._question]
-        if self._prove_by_write:
-            commands.append(("SET", endpoint.mark, "1", "PX", MARK_AGE_MS))
-        answer, *written = await link.exchange(commands, timeout)
-        _checked(written)
+        write: Command = ("SET", endpoint.mark, "1", "PX", MARK_AGE_MS) if self._prove_by_write else PROOF
+        answer, written = await link.exchange([self._question, write], timeout)
+        # Where none takes over, one that takes no writes is still the store, unless it has become the replica of another one.
+        if self._prove_by_write or isinstance(written, ReadOnlyError):
+            _checked([written])
         if isinstance(answer, Exception) and not isinstance(answer, MovedError):
             raise translate(answer)
         return answer

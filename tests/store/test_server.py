@@ -20,6 +20,7 @@ from sidecar.store.client import StoreUnavailable
 from sidecar.store.server import LOOK_PAUSE
 from tests.support.cluster import leased, opened, watched, writes
 from tests.support.keys import open_keys, shape
+from tests.support.ports import free_port
 from tests.support.store import Server, open_store, until
 
 
@@ -137,6 +138,32 @@ async def test_a_primary_that_misses_its_replicas_is_kept_while_the_sentinels_na
         # When it is asked again, it has answered before.
         await until(lambda: is_refused(3))
         assert all(later - earlier >= LOOK_PAUSE * 0.9 for earlier, later in pairwise(asked))
+
+
+async def test_a_server_that_became_a_replica_opens_no_key(tmp_path: Path) -> None:
+    """Behind `redis://` too, where a name or a balancer leads to whichever is the primary: what it has not heard of was revoked elsewhere."""
+    server = Server(tmp_path / "store", tcp=True)
+    server.start()
+    try:
+        async with opened(server.settings(), tmp_path) as store:
+            keys = await open_keys(store, tmp_path)
+            issued = await keys.repository.create(shape())
+            token = issued.token.encode()
+            async with leased(store, keys) as (lease, _):
+                lookup = Lookup(KeyReader(store, keys.adoption), KeyCache(100), lease, keys.digester)
+                await until(lambda: _opens(lookup, token))
+                server.command("REPLICAOF", "127.0.0.1", str(free_port()))
+                await until(lambda: not lease.fresh())
+                # By then each connection to it has been left, and none is made anew.
+                await until(lambda: store.failure is not None)
+                for _ in range(20):
+                    with pytest.raises(StoreUnavailable, match="read-only"):
+                        await lookup.resolve(token)
+                server.command("REPLICAOF", "NO", "ONE")
+                await until(lambda: _opens(lookup, token))
+                await until(lease.fresh)
+    finally:
+        server.close()
 
 
 async def _revoke_at_successor(replica: Server, directory: Path, key_id: str) -> None:

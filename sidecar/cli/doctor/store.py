@@ -42,9 +42,10 @@ async def checks(settings: Settings, *, running: bool) -> AsyncIterator[Check]:
         facts = {name: parse_info(reply) for name, reply in replies.items() if not isinstance(reply, StoreUnavailable)}
         for name in sorted(replies.keys() - facts.keys()) if len(replies) > 1 else ():
             yield fail("store server", f"{name} does not answer ({replies[name]})", "bring it back, or let a replica take its place")
-        yield judge_distance("the embedded store" if embedded else without_password(settings.store.url), await _trip(store))
+        # First what a replica says as well: nothing else is asked of one.
         for judge in _judges(settings.store.url.reveal()) if facts else ():
             yield worst({name: judge(each) for name, each in facts.items()})
+        yield judge_distance("the embedded store" if embedded else without_password(settings.store.url), await _trip(store))
         yield await _clock(store)
         yield await _tracking(store)
         yield await _epoch(store, Path(settings.data_dir))
