@@ -17,6 +17,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import AskError, ClusterDownError, MovedError, ResponseError, TryAgainError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from sidecar.store import names
 from sidecar.store.address import Address
 from sidecar.store.endpoint import Endpoint
 from sidecar.store.errors import StoreUnavailable, translate
@@ -36,6 +37,8 @@ TRY_AGAIN_AFTER = 0.02
 MOST_TRIPS = 64
 """Trips to one server under way at once, for each has a connection of its own; beyond that, callers wait for one to end."""
 UNCOVERED = "the key store's cluster is down"
+IDENTITY: Command = ("HMGET", names.META, "epoch")
+"""The question that is asked with each look-up (`sidecar.keys.adoption`), at its shortest."""
 NOBODY = ""
 """In place of a server's name, where none serves a key."""
 
@@ -50,20 +53,23 @@ class Cluster:
         """Servers that failed, by name: until when they are left alone, and why."""
         self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MOST_TRIPS))
         """For the trips to each server, by its name."""
-        self._reason: StoreUnavailable | None = StoreUnavailable("the key store has not been reached yet")
+        self._reason = StoreUnavailable("the key store has not been reached yet")
+        """Why the slots are not known yet."""
+        self._lost: StoreUnavailable | None = None
+        """Why the identity is not told."""
         self._mending: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
     def failure(self) -> StoreUnavailable | None:
-        """Why something of the last call failed; None when nothing did."""
-        return self._reason
+        """Why no key can be looked up: with each the store's identity is asked for. None while its server answers."""
+        return self._lost if self._slots.known else self._reason
 
     async def start(self) -> None:
         """Learn the slots, for as long as one call may take; then go on trying in the background."""
         await asyncio.wait([self._mend()], timeout=self._timeout)
-        if self._reason is not None:
-            log.warning("%s; requests that need it are refused until it answers", self._reason)
+        if self.failure is not None:
+            log.warning("%s; requests that need it are refused until it answers", self.failure)
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Replies in order, errors in their place: a StoreUnavailable for each command whose server does not answer.
@@ -73,10 +79,11 @@ class Cluster:
         if not self._slots.known:
             if not self._closed:
                 self._mend()
-            raise self._reason or StoreUnavailable("the key store cannot be reached")
+            raise self._reason
         replies = await self._answers(commands, asyncio.get_running_loop().time() + self._timeout, HOPS)
+        if commands[0][:2] == IDENTITY[:2]:
+            self._note(replies[0])
         failed = [reply for reply in replies if isinstance(reply, StoreUnavailable)]
-        self._reason = failed[0] if failed else None
         if failed and len(failed) == len(replies):
             raise failed[0]
         return replies
@@ -187,6 +194,12 @@ class Cluster:
             self._failed(NOBODY, reason)
         return reason
 
+    def _note(self, identity: Any) -> None:
+        """Somebody has asked for the identity. While nobody is told it, that goes on in the background: there may be no more calls."""
+        self._lost = identity if isinstance(identity, StoreUnavailable) else None
+        if self._lost is not None and not self._closed:
+            self._mend()
+
     def _anyone(self) -> ClusterNode:
         """Who may answer what is about no key; raises LookupError."""
         return sorted(self._slots.primaries(), key=lambda node: (node.name in self._resting, node.name))[0]
@@ -204,19 +217,18 @@ class Cluster:
     async def _follow(self) -> None:
         """Until the slots are known, and while servers fail: in the place of one that does, another may have come."""
         while True:
-            known = self._slots.known
             try:
                 await self._slots.learn(self._resting)
-                if not known:
-                    self._reason = None
             except Exception as error:
-                if not known:
-                    self._reason = translate(error)
+                self._reason = translate(error)
+            if self._slots.known and self._lost is not None:
+                (identity,) = await self._answers([IDENTITY], asyncio.get_running_loop().time() + self._timeout, HOPS)
+                self._note(identity)
             primaries = {node.name for node in self._slots.primaries()}
             forgotten = time.monotonic() - FORGOTTEN_AFTER
             for server in [one for one, (until, _) in self._resting.items() if one not in primaries or until < forgotten]:
                 del self._resting[server]
-            if self._slots.known and not self._resting:
+            if self._slots.known and not self._resting and self._lost is None:
                 return
             await asyncio.sleep(REST)
 
