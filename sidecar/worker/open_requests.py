@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 NO_KEY = ""
 CHECK_AGAIN = 0.25
 """Seconds until a changed key that could not be read is read again."""
+READ_AT_ONCE = 32
+"""Keys; when any may have changed that is thousands of them, and asked for together they would all have their answers too late."""
 
 
 class KeySource(Protocol):
@@ -56,6 +58,7 @@ class OpenRequests:
         self._count = 0
         self.changes = 0
         """Changes of keys that were reported so far."""
+        self._reading = asyncio.Semaphore(READ_AT_ONCE)
         self._checks: dict[str, asyncio.Task[None]] = {}
         """By the id of the key that is read anew."""
 
@@ -127,7 +130,8 @@ class OpenRequests:
         try:
             while key_id in self._by_key:
                 try:
-                    key = await self._keys.current(key_id)
+                    async with self._reading:
+                        key = await self._keys.current(key_id)
                 except StoreUnavailable:
                     # Open streams go on, but the change must not be forgotten: a store that was too slow for
                     # once need not have been away for those who report changes, so nobody would report it again.

@@ -18,7 +18,7 @@ from sidecar.refusals import Refused
 from sidecar.worker.answer import Answers
 from sidecar.worker.fair_share import has_place
 from sidecar.worker.meter import Record
-from sidecar.worker.open_requests import OpenRequests
+from sidecar.worker.open_requests import READ_AT_ONCE, OpenRequests
 from tests.worker.plane import HubSide, Keys, Plane, RawHub, endless, running, until
 
 PLACES = 6
@@ -193,6 +193,27 @@ async def test_only_the_key_that_changed_is_looked_at() -> None:
             assert len(plane.plane.open._checks) == looks
             await until(lambda: not plane.plane.open._checks)
         assert len(plane.plane.open) == 3
+
+
+async def test_when_any_key_may_have_changed_few_are_read_at_a_time() -> None:
+    """Thousands that asked at once had no answer within its 250 ms, asked again together, and held all else up."""
+    asking: set[str] = set()
+    most: list[int] = []
+
+    class Source:
+        async def current(self, key_id: str) -> None:
+            asking.add(key_id)
+            most.append(len(asking))
+            await asyncio.sleep(0)
+            asking.remove(key_id)
+
+    open_ = OpenRequests(Source(), Answers("test"), time.time, lambda key: False, 10 * READ_AT_ONCE)
+    exchange: Any = object()
+    for number in range(5 * READ_AT_ONCE):
+        open_.add(record_of(f"key_{number}"), exchange, None)
+    open_.key_changed(None)
+    await until(lambda: not open_._checks)
+    assert len(most) == 5 * READ_AT_ONCE and max(most) == READ_AT_ONCE
 
 
 class Clock:
