@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from sidecar.keys import issue
 from sidecar.keys.digest import Digester, imported_digest
@@ -18,13 +19,26 @@ from sidecar.store.client import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
+RETRY_AFTER = 10.0
+"""Seconds: a store that takes no writes must not be asked with each request."""
+
 
 class Rehasher:
     """Offer it every key that was looked up and accepted; what is due it does in the background."""
 
-    def __init__(self, repository: KeyRepository, digester: Digester) -> None:
+    def __init__(
+        self,
+        repository: KeyRepository,
+        digester: Digester,
+        *,
+        forget: Callable[[str], object] = lambda _: None,
+        retry_after: float = RETRY_AFTER,
+    ) -> None:
+        """`forget` gets the id of a key that could not be changed, a while later: what is remembered is not offered again."""
         self._repository = repository
         self._digester = digester
+        self._forget = forget
+        self._retry_after = retry_after
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def offer(self, found: Found, token: bytes) -> None:
@@ -44,7 +58,7 @@ class Rehasher:
         return found.secret.pepper_id != self._digester.pepper.id
 
     async def rehash(self, found: Found, token: bytes) -> None:
-        """Keep the secret of `found` under the current pepper; if that fails, the next use tries again."""
+        """Keep the secret of `found` under the current pepper; if that fails, the next use after a while tries again."""
         digest = self._digester.primary(token)
 
         def change(key: Key) -> Key:
@@ -57,3 +71,5 @@ class Rehasher:
             await self._repository.update(found.key.id, change)
         except (StoreUnavailable, KeyIsRevoked, KeyIsNewer, UnknownKey) as error:
             log.info("the secret of %s stays under its old digest for now: %s", found.key.id, error)
+            if isinstance(error, StoreUnavailable):
+                asyncio.get_running_loop().call_later(self._retry_after, self._forget, found.key.id)

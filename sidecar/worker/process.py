@@ -98,7 +98,7 @@ class Worker:
         self._propagation = Propagation(lookup, time.time)
         self._limiter = Limiter(store, settings.enforcement)
         profile = load_profile(settings.hub.profile)
-        self._rehasher = Rehasher(KeyRepository(store, adoption, digester), digester)
+        self._rehasher = Rehasher(KeyRepository(store, adoption, digester), digester, forget=self._cache.forget_key)
         self._plane = plane(
             settings, profile, lookup, self._limiter, self._spool, loop, instance=instance_name(data_dir), accepted=self._rehasher.offer
         )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from sidecar.keys.cache import MISS, KeyCache
 from sidecar.keys.digest import import_memory, imported_digest
+from sidecar.keys.lease import Lease
+from sidecar.keys.lookup import Lookup
 from sidecar.keys.reader import Found
 from sidecar.keys.rehash import Rehasher
 from sidecar.store import names
@@ -70,6 +73,47 @@ async def test_what_a_store_that_is_away_prevents_the_next_use_does(keys: Keys, 
     rehasher.offer(found, TOKEN)
     await rehasher.close()
     assert await keys.repository.find_first([keys.digester.primary(TOKEN)]) is not None
+
+
+class _Held:
+    """A lease that holds for good."""
+
+    def fresh(self) -> bool:
+        return True
+
+    def age(self) -> float:
+        return 0.0
+
+
+async def test_a_key_that_is_remembered_is_moved_too_though_the_store_was_away_at_its_first_use(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be used for weeks under the pepper before, and be unknown once that is taken out."""
+    before = await open_keys(store, tmp_path, pepper=OLDER_PEPPER)
+    token = (await before.repository.create(shape())).token.encode()
+    after = await open_keys(store, tmp_path, previous=OLDER_PEPPER)
+    cache = KeyCache(100)
+    lookup = Lookup(after.repository, cache, cast(Lease, _Held()), after.digester)
+    rehasher = Rehasher(after.repository, after.digester, forget=cache.forget_key, retry_after=0.05)
+
+    async def use() -> None:
+        if lookup.cached(token) is MISS:
+            found = await lookup.resolve(token)
+            assert found is not None
+            rehasher.offer(found, token)
+        await rehasher.close()
+
+    async def away(*_: Any) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as during:
+        during.setattr(after.repository, "update", away)
+        await use()
+    await use()
+    assert await after.repository.find(after.digester.primary(token)) is None, "the store is left alone for a while"
+    await asyncio.sleep(0.1)
+    await use()
+    assert await after.repository.find(after.digester.primary(token)) is not None
 
 
 async def test_a_change_and_a_move_at_a_time_both_stand(store: Store, tmp_path: Path) -> None:
