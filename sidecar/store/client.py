@@ -117,6 +117,11 @@ class Store:
             return False
         return bool(endpoints) and all(await asyncio.gather(*(is_durable(endpoint) for endpoint in endpoints)))
 
+    async def time(self) -> float:
+        """Unix seconds by the store's clock; of a Cluster by that of any of its servers."""
+        seconds, microseconds = await self.call("TIME")
+        return int(seconds) + int(microseconds) / 1_000_000
+
     async def track(self, prefixes: Sequence[str], on_change: PushHandler, question: Command) -> Tracking:
         """Connections of their own that report every change of a name with one of `prefixes`; see `Tracking`.
 

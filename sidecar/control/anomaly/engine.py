@@ -276,7 +276,7 @@ class Engine:
             raise failure
         self._admission.let_go([key_id for key_id, watch in observer.watches.items() if self._is_idle(key_id, watch.memory, now)])
         if abs(now - self._dropped_at) >= DROP_EVERY:
-            await self.storage.drop_closed(now - self._settings.keep)
+            await self.storage.drop_closed(await self.storage.not_ahead(now) - self._settings.keep)
             self._dropped_at = now
         self._saved_at = now
 

@@ -129,6 +129,10 @@ class Storage:
         commands = [("HGET", names.anomalies(shard_of(one)), one.id) for one in anomalies]
         return readable(_answered(await self._store.pipeline_each(commands)))
 
+    async def not_ahead(self, now: float) -> float:
+        """`now`, or the store's time where that is behind it: what one wrong clock takes for old would be gone for all replicas."""
+        return min(now, await self._store.time())
+
     async def drop_closed(self, before: float) -> None:
         """Forget anomalies that began before `before` and are over."""
         for shard in range(names.SHARDS):

@@ -252,10 +252,10 @@ class CallLogBounds:
                 dropped += one
 
     async def _victims(self, places: Sequence[int], excess: int) -> dict[int, list[bytes]]:
-        before = self._clock() - self._max_age
+        # The log is that of all replicas: one whose clock is ahead must not drop it.
+        before = min(self._clock(), await self._store.time()) - self._max_age
         # With few enough calls only what is too old goes, which mostly is nothing.
-        up_to = "+inf" if excess > 0 else f"({before!r}"
-        bounds = ("-inf", up_to, "BYSCORE", "LIMIT", 0, HEADERS, "WITHSCORES")
+        bounds = ("-inf", "+inf" if excess > 0 else f"({before!r}", "BYSCORE", "LIMIT", 0, HEADERS, "WITHSCORES")
         oldest = await self._store.pipeline([("ZRANGE", names.calls(shard), *bounds) for shard in places])
         found_in = zip(places, oldest, strict=True)
         headers = sorted(Header.parse(shard, member, float(score)) for shard, found in found_in for member, score in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -9,11 +10,13 @@ import pytest
 
 from sidecar.control.anomaly import replicas as module
 from sidecar.control.anomaly.detectors.second import Second
+from sidecar.control.anomaly.detectors.signals import DAY
 from sidecar.control.anomaly.replicas import AT_ONCE, INBOX_LENGTH, Replicas
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from tests.control.anomaly.conftest import Bench
 from tests.control.anomaly.life import AWAY, served
+from tests.control.anomaly.test_queries import _anomaly
 from tests.support.store import until
 
 
@@ -43,6 +46,18 @@ async def test_one_can_tell_that_another_has_held_the_seat_in_between(store: Sto
     assert one.was_away
     assert await one.hold_seat() and not one.was_away
     assert not await two.hold_seat() and two.was_away
+
+
+async def test_one_whose_clock_is_ahead_drops_no_anomaly_of_all(bench: Bench) -> None:
+    await bench.create(None)
+    engine = bench.detection.engine
+    young, old = _anomaly(1), _anomaly(3)
+    assert young.state == old.state == "closed"
+    young.started_at, old.started_at = time.time() - DAY, time.time() - 100 * DAY
+    await engine.storage.save([], [young, old])
+    bench.keys.clock.now, engine._saved_at = time.time() + 400 * DAY, 0.0
+    await engine.tick(bench.keys.clock.now)
+    assert [one.id for one in await engine.storage.reread([young, old])] == [young.id]
 
 
 async def test_traffic_arrives_whole_and_once(store: Store) -> None:

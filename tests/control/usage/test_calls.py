@@ -243,6 +243,13 @@ async def test_old_calls_go(tmp_path: Path, store: Store) -> None:
     assert len(kept) < 100
 
 
+async def test_a_replica_whose_clock_is_ahead_drops_nothing(tmp_path: Path, store: Store) -> None:
+    made = await filled(tmp_path / "spool", store, 100, rounds=50)
+    bounds = CallLogBounds(store, max_count=10_000, max_age=4 * 3600, clock=lambda: NOW + 400 * 86_400)
+    assert await bounds.trim() == 0
+    assert await pages(Calls(store), 50) == newest_first(made)
+
+
 def test_blocks_come_back_as_they_were() -> None:
     for records in ([b"a"], [b"x" * 600, b"", b"y"], [bytes(range(256))] * 40):
         assert unpack(pack(records)) == records
