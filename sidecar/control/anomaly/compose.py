@@ -16,6 +16,7 @@ from sidecar.control.anomaly.notifications.delivery import Delivery
 from sidecar.control.anomaly.notifications.outbox import new_secret, secret_bytes
 from sidecar.control.anomaly.notifications.receivers import Receivers
 from sidecar.control.anomaly.observer import Observer
+from sidecar.control.anomaly.parcels import Parcels
 from sidecar.control.anomaly.queries import AnomalyService
 from sidecar.control.anomaly.replicas import SHARED, Replicas
 from sidecar.control.anomaly.responder import Responder
@@ -71,7 +72,8 @@ def compose(
         thresholds=Thresholds(dormant_after=int(anomaly.dormant_after)),
         episodes=Episodes(SHARED),
     )
-    replicas = Replicas(store, instance)
+    peppers = (digester.pepper,) if digester.previous is None else (digester.pepper, digester.previous)
+    replicas = Replicas(store, instance, Parcels(peppers, wraps=settings.log.client_address != "full"))
     storage = Storage(store, SHARED)
     secret = notifications.webhook_secret.reveal() or read_or_make(Path(settings.data_dir) / SECRET_FILE, new_secret)
     secret_bytes(secret)

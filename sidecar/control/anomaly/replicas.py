@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from sidecar.control.anomaly.detectors.second import Second
+from sidecar.control.anomaly.parcels import Parcels
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.script import load
@@ -42,10 +43,11 @@ _told_decoder = msgspec.msgpack.Decoder(list[str])
 class Replicas:
     """One replica among all. Everything raises StoreUnavailable."""
 
-    def __init__(self, store: Store, name: str) -> None:
-        """`name` is this replica's own, and the same after a restart."""
+    def __init__(self, store: Store, name: str, parcels: Parcels | None = None) -> None:
+        """`name` is this replica's own, and the same after a restart; `parcels` are what traffic goes in, in the clear by default."""
         self._store = store
         self._name = name
+        self._parcels = parcels or Parcels()
         self.leads = False
         """Whether this replica held the seat when it last asked."""
         self.was_away = False
@@ -75,7 +77,7 @@ class Replicas:
 
     async def send(self, seconds: Sequence[Second]) -> None:
         """Hand traffic to whoever holds the seat; when nobody takes it for long, the oldest is dropped."""
-        await self._put([_encoder.encode(seconds[at : at + AT_ONCE]) for at in range(0, len(seconds), AT_ONCE)])
+        await self._put([self._parcels.wrap(_encoder.encode(seconds[at : at + AT_ONCE])) for at in range(0, len(seconds), AT_ONCE)])
 
     async def tell(self, anomaly_id: str) -> None:
         """Let whoever holds the seat look at what the store says of an anomaly; an older version drops this."""
@@ -95,7 +97,7 @@ class Replicas:
                 break
             for data in parts:
                 try:
-                    seconds += _decoder.decode(data)
+                    seconds += _decoder.decode(self._parcels.open(data))
                 except (msgspec.MsgspecError, UnicodeDecodeError):
                     self.told += _told(data)
             if len(parts) < AT_ONCE:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from sidecar.control.anomaly import replicas as module
 from sidecar.control.anomaly.detectors.second import Second
 from sidecar.control.anomaly.detectors.signals import DAY
 from sidecar.control.anomaly.replicas import AT_ONCE, INBOX_LENGTH, Replicas
+from sidecar.settings.declaration import Log
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from tests.control.anomaly.conftest import Bench
@@ -155,6 +157,22 @@ async def test_the_detectors_see_the_traffic_of_all_replicas(bench: Bench) -> No
     assert [document["level"] for document in await bench.documents()] == ["page"]
     assert list(first.engine.active()) and not list(second.engine.active())
     assert not second.engine.observer.watches
+
+
+@pytest.mark.parametrize("form", ["network", "hash"])
+async def test_the_store_gets_no_address_where_none_is_to_be_kept(bench: Bench, form: Literal["network", "hash"]) -> None:
+    await bench.create("notify")
+    first = bench.detection
+    bench.settings = replace(bench.settings, log=Log(client_address=form))
+    second = bench.start("two")
+    for _ in range(6):
+        second.engine.observer.sums.add(served(bench.now + 1, 4, client=AWAY, agent="curl/8", key=bench.key.id))
+        await second.engine.tick(bench.now)
+        (sent,) = await bench.store.call("LRANGE", names.ANOMALY_INBOX, 0, -1)
+        assert AWAY.encode() not in sent
+        bench.keys.clock.now += 11
+        await first.engine.tick(bench.now)
+    assert [document["level"] for document in await bench.documents()] == ["page"]
 
 
 async def test_whoever_takes_the_seat_goes_on_with_what_is_known(bench: Bench) -> None:
