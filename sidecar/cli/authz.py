@@ -34,7 +34,8 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer questions; returns 0 after an orderly stop."""
-    return supervise(lambda: as_authorizer(configuration.read(args.config, os.environ)), AuthorizerLauncher(os.environ), LISTENING)
+    read = configuration.reader(args.config, os.environ)
+    return supervise(lambda: as_authorizer(read()), AuthorizerLauncher(os.environ), LISTENING)
 
 
 def as_authorizer(settings: Settings) -> Settings:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from sidecar.cli.config_file import find
@@ -18,6 +19,19 @@ from sidecar.store.address import resolve
 def read(option: str | None, environment: Mapping[str, str]) -> Settings:
     """The settings in force; raises SettingsError with every fault of the file, and of the files that it names."""
     return load(find(option, environment), environment, _faults)
+
+
+def reader(option: str | None, environment: Mapping[str, str]) -> Callable[[], Settings]:
+    """`read` for whoever reads again and again. A file that was there once has to be: a reload must not go on with the defaults."""
+    file: Path | None = None
+
+    def again() -> Settings:
+        nonlocal file
+        if file is None or os.path.lexists(file):
+            file = find(option, environment)
+        return load(file, environment, _faults)
+
+    return again
 
 
 def _faults(settings: Settings) -> Iterator[str]:

@@ -42,7 +42,7 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve; returns 0 after an orderly stop."""
-    return supervise(lambda: configuration.read(args.config, os.environ), PythonLauncher(CHILD, os.environ))
+    return supervise(configuration.reader(args.config, os.environ), PythonLauncher(CHILD, os.environ))
 
 
 def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "proxy.listen") -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cli import configuration
+from sidecar.cli import config_file, configuration
 from sidecar.settings import SettingsError
 from tests.support.tools import require
 
@@ -25,6 +25,33 @@ def faults(text: str) -> list[str]:
 def test_a_file_that_was_named_must_be_there() -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         configuration.read("absent.yaml", {})
+
+
+@pytest.mark.parametrize("place", ["sidecar.yaml", "etc/sidecar.yaml"])
+def test_a_file_that_was_read_must_be_there_when_it_is_read_again(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody named it, so without it the next one, or the defaults, would hold: another hub, and every address of the machine."""
+    monkeypatch.setattr(config_file, "PLACES", (Path("sidecar.yaml"), Path("etc/sidecar.yaml")))
+    Path("etc").mkdir()
+    Path("etc/sidecar.yaml").write_text("{enforcement: off}")
+    Path(place).write_text("{enforcement: shadow}")
+    read = configuration.reader(None, {})
+    assert read().enforcement == "shadow"
+    Path(place).rename("saved.yaml")
+    with pytest.raises(SettingsError, match=rf"^{place}: cannot be read \(No such file"):
+        read()
+    Path("saved.yaml").rename(place)
+    assert read().enforcement == "shadow"
+
+
+def test_a_file_may_come_after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_file, "PLACES", (Path("sidecar.yaml"),))
+    read = configuration.reader(None, {})
+    assert read().enforcement == "enforce"
+    Path("sidecar.yaml").write_text("{enforcement: shadow}")
+    assert read().enforcement == "shadow"
+    Path("sidecar.yaml").unlink()
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read()
 
 
 def test_what_the_settings_name_is_looked_at_too() -> None:
