@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -12,15 +14,19 @@ import msgspec
 from msgspec.structs import replace
 
 from sidecar.control.networks import network_of
+from sidecar.control.salt import Salt
 from sidecar.events.record import Request
 from sidecar.events.wire import decode, encode
 from sidecar.keys.secret_file import replace_private
+from sidecar.store.client import StoreUnavailable
 
 SALT_FILE = "address-salt"
 SALT_SIZE = 32
 Form = Literal["full", "network", "hash"]
 _REMEMBERED = 50_000
 """Client addresses whose kept form is remembered."""
+LEARN_EVERY = 60.0
+"""Seconds; a store that was emptied and adopted lacks the salt."""
 
 
 class Addresses:
@@ -31,6 +37,15 @@ class Addresses:
         self._salt = salt
         self._clients: dict[str, str] = {}
         self._networks: dict[str, str] = {}
+
+    def use(self, salt: bytes) -> bool:
+        """Hash with this salt from now on; whether it is another one."""
+        if salt == self._salt:
+            return False
+        self._salt = salt
+        self._clients.clear()
+        self._networks.clear()
+        return True
 
     def client(self, client: str) -> str:
         """A client's address as it is kept."""
@@ -64,8 +79,36 @@ class Addresses:
         return "hash:" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._salt).hexdigest()
 
 
+class SharedSalt:
+    """Has `addresses` hash as all replicas do: in the one call log a client is one client, whichever of them it came to."""
+
+    def __init__(self, addresses: Addresses, salt: Salt, data_dir: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._addresses = addresses
+        self._salt = salt
+        self._data_dir = data_dir
+        self._clock = clock
+        self._is_known = False
+        self._due_at = float("-inf")
+
+    async def learn(self) -> None:
+        """Take up the store's salt, once in a while. What hinders that hinders nothing else: until then the one that is there serves."""
+        now = self._clock()
+        if now < self._due_at:
+            return
+        if self._is_known:
+            # Whoever asks here is not to wait each time for the one server of a Cluster that has it, and is away.
+            self._due_at = now + LEARN_EVERY
+        with suppress(StoreUnavailable):
+            found = await self._salt.read()
+            self._is_known, self._due_at = True, now + LEARN_EVERY
+            if self._addresses.use(found):
+                # What a full disk does not take is learnt again at the next start.
+                with suppress(OSError):
+                    replace_private(self._data_dir / SALT_FILE, found)
+
+
 def load_salt(data_dir: Path) -> bytes:
-    """The salt of this data directory, made at the first start, and anew where a crash has left less than one. Raises OSError."""
+    """The salt that this data directory knows, made at the first start, and anew where a crash has left less than one. Raises OSError."""
     path = data_dir / SALT_FILE
     with suppress(FileNotFoundError):
         # An empty salt is none: whoever tries every address would know those that were hashed.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.control.access_log import AccessLog, standard_output
-from sidecar.control.addresses import Addresses, load_salt
+from sidecar.control.addresses import SALT_SIZE, Addresses, SharedSalt, load_salt
 from sidecar.control.anomaly.compose import Detection
 from sidecar.control.audit import ACTIONS, ATTEMPTS, AuditLog
 from sidecar.control.folding.claims import Claims
@@ -29,9 +29,11 @@ from sidecar.control.networks import Networks
 from sidecar.control.pulse import Pulse
 from sidecar.control.readiness import Readiness
 from sidecar.control.reconcile import Reconciler
+from sidecar.control.salt import HASHES, Salt
 from sidecar.control.totals.buckets import STORE
 from sidecar.control.totals.series import Retention, SeriesBuilder
 from sidecar.control.workers import Workers
+from sidecar.keys.digest import Digester
 from sidecar.keys.secret_file import read_or_make
 from sidecar.settings import Settings
 from sidecar.store.client import Store
@@ -63,16 +65,34 @@ class Metering:
         await self.ledger.forget_keys(key_ids)
 
 
-def compose(settings: Settings, store: Store, spools: Spools, pulse: Pulse, workers: Workers, further: Sequence[Observer]) -> Metering:
-    """Put the fold together; `further` observers see the events too. Raises OSError."""
+def compose(
+    settings: Settings,
+    store: Store,
+    spools: Spools,
+    pulse: Pulse,
+    workers: Workers,
+    further: Sequence[Observer],
+    *,
+    digester: Digester,
+) -> Metering:
+    """Put the fold together; `further` observers see the events too, and of `digester` only the peppers matter. Raises OSError."""
     data_dir = Path(settings.data_dir)
-    addresses = Addresses(settings.log.client_address, load_salt(data_dir))
+    salt = load_salt(data_dir)
+    addresses = Addresses(settings.log.client_address, salt)
+    shared = SharedSalt(addresses, Salt(store, digester.pepper, digester.previous, use=HASHES, first=salt[:SALT_SIZE]), data_dir)
     keys = LabelledKeys(settings.metrics.max_keys)
     ledger = Ledger(store, instance_of(data_dir))
     claims = Claims(store, ledger, spools, data_dir / SPOOL_DIRECTORY, pulse.check)
     networks = Networks()
     counts = Counts()
     access_log = _access_log(settings, addresses) if settings.log.access else None
+
+    async def guard() -> None:
+        await claims.guard()
+        if settings.log.client_address == "hash":
+            # Before anything is hashed: the fold asks here before it counts its first event.
+            await shared.learn()
+
     fold = Fold(
         spools,
         ledger,
@@ -83,7 +103,7 @@ def compose(settings: Settings, store: Store, spools: Spools, pulse: Pulse, work
             network=addresses.network,
             active_for=settings.usage.hours,
         ),
-        guard=claims.guard,
+        guard=guard,
         claim=claims.claim,
         observers=[workers, KeyUse(keys, networks), *([access_log] if access_log else []), *further],
         redact=addresses.redact,

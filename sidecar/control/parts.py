@@ -101,7 +101,7 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
     calls = Calls(store)
     reconciler = compose_reconciler(settings, calls, data_dir / metering.SPOOL_DIRECTORY)
     further = [observer for observer in (engine, reconciler) if observer is not None]
-    events = metering.compose(settings, patient, spools, pulse, reported, further)
+    events = metering.compose(settings, patient, spools, pulse, reported, further, digester=made.digester)
     watch = KeyWatch(store, made.adoption, repository, events.keys, events.forget, time.time)
     readiness = Readiness(lambda: pulse.failure, events.fold.restored.is_set, reported, workers)
     reports = _reports(settings, store, calls, repository)

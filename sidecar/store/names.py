@@ -49,6 +49,8 @@ ANOMALY_INBOX = "sidecar:{anomaly}:inbox"
 """List: the other replicas' traffic on its way to that one (MessagePack)."""
 ANOMALY_SALTS = "sidecar:{anomaly}:salts"
 """Hash: what all numbers in memories are salted with, by the id of the pepper that it is wrapped with."""
+ADDRESS_SALTS = "sidecar:address-salts"
+"""Hash: the same of what clients' addresses are hashed with."""
 
 
 def shard_of(key_id: str) -> int:

@@ -25,6 +25,7 @@ async def test_a_worker_without_a_lease_has_no_age(store: Store, tmp_path: Path,
 
     keys, clock, settings = await open_keys(store, tmp_path), Clock(), Settings(data_dir=str(tmp_path))
     workers, pulse = Workers(clock, since=clock.now), Pulse(store, keys.adoption, first=nothing, again=nothing)
-    status = Status(settings, store, pulse=pulse, metering=compose(settings, store, Spools(tmp_path), pulse, workers, ()), clock=clock)
+    metering = compose(settings, store, Spools(tmp_path), pulse, workers, (), digester=keys.digester)
+    status = Status(settings, store, pulse=pulse, metering=metering, clock=clock)
     workers.observe("spool", [], sums_of(state(0, time=clock.now, lease_age=age)))
     assert [worker["lease_age_seconds"] for worker in (await status.snapshot())["workers"]] == [shown]

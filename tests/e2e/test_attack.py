@@ -24,8 +24,8 @@ from sidecar.control.anomaly.detectors.seen import Seen, Sighting
 from sidecar.control.anomaly.detectors.signals import DAY
 from sidecar.control.anomaly.notifications.outbox import Message, headers
 from sidecar.control.anomaly.replicas import SHARED
-from sidecar.control.anomaly.salt import first_salt
 from sidecar.control.anomaly.storage import Storage
+from sidecar.control.salt import first_salt
 from sidecar.keys.digest import load
 from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.ports import free_ports

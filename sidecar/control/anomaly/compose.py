@@ -20,9 +20,9 @@ from sidecar.control.anomaly.parcels import Parcels
 from sidecar.control.anomaly.queries import AnomalyService
 from sidecar.control.anomaly.replicas import SHARED, Replicas
 from sidecar.control.anomaly.responder import Responder
-from sidecar.control.anomaly.salt import Salt
 from sidecar.control.anomaly.storage import Storage
 from sidecar.control.audit import AuditLog
+from sidecar.control.salt import Salt
 from sidecar.keys.digest import Digester
 from sidecar.keys.repository import KeyRepository
 from sidecar.keys.secret_file import read_or_make

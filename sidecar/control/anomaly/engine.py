@@ -21,9 +21,9 @@ from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.replicas import Replicas
 from sidecar.control.anomaly.responder import Responder
-from sidecar.control.anomaly.salt import Salt
 from sidecar.control.anomaly.storage import PartlySaved, Storage
 from sidecar.control.anomaly.unsaved import Unsaved
+from sidecar.control.salt import Salt
 from sidecar.control.totals.sums import Sums
 from sidecar.settings import declaration
 from sidecar.store.client import StoreNotAdopted, StoreUnavailable

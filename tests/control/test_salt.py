@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidecar.control.anomaly.salt import Salt, first_salt
+from sidecar.control.salt import Salt, first_salt
 from sidecar.keys.digest import Pepper
 from sidecar.store import names
 from sidecar.store.client import Store
