@@ -42,6 +42,8 @@ class Adoption:
         self._epoch = b""
         self._was_ours = False
         """Whether the store has vouched for the pepper in use. Before that, nothing may be written with it."""
+        self.is_ours = False
+        """Whether it did when it was last asked, and not for the one before: then others go back to that."""
         self._read_at: tuple[int, int] | None = None
         self._complaint = ""
         self.question: Command = ("HMGET", names.META, "epoch", *(f"pepper:{known.id}" for known in self._peppers))
@@ -65,7 +67,7 @@ class Adoption:
         ours, *before = map(operator.eq, fingerprints, self._fingerprints)
         # Whoever knows both peppers goes on finding every key while the next replica has them the other way round.
         if epoch is not None and epoch == self._epoch and (ours or (self._was_ours and any(before))):
-            self._was_ours = True
+            self._was_ours, self.is_ours = True, ours
             if self._complaint:
                 log.info("the key store is the known one again")
                 self._complaint = ""

@@ -37,6 +37,11 @@ class KeyReader:
         self._damaged: set[str] = set()
         """Keys of whose records the log has told that they cannot be read."""
 
+    @property
+    def goes_by_our_pepper(self) -> bool:
+        """Whether the store, when it was last asked, went by the pepper in use here, and not by the one before."""
+        return self._adoption.is_ours
+
     async def find_first(self, digests: list[str], *, prove: bool = False) -> Found | None:
         """The key that has a secret with one of `digests`, whatever its state; None when there is none.
 

@@ -54,8 +54,9 @@ class Rehasher:
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     def is_due(self, found: Found) -> bool:
-        """Whether the presented secret is kept under another pepper than the current one."""
-        return found.secret.pepper_id != self._digester.pepper.id
+        """Whether the presented secret is kept under another pepper than the current one, by which the store goes."""
+        # Where replicas have the two peppers the other way round, each would move it back at each use.
+        return found.secret.pepper_id != self._digester.pepper.id and self._repository.goes_by_our_pepper
 
     async def rehash(self, found: Found, token: bytes) -> None:
         """Keep the secret of `found` under the current pepper; if that fails, the next use after a while tries again."""

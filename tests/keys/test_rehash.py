@@ -157,3 +157,21 @@ async def test_a_secret_stays_where_its_import_is_remembered_until_it_can_be_rem
         during.setattr(keys.repository, "carry_import", away)
         await rehasher.rehash(found, TOKEN)
     assert await keys.repository.get(found.key.id) == found.key
+
+
+async def test_while_the_peppers_change_places_no_secret_goes_to_and_fro(store: Store, tmp_path: Path) -> None:
+    """Each move is reported to every worker and looked up anew: with both at it, each request would be a change of the key."""
+    first = await open_keys(store, tmp_path / "one", previous=OLDER_PEPPER)
+    token = (await first.repository.create(shape())).token.encode()
+    back = await open_keys(store, tmp_path / "two", pepper=OLDER_PEPPER, previous=PEPPER)
+    revisions = []
+    for _ in range(3):
+        for keys in (first, back):
+            found = await keys.repository.find_first(keys.digester.candidates(token))
+            assert found is not None
+            revisions.append(found.key.revision)
+            rehasher = Rehasher(keys.repository, keys.digester)
+            rehasher.offer(found, token)
+            await rehasher.close()
+    assert revisions == [1, 1, 2, 2, 2, 2], "it goes to where the store has gone, once"
+    assert await back.repository.find(back.digester.primary(token)) is not None
