@@ -27,7 +27,8 @@ from sidecar.control.reconcile import Reconciler
 from sidecar.control.reconcile import compose as compose_reconciler
 from sidecar.control.status import Status
 from sidecar.control.totals.series import Retention
-from sidecar.control.usage.calls import CallLogBounds, Calls
+from sidecar.control.usage.call_bounds import CallLogBounds
+from sidecar.control.usage.calls import Calls
 from sidecar.control.usage.overview import Overview
 from sidecar.control.usage.reports import Reports
 from sidecar.control.workers import Workers

@@ -131,7 +131,7 @@ def calls(shard: int) -> str:
 
 def call_blocks(shard: int) -> str:
     """Hash: the call log's blocks by number; `next` is the latest number, `count` the calls that
-    are kept, `trimmed` the latest time of a call that is kept no more."""
+    are kept, `trimmed` the latest time of a call that is kept no more, `trims` how often some were dropped."""
     return _CALL_BLOCKS[shard]
 
 

@@ -19,7 +19,7 @@ from sidecar.control import process
 from sidecar.control.parts import Parts
 from sidecar.control.pulse import Pulse
 from sidecar.control.usage.blocks import pack
-from sidecar.control.usage.calls import CallLogBounds
+from sidecar.control.usage.call_bounds import CallLogBounds
 from sidecar.events.spool import SpoolWriter
 from sidecar.events.wire import encode
 from sidecar.settings.load import load, to_bytes

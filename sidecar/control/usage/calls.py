@@ -1,4 +1,4 @@
-"""The call log: finds calls, newest first, and keeps the log within its bounds.
+"""The call log: finds calls, newest first. What keeps the log within its bounds is `call_bounds.py`.
 
 Calls lie in blocks, by shard, those without a key in a place of their own. A block's header says when
 its first and last call ended and, by one bit for each key, which keys it may hold. No block spans more
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ from sidecar.events.record import Reconciled, Request, sum_of
 from sidecar.events.wire import decode_all
 from sidecar.store import names
 from sidecar.store.client import Store
-from sidecar.store.script import load
 
 LONGEST_BLOCK = 3600.0
 FIRST_HEADERS, HEADERS = 32, 256
@@ -35,8 +34,7 @@ CALLS = 4000
 MOST_READ = 30_000
 """Calls that one page may look at; a page may be short, even empty, and still have a next one."""
 
-_TRIM = load("trim_calls")
-_ALL = range(names.KEYLESS + 1)
+PLACES = range(names.KEYLESS + 1)
 """The shards, and the place of calls without a key."""
 
 _Entry = tuple[float, str, bool, Any]
@@ -222,55 +220,6 @@ class _Source:
             self.headers = sorted(fresh)
 
 
-class CallLogBounds:
-    """Drops the oldest calls beyond `max_count`, first those without a key beyond a quarter of it, and all older than `max_age` seconds."""
-
-    def __init__(self, store: Store, *, max_count: int, max_age: float, clock: Callable[[], float]) -> None:
-        self._store = store
-        self._max_count = max_count
-        self._max_age = max_age
-        self._clock = clock
-
-    async def trim(self) -> int:
-        """Drop what is too much; returns how many calls went. Raises StoreUnavailable."""
-        dropped = 0
-        while True:
-            counts = await self._store.pipeline([("HGET", names.call_blocks(place), "count") for place in _ALL])
-            *of_keys, keyless = [int(count or 0) for count in counts]
-            # Who has no key makes as many calls as he likes, and must not make room for them among those of keys.
-            share = self._max_count // 4
-            victims = await self._victims([names.KEYLESS], keyless - share) if keyless > share else {}
-            victims = victims or await self._victims(_ALL, sum(of_keys) + min(keyless, share) - self._max_count)
-            if not victims:
-                return dropped
-            done = await self._store.run_many(
-                [(_TRIM, [names.calls(shard), names.call_blocks(shard)], members) for shard, members in victims.items()]
-            )
-            for one in done:
-                if isinstance(one, Exception):
-                    raise one
-                dropped += one
-
-    async def _victims(self, places: Sequence[int], excess: int) -> dict[int, list[bytes]]:
-        # The log is that of all replicas: one whose clock is ahead must not drop it.
-        before = min(self._clock(), await self._store.time()) - self._max_age
-        # With few enough calls only what is too old goes, which mostly is nothing.
-        bounds = ("-inf", "+inf" if excess > 0 else f"({before!r}", "BYSCORE", "LIMIT", 0, HEADERS, "WITHSCORES")
-        oldest = await self._store.pipeline([("ZRANGE", names.calls(shard), *bounds) for shard in places])
-        found_in = zip(places, oldest, strict=True)
-        headers = sorted(Header.parse(shard, member, float(score)) for shard, found in found_in for member, score in found)
-        # A shard may have more than it told of: what ends behind its last one is no victim before those.
-        sure = min((float(found[-1][1]) for found in oldest if len(found) == HEADERS), default=math.inf)
-        victims: dict[int, list[bytes]] = {}
-        for header in headers:
-            # A block goes when everything in it is too old, or when without it there are still enough calls.
-            if header.last > sure or (header.last >= before and excess < header.calls):
-                break
-            victims.setdefault(header.shard, []).append(header.member)
-            excess -= header.calls
-        return victims
-
-
 def _take(waiting: list[_Entry], until: float | None) -> list[Request]:
     """Take all calls that are newer than `until`, in order."""
     found = []
@@ -292,7 +241,7 @@ def _pop(waiting: list[_Entry]) -> Request | None:
 
 
 def _places(key_id: str | None) -> Sequence[int]:
-    return _ALL if key_id is None else [names.shard_of(key_id)]
+    return PLACES if key_id is None else [names.shard_of(key_id)]
 
 
 def _descending(text: str) -> str:

@@ -12,6 +12,7 @@ for _, member in ipairs(ARGV) do
 end
 if dropped > 0 then
   redis.call('HINCRBY', KEYS[2], 'count', -dropped)
+  redis.call('HINCRBY', KEYS[2], 'trims', 1)
   redis.call('HSET', KEYS[2], 'trimmed', string.format('%.17g', latest))
 end
 return dropped

@@ -4,12 +4,15 @@ import asyncio
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sidecar.control.usage import call_bounds
 from sidecar.control.usage import calls as module
 from sidecar.control.usage.blocks import key_mask, pack, unpack
-from sidecar.control.usage.calls import CallLogBounds, Calls, Wanted
+from sidecar.control.usage.call_bounds import CallLogBounds
+from sidecar.control.usage.calls import Calls, Wanted
 from sidecar.events.record import Event, Request
 from sidecar.events.wire import decode_all, encode
 from sidecar.store import names
@@ -171,7 +174,7 @@ async def test_the_log_keeps_the_newest(tmp_path: Path, store: Store) -> None:
 async def test_the_log_keeps_the_newest_though_one_shard_has_more_blocks_than_are_read_at_once(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HEADERS", 2)
+    monkeypatch.setattr(call_bounds, "HEADERS", 2)
     busy, other = key_id(0), next(key_id(n) for n in range(1, 99) if names.shard_of(key_id(n)) != names.shard_of(key_id(0)))
     made = [
         *(request(busy, time=NOW - 100 + number) for number in range(8)),
@@ -241,6 +244,29 @@ async def test_old_calls_go(tmp_path: Path, store: Store) -> None:
     young = newest_first([event for event in made if event.time >= NOW - 3600])
     assert kept[: len(young)] == young
     assert len(kept) < 100
+
+
+@pytest.mark.parametrize("behind", range(1, 9))
+async def test_replicas_that_trim_at_once_drop_no_more_than_one_alone(
+    tmp_path: Path, store: Store, behind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the one has asked of the store before the other trims."""
+    await filled(tmp_path / "spool", store, 400, rounds=40)
+    one, other = [CallLogBounds(store, max_count=200, max_age=86_400, clock=lambda: NOW) for _ in range(2)]
+    pipeline, asked, dropped = store.pipeline, 0, []
+
+    async def meddled(commands: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == behind:
+            monkeypatch.setattr(store, "pipeline", pipeline)
+            dropped.append(await other.trim())
+        return await pipeline(commands)
+
+    monkeypatch.setattr(store, "pipeline", meddled)
+    dropped.append(await one.trim())
+    assert 200 <= len(await pages(Calls(store), 50)) <= 230
+    assert 170 <= sum(dropped) <= 200
 
 
 async def test_a_replica_whose_clock_is_ahead_drops_nothing(tmp_path: Path, store: Store) -> None:
