@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from sidecar.control.audit.act import Act, Unchanged
 from sidecar.control.audit.event import GENESIS, Event, digest, interrupted, is_record_of, seal
 from sidecar.control.audit.journal import Journal, Unrecordable
-from sidecar.control.audit.reading import SCAN_BOUND, AuditReader, Verdict, decode, number_of, parts
+from sidecar.control.audit.reading import AuditReader, Verdict, decode, parts
 from sidecar.control.audit.targets import entry_of
 from sidecar.store import names
 from sidecar.store.client import ScriptCall, Store
@@ -187,12 +187,11 @@ class AuditLog(AuditReader):
         unknown = {event.id: event for event in events if event.id not in self._places and event.id not in self._altered}
         others: dict[str, int] = {}
         if unknown:
-            async for entry in self._latest(SCAN_BOUND):
-                number, sealed = number_of(entry), decode(entry)
-                kept = unknown.get(sealed.event.id)
-                if kept is not None and self._is_record(sealed.event, kept):
+            async for number, sealed in self._written(unknown):
+                kept = unknown[sealed.event.id]
+                if self._is_record(sealed.event, kept):
                     self._places[kept.id] = (number, sealed.hash)
-                elif kept is not None:
+                else:
                     others[kept.id] = number
         for event_id in others.keys() - self._places.keys():
             self._altered[event_id] = others[event_id]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -137,6 +137,20 @@ class AuditReader:
                 yield entry
             if len(entries) < count:
                 return
+
+    async def _written(self, events: Mapping[str, Event]) -> AsyncIterator[tuple[int, Sealed]]:
+        """What the log has under the ids of `events`, with its numbers: of the newest, and of those before that acted on the same."""
+        left, oldest = dict(events), 0
+        async for entry in self._latest(SCAN_BOUND):
+            oldest, sealed = number_of(entry), decode(entry)
+            if sealed.event.id in events:
+                left.pop(sealed.event.id, None)
+                yield oldest, sealed
+        numbers = await self.targets.of_several([one.target.id for one in left.values() if one.target is not None], oldest, MOST)
+        for number, entries in zip(numbers, await self._at(numbers), strict=True):
+            for sealed in map(decode, entries):
+                if sealed.event.id in left:
+                    yield number, sealed
 
     async def _newest(self, before: int | None, pace: Pace, behind: int = 0) -> list[Entry]:
         newest = "+" if before is None else f"({before}-0"

@@ -7,6 +7,8 @@ is a way to find events, not evidence: exports and the check of the chain read t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from sidecar.control.audit.event import Event
@@ -45,9 +47,13 @@ class Targets:
 
     async def sequences(self, target: str, before: int, count: int) -> list[int]:
         """Up to `count` events that acted on `target`, newest first, of those before event number `before`."""
-        high = f"({entry(target, before)}"
-        found = await self._store.call("ZRANGE", names.AUDIT_TARGETS, high, f"[{target}\0", "BYLEX", "REV", "LIMIT", 0, count)
-        return [int(member.rpartition(b"\0")[2]) for member in found]
+        found = await self._store.call("ZRANGE", names.AUDIT_TARGETS, *_range(target, before), "BYLEX", "REV", "LIMIT", 0, count)
+        return [_number(member) for member in found]
+
+    async def of_several(self, targets: Sequence[str], before: int, count: int) -> list[int]:
+        """The same of each of `targets`, together."""
+        commands = [("ZRANGE", names.AUDIT_TARGETS, *_range(target, before), "BYLEX", "REV", "LIMIT", 0, count) for target in targets]
+        return sorted({_number(member) for found in await self._store.pipeline(commands) for member in found})
 
     async def catch_up(self, most: int) -> bool:
         """Take in up to `most` events that were appended without; whether that was all."""
@@ -76,6 +82,15 @@ def entry(target: str, sequence: int) -> str:
 def entry_of(event: Event, sequence: int) -> str:
     """The same for `event` when it gets this number; empty when it acted on nothing."""
     return entry(event.target.id, sequence) if event.target is not None else ""
+
+
+def _range(target: str, before: int) -> tuple[str, str]:
+    """Between what the entries of `target` lie, up to event number `before`."""
+    return f"({entry(target, before)}", f"[{target}\0"
+
+
+def _number(member: bytes) -> int:
+    return int(member.rpartition(b"\0")[2])
 
 
 def _entry(fields: list[bytes]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.control.audit import AuditLog, Filter, Journal, pace
+from sidecar.control.audit import AuditLog, Filter, Journal, pace, reading
 from sidecar.control.audit.event import Event, seal
 from sidecar.store import names
 from sidecar.store.client import Store
@@ -122,3 +122,27 @@ async def test_the_running_log_catches_up(store: Store, tmp_path: Path) -> None:
     finally:
         running.cancel()
         await asyncio.wait([running])
+
+
+async def test_what_is_kept_of_an_act_is_found_however_much_was_appended_since(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that never says that it has something for good leaves an hour's acts in the journal, an import of a hundred thousand
+    keys among them: after a reload in that hour those beyond the newest would come into the log once more."""
+    monkeypatch.setattr(reading, "SCAN_BOUND", 8)
+
+    async def cannot_tell() -> bool:
+        return False
+
+    monkeypatch.setattr(store, "durable", cannot_tell)
+    journal = Journal(tmp_path / "audit")
+    log = AuditLog(store, journal)
+    for number in range(40):
+        await log.append(event(target=f"key_{number % 30}"))
+    before = await everything(log, Filter())
+    assert len(journal.ids()) == len(before) == 40
+    log = AuditLog(store, journal)
+    for _ in range(3):
+        await log.settle()
+    assert await everything(log, Filter()) == before
+    assert log.waiting == 40 and (await log.verify()).ok
