@@ -33,9 +33,15 @@ _PEPPER = "the keys in the store were made with another pepper; bring back the p
 class Adoption:
     """The memory of one data directory. `question` is asked with every look-up, `check` judges its answer."""
 
-    def __init__(self, epoch_file: Path, pepper: Pepper, previous: Pepper | None = None, *, level: int = logging.ERROR) -> None:
-        """`level` is that of the log line about a store that is not the known one: of many processes, one should say it."""
+    def __init__(
+        self, epoch_file: Path, pepper: Pepper, previous: Pepper | None = None, *, level: int = logging.ERROR, only_reads: bool = False
+    ) -> None:
+        """`level` is that of the log line about a store that is not the known one: of many processes, one should say it.
+
+        `only_reads` is for whoever writes nothing with the pepper in use while the store goes by the previous one.
+        """
         self._level = level
+        self._only_reads = only_reads
         self._file = epoch_file
         self._peppers = (pepper,) if previous is None else (pepper, previous)
         self._fingerprints = tuple(known.fingerprint.encode() for known in self._peppers)
@@ -66,8 +72,8 @@ class Adoption:
         epoch, *fingerprints = answer
         ours, *before = map(operator.eq, fingerprints, self._fingerprints)
         # Whoever knows both peppers goes on finding every key while the next replica has them the other way round.
-        if epoch is not None and epoch == self._epoch and (ours or (self._was_ours and any(before))):
-            self._was_ours, self.is_ours = True, ours
+        if epoch is not None and epoch == self._epoch and (ours or (any(before) and (self._was_ours or self._only_reads))):
+            self._was_ours, self.is_ours = self._was_ours or ours, ours
             if self._complaint:
                 log.info("the key store is the known one again")
                 self._complaint = ""

@@ -21,8 +21,8 @@ class KeySetup:
     adoption: Adoption
 
 
-def prepare(settings: Settings, *, level: int = logging.ERROR) -> KeySetup:
-    """Read the pepper files, making the current one at the very first start; `level` is as for `Adoption`.
+def prepare(settings: Settings, *, level: int = logging.ERROR, only_reads: bool = False) -> KeySetup:
+    """Read the pepper files, making the current one at the very first start; `level` and `only_reads` are as for `Adoption`.
 
     Raises OSError when a file cannot be read or made, ValueError when one holds too little.
     """
@@ -30,4 +30,4 @@ def prepare(settings: Settings, *, level: int = logging.ERROR) -> KeySetup:
     pepper = load_or_create(Path(keys.pepper_file))
     previous = load(Path(keys.previous_pepper_file)) if keys.previous_pepper_file else None
     digester = Digester(keys.prefix, pepper, previous, keys.accept_imported)
-    return KeySetup(digester, Adoption(Path(settings.data_dir) / EPOCH_FILE, pepper, previous, level=level))
+    return KeySetup(digester, Adoption(Path(settings.data_dir) / EPOCH_FILE, pepper, previous, level=level, only_reads=only_reads))

@@ -80,8 +80,8 @@ class Worker:
         self, settings: Settings, index: int, store: Store, loop: asyncio.AbstractEventLoop, plane: type[DataPlane] = DataPlane
     ) -> None:
         data_dir = Path(settings.data_dir)
-        # The control process tells the operator of a store that is not the known one.
-        made = setup.prepare(settings, level=logging.DEBUG)
+        # The control process tells the operator of a store that is not the known one. What is written here is what the rehasher moves.
+        made = setup.prepare(settings, level=logging.DEBUG, only_reads=True)
         digester, adoption = made.digester, made.adoption
         spool_directory = data_dir / "spool"
         spool_directory.mkdir(mode=0o700, exist_ok=True)

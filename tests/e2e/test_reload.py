@@ -16,8 +16,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from sidecar.keys.digest import load
+from sidecar.store import names
 from tests.support.authorizer import Authorizer
 from tests.support.certificates import LOCAL, self_signed
+from tests.support.embedded import opened
 from tests.support.hub import ACCESS_KEY, HubProcess
 from tests.support.sidecar import Sidecar, wait_until
 
@@ -103,6 +106,30 @@ def test_new_connections_through_reloads_all_get_their_answer(kind: type[Sidecar
                 wait_until(lambda before=before: callers.count() >= before + 50, within=PATIENCE, what="calls after a reload")
         assert set(callers.told) == {"200"}, callers.told
         assert callers.count() > RELOADS * 50
+
+
+def test_a_pepper_follows_another_and_nobody_is_refused(hub: HubProcess, tmp_path: Path) -> None:
+    sidecar, file = Sidecar(tmp_path, hub.url, ACCESS_KEY), tmp_path / "sidecar.yaml"
+    del sidecar.environment["SIDECAR_KEYS__PEPPER_FILE"]
+    file.write_text("{}")
+    with sidecar:
+        _, secret = sidecar.create_key()
+        pepper, following = sidecar.data_dir / "pepper", sidecar.data_dir / "pepper.next"
+        following.write_text("n" * 64)
+        callers = Callers(sidecar.url + "/api/v2/status", secret)
+
+        def goes_by_it() -> bool:
+            with opened(sidecar) as store:
+                return bool(store.hexists(names.META, f"pepper:{load(following).id}"))
+
+        with callers.calling():
+            wait_until(lambda: callers.count() >= 50, within=PATIENCE, what="calls before the reload")
+            file.write_text(f"keys: {{pepper_file: {following}, previous_pepper_file: {pepper}}}")
+            reload(sidecar, 1)
+            wait_until(goes_by_it, within=PATIENCE, what="the new pepper in the store")
+            before = callers.count()
+            wait_until(lambda: callers.count() >= before + 50, within=PATIENCE, what="calls after it")
+        assert set(callers.told) == {"200"}, callers.told
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])

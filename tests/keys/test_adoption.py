@@ -151,6 +151,23 @@ async def test_replicas_that_know_both_peppers_serve_beside_each_other(store: St
         await judge(store, one)
 
 
+async def test_a_worker_that_starts_while_the_peppers_change_places_serves_at_once(store: Store, tmp_path: Path) -> None:
+    """It finds every key, and writes nothing with its own pepper before the store goes by that."""
+    one, other = Adoption(tmp_path / "one", OLDER_PEPPER, PEPPER), Adoption(tmp_path / "other", PEPPER, OLDER_PEPPER)
+    await other.establish(store)
+    worker, may_write = Adoption(tmp_path / "other", PEPPER, OLDER_PEPPER, only_reads=True), []
+    for last in (one, other):
+        await last.establish(store)
+        await judge(store, worker)
+        may_write.append(worker.is_ours)
+    assert may_write == [False, True]
+    for strange in (
+        Adoption(tmp_path / "other", STRANGE_PEPPER, only_reads=True),
+        Adoption(tmp_path / "other", OLDER_PEPPER, only_reads=True),
+    ):
+        assert not await accepts(store, strange)
+
+
 async def test_a_pepper_that_follows_itself_stays(store: Store, tmp_path: Path) -> None:
     for _ in range(2):
         same = Adoption(tmp_path / "store-epoch", PEPPER, PEPPER)
