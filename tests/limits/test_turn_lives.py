@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sidecar.keys.record import Limits, Quota
@@ -100,6 +102,27 @@ def test_nobody_who_is_refused_keeps_names_from_living_as_long_as_what_they_hold
     for name in bench.names(key)[:3]:
         nearly_over(bench, name)
     assert bench.ask(key, NOON + SECOND).reason == "max_concurrency"
+    rpm, settled, holds = (bench.call("PTTL", name) / 1000 for name in bench.names(key)[:3])
+    assert min(rpm, settled) > 60
+    assert holds > LEASE + GRACE
+
+
+@pytest.mark.parametrize("what", ["ends", "renewals", "withdrawals"])
+def test_a_turn_in_which_nobody_asks_does_not_take_the_time_at_which_lives_are_set(bench: Bench, what: str) -> None:
+    """Who asks as soon as the last answer is here always asks right after the turn that said its end."""
+    key = bench.key(limits=Limits(rpm=60, tpm=1000, max_concurrency=5))
+    bench.run(key, NOON, ended=ended(bench.ask(key, NOON, 10, "first"), 10))
+    second, third = (bench.ask(key, NOON, 10, name) for name in "ab")
+    assert second.counted is not None
+    for name in bench.names(key)[:3]:
+        nearly_over(bench, name)
+    said: dict[str, dict[str, Any]] = {
+        "ends": {"ended": ended(second, 0)},
+        "renewals": {"renewed": third.holds},
+        "withdrawals": {"withdrawn": [second.counted]},
+    }
+    bench.run(key, NOON + SECOND, **said[what])
+    assert bench.ask(key, NOON + SECOND + 5000).allowed
     rpm, settled, holds = (bench.call("PTTL", name) / 1000 for name in bench.names(key)[:3])
     assert min(rpm, settled) > 60
     assert holds > LEASE + GRACE

@@ -19,6 +19,7 @@ local count = {} -- the hash `counts`, with what `add` has added
 local added = {} -- of this, what is still to be written
 local now, period, period_end
 local is_tick, has_holds, keeps_holds
+local is_asked -- whether anybody asks in this turn
 
 local function outlive(name, microseconds)
   redis.call('PEXPIRE', name, microseconds / 1000 + MARGIN)
@@ -389,8 +390,11 @@ local function withdraw(withdrawn)
 end
 
 local function write()
+  -- Nobody has looked at the windows then, but the turn is the one that is a tick: who asks as soon as the last answer is
+  -- there always comes right behind it, and what that client is counted by would run out under its hands.
+  local sets_all_lives = is_tick and not is_asked
   in_parts(new_holds, function(...) redis.call('ZADD', holds, ...) end)
-  if keeps_holds then outlive(holds, LEASE + GRACE) end
+  if keeps_holds or sets_all_lives then outlive(holds, LEASE + GRACE) end
   for field, amount in pairs(added) do
     if amount ~= 0 then redis.call('HINCRBY', counts, field, amount) end
   end
@@ -402,8 +406,8 @@ local function write()
   end
   if is_tick then
     -- Not only for those that are let in, see look_for_holds.
-    if used_requests > 0 then outlive(rpm, WINDOW) end
-    if settled_pairs > 0 then outlive(settled, WINDOW) end
+    if used_requests > 0 or sets_all_lives then outlive(rpm, WINDOW) end
+    if settled_pairs > 0 or sets_all_lives then outlive(settled, WINDOW) end
     redis.call('HSET', counts, 'clock', now)
     local shortest = WINDOW + LEASE + GRACE
     if period then
@@ -421,6 +425,7 @@ set_clock()
 if not set_period() then return cmsgpack.pack(now) end
 
 local ended, renewed, asking, withdrawn = unpack(cmsgpack.unpack(ARGV[LISTS]))
+is_asked = #asking > 0
 finish(ended)
 if #withdrawn > 0 then withdraw(withdrawn) end
 if #renewed > 0 then
@@ -432,7 +437,7 @@ if #renewed > 0 then
 end
 
 local answers = {}
-if #asking > 0 then
+if is_asked then
   local limits = open_limits()
   for index, ask in ipairs(asking) do answers[index] = decide(limits, ask[1], ask[2]) end
 end
