@@ -6,6 +6,7 @@ Each kind parses one YAML scalar and refuses with a sentence that says what to w
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -29,6 +30,17 @@ def within_64_bits(number: int) -> int:
     if not -(1 << 63) <= number < 1 << 63:
         raise ValueError("is too large a number")
     return number
+
+
+def read_network(text: str) -> IPv4Network | IPv6Network:
+    """The network of CIDR `text`, or of the one address that it is; its host bits do not matter. Raises ValueError.
+
+    One of IPv4 that is dressed as IPv6, as a socket of both protocols tells addresses, is one of IPv4.
+    """
+    network = ip_network(text, strict=False)
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped is not None:
+        return IPv4Network((int(network.network_address.ipv4_mapped), network.prefixlen - 96))
+    return network
 
 
 class Duration(float):

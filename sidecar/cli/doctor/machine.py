@@ -17,7 +17,7 @@ from sidecar.hubs.protocol import protocol_named
 from sidecar.keys import digest
 from sidecar.keys.pepper_files import obstacle
 from sidecar.settings import Settings
-from sidecar.settings.values import Listen
+from sidecar.settings.values import Listen, read_network
 from sidecar.supervisor import data_dir, embedded_store
 from sidecar.supervisor.listeners import fault_of
 
@@ -161,7 +161,7 @@ def _exposure(settings: Settings) -> Iterator[Check]:
         if not listen.path and not _is_loopback(listen.host) and tls is None:
             advice = f"set {name}.tls, or end TLS in a proxy before it" if name == "proxy" else "set admin.tls, or listen on 127.0.0.1"
             yield warn(f"{name}.tls", f"keys and tokens travel in clear text to {listen}", advice)
-    open_networks = [network for network in settings.proxy.trusted_proxies if ipaddress.ip_network(network).prefixlen == 0]
+    open_networks = [network for network in settings.proxy.trusted_proxies if read_network(network).prefixlen == 0]
     if open_networks:
         yield warn("trusted_proxies", f"{open_networks[0]} lets everybody choose his address", "name the networks of your proxies only")
     if settings.enforcement != "enforce":

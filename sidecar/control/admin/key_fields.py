@@ -5,7 +5,6 @@ Every fault of a message is reported together, like those that the schema finds.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,6 +20,7 @@ from sidecar.control.admin.times import to_seconds
 from sidecar.hubs.allowed_routes import check_pattern
 from sidecar.keys import record
 from sidecar.settings.declaration import Enforcement
+from sidecar.settings.values import read_network
 
 # `$` also matches in front of a final line feed, so the pattern of the schema is applied to the whole text here.
 _PRINTABLE = re.compile(PRINTABLE)
@@ -133,9 +133,7 @@ def normal_network(text: str) -> str:
     """The usual spelling of an address or network: host bits cleared, IPv4 never dressed as IPv6. Raises ValueError."""
     if "%" in text:
         raise ValueError("a zone is local to one machine")
-    network = ipaddress.ip_network(text.strip(), strict=False)
-    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped is not None:
-        network = ipaddress.ip_network((int(network.network_address.ipv4_mapped), network.prefixlen - 96))
+    network = read_network(text.strip())
     return str(network) if "/" in text else str(network.network_address)
 
 

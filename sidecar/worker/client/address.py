@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from sidecar.settings.values import read_network
 
 _MOST_REMEMBERED = 8192
 _LONGEST_REMEMBERED = 64
@@ -23,7 +25,7 @@ class ClientAddress:
     """
 
     def __init__(self, trusted: tuple[str, ...], *, behind_proxy: bool = False) -> None:
-        self._trusted = tuple(ip_network(network, strict=False) for network in trusted)
+        self._trusted = tuple(read_network(network) for network in trusted)
         self._behind_proxy = behind_proxy
         self._remembered: dict[tuple[str, bytes], str] = {}
 

@@ -38,6 +38,7 @@ def test_a_machine_before_the_first_start_has_nothing_to_mend(environment: dict[
         ("SIDECAR_HUB__ACCESS_KEY", "sk-123", "hub.access_key", "warn"),
         ("SIDECAR_PROXY__LISTEN", "192.0.2.1:80", "proxy.listen", "fail"),
         ("SIDECAR_PROXY__TRUSTED_PROXIES", "0.0.0.0/0", "trusted_proxies", "warn"),
+        ("SIDECAR_PROXY__TRUSTED_PROXIES", "::ffff:0:0/96", "trusted_proxies", "warn"),
         ("SIDECAR__ENFORCEMENT", "shadow", "enforcement", "warn"),
         ("SIDECAR_ADMIN__LISTEN", "0.0.0.0:18081", "admin.tls", "warn"),
     ],

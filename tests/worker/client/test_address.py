@@ -36,6 +36,12 @@ def test_a_network_may_be_written_as_an_address_in_it() -> None:
     assert ClientAddress(("10.1.2.3/8",)).of("10.9.9.9", [b"198.51.100.7"]) == "198.51.100.7"
 
 
+@pytest.mark.parametrize("peer", ["10.9.9.9", "::ffff:10.9.9.9"])
+@pytest.mark.parametrize("network", ["::ffff:10.9.9.9", "::ffff:10.0.0.0/104", "10.0.0.0/8"])
+def test_a_proxy_is_believed_in_whichever_form_a_socket_of_both_protocols_tells_its_address(network: str, peer: str) -> None:
+    assert ClientAddress((network,)).of(peer, [b"198.51.100.7"]) == "198.51.100.7"
+
+
 def test_whoever_connects_is_believed_only_where_that_is_said() -> None:
     assert ClientAddress((), behind_proxy=True).of("203.0.113.9", [b"198.51.100.7"]) == "198.51.100.7"
     assert ClientAddress((), behind_proxy=False).of("203.0.113.9", [b"198.51.100.7"]) == "203.0.113.9"

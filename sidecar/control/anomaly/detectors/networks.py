@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
+from sidecar.settings.values import read_network
+
 NameForm = Literal["full", "network", "hash"]
 NUMBER_BYTES = 4
 """32 bits: a key remembers 40 networks, so a new one is mistaken for one of them once in 100 million times."""
@@ -50,7 +52,7 @@ class Networks:
 
     def __init__(self, salt: bytes, *, names: NameForm = "network", geo: GeoReader | None = None, trusted: Iterable[str] = ()) -> None:
         self._salt = salt
-        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
+        self._trusted = [read_network(network) for network in trusted]
         self._names = names
         self._geo = geo
         self._known: dict[str, Network] = {}

@@ -69,6 +69,7 @@ def test_declared_networks_are_trusted() -> None:
     trusted = ["203.0.113.9", "2001:db8:9::1", "::ffff:203.0.113.9"]
     assert all(networks.of(address).is_trusted for address in trusted)
     assert not networks.of("198.51.100.1").is_trusted
+    assert Networks(b"salt", trusted=["::ffff:203.0.113.77"]).of("::ffff:203.0.113.77").is_trusted
     assert not networks.of("unix").is_trusted
     assert not Networks(b"salt").of("203.0.113.9").is_trusted
     assert not Network(1, "by default").is_trusted
