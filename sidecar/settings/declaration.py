@@ -143,7 +143,10 @@ class Store(Section, frozen=True):
     )
     password: Annotated[Secret, Meta(description="Password of the store, when it is not part of the URL.")] = Secret("")
     on_unavailable: Annotated[
-        Literal["refuse", "serve_cached"], Meta(description="What happens to cached keys while the store cannot be asked.")
+        Literal["refuse", "serve_cached"],
+        Meta(
+            description="What happens to cached keys while the store cannot be asked; serve_cached serves those without limits and quota."
+        ),
     ] = "refuse"
     max_stale: Annotated[Duration, Meta(description="How old an answer serve_cached may give; the revocation bound widens to this.")] = (
         Duration(300)
