@@ -154,7 +154,7 @@ class Gateway:
         if found is None or not found.key.is_limited:
             return None
         size = len(body) if body is not None else exchange.body.length or 0
-        return await self._limit.admit(found.key, record, self._inspector.estimate(route, size, body))
+        return await self._limit.admit(found.key, record, self._inspector.estimate(exchange, route, size, body))
 
     # rewrite
 

@@ -83,10 +83,14 @@ class BodyInspector:
         refused = _verdict(key, models, finding.lacks, self._prefix) if models or not route.model_optional else None
         return Inspected(finding.own.removeprefix(self._prefix), body, refused)
 
-    def estimate(self, route: Route, size: int, body: bytes | None) -> int:
+    def estimate(self, exchange: Exchange, route: Route, size: int, body: bytes | None) -> int:
         """Tokens to reserve for a request of `size` bytes; next to none where the hub tells of no use."""
         if route.usage == "none":
             return 1
+        if _is_multipart(exchange) and _takes_forms(route):
+            # Nearly all of it is files: of sound and pictures there are many bytes to a token, and hubs may never tell how many.
+            # Elsewhere it is a label, which some hubs do not look at: under it a long prompt would be taken for next to nothing.
+            return estimate(0, None)
         found: list[bytes] = []
         if body:
             # Clients write it before their messages or behind them. The largest: of two members the hub may take either.
@@ -119,6 +123,10 @@ def _content_type(exchange: Exchange) -> str:
 
 def _is_multipart(exchange: Exchange) -> bool:
     return _content_type(exchange).lower().startswith("multipart/")
+
+
+def _takes_forms(route: Route) -> bool:
+    return any("form:" in place for place in route.model)
 
 
 def _verdict(key: Key | None, models: tuple[str, ...], lacks: str = "", prefix: str = "") -> Refused | None:

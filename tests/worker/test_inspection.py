@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from sidecar.hubs.load import load_profile
 from sidecar.hubs.profile import Route
 from sidecar.settings.declaration import Bounds
+from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.inspection import BodyInspector
 from tests.worker.plane import Plane, running, until
 
@@ -140,12 +143,19 @@ async def test_a_body_that_must_be_read_is_bounded_also_where_it_comes_at_once(
             assert (await plane.exchange(raw)).split(b" ", 2)[1] == expected
 
 
+def estimated(body: bytes, content_type: str, model: str = "json:model") -> int:
+    """The tokens that a call with this whole body is taken for, on a route that looks for its model there."""
+    route = Route(name="a", methods=("POST",), path="/", model=(model,), usage="openai")
+    inspector = BodyInspector(load_profile("openai"), Bounds())
+    head = SimpleNamespace(first=lambda name: content_type.encode() if name == b"content-type" else None)
+    return inspector.estimate(cast(Exchange, SimpleNamespace(head=head)), route, len(body), body)
+
+
 @pytest.mark.parametrize("size", [100, 100_000, 5_000_000])
 @pytest.mark.parametrize("body", [b'{"max_tokens":16000,"messages":"%b"}', b'{"messages":"%b","max_completion_tokens": 16000}'])
 def test_the_output_that_is_asked_for_is_reserved_wherever_a_body_says_it(body: bytes, size: int) -> None:
     whole = body % (b"x" * size)
-    inspector, route = BodyInspector(load_profile("openai"), Bounds()), Route(name="a", methods=("POST",), path="/", usage="openai")
-    assert inspector.estimate(route, len(whole), whole) == min(1_000_000, -(-len(whole) // 4) + 16_000)
+    assert estimated(whole, "application/json") == min(1_000_000, -(-len(whole) // 4) + 16_000)
 
 
 @pytest.mark.parametrize("size", [0, 100_000])
@@ -155,8 +165,21 @@ def test_the_output_that_is_asked_for_is_reserved_wherever_a_body_says_it(body: 
 def test_the_most_that_a_body_says_is_reserved(body: bytes, size: int) -> None:
     """Which of two members counts is the hub's to know: with the smaller one a client could use more than was reserved."""
     whole = body % (b"x" * size)
-    inspector, route = BodyInspector(load_profile("openai"), Bounds()), Route(name="a", methods=("POST",), path="/", usage="openai")
-    assert inspector.estimate(route, len(whole), whole) == -(-len(whole) // 4) + 16_000
+    assert estimated(whole, "application/json") == -(-len(whole) // 4) + 16_000
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "Multipart/Form-Data;boundary=b"])
+@pytest.mark.parametrize("model", ["form:model", "json:model|form:model"])
+def test_files_are_not_taken_for_text(content_type: str, model: str) -> None:
+    """Of a minute of sound as an MP3 a hub hears some hundred tokens, and some never say how many."""
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp3"\r\n\r\n' + bytes(1_000_000) + b"\r\n--b--\r\n"
+    assert estimated(form, content_type, model) == 256
+
+
+def test_nor_is_text_taken_for_files_for_its_label() -> None:
+    """Ollama and others read JSON whatever it is called."""
+    body = b'{"max_tokens":16000,"messages":"%b"}' % (b"x" * 1000)
+    assert estimated(body, "multipart/form-data; boundary=b") == estimated(body, "application/json") > 16_000
 
 
 @pytest.mark.parametrize("framing", ["Content-Length", "Transfer-Encoding"])

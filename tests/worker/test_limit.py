@@ -21,16 +21,18 @@ from tests.worker.upstream.test_tunnel import HANDSHAKE
 
 
 class Noting(Unlimited):
-    """Admits everything, and notes what each call is said to have used, and how many are withdrawn."""
+    """Admits everything, and notes what each call is taken for and said to have used, and how many are withdrawn."""
 
     def __init__(self) -> None:
         super().__init__()
         self.admitted = 0
+        self.asked: list[int] = []
         self.used: list[int | None] = []
         self.withdrawn = 0
 
     async def admit(self, key: Key, request_id: str, tokens: int) -> Admission:
         self.admitted += 1
+        self.asked.append(tokens)
         return Admission(requests=Window(5, 3, 60.0), key_id=key.id, counted=Counted(7, ""))
 
     def withdraw(self, admission: Admission) -> None:
@@ -303,3 +305,15 @@ async def test_speech_costs_what_its_stream_says_and_sound_nothing(content_type:
         assert limiter.used == [used]
         (event,) = plane.events.requests
         assert (event.usage_source, event.tokens.output) == (("hub", 101) if used == 115 else ("none", 0))
+
+
+async def test_a_recording_of_which_the_hub_tells_no_tokens_does_not_spend_the_minute() -> None:
+    """As an AIGNE Hub's transcriptions, which tell seconds or nothing."""
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp3"\r\n\r\n' + bytes(500_000) + b"\r\n--b--\r\n"
+    async with running(profile="aigne") as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(tpm=60_000))
+        plane.hub.answer = sends(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"text":"hm"}')
+        raw = plane.post(form, "/api/v2/audio/transcriptions").replace(b"application/json", b"multipart/form-data; boundary=b", 1)
+        assert (await plane.exchange(raw)).startswith(b"HTTP/1.1 200 ")
+        assert (limiter.asked, limiter.used) == ([256], [None])

@@ -152,7 +152,7 @@ class Line:
         key = self._countable.of(found.key)
         if not key.is_limited:
             return None
-        tokens = self._parts.inspector.estimate(route, asked.body.received, None)
+        tokens = self._parts.inspector.estimate(asked, route, asked.body.received, None)
         admission = await self._parts.limit.admit(key, record, tokens)
         # When the request ends is not seen here.
         self._parts.limit.release(admission, record)
