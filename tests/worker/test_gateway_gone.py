@@ -10,7 +10,7 @@ from sidecar.keys.record import Key, Limits
 from sidecar.limits.decision import Admission
 from sidecar.store.errors import StoreUnavailable
 from tests.support.ports import free_ports
-from tests.worker.plane import running, until
+from tests.worker.plane import HubSide, running, until
 
 REFUSES = Admission(allowed=False, reason="rpm", retry_after=1.0)
 
@@ -45,3 +45,27 @@ async def test_a_refusal_that_nobody_hears_is_no_good_request(verdict: Admission
         decided.set()
         (event,) = await plane.event()
         assert (event.status, event.outcome, event.reason, event.ending) == expected
+
+
+@pytest.mark.parametrize(
+    ("profile", "route", "keeps"), [("aigne", "/api/v2/chat/completions", True), ("openai", "/v1/chat/completions", False)]
+)
+async def test_a_call_has_its_place_for_as_long_as_the_hub_works_on_it(profile: str, route: str, keeps: bool) -> None:
+    goes_on = asyncio.Event()
+
+    async def stream(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: {}\n\n")
+        await goes_on.wait()
+
+    async with running(profile=profile) as plane:
+        plane.keys.change(plane.key, limits=Limits(max_concurrency=1))
+        plane.hub.answer = stream
+        reader, writer = await plane.open()
+        writer.write(plane.post(b'{"model":"a","stream":true}', route))
+        await reader.readuntil(b"data: {}\n\n")
+        writer.transport.abort()
+        await until(lambda: not plane.plane.front.connections)
+        await asyncio.sleep(0.05)
+        assert plane.limiter.released == (not keeps)
+        goes_on.set()
+        await until(lambda: plane.limiter.released)
