@@ -4,9 +4,12 @@ references lead somewhere, and the policies of a careful cluster hold.
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from sidecar.control.admin.authentication import host_is_allowed
 from sidecar.settings import load
 from tests.deploy.proxies import DEPLOY
 from tests.support.dockerfile import last_stage
+from tests.support.documents import blocks
 from tests.support.source import ROOT
 from tests.support.tools import missing, require
 
@@ -192,3 +196,29 @@ def test_the_configuration_is_understood(manifests: list[dict[str, Any]], tmp_pa
     assert str(settings.hub.url).startswith(
         "http://127.0.0.1:3000" if "hub" in [c["name"] for c in pod(manifests)["containers"]] else "http://hub:3000"
     )
+
+
+def test_commands_of_the_page_run_in_the_sidecar_s_container(manifests: list[dict[str, Any]]) -> None:
+    """In the overlay `sidecar` it is the second one, and kubectl takes the first unless it is told."""
+    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^kubectl .* exec .*$", text, re.MULTILINE)
+    assert commands and all(" -c sidecar -- " in command for command in commands)
+    (sidecar,) = (container for container in pod(manifests)["containers"] if container["name"] == "sidecar")
+    given = {one["name"]: one["value"] for one in sidecar["env"]}
+    assert any(command.endswith(f" cat {given['SIDECAR_DATA_DIR']}/admin-token") for command in commands)
+    services = {service["metadata"]["name"] for service in of_kind(manifests, "Service")}
+    assert services & set(re.findall(r"service/([a-z-]+)", text))
+
+
+def test_the_page_makes_objects_of_the_rules(tmp_path: Path) -> None:
+    (program,) = [block.text for block in blocks(ROOT / "docs" / "scaling.md") if "PrometheusRule" in block.text]
+    kubectl = 'kubectl() { cat > "$(mktemp -p "$RULES")"; }\n'
+    bash = require("bash", install="apt-get install bash")
+    done = subprocess.run(
+        [bash, "-euc", kubectl + program], cwd=ROOT, env={**os.environ, "RULES": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    made = sorted((yaml.safe_load(file.read_text()) for file in tmp_path.iterdir()), key=lambda one: str(one["metadata"]["name"]))
+    files = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
+    assert [(one["kind"], one["metadata"]["name"]) for one in made] == [("PrometheusRule", file.stem) for file in files]
+    assert [one["spec"] for one in made] == [yaml.safe_load(file.read_text()) for file in files]
