@@ -16,6 +16,7 @@ from sidecar.control.metrics.catalogue import CATALOGUE
 from sidecar.settings.declaration import Metrics
 from tests.control.metrics.test_scrape import NOW, Page
 from tests.control.support.events import key_id, request
+from tests.support.documents import blocks
 from tests.support.source import ROOT
 from tests.support.tools import require
 
@@ -100,6 +101,24 @@ def _scrape_config() -> dict[str, Any]:
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
     (sidecar,) = [job for job in config["scrape_configs"] if job["job_name"] == "sidecar"]
     return dict(sidecar)
+
+
+def test_operators_are_told_the_name_of_the_job() -> None:
+    """What asks for it finds nothing in a Prometheus that calls it otherwise, and one alert never goes."""
+    asked = {job for rule in _rules() for job in re.findall(r'job="([^"]+)"', rule["expr"])}
+    assert asked == {_scrape_config()["job_name"]}
+    assert f'`job="{asked.pop()}"`' in (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_the_page_turns_paths_of_runbooks_into_addresses(tmp_path: Path) -> None:
+    (program,) = [block.text for block in blocks(ROOT / "docs" / "operations.md") if "runbook_url" in block.text]
+    for file in RULES:
+        (tmp_path / file.name).write_text(file.read_text())
+    _run("bash", "-c", program.replace("/etc/prometheus/rules", str(tmp_path)))
+    for file in RULES:
+        groups = yaml.safe_load((tmp_path / file.name).read_text())["groups"]
+        addresses = [rule["annotations"]["runbook_url"] for group in groups for rule in group["rules"] if "alert" in rule]
+        assert addresses and all(re.fullmatch(r"https://[^ ]+/docs/runbooks/[a-z-]+\.md", address) for address in addresses)
 
 
 def test_no_name_of_a_key_is_too_long_for_a_scrape() -> None:
