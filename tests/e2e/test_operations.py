@@ -38,20 +38,14 @@ def _environment(sidecar: Sidecar) -> dict[str, str]:
 ARCHIVES = ("data-dir.tar.gz", "secrets.tar.gz")
 
 
-def archive(sidecar: Sidecar, to: Path) -> None:
-    """The backup of the page, by the same words: ARCHIVES in `to`."""
-    (page,) = [block.text for block in blocks(ROOT / "docs" / "operations.md") if ARCHIVES[0] in block.text]
-    lines = [line for line in page.splitlines() if not line.startswith("systemctl")]
+def run_pasted(sidecar: Sidecar, words: str, cwd: Path) -> None:
+    """The block of the page that has these words, with `data_dir` where it lies here; what belongs to a system's service is left out."""
+    (text,) = [block.text for block in blocks(ROOT / "docs" / "operations.md") if words in block.text]
+    lines = [line for line in text.splitlines() if not line.startswith(("systemctl", "install", "chown"))]
     program = "\n".join(lines).replace("hub-auth-sidecar", sidecar.data_dir.name).replace("/var/lib", str(sidecar.data_dir.parent))
-    words = [require("bash", install="apt-get install bash"), "-ec", program]
-    assert subprocess.run(words, cwd=to, capture_output=True, check=False, timeout=60).returncode == 0
-
-
-def restore(data_dir: Path, saved: Path) -> None:
-    shutil.rmtree(data_dir)
-    for name in ARCHIVES:
-        words = ["tar", "-C", str(data_dir.parent), "-xzf", str(saved / name)]
-        assert subprocess.run(words, check=False, timeout=60).returncode == 0
+    command = [require("bash", install="apt-get install bash"), "-ec", program]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def contents(archived: Path) -> set[str]:
@@ -69,7 +63,7 @@ def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Pa
         assert sidecar.ask(kept).status == 200
         wait_until(lambda: sidecar.metric("sidecar_key_requests_total", key_id=kept_id, outcome="ok") == 1, within=SOON)
     (sidecar.data_dir / "pepper.before").write_text("of a change that is going on")
-    archive(sidecar, tmp_path)
+    run_pasted(sidecar, "-czf data-dir.tar.gz", tmp_path)
     with_store, secrets = (contents(tmp_path / name) for name in ARCHIVES)
     assert secrets == {"pepper", "pepper.before", "admin-token"}
     assert not with_store & (secrets | {"lock"}), "whoever has the store's copy has no pepper"
@@ -81,7 +75,7 @@ def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Pa
         address = f"{sidecar.admin_url}/admin/v1/admin-tokens/{leaver['admin_token']['id']}"
         assert call("DELETE", address, headers=by).status in (200, 204)
         exported = command(sidecar, "audit", "export").stdout
-    restore(sidecar.data_dir, tmp_path)
+    run_pasted(sidecar, "-xzf secrets.tar.gz", tmp_path)
     with sidecar:
         assert sidecar.ask(kept).status == 200
         assert json.loads(sidecar.admin("GET", f"/keys/{kept_id}").body)["key"]["name"] == "kept"
@@ -101,6 +95,21 @@ def test_a_backup_of_the_embedded_store_comes_back(hub: HubProcess, tmp_path: Pa
         assert sidecar.ask(kept).status == 200
         assert not is_admin(sidecar, leaver)
         assert is_admin(sidecar, left)
+
+
+def test_a_data_dir_that_was_kept_revokes_again_what_the_restored_store_has_forgotten(hub: HubProcess, tmp_path: Path) -> None:
+    sidecar = Sidecar(tmp_path, hub.url, ACCESS_KEY)
+    with sidecar:
+        kept_id, kept = sidecar.create_key(name="kept")
+        lost_id, lost = sidecar.create_key(name="revoked later")
+        assert sidecar.ask(kept).status == sidecar.ask(lost).status == 200
+    run_pasted(sidecar, "-czf data-dir.tar.gz", tmp_path)
+    with sidecar:
+        assert sidecar.admin("POST", f"/keys/{lost_id}/revoke").status == 200
+    run_pasted(sidecar, "rm -rf /var/lib/hub-auth-sidecar/store", tmp_path)
+    with sidecar:
+        assert (sidecar.ask(kept).status, sidecar.ask(lost).code) == (200, "api_key_revoked")
+        wait_until(lambda: sidecar.admin("GET", f"/keys/{kept_id}/usage").json["totals"]["requests"] == 2, within=SOON)
 
 
 def is_admin(sidecar: Sidecar, made: dict[str, Any]) -> bool:
