@@ -3,15 +3,16 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
-from typing import Any
+from typing import Any, get_args
 
 from sidecar.control.access_log import AccessLog, line
 from sidecar.control.addresses import Addresses
 from sidecar.control.totals.sums import Sums
-from sidecar.events.record import Request
+from sidecar.events.record import Ending, Request, UsageSource
 from sidecar.events.wire import encode
 from sidecar.keys.token import generate
 from tests.control.support.events import denied, key_id, request, state
@@ -104,6 +105,20 @@ def test_a_closed_reader_is_survived() -> None:
     log.observe("s", [encode(request())] * 3, Sums())
     log.close()
     assert log.dropped == 3
+
+
+def test_the_manual_names_every_field() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = text[text.index("| in a line of the access log |") : text.index("- **journald**")]
+    named = [name for row in table.splitlines()[2:-1] for name in re.findall(r"`([\w.]+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(line(request(), FULL.client, FULL.network))
+
+
+def test_the_manual_tells_what_the_values_of_a_call_mean() -> None:
+    page = (ROOT / "docs" / "admin-api.md").read_text(encoding="utf-8")
+    for member, values in (("ending", Ending), ("usage_source", UsageSource)):
+        (row,) = re.findall(rf"^\| `{member}` \| .*$", page, re.MULTILINE)
+        assert [value for value in get_args(values) if not re.search(rf"\b{value}\b", row)] == []
 
 
 STUCK = """

@@ -91,37 +91,50 @@ class CallObject(Document, frozen=True, kw_only=True):
     """One finished request."""
 
     time: Annotated[Time, Meta(description="When it ended.")]
-    request_id: str
-    key_id: str
-    secret_id: str
-    outcome: str
-    reason: str
-    status: int
-    hub_status: int
+    request_id: Annotated[str, Meta(description="The `X-Request-Id` of the answer.")]
+    key_id: Annotated[str, Meta(description="Empty without a known key.")]
+    secret_id: Annotated[str, Meta(description="Which of the key's secrets.")]
+    outcome: Annotated[str, Meta(description="What it counts under in `sidecar_key_requests_total`.")]
+    reason: Annotated[str, Meta(description="The code of the refusal, the class of the hub's status (`4xx`), or empty.")]
+    status: Annotated[int, Meta(description="What the client was told; 0 when it had left before.")]
+    hub_status: Annotated[int, Meta(description="What the hub answered; 0 when it did not.")]
     method: str
-    route: str
-    path: str
-    model: str
-    model_served: str
-    client: str
-    agent: str
-    streaming: bool
-    ending: str
-    duration_ms: float
-    first_byte_ms: float
-    overhead_ms: float
-    bytes_in: int
-    bytes_out: int
+    route: Annotated[str, Meta(description="Its name in the profile.")]
+    path: Annotated[str, Meta(description="As the client sent it, without query and secrets.")]
+    model: Annotated[str, Meta(description="The one that was asked for.")]
+    model_served: Annotated[str, Meta(description="The one that the hub says it used.")]
+    client: Annotated[str, Meta(description="Address, as `log.client_address` says.")]
+    agent: Annotated[str, Meta(description="User-Agent.")]
+    streaming: Annotated[bool, Meta(description="Whether the answer was server-sent events.")]
+    ending: Annotated[
+        str,
+        Meta(
+            description="complete; refused: by the sidecar; client_closed: the client left; drained: it left, and the answer was read to "
+            "its end for its use; hub_aborted: the hub broke off; timeout; revoked: the key or its secret ended meanwhile; shutdown: the "
+            "sidecar did; checked: another proxy was told to forward it."
+        ),
+    ]
+    duration_ms: Annotated[float, Meta(description="From the whole head to the last byte.")]
+    first_byte_ms: Annotated[float, Meta(description="Until the hub's answer began.")]
+    overhead_ms: Annotated[float, Meta(description="What of it was not spent with the hub.")]
+    bytes_in: Annotated[int, Meta(description="Of the request's body.")]
+    bytes_out: Annotated[int, Meta(description="Of the answer's body.")]
     input_tokens: int
     output_tokens: int
     cached_input_tokens: int
     cache_creation_input_tokens: int
     images: int
-    credits: float
-    usage_source: str
+    credits: Annotated[float, Meta(description="In the hub's own unit.")]
+    usage_source: Annotated[
+        str,
+        Meta(
+            description="Who told the tokens: hub; partial: the hub, in an answer that broke off; ledger: the hub's list of calls, "
+            "later; none: nobody."
+        ),
+    ]
     shadow: Annotated[str, Meta(description="Why it would have been refused, had enforcement been on.")]
-    error: str
-    trace_id: str
+    error: Annotated[str, Meta(description="What broke, or the hub's word for a failure that it hides in a 200.")]
+    trace_id: Annotated[str, Meta(description="Of W3C Trace Context; the caller's own where it sent one.")]
 
 
 class CallList(Document, frozen=True, kw_only=True):
