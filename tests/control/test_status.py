@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
+from sidecar.control.admin import openapi
+from sidecar.control.admin.endpoints import ENDPOINTS
+from sidecar.control.admin.messages.operations import HubState, SpoolState, StoreState, Versions, WorkerObject
 from sidecar.control.folding.spools import Spools
 from sidecar.control.metering import compose
 from sidecar.control.pulse import Pulse
@@ -29,3 +33,21 @@ async def test_a_worker_without_a_lease_has_no_age(store: Store, tmp_path: Path,
     status = Status(settings, store, pulse=pulse, metering=metering, clock=clock)
     workers.observe("spool", [], sums_of(state(0, time=clock.now, lease_age=age)))
     assert [worker["lease_age_seconds"] for worker in (await status.snapshot())["workers"]] == [shown]
+
+
+async def test_the_state_is_what_the_openapi_document_says_of_it(store: Store, tmp_path: Path) -> None:
+    async def nothing() -> None:
+        return
+
+    keys, clock, settings = await open_keys(store, tmp_path), Clock(), Settings(data_dir=str(tmp_path))
+    workers, pulse = Workers(clock, since=clock.now), Pulse(store, keys.adoption, first=nothing, again=nothing)
+    status = Status(settings, store, pulse=pulse, metering=compose(settings, store, Spools(tmp_path), pulse, workers, ()), clock=clock)
+    workers.observe("spool", [], sums_of(state(0, time=clock.now)))
+    parts = await status.snapshot()
+    for name, message in {"store": StoreState, "hub": HubState, "spool": SpoolState, "versions": Versions}.items():
+        # The store's version is told only while it answers.
+        assert set(parts[name]) | {"version"} & set(message.__annotations__) == set(message.__annotations__), name
+    assert [set(worker) for worker in parts["workers"]] == [set(WorkerObject.__annotations__)]
+    schemas = openapi.document(ENDPOINTS, "")["components"]
+    answer = {"version": "1", "time": "2026-11-29T06:20:22Z", "audit": {"waiting": 0}, **parts}
+    jsonschema_rs.validator_for({"$ref": "#/components/schemas/StatusAnswer", "components": schemas}).validate(answer)

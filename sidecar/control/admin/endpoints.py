@@ -6,7 +6,7 @@ from typing import Any
 
 from sidecar.control.admin.endpoint import Endpoint, Nothing
 from sidecar.control.admin.errors import CONFLICT, IDEMPOTENCY_CONFLICT, KEY_REVOKED, NOT_FOUND
-from sidecar.control.admin.messages import keys, operations, usage
+from sidecar.control.admin.messages import anomalies, keys, operations, usage
 from sidecar.keys.issue import MOST_SECRETS
 
 _V1 = "/admin/v1"
@@ -102,16 +102,16 @@ SHADOW_REPORT = Endpoint(
 )  # fmt: skip
 
 LIST_ANOMALIES = Endpoint(
-    "GET", f"{_V1}/anomalies", "anomalies.list", "Anomalies with their evidence", "viewer", {200: operations.AnomalyList},
-    operations.AnomaliesQuery, Nothing,
+    "GET", f"{_V1}/anomalies", "anomalies.list", "Anomalies with their evidence", "viewer", {200: anomalies.AnomalyList},
+    anomalies.AnomaliesQuery, Nothing,
 )  # fmt: skip
 ACKNOWLEDGE = Endpoint(
     "POST", f"{_ANOMALY}/acknowledge", "anomalies.acknowledge", "Say that an anomaly is dealt with", "operator",
-    {200: operations.AnomalyAnswer}, Nothing, operations.Acknowledgement,
+    {200: anomalies.AnomalyAnswer}, Nothing, anomalies.Acknowledgement,
 )  # fmt: skip
 MUTE = Endpoint(
-    "POST", f"{_ANOMALY}/mute", "anomalies.mute", "Silence an anomaly's signals for its key", "operator", {200: operations.AnomalyAnswer},
-    Nothing, operations.Mute,
+    "POST", f"{_ANOMALY}/mute", "anomalies.mute", "Silence an anomaly's signals for its key", "operator", {200: anomalies.AnomalyAnswer},
+    Nothing, anomalies.Mute,
 )  # fmt: skip
 
 AUDIT_EVENTS = Endpoint(

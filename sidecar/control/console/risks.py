@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.control.admin import endpoints
-from sidecar.control.admin.messages.operations import AnomalyList
+from sidecar.control.admin.messages.anomalies import AnomalyList
 from sidecar.control.console.visit import Visit
 from sidecar.control.queries import AnomalyQueries
 

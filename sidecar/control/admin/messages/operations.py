@@ -1,51 +1,15 @@
-"""Messages about anomalies, the audit log, admin tokens, and the sidecar's own state."""
+"""Messages about the audit log, admin tokens, and the sidecar's own state."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from sidecar.control.admin.messages.common import Cursor, Document, Duration, Limit, Name, Reason, Request
+from sidecar.control.admin.messages.common import Document, Limit, Name, Request
 from sidecar.control.admin.times import Time
 from sidecar.control.audit import Event, Verdict
 from sidecar.keys.admin_tokens import Role
-
-
-class AnomaliesQuery(Request, frozen=True, kw_only=True):
-    """Filters of the list of anomalies."""
-
-    key: Annotated[str | None, Meta(description="Id of a key.")] = None
-    state: Annotated[Literal["open", "acknowledged", "closed"] | None, Meta(description="Where its handling stands.")] = None
-    level: Literal["notice", "warn", "page"] | None = None
-    limit: Limit = 100
-    cursor: Cursor = ""
-
-
-class Acknowledgement(Request, frozen=True, kw_only=True):
-    """Why an anomaly needs no further attention."""
-
-    reason: Reason = ""
-
-
-class Mute(Request, frozen=True, kw_only=True):
-    """Silences an anomaly's signals for its key for a time."""
-
-    reason: Reason = ""
-    duration: Annotated[Duration, Meta(description="For how long; 0s ends it.")] = "24h"
-
-
-class AnomalyList(Document, frozen=True, kw_only=True):
-    """A page of anomalies, newest first."""
-
-    data: list[dict[str, Any]]
-    next_cursor: str | None
-
-
-class AnomalyAnswer(Document, frozen=True, kw_only=True):
-    """One anomaly."""
-
-    anomaly: dict[str, Any]
 
 
 class AuditQuery(Request, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -135,14 +99,74 @@ class WhoAmI(Document, frozen=True, kw_only=True):
     version: str
 
 
+class StoreState(TypedDict):
+    """The key store, as the control process sees it."""
+
+    kind: Annotated[str, Meta(description="How `store.url` begins: embedded, redis, unix, …")]
+    up: bool
+    failure: Annotated[str, Meta(description="Why it does not answer, or is not the one that is known; empty when all is well.")]
+    on_unavailable: Literal["refuse", "serve_cached"]
+    version: NotRequired[Annotated[str, Meta(description="`valkey 9.1.2`; absent while it does not answer.")]]
+
+
+class HubState(TypedDict):
+    """The hub, as configured: nobody asks it."""
+
+    url: str
+    profile: str
+
+
+class WorkerObject(TypedDict):
+    """A worker, by its last report; one that has not reported for 3 seconds is not listed."""
+
+    worker: int
+    pid: int
+    age_seconds: Annotated[float, Meta(description="Of the report.")]
+    in_flight: Annotated[int, Meta(description="Requests under way.")]
+    lease_age_seconds: Annotated[
+        float | None, Meta(description="Age of its proof that it has seen every change of a key; null without one.")
+    ]
+    loop_lag_seconds: Annotated[float, Meta(description="How late its event loop ran in the last second.")]
+    connections: Annotated[int, Meta(description="Open client connections.")]
+    hub_connections: int
+    drains: Annotated[int, Meta(description="Answers that are read on for their use after the client has gone.")]
+    store_up: Annotated[bool, Meta(description="Whether the store answers it.")]
+    dropped_events: Annotated[int, Meta(description="Records of requests that the disk did not allow, since it started.")]
+    cache: Annotated[dict[str, int], Meta(description="Look-ups in its memory of keys by result, since it started.")]
+
+
+class SpoolState(TypedDict):
+    """The records of requests on their way to the store."""
+
+    spools: int
+    bytes: Annotated[int, Meta(description="Disk that they take.")]
+    backlog_bytes: Annotated[int, Meta(description="What of it the store does not have yet.")]
+    dropped: Annotated[int, Meta(description="Records that were lost because the disk or `spool.max_bytes` did not allow them.")]
+    corrupt: Annotated[int, Meta(description="Damaged stretches that were put aside.")]
+    complaint: Annotated[str, Meta(description="Why what was used is not all read, or not all taken by the store; empty while it is.")]
+
+
+class AuditState(TypedDict):
+    """The audit log."""
+
+    waiting: Annotated[int, Meta(description="Acts that are journalled and not known to be safely in the log yet.")]
+
+
+class Versions(TypedDict):
+    """What runs."""
+
+    sidecar: str
+    python: str
+
+
 class StatusAnswer(Document, frozen=True, kw_only=True):
     """The state of this sidecar."""
 
     version: str
     time: Time
-    store: dict[str, Any]
-    hub: dict[str, Any]
-    workers: list[dict[str, Any]]
-    spool: dict[str, Any]
-    audit: dict[str, Any]
-    versions: dict[str, Any]
+    store: StoreState
+    hub: HubState
+    workers: list[WorkerObject]
+    spool: SpoolState
+    audit: AuditState
+    versions: Versions

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any, cast
 
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.decoding import faulty
 from sidecar.control.admin.endpoint import Answer, Call, Nothing, Route
 from sidecar.control.admin.errors import NOT_FOUND, AdminError
-from sidecar.control.admin.messages.operations import Acknowledgement, AnomaliesQuery, AnomalyAnswer, AnomalyList, Mute
+from sidecar.control.admin.messages.anomalies import Acknowledgement, AnomaliesQuery, AnomalyAnswer, AnomalyList, AnomalyObject, Mute
 from sidecar.control.admin.recorder import Recorder
 from sidecar.control.audit import Change, Party, Unchanged
 from sidecar.control.queries import AnomalyQueries, Judged
@@ -45,7 +46,7 @@ class Anomalies:
             )
         except ValueError:
             raise faulty([("cursor", "is not a cursor that this list has given out")]) from None
-        return Answer(200, AnomalyList(data=page.documents, next_cursor=page.next_cursor or None))
+        return Answer(200, AnomalyList(data=[_shown(one) for one in page.documents], next_cursor=page.next_cursor or None))
 
     async def acknowledge(self, call: Call[Nothing, Acknowledgement]) -> Answer:
         """Close one; one that was closed so already stays as it is."""
@@ -60,7 +61,7 @@ class Anomalies:
                 if document.before["state"] == "acknowledged":
                     raise _AcknowledgedAlready
                 act.on(target, _changes(document, "state"))
-        return Answer(200, AnomalyAnswer(anomaly=document))
+        return Answer(200, AnomalyAnswer(anomaly=_shown(document)))
 
     async def mute(self, call: Call[Nothing, Mute]) -> Answer:
         """Silence one for a time; 0s lets it speak again."""
@@ -73,12 +74,17 @@ class Anomalies:
             except LookupError:
                 raise _unknown() from None
             act.on(target, _changes(document, "muted_until"))
-        return Answer(200, AnomalyAnswer(anomaly=document))
+        return Answer(200, AnomalyAnswer(anomaly=_shown(document)))
 
     def _running(self) -> AnomalyQueries:
         if self._anomalies is None:
             raise _unknown()
         return self._anomalies
+
+
+def _shown(document: dict[str, Any]) -> AnomalyObject:
+    """The document as what it is to clients; a test holds the one against the other."""
+    return cast(AnomalyObject, document)
 
 
 def _changes(document: Judged, member: str) -> dict[str, Change]:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.errors import AdminError
-from sidecar.control.admin.messages.operations import AnomalyList
+from sidecar.control.admin.messages.anomalies import AnomalyList
 from sidecar.control.console.forms import faults_of
 from sidecar.control.console.guard import local
 from sidecar.control.console.visit import Screen, Visit, see

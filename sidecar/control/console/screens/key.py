@@ -7,7 +7,8 @@ import asyncio
 from aiohttp import web
 
 from sidecar.control.admin import endpoints
-from sidecar.control.admin.messages.operations import AnomalyList, AuditList
+from sidecar.control.admin.messages.anomalies import AnomalyList
+from sidecar.control.admin.messages.operations import AuditList
 from sidecar.control.admin.resources.usage import call_object
 from sidecar.control.admin.services import AdminServices
 from sidecar.control.console.charts import of_use

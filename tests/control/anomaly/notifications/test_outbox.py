@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import base64
+import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +11,9 @@ from msgspec.structs import replace
 from sidecar.control.anomaly.notifications.outbox import BACK_OFF, Message, headers, messages, new_secret, secret_bytes
 from sidecar.control.anomaly.notifications.receivers import Receivers
 from sidecar.control.anomaly.record import Anomaly, Evidence
+from tests.support.documents import blocks
 from tests.support.keys import PEPPER
+from tests.support.source import ROOT
 
 ONE, TWO = (Receivers(("http://a", "http://b")[:count], PEPPER) for count in (1, 2))
 
@@ -32,6 +36,21 @@ def test_the_signature_is_that_of_the_specification() -> None:
     assert signed["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     assert signed["webhook-id"] == message.id
     assert signed["webhook-timestamp"] == "1614265330"
+
+
+@pytest.mark.parametrize("secret", [new_secret(), "plain"], ids=["made", "text"])
+def test_the_receiver_of_the_manual_believes_what_is_signed_and_new(secret: str) -> None:
+    (program,) = [block.text for block in blocks(ROOT / "docs" / "anomaly-detection.md") if "def verified(" in block.text]
+    names: dict[str, Any] = {}
+    exec(program, names)
+    (message,) = messages(_anomaly(), "page", ONE, time.time())
+    sent = headers(message, secret, time.time())
+    assert names["verified"](sent, message.body, secret)["data"]["id"] == "anm_1"
+    for given, body in ((sent, message.body + b" "), (sent | {"webhook-id": "msg_other"}, message.body)):
+        with pytest.raises(ValueError, match="not ours"):
+            names["verified"](given, body, secret)
+    with pytest.raises(ValueError, match="old"):
+        names["verified"](headers(message, secret, time.time() - 600), message.body, secret)
 
 
 def test_a_secret_is_base64_behind_its_prefix_or_the_text_itself() -> None:
