@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs import signals
+from docs import commands, signals
 from sidecar import refusals
 from sidecar.control.admin import reference as admin_api
 from sidecar.control.metrics import reference as metrics
@@ -53,6 +53,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "config/sidecar.yaml": reference.example,
     signals.RULES: signals.rules,
     "docs/admin-api.md": admin_api.markdown,
+    commands.PAGE: commands.page,
     signals.MANUAL: signals.manual,
     "docs/configuration.md": reference.markdown,
     "docs/metrics.md": metrics.markdown,
