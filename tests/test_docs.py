@@ -16,7 +16,7 @@ from sidecar import refusals
 from sidecar.cli.commands import build_parser
 from sidecar.refusals import KEY_STORE_UNAVAILABLE, OVERLOADED, SHUTTING_DOWN, TABLE
 from sidecar.settings import load
-from tests.support.documents import blocks, documents, links
+from tests.support.documents import anchors, blocks, documents, links
 from tests.support.source import ROOT
 from tests.support.tools import unable
 
@@ -96,6 +96,15 @@ def test_links_lead_somewhere(file: Path) -> None:
     for target in links(file):
         if "://" not in target and not target.startswith("#"):
             assert (file.parent / target.partition("#")[0]).exists(), f"{file.relative_to(ROOT)} links to {target}"
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_into_a_document_lead_to_a_heading(file: Path) -> None:
+    for target in links(file):
+        name, _, anchor = target.partition("#")
+        led_to = file.parent / name if name else file
+        if anchor and led_to.suffix == ".md" and "://" not in target:
+            assert anchor in anchors(led_to), f"{file.relative_to(ROOT)} links to {target}"
 
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.support.source import ROOT
 
 _FENCE = re.compile(r"(?:<!-- run: (?P<run>[^>]+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 
 
@@ -36,3 +37,9 @@ def blocks(file: Path) -> list[Block]:
 def links(file: Path) -> list[str]:
     """The targets of a document's links, those in fenced blocks left out."""
     return [match["target"] for match in _LINK.finditer(_FENCE.sub("", file.read_text(encoding="utf-8")))]
+
+
+def anchors(file: Path) -> set[str]:
+    """What a link into a document can name: its headings as GitHub and GitLab spell them."""
+    headings = _HEADING.findall(_FENCE.sub("", file.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
