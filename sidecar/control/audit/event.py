@@ -27,11 +27,12 @@ Outcome = Literal["success", "denied", "failure", "unknown"]
 ACTIONS = (
     "api_key.created", "api_key.imported", "api_key.updated", "api_key.enabled", "api_key.disabled", "api_key.throttled",
     "api_key.rotated", "api_key.secret_revoked", "api_key.revoked", "api_key.identified", "admin_token.created",
-    "admin_token.revoked", "anomaly.acknowledged", "anomaly.muted",
+    "admin_token.revoked", "anomaly.acknowledged", "anomaly.muted", "session.started", "session.ended",
 )  # fmt: skip
 """What people and detectors do, usually with success."""
 ATTEMPTS = ("admin.authentication_failed", "admin.forbidden")
 """What is denied."""
+_TOLD = f"{', '.join(f'`{action}`' for action in (*ACTIONS, *ATTEMPTS))}; `unreadable` where this version cannot tell."
 INTERRUPTED = "interrupted before its result was known"
 """`reason` of what is kept of an act while nobody knows how it ends."""
 
@@ -63,7 +64,7 @@ class Event(msgspec.Struct, frozen=True):
 
     id: str
     time: Annotated[datetime, Meta(tz=True)]
-    action: Annotated[str, Meta(description="`api_key.created`, `api_key.revoked`, `admin.authentication_failed`, …")]
+    action: Annotated[str, Meta(description=_TOLD)]
     outcome: Outcome
     actor: Party
     target: Party | None = None

@@ -281,7 +281,7 @@ def test_every_action_is_declared() -> None:
     written = {
         name
         for path in (ROOT / "sidecar" / "control").rglob("*.py")
-        for name in re.findall(r'"((?:api_key|admin_token|anomaly|admin)\.[a-z_]+)"', path.read_text())
+        for name in re.findall(r'"((?:api_key|admin_token|anomaly|admin|session)\.[a-z_]+)"', path.read_text())
         if not name.endswith(".html")
     }
     assert written == {*ACTIONS, *ATTEMPTS}
