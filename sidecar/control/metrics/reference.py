@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import fill
+from typing import get_args
 
 from sidecar.control.metrics import catalogue
 from sidecar.control.metrics.catalogue import CATALOGUE, Family
+from sidecar.control.metrics.key_rows import DIRECTIONS, TOKEN_TYPES
+from sidecar.keys.record import SecretState
 
 BEGIN_ANEW = (
     catalogue.AUDIT,
@@ -47,6 +50,10 @@ are on the same listener.
   Where there are more keys than that, those that nobody has used for 30 days have none and are not among them, until they are used.
 - `outcome` is one of `ok, denied, rate_limited, client_error, hub_error, client_closed, sidecar_error`; each request counts once.
   `reason` is the code of the [refusal](refusals.md), the hub's status class, or empty.
+- `token_type` is one of `{tokens}`; `direction` one of `{directions}`; `secret_state` one of `{secrets}`.
+  `status_class` is `2xx` and so on, `0xx` where the client had left before it was told anything; `streaming` is `true` or `false`.
+  `result` of a look-up is `hit`, `miss`, `negative_hit` (known not to exist) or `stale` (taken while the store could not be asked);
+  of an answer that was read on, `complete` or `cut`; of an act, its outcome in the audit log.
 - Figures are this sidecar's own; with several replicas sum them over `instance`.
 - `process_*` and `python_gc_*` are those of the control process.
 
@@ -57,7 +64,12 @@ def markdown() -> str:
     """The whole page."""
     of_keys = [family for family in CATALOGUE if family.labels[:1] == ("key_id",)]
     others = [family for family in CATALOGUE if family not in of_keys]
-    return _PAGE.format(counters=_counters()) + _table("By key", of_keys) + "\n" + _table("Global", others)
+    return _PAGE.format(counters=_counters(), **_values()) + _table("By key", of_keys) + "\n" + _table("Global", others)
+
+
+def _values() -> dict[str, str]:
+    """What labels may say, where the code has a list of it."""
+    return {"tokens": ", ".join(TOKEN_TYPES), "directions": ", ".join(DIRECTIONS), "secrets": ", ".join(get_args(SecretState))}
 
 
 def _counters() -> str:
