@@ -85,10 +85,22 @@ def test_every_named_volume_is_kept(services: dict[str, dict[str, Any]]) -> None
         assert any(volume["type"] == "volume" for volume in services[name]["volumes"]), name
 
 
+def override(directory: Path, words: str) -> Path:
+    """The file of the page that has these words."""
+    (text,) = [block.text for block in blocks(ROOT / "docs" / "operations.md") if block.language == "yaml" and words in block.text]
+    file = directory / "docker-compose.override.yml"
+    file.write_text(text)
+    return file
+
+
+def test_the_sidecar_comes_into_the_network_of_a_hub_and_stays_in_its_own(services: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    changed = stack(further=(override(tmp_path, "external: true"),))
+    assert set(changed["services"]["sidecar"]["networks"]) == {*services["sidecar"]["networks"], "hub"}
+    assert changed["networks"]["hub"]["external"]
+
+
 def test_further_settings_come_beside_those_of_the_stack(services: dict[str, dict[str, Any]], tmp_path: Path) -> None:
-    (text,) = [block.text for block in blocks(ROOT / "docs" / "operations.md") if block.language == "yaml" and "services:" in block.text]
-    further = tmp_path / "docker-compose.override.yml"
-    further.write_text(text)
+    further = override(tmp_path, "environment:")
     given = stack(further=(further,))["services"]["sidecar"]["environment"]
     assert given.items() >= services["sidecar"]["environment"].items()
     settings = load(None, {**given, "SIDECAR_HUB__ACCESS_KEY_FILE": str(ROOT / "deploy/compose/demo-hub-access-key")})
