@@ -116,6 +116,7 @@ def test_the_lock_has_what_the_project_asks_for() -> None:
         ("docker-compose.yml", r"image: hub-auth-sidecar:(.*)"),
         ("deploy/kubernetes/overlays/gateway/deployment.yaml", r"image: hub-auth-sidecar:(.*)"),
         ("deploy/kubernetes/overlays/sidecar/deployment.yaml", r"image: hub-auth-sidecar:(.*)"),
+        ("docs/scaling.md", r"registry\.example/hub-auth-sidecar:(\S+)"),
         ("docs/operations.md", r"ln -sfn /opt/hub-auth-sidecar-(\S+) /opt/hub-auth-sidecar\n\ninstall"),
     ],
 )
