@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -88,7 +89,13 @@ def run(args: argparse.Namespace) -> int:
     """Run the handler that `add_command` noted, against the admin API that options and environment name."""
     where = address.find(args.admin_url, os.environ)
     handler: Handler = args.handler
-    with AdminApi(where, lambda: address.find_token(args.admin_token_file, os.environ, data_dir(os.environ))) as api:
+
+    @cache
+    def token() -> str:
+        # Read once, though a command may make several calls: the shell's `<(…)` is a pipe, which gives its text once.
+        return address.find_token(args.admin_token_file, os.environ, data_dir(os.environ))
+
+    with AdminApi(where, token) as api:
         return handler(args, Session(api, sys.stdin, sys.stdout, sys.stderr, lambda: datetime.now(UTC), os.environ))
 
 

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from sidecar.cli.admin.session import data_dir
+from sidecar.cli.main import main
+from tests.cli.admin.conftest import make_key
+from tests.support.fake_admin import TOKEN, FakeAdmin
 
 
 def test_the_environment_names_the_data_directory() -> None:
@@ -20,3 +24,16 @@ def test_a_configuration_that_cannot_be_read_here_is_no_obstacle(tmp_path: Path,
     (tmp_path / "sidecar.yaml").write_text("hub: {access_key: '${UNSET_HERE}'}\n")
     monkeypatch.chdir(tmp_path)
     assert data_dir({}) == Path("data")
+
+
+def test_a_token_that_comes_by_a_pipe_does_for_every_call_of_a_command(admin: FakeAdmin) -> None:
+    """As from `--admin-token-file <(vault read …)`: a name is looked up first, then something is done."""
+    admin.on("GET", "/keys", {"data": [make_key()]})
+    admin.on("POST", "/keys/key_0123456789abcdef/disable", {"key": make_key(status="disabled")})
+    read, write = os.pipe()
+    os.write(write, TOKEN.encode())
+    os.close(write)
+    try:
+        assert main(["keys", "disable", "shop", "--admin-url", admin.url, "--admin-token-file", f"/dev/fd/{read}"]) == 0
+    finally:
+        os.close(read)
