@@ -9,6 +9,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead, RemoteDisconnected
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -120,6 +121,9 @@ class AdminApi:
     def lines(self, path: str, accept: str, **query: Any) -> Iterator[bytes]:
         """The lines of an export, as they arrive, each with its line end."""
         response = self._open("GET", path, query, headers={"Accept": accept})
+        if response.headers.get_content_type() != accept:
+            # A page of something else would be kept as an export.
+            raise self._foreign()
         rest = b""
         try:
             # Not by readline(), to which an answer that breaks off between two chunks is whole.
@@ -147,7 +151,8 @@ class AdminApi:
             **(headers or {}),
         }
         response = self._exchange(method, target, body, fields)
-        if response.status >= 400:
+        if not 200 <= response.status < 300:
+            # A redirect too: it leads to the sign-in page of whatever stands before the admin API, and has no body to show for it.
             raise _refusal(response, self._address)
         return response
 
@@ -173,11 +178,19 @@ class AdminApi:
     def _document(self, response: HTTPResponse) -> Any:
         try:
             data = response.read()
-            return json.loads(data) if data else None
+            if response.status == HTTPStatus.NO_CONTENT:
+                return None
+            document = json.loads(data)
         except (OSError, HTTPException) as error:
             raise self._broken(error, begun=True) from None
-        except ValueError:
-            raise CommandError(f"{self._address.url} does not answer like a sidecar's admin API; check --admin-url.") from None
+        except (ValueError, RecursionError):
+            raise self._foreign() from None
+        if not isinstance(document, dict):
+            raise self._foreign()
+        return document
+
+    def _foreign(self) -> CommandError:
+        return CommandError(f"{self._address.url} does not answer like a sidecar's admin API; check --admin-url.")
 
     def _broken(self, error: Exception, *, begun: bool = False) -> CommandError:
         """What to tell of a call that failed, of whose answer something had come if it had `begun`."""

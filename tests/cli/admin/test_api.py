@@ -138,6 +138,28 @@ def test_something_else_is_listening(admin: FakeAdmin, reply: Reply) -> None:
         api.get("/keys")
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(raw=b"<html>", content_type="text/html"),
+        Reply({}),
+        Reply(status=302, content_type="text/csv", headers={"Location": "https://sign.in/"}),
+    ],
+    ids=["page", "json", "redirect"],
+)
+def test_a_page_of_something_else_is_no_export(admin: FakeAdmin, reply: Reply) -> None:
+    admin.on("GET", "/usage", reply)
+    with api_of(admin.url) as api, pytest.raises(CommandError, match="check --admin-url"):
+        list(api.lines("/usage", "text/csv"))
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"null", b"1", b"", b"[" * 100_000])
+def test_what_is_no_document_is_told(admin: FakeAdmin, raw: bytes) -> None:
+    admin.on("POST", "/keys", Reply(raw=raw))
+    with api_of(admin.url) as api, pytest.raises(CommandError, match="check --admin-url"):
+        api.send("POST", "/keys", {})
+
+
 def test_tls_is_verified(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
