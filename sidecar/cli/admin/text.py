@@ -21,16 +21,25 @@ def printable(text: str) -> str:
 
 def width(text: str) -> int:
     """Terminal columns that `text` takes."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(map(_columns, text))
 
 
 def shorten(text: str, columns: int) -> str:
     """`text` in at most `columns` columns, with an ellipsis where something was cut."""
-    if width(text) <= columns:
-        return text
-    while text and width(text) > columns - 1:
-        text = text[:-1]
-    return text + "…" if columns > 0 else ""
+    taken = kept = 0
+    for place, character in enumerate(text, 1):
+        taken += _columns(character)
+        if taken > columns:
+            return text[:kept] + "…" if columns > 0 else ""
+        if taken < columns:
+            kept = place
+    return text
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def parse_time(text: str) -> datetime:
