@@ -37,7 +37,8 @@ def shorten(text: str, columns: int) -> str:
 
 
 def _columns(character: str) -> int:
-    if unicodedata.combining(character):
+    # Marks that take no room of their own; those of Thai and Hindi are of no combining class.
+    if unicodedata.category(character) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 

@@ -20,6 +20,15 @@ def test_shortened_text_fits(value: str, columns: int) -> None:
         assert cut == value
 
 
+@pytest.mark.parametrize(
+    ("value", "columns"),
+    [("shop", 4), ("日本", 4), ("e\u0301", 1), ("\u0e17\u0e35\u0e48", 1), ("\u0939\u093f\u0928\u094d\u0926\u0940", 5), ("\u2764\ufe0f", 1)],
+    ids=["latin", "wide", "accent", "thai", "hindi", "variant"],
+)
+def test_width_is_that_of_a_terminal(value: str, columns: int) -> None:
+    assert text.width(value) == columns
+
+
 def test_a_long_text_is_shortened_in_no_time() -> None:
     """A change in the audit log may be a list of 256 names of 256 characters."""
     began = time.process_time()
