@@ -36,11 +36,15 @@ _KINDS = {
 
 
 class SettingsError(Exception):
-    """The configuration is wrong; `faults` has one `path: sentence` for each fault."""
+    """The configuration is wrong; `faults` has one `path: sentence` for each fault.
 
-    def __init__(self, faults: list[str]) -> None:
+    `rest` is what it says all the same, with the default of each setting that is at fault; None where nothing can be read.
+    """
+
+    def __init__(self, faults: list[str], rest: Settings | None = None) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+        self.rest = rest
 
 
 Check = Callable[[Settings], Iterable[str]]
@@ -68,7 +72,7 @@ def load(file: Path | None, environment: Mapping[str, str], more: Check = lambda
     if not unreadable and isinstance(settings, Settings):
         faults += list(_new([*faults_of(settings), *more(settings)], [fault.partition(": ")[0] for fault in faults]))
     if faults:
-        raise SettingsError([with_origin(fault, origins) for fault in faults])
+        raise SettingsError([with_origin(fault, origins) for fault in faults], settings if isinstance(settings, Settings) else None)
     assert isinstance(settings, Settings)
     return settings
 

@@ -101,16 +101,16 @@ def run(args: argparse.Namespace) -> int:
 
 def data_dir(environment: Mapping[str, str]) -> Path:
     """The data directory that the environment or the configuration file names, else the default."""
-    return Path(environment.get(DATA_DIR_VARIABLE) or configured(environment).data_dir)
+    return Path(environment.get(DATA_DIR_VARIABLE) or configured(environment).data_dir or Settings().data_dir)
 
 
 def configured(environment: Mapping[str, str]) -> Settings:
     """What the environment and the configuration file say, else the defaults.
 
-    A configuration that cannot be read here, for example because its secrets are not in this shell's
-    environment, must not keep an operator from the admin API.
+    What cannot be read here, for example because the secrets are not in this shell's environment,
+    must not keep an operator from the admin API.
     """
     try:
         return load(config_file.find(None, environment), environment)
-    except SettingsError:
-        return Settings()
+    except SettingsError as error:
+        return error.rest or Settings()

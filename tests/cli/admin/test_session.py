@@ -26,6 +26,19 @@ def test_a_configuration_that_cannot_be_read_here_is_no_obstacle(tmp_path: Path,
     assert data_dir({}) == Path("data")
 
 
+@pytest.mark.parametrize("fault", ["hub: {access_key: '${UNSET_HERE}'}", "hub: {access_key_file: /nowhere}", "proxy: {workers: 0}", "x: 1"])
+def test_what_can_be_read_of_it_holds(tmp_path: Path, fault: str) -> None:
+    """The shell of an operator rarely has the sidecar's secrets."""
+    (tmp_path / "c.yaml").write_text(f"data_dir: /var/lib/sidecar\n{fault}\n")
+    assert data_dir({"SIDECAR_CONFIG": str(tmp_path / "c.yaml")}) == Path("/var/lib/sidecar")
+
+
+@pytest.mark.parametrize("text", ["data_dir: [", "data_dir: ", "- data_dir", "data_dir: '${UNSET_HERE}'", "data_dir: {x: 1}"])
+def test_of_what_cannot_be_read_the_default_holds(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    assert data_dir({"SIDECAR_CONFIG": str(tmp_path / "c.yaml")}) == Path("data")
+
+
 def test_a_token_that_comes_by_a_pipe_does_for_every_call_of_a_command(admin: FakeAdmin) -> None:
     """As from `--admin-token-file <(vault read …)`: a name is looked up first, then something is done."""
     admin.on("GET", "/keys", {"data": [make_key()]})
