@@ -38,14 +38,16 @@ def parse(url: str) -> Address:
     if parts.scheme == "unix" and parts.path and not parts.netloc:
         return Address(url, False, "localhost", 0, "", parts.path)
     sendable = url.isprintable() and " " not in url and parts.path.isascii()
-    if parts.scheme not in ("http", "https") or not parts.hostname or not sendable or parts.query or parts.username:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not sendable or parts.query or "@" in parts.netloc:
         raise _no_address(url)
     tls = parts.scheme == "https"
     return Address(url, tls, parts.hostname, port or (443 if tls else 80), parts.path.rstrip("/"), "")
 
 
 def _no_address(url: str) -> CommandError:
-    return CommandError(f"{url!r} is not the address of an admin API; write http://host:port, https://host or unix:///path.", WRONG_USE)
+    # Somebody may have given the token instead, or a password that is of no use here.
+    shown = "this" if "@" in url else repr(without_secrets(url))
+    return CommandError(f"{shown} is not the address of an admin API; write http://host:port, https://host or unix:///path.", WRONG_USE)
 
 
 def find(option: str | None, environment: Mapping[str, str]) -> Address:

@@ -32,6 +32,7 @@ def test_forms(url: str, tls: bool, host: str, port: int, prefix: str, socket: s
         "http://",
         "http://x:99999",
         "http://u:p@x",
+        "http://:p@x",
         "unix://",
         "http://x?q=1",
         "http://[",
@@ -44,6 +45,13 @@ def test_other_forms_are_wrong_use(url: str) -> None:
     with pytest.raises(CommandError, match="write http://host:port") as error:
         parse(url)
     assert error.value.code == WRONG_USE
+
+
+@pytest.mark.parametrize("url", ["sat_" + "0aB" * 16, "https://bob:0aB0aB@x", "https://:0aB0aB@x/", "https://bob:0aB0aB@x:y/"])
+def test_a_secret_in_place_of_an_address_is_not_repeated(url: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        parse(url)
+    assert "0aB0aB" not in str(caught.value)
 
 
 def test_the_option_outranks_the_environment() -> None:
