@@ -57,9 +57,19 @@ def parse(text: str) -> Any:
     """The value that YAML `text` holds; raises yaml.YAMLError."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.reader.ReaderError as error:
+        raise yaml.MarkedYAMLError(
+            problem=f"the character U+{error.character:04X} may only stand in double quotes, as an escape; take it out",
+            problem_mark=_mark(text, error.position),
+        ) from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # PyYAML lets through what `!!int x`, `!!bool x`, a timestamp without a day or endless nesting make of its constructors.
         raise yaml.YAMLError(f"a value cannot be read ({type(error).__name__})") from error
+
+
+def _mark(text: str, position: int) -> yaml.Mark:
+    line_start = text.rfind("\n", 0, position) + 1
+    return yaml.Mark("", position, text.count("\n", 0, position), position - line_start, None, 0)
 
 
 def problem(error: yaml.YAMLError) -> str:

@@ -12,6 +12,7 @@ from tests.support.source import ROOT
 VALIDATOR = jsonschema_rs.validator_for(schema())
 SHAPELESS = {
     "not_yaml",
+    "control_character",
     "twice",
     "secret_twice",
     "secret_file",
