@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -86,12 +87,12 @@ def import_keys(args: argparse.Namespace, session: Session) -> int:
         for batch in _batches(raw, report):
             _send(batch, report, session)
             _progress(batch[-1][0], len(raw), report, session)
-    except CommandError as error:
+    except (CommandError, KeyboardInterrupt) as error:
         if isinstance(error, ApiError) and not report.imported:
             raise
         told = {line["line"] for line in report.lines}
         unsent = [number for number, line in enumerate(raw, 1) if line.strip() and number not in told]
-        report.lines += [_refusal(number, f"may not be imported, try it again: {error}") for number in unsent]
+        report.lines += [_refusal(number, f"may not be imported, try it again: {str(error) or 'interrupted'}") for number in unsent]
     report.lines.sort(key=lambda line: line["line"])
     if session.err.isatty():
         session.err.write("\r\x1b[K")
@@ -216,8 +217,8 @@ def _conclude(args: argparse.Namespace, report: Report, session: Session) -> int
     if args.json:
         session.document({"imported": report.imported, "refused": len(refused), "lines": report.lines})
     else:
-        for line in refused:
-            session.note(f"line {line['line']}: {printable(line['error'])}")
+        for told in _in_words(refused):
+            session.note(told)
         session.say(f"Imported {amount(report.imported, 'key')}; {amount(len(refused), 'line')} refused.")
         if refused and args.refused is not None:
             session.say(f"The refused lines are in {args.refused}.")
@@ -225,3 +226,12 @@ def _conclude(args: argparse.Namespace, report: Report, session: Session) -> int
         were = "was" if len(refused) == 1 else "were"
         raise CommandError(f"{amount(len(refused), 'line')} {were} refused; mend and import only those again.")
     return 0
+
+
+def _in_words(refused: list[dict[str, Any]]) -> Iterator[str]:
+    """What is wrong with which lines; a row of lines with one fault is told at once, such as the many behind a failure."""
+    for _, row in groupby(enumerate(refused), lambda one: (one[1]["line"] - one[0], one[1]["error"])):
+        lines = [line for _, line in row]
+        first, last = lines[0]["line"], lines[-1]["line"]
+        where = f"line {first}" if first == last else f"lines {first} to {last}"
+        yield f"{where}: {printable(lines[0]['error'])}"

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import stat
 from pathlib import Path
 
@@ -113,6 +115,25 @@ def test_a_failure_in_the_middle_loses_no_line(cli: Cli, admin: FakeAdmin, tmp_p
     assert [line["line"] for line in report["lines"]] == [1, 2, 3, 4, 5]
     assert [line["error"] is None for line in report["lines"]] == [True, True, False, False, False]
     assert "The store is away" in report["lines"][2]["error"]
+
+
+def test_ctrl_c_in_the_middle_loses_no_line(cli: Cli, admin: FakeAdmin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was under way may be in the store, and what came before it surely is: the file as it was is nothing to go on with."""
+    monkeypatch.setattr(transfer, "BATCH_LINES", 2)
+
+    def interrupted(call: Call) -> Reply:
+        if len(admin.calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return importer(call)
+
+    admin.on("POST", "/keys/import/lines", interrupted)
+    entries = [{"name": f"n{number}", "sha256": DIGEST} for number in range(6)]
+    kept = tmp_path / "refused"
+    result = cli("keys", "import", write(tmp_path / "keys", *entries), "--refused", str(kept))
+    assert result.code == 1
+    assert result.err.startswith("lines 3 to 6: may not be imported, try it again: interrupted\n")
+    assert result.out.startswith("Imported 2 keys; 4 lines refused.\n")
+    assert kept.read_text().splitlines() == [json.dumps(entry) for entry in entries[2:]]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
