@@ -24,6 +24,12 @@ PAGE = 200
 TIMEOUT = 30.0
 _MAX_ERROR = 64 << 10
 _PIECE = 64 << 10
+_OTHER_NAME = "give a name that the certificate has in --admin-url, or make one that has this name"
+_OTHER_TIME = "renew it, or set the clock of this machine"
+_ADVICE = {62: _OTHER_NAME, 64: _OTHER_NAME, 9: _OTHER_TIME, 10: _OTHER_TIME}
+"""What to do by OpenSSL's X509_V_ERR_… (HOSTNAME_MISMATCH, IP_ADDRESS_MISMATCH, CERT_NOT_YET_VALID, CERT_HAS_EXPIRED)."""
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+"""What an answer in clear text is to OpenSSL, in its versions."""
 
 
 class ApiError(CommandError):
@@ -198,9 +204,11 @@ class AdminApi:
             return CommandError(f"the answer of {self._address.url} broke off, so what came is not all of it; try again.")
         if isinstance(error, ssl.SSLCertVerificationError):
             return CommandError(
-                f"the certificate of {self._address.url} is not trusted ({error.verify_message}); "
-                "point SSL_CERT_FILE at the authority that signed it."
+                f"the certificate of {self._address.url} is not trusted ({error.verify_message.rstrip('.')}); "
+                f"{_ADVICE.get(error.verify_code, 'point SSL_CERT_FILE at the authority that signed it')}."
             )
+        if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+            return CommandError(f"{self._address.url} does not speak TLS; if its admin API has none, write http:// in --admin-url.")
         if isinstance(error, ConnectionResetError | BrokenPipeError) and self._address.url.startswith("http://"):
             # What a listener with TLS does to whoever speaks without; a reset, if it had not read all of it.
             return CommandError(f"{self._address.url} hung up without an answer; if its admin API has TLS, write https:// in --admin-url.")

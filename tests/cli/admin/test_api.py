@@ -167,6 +167,22 @@ def test_tls_is_verified(tmp_path: Path, certificate: tuple[Path, Path]) -> None
         api.get("/keys")
 
 
+def test_a_certificate_of_another_name_is_told_as_such(
+    tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever signed it is trusted already."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    with serving(tls=context) as admin, api_of(admin.url) as api, pytest.raises(CommandError, match="give a name that the certificate has"):
+        api.get("/keys")
+
+
+def test_a_listener_without_tls_is_told_as_such(admin: FakeAdmin) -> None:
+    with api_of(admin.url.replace("http:", "https:")) as api, pytest.raises(CommandError, match=r"write http:// in --admin-url"):
+        api.get("/keys")
+
+
 def test_an_idle_connection_that_was_closed_is_opened_again_for_reads_only(admin: FakeAdmin) -> None:
     admin.on("GET", "/x", Reply({}, headers={"Connection": "close"}))
     admin.on("POST", "/x", Reply({}))
