@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from sidecar.cli.admin.text import printable
 from sidecar.cli.commands import COMMANDS, build_parser, command
 from sidecar.cli.errors import REFUSED, WRONG_USE, CommandError
 from sidecar.settings import SettingsError
@@ -32,11 +33,11 @@ def main(arguments: Sequence[str]) -> int:
         code = command(args.command).run(args)
         sys.stdout.flush()
     except CommandError as error:
-        print(f"sidecar: {error}", file=sys.stderr)
+        print(f"sidecar: {printable(str(error))}", file=sys.stderr)
         return error.code
     except SettingsError as error:
         for fault in error.faults:
-            print(f"sidecar: {fault}", file=sys.stderr)
+            print(f"sidecar: {printable(fault)}", file=sys.stderr)
         return WRONG_USE
     except KeyboardInterrupt:
         return INTERRUPTED

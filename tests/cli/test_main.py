@@ -39,6 +39,8 @@ class Stub:
         (CommandError("the store is away; start it"), 1, "sidecar: the store is away; start it\n"),
         (CommandError("no such option", WRONG_USE), 2, "sidecar: no such option\n"),
         (SettingsError(["hub.url: is bad", "x: unknown"]), 2, "sidecar: hub.url: is bad\nsidecar: x: unknown\n"),
+        (CommandError("no: \x1b[2J\nsidecar: all is well"), 1, "sidecar: no: \ufffd[2J\ufffdsidecar: all is well\n"),
+        (SettingsError(["\x9bx: unknown"]), 2, "sidecar: \ufffdx: unknown\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )

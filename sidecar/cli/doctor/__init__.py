@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from sidecar.cli import config_file, configuration
+from sidecar.cli.admin.output import document
 from sidecar.cli.doctor import hub, machine, processes, secrets, store
 from sidecar.cli.doctor.check import Check, fail, failed, lines, ok
 from sidecar.cli.errors import REFUSED
@@ -59,6 +60,6 @@ async def examine(settings: Settings) -> list[Check]:
 
 def _report(args: argparse.Namespace, checks: list[Check]) -> None:
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode({"ok": not failed(checks), "checks": checks}), indent=2).decode())
+        print(document(msgspec.to_builtins({"ok": not failed(checks), "checks": checks})))
     else:
         print("\n".join(lines(checks)))

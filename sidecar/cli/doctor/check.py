@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from sidecar.cli.admin.text import printable
+
 Verdict = Literal["ok", "warn", "fail"]
 
 
@@ -40,10 +42,10 @@ def failed(checks: Iterable[Check]) -> bool:
 
 
 def lines(checks: Iterable[Check]) -> list[str]:
-    """A report for people."""
+    """A report for people. Hub and store put words of theirs into it, which must neither drive a terminal nor look like a finding."""
     report = []
     for check in checks:
-        report.append(f"{check.verdict:<5} {check.name:<16} {check.finding}")
+        report.append(f"{check.verdict:<5} {check.name:<16} {printable(check.finding)}")
         if check.advice:
-            report.append(f"{'':<22} → {check.advice}")
+            report.append(f"{'':<22} → {printable(check.advice)}")
     return report
