@@ -47,7 +47,11 @@ class Session:
         self.api.rest()
         self.err.write(f"{question} [y/N] ")
         self.err.flush()
-        return self.stdin.readline().strip().lower() in ("y", "yes")
+        try:
+            return self.stdin.readline().strip().lower() in ("y", "yes")
+        except UnicodeDecodeError:
+            # A key beside y, in a terminal set to something else than this program's UTF-8.
+            return False
 
     def data(self, line: bytes) -> None:
         """A line of an export as it came, unless a terminal would obey what clients have written into it."""

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import pytest
 
-from sidecar.cli.admin.session import data_dir
+from sidecar.cli.admin.address import parse
+from sidecar.cli.admin.api import AdminApi
+from sidecar.cli.admin.session import Session, data_dir
 from sidecar.cli.main import main
-from tests.cli.admin.conftest import make_key
+from tests.cli.admin.conftest import NOW, make_key
 from tests.support.fake_admin import TOKEN, FakeAdmin
 
 
@@ -50,3 +53,12 @@ def test_a_token_that_comes_by_a_pipe_does_for_every_call_of_a_command(admin: Fa
         assert main(["keys", "disable", "shop", "--admin-url", admin.url, "--admin-token-file", f"/dev/fd/{read}"]) == 0
     finally:
         os.close(read)
+
+
+@pytest.mark.parametrize(
+    ("typed", "yes"), [(b"y\n", True), (b" YES\n", True), (b"n\n", False), (b"\n", False), (b"", False), (b"\xffy\n", False)]
+)
+def test_only_yes_is_yes(admin: FakeAdmin, typed: bytes, yes: bool) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8")
+    with AdminApi(parse(admin.url), lambda: TOKEN) as api:
+        assert Session(api, stdin, io.StringIO(), io.StringIO(), lambda: NOW, {}).confirms("Sure?") is yes
