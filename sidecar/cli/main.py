@@ -33,23 +33,23 @@ def main(arguments: Sequence[str]) -> int:
         code = command(args.command).run(args)
         sys.stdout.flush()
     except CommandError as error:
-        print(f"sidecar: {printable(str(error))}", file=sys.stderr)
+        _complain(str(error))
         return error.code
     except SettingsError as error:
         for fault in error.faults:
-            print(f"sidecar: {printable(fault)}", file=sys.stderr)
+            _complain(fault)
         return WRONG_USE
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        _give_up_output()
+        _give_up(sys.stdout)
         return REFUSED
     except OSError as error:
         if error.errno not in _FULL or error.filename is not None:
             raise
-        _give_up_output()
-        print(f"sidecar: the output cannot be written ({error.strerror}); make room, or send it elsewhere.", file=sys.stderr)
+        _give_up(sys.stdout)
+        _complain(f"the output cannot be written ({error.strerror}); make room, or send it elsewhere.")
         return REFUSED
     return code
 
@@ -70,6 +70,14 @@ def _take_any_text(out: TextIO) -> None:
         out.reconfigure(errors="replace") if out.isatty() else out.reconfigure(encoding="utf-8", errors="replace")
 
 
-def _give_up_output() -> None:
-    """So that the interpreter does not find out again, when it ends, that standard output takes no more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _complain(sentence: str) -> None:
+    """A line on standard error; whoever does not read it gets the exit code all the same."""
+    try:
+        print(f"sidecar: {printable(sentence)}", file=sys.stderr, flush=True)
+    except OSError:
+        _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
+    """So that the interpreter does not find out again, when it ends, that `stream` takes no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

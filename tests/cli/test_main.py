@@ -80,6 +80,20 @@ def test_an_error_that_nobody_wants_to_read_is_not_printed_where_data_is(redirec
         assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"), [("config check -c /nowhere", 2), ("keys nonsense", 2), ("audit verify --file /nowhere", 1)]
+)
+def test_an_error_that_its_reader_has_left_is_the_exit_code_all_the_same(arguments: str, code: int) -> None:
+    """As in `sidecar config check 2>&1 | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        ended = subprocess.run([*SIDECAR, *arguments.split()], cwd=ROOT, stderr=write, check=False, timeout=60)
+    finally:
+        os.close(write)
+    assert ended.returncode == code
+
+
 def _in_a_shell(arguments: str) -> subprocess.CompletedProcess[str]:
     """The command with the redirections of a shell, where no sidecar listens."""
     environment = {**os.environ, "SIDECAR_ADMIN_URL": f"http://127.0.0.1:{free_port()}", "SIDECAR_ADMIN_TOKEN": "none"}
