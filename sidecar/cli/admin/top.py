@@ -6,6 +6,7 @@ Rates are those of the last whole minutes that the usage API has and of the one 
 from __future__ import annotations
 
 import argparse
+import os
 import select
 import signal
 import sys
@@ -158,16 +159,30 @@ def _full_screen(session: Session) -> Iterator[None]:
     """The terminal's second screen, keys unbuffered, all as before at the end."""
     before = termios.tcgetattr(sys.stdin)
     # Killed, the command would leave the terminal without echo and cursor: SIGTERM does what Ctrl-C does.
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    handlers = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler),
+        signal.SIGTSTP: signal.signal(signal.SIGTSTP, lambda *_: _step_aside(before)),
+    }
     try:
         tty.setcbreak(sys.stdin)
         session.out.write(_ENTER)
         yield
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         session.out.write(_LEAVE)
         session.out.flush()
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _step_aside(before: list[Any]) -> None:
+    """Ctrl-Z: give the shell its terminal as it was `before`, and take it again once we go on."""
+    # Written past the stream, which may be in the middle of a line.
+    os.write(sys.stdout.fileno(), _LEAVE.encode())
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    tty.setcbreak(sys.stdin)
+    os.write(sys.stdout.fileno(), _ENTER.encode())
 
 
 def _draw(lines: list[str], session: Session) -> None:

@@ -11,6 +11,7 @@ import termios
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from sidecar.cli.admin.top import render, trend
 from tests.cli.admin.conftest import NOW, Cli
 from tests.support.fake_admin import TOKEN, FakeAdmin, Reply, refusal
+from tests.support.waiting import wait_until
 
 SUMS = {
     "requests": 50,
@@ -145,6 +147,21 @@ def test_a_terminal_is_redrawn_until_somebody_leaves_and_left_as_it_was(
 ) -> None:
     seen = watched(admin, 2, leave)
     assert seen.count(b"\x1b[H") >= 2
+    assert seen.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")
+
+
+def test_ctrl_z_gives_the_shell_its_terminal_for_as_long_as_it_lasts(admin: FakeAdmin) -> None:
+    def stop_and_go_on(child: subprocess.Popen[bytes], main: int) -> None:
+        watching = termios.tcgetattr(main)[3] & termios.ECHO
+        child.send_signal(signal.SIGTSTP)
+        wait_until(lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        assert not watching and termios.tcgetattr(main)[3] & termios.ECHO
+        child.send_signal(signal.SIGCONT)
+        wait_until(lambda: not termios.tcgetattr(main)[3] & termios.ECHO)
+        os.write(main, b"q")
+
+    seen = watched(admin, 2, stop_and_go_on)
+    assert seen.count(b"\x1b[?1049l") == seen.count(b"\x1b[?1049h") == 2
     assert seen.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")
 
 
