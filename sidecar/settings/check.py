@@ -66,8 +66,9 @@ def _proxy(settings: Settings) -> list[str]:
 
 def _zeros(settings: Settings) -> list[str]:
     """Without any time a request cannot come, nor a session be kept; the ledger would be asked without a pause, a key be throttled
-    without an end and dormant at each use, and no event fit."""
-    amounts = {f"proxy.timeouts.{name}": value for name, value in msgspec.structs.asdict(settings.proxy.timeouts).items()} | {
+    without an end and dormant at each use, and no event fit. A bound of 0 looks like none, and lets nothing through."""
+    sections = {"proxy.timeouts": settings.proxy.timeouts, "proxy.bounds": settings.proxy.bounds}
+    amounts = {f"{path}.{name}": value for path, section in sections.items() for name, value in msgspec.structs.asdict(section).items()} | {
         "admin.session_idle": settings.admin.session_idle,
         "admin.session_age": settings.admin.session_age,
         "reconcile.every": settings.reconcile.every,
@@ -95,6 +96,9 @@ def _others(settings: Settings) -> list[str]:
         faults.append("hub.access_key: has characters that a header cannot carry; it is one line of printable ASCII")
     if settings.keys.prefix == ADMIN_TOKEN_PREFIX:
         faults.append(f"keys.prefix: {ADMIN_TOKEN_PREFIX} is how admin tokens begin; choose another one")
+    if 0 < settings.proxy.bounds.inspected_total < settings.proxy.bounds.inspected_body:
+        # A body that fits the one and never the other would be answered with 503 each time, as if it were worth another try.
+        faults.append("proxy.bounds.inspected_total: must be at least proxy.bounds.inspected_body")
     if settings.spool.max_bytes < 2 * settings.spool.segment_bytes:
         faults.append("spool.max_bytes: must be at least twice spool.segment_bytes")
     if settings.usage.hours < settings.usage.minutes:

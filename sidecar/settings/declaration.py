@@ -77,9 +77,9 @@ class Bounds(Section, frozen=True):
     inspected_body: Annotated[Size, Meta(description="Request body that must be read whole to check its model; beyond it 413.")] = Size(
         32 << 20
     )
-    inspected_total: Annotated[Size, Meta(description="Memory for bodies that are read whole, for each worker; beyond it 503.")] = Size(
-        512 << 20
-    )
+    inspected_total: Annotated[
+        Size, Meta(description="Memory for bodies that are read whole, for each worker; beyond it 503. No less than inspected_body.")
+    ] = Size(512 << 20)
     connections: Annotated[
         int, Meta(ge=1, description="Open client connections for each worker; beyond it the longest idle one makes room, else 503.")
     ] = 20000
