@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from sidecar.demo.aigne import AigneHub
 from sidecar.demo.exchange import Answer, Call, complete_head, html, json_answer, preflight
 from sidecar.demo.openai import OpenAiHub
 from sidecar.demo.provider import FAULTS
-from sidecar.demo.recording import BodyRecord, Recorded, Recorder
+from sidecar.demo.recording import KEPT_REQUESTS, BodyRecord, Recorded, Recorder
 
 LARGEST_BODY = 30 << 20
 RECORD_PATH = "/__demo__/requests"
@@ -43,6 +44,8 @@ class Options:
     """Path prefix, as behind a gateway: `/ai-kit`."""
     shows_requests: bool = False
     """Whether RECORD_PATH tells what was received; for tests in another process."""
+    remembered: int = KEPT_REQUESTS
+    """How many requests `DemoHub.requests` has at most, bodies and all."""
 
 
 class DemoHub:
@@ -50,7 +53,7 @@ class DemoHub:
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
-        self.requests = Recorder()
+        self.requests = Recorder(deque(maxlen=self.options.remembered))
         self.url = ""
         self.aigne = AigneHub(self.options.access_key, self.options.delay, mounted=bool(self.options.mount))
         openai = OpenAiHub(self.options.access_key, self.options.delay)
@@ -132,24 +135,34 @@ async def _serve(options: Options, host: str, port: int, unix: Path | None) -> N
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or Ctrl-C."""
+    given = parser().parse_args(arguments)
+    asyncio.run(_serve(options_of(given), given.host, given.port, given.unix))
+    return 0
+
+
+def options_of(given: argparse.Namespace) -> Options:
+    """How the hub of a command line behaves. Without --record nobody asks what was received, and large bodies would fill the memory."""
+    remembered = KEPT_REQUESTS if given.record else 0
+    return Options(given.protocol, given.access_key, given.delay, given.mount.rstrip("/"), given.record, remembered)
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line may say."""
     faults = "\n".join(f"  {name:<18}{text}" for name, text in FAULTS.items())
-    parser = argparse.ArgumentParser(
+    found = argparse.ArgumentParser(
         prog="python -m sidecar.demo.hub",
         description="A hub that answers like a real one. Models that do something special:\n" + faults,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=3000, help="port, 0 for any free one (default %(default)s)")
-    parser.add_argument("--unix", type=Path, help="listen on this socket instead")
-    parser.add_argument("--protocol", choices=("aigne", "openai"), default="aigne", help="which hub to be (default %(default)s)")
-    parser.add_argument("--mount", default="", help="path prefix, as behind a gateway: /ai-kit")
-    parser.add_argument("--delay", type=float, default=0.03, help="seconds between two words of a stream (default %(default)s)")
-    parser.add_argument("--access-key", default=ACCESS_KEY, help="the key that it takes")
-    parser.add_argument("--record", action="store_true", help=f"tell at {RECORD_PATH} what was received; for tests")
-    given = parser.parse_args(arguments)
-    options = Options(given.protocol, given.access_key, given.delay, given.mount.rstrip("/"), given.record)
-    asyncio.run(_serve(options, given.host, given.port, given.unix))
-    return 0
+    found.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    found.add_argument("--port", type=int, default=3000, help="port, 0 for any free one (default %(default)s)")
+    found.add_argument("--unix", type=Path, help="listen on this socket instead")
+    found.add_argument("--protocol", choices=("aigne", "openai"), default="aigne", help="which hub to be (default %(default)s)")
+    found.add_argument("--mount", default="", help="path prefix, as behind a gateway: /ai-kit")
+    found.add_argument("--delay", type=float, default=0.03, help="seconds between two words of a stream (default %(default)s)")
+    found.add_argument("--access-key", default=ACCESS_KEY, help="the key that it takes")
+    found.add_argument("--record", action="store_true", help=f"tell at {RECORD_PATH} what was received; for tests")
+    return found
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from sidecar.demo.hub import options_of, parser
 from sidecar.hubs.usage import open_reader
 from tests.support.hub import ACCESS_KEY, DemoHub, Options, hub_process, running_hub
 
@@ -274,3 +275,13 @@ def test_as_a_process_of_its_own():
         hub.clear()
         assert hub.requests() == []
     assert hub.process.returncode == 0
+
+
+@pytest.mark.parametrize(("arguments", "remembered"), [([], 0), (["--record"], 1)])
+async def test_nothing_is_remembered_that_nobody_asks_for(arguments, remembered):
+    """Who tries the demo with large uploads has no use for all of them in its memory."""
+    async with running_hub(options_of(parser().parse_args(arguments))) as hub, aiohttp.ClientSession(hub.url) as client:
+        async with client.post("api/v2/audio/transcriptions", data=b"12345", headers=KEY) as answer:
+            assert await answer.json() == {"text": "5 bytes of silence."}
+        assert len(hub.requests) == remembered
+        assert hub.requests.seen == 1
