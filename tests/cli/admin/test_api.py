@@ -143,7 +143,7 @@ def test_something_else_is_listening(admin: FakeAdmin, reply: Reply) -> None:
     [
         Reply(raw=b"<html>", content_type="text/html"),
         Reply({}),
-        Reply(status=302, content_type="text/csv", headers={"Location": "https://sign.in/"}),
+        Reply(status=302, content_type="text/csv", headers={"Location": "https://sign-in.example/"}),
     ],
     ids=["page", "json", "redirect"],
 )
