@@ -9,6 +9,7 @@ from urllib.parse import quote
 from sidecar.cli.admin.api import AdminApi
 from sidecar.cli.admin.text import printable
 from sidecar.cli.errors import WRONG_USE, CommandError
+from sidecar.keys.token import is_well_formed
 from sidecar.redaction import without_secrets
 
 _ID = re.compile(r"key_[0-9A-Za-z]{16}")
@@ -22,6 +23,13 @@ def key_path(key_id: str, *more: str) -> str:
     return "/".join(["/keys", quote(key_id, safe=""), *more])
 
 
+def refuse_secret(text: str) -> None:
+    """Raise CommandError when this is a key itself: it would travel in the address of a call, which proxies write down."""
+    if is_well_formed(text.encode(errors="replace"), text.partition("_")[0]):
+        advice = "`sidecar keys identify` reads it from standard input and says whose it is"
+        raise CommandError(f"this is a key itself, where its id or name belongs; nothing was sent. {advice}.", WRONG_USE)
+
+
 def find_key(api: AdminApi, wanted: str) -> dict[str, Any]:
     """The key with this id or exactly this name.
 
@@ -29,6 +37,7 @@ def find_key(api: AdminApi, wanted: str) -> dict[str, Any]:
     """
     if not wanted.strip():
         raise CommandError("KEY is empty; give the id or the name of a key.", WRONG_USE)
+    refuse_secret(wanted)
     if _ID.fullmatch(wanted):
         key: dict[str, Any] = api.get(key_path(wanted))["key"]
         return key

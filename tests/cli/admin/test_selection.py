@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.keys.token import generate
 from tests.cli.admin.conftest import Cli, make_key
 from tests.support.fake_admin import FakeAdmin
 
@@ -30,6 +31,15 @@ def test_an_empty_key_is_no_key(cli: Cli, admin: FakeAdmin, words: tuple[str, ..
     """Least of all is it all of them, as whose use `usage` without a key gives."""
     result = cli(*words)
     assert (result.code, result.out, result.err) == (2, "", "KEY is empty; give the id or the name of a key.\n")
+    assert admin.calls == []
+
+
+@pytest.mark.parametrize("words", [("keys", "revoke"), ("keys", "list"), ("keys", "export"), ("usage",)])
+def test_a_key_itself_is_sent_nowhere_in_an_address(cli: Cli, admin: FakeAdmin, words: tuple[str, ...]) -> None:
+    key = generate("ahk")
+    result = cli(*words, key)
+    assert (result.code, result.out) == (2, "")
+    assert "sidecar keys identify" in result.err and key[4:] not in result.err
     assert admin.calls == []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sidecar.cli.admin.api import PAGE, Items
 from sidecar.cli.admin.output import Column, ListDocument, facts
-from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path
+from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path, refuse_secret
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import count, moment, relative
 from sidecar.cli.errors import WRONG_USE, CommandError
@@ -50,6 +50,7 @@ def filtered(args: argparse.Namespace, session: Session, cursor: str | None = No
     """The keys that the options of `add_filters` choose, newest first, fetched page by page, from `cursor` on."""
     if args.limit is not None and args.limit < 1:
         raise CommandError("--limit: give a number from 1.", WRONG_USE)
+    refuse_secret(args.q or "")
     return session.api.items("/keys", args.limit, cursor, q=args.q, status=args.status, owner=args.owner)
 
 
