@@ -103,15 +103,15 @@ class Listen(str):
             listen.path = text.removeprefix("unix://")
             if not listen.path.startswith("/"):
                 raise ValueError(f"{text!r} needs an absolute path: unix:///path")
-            if not _is_encodable(listen.path, "utf-8"):
+            if not _is_path(listen.path):
                 raise ValueError(f"{text!r} has a character that no path can have")
             return listen
         host, _, port = text.rpartition(":")
         if not host or not _PORT.fullmatch(port) or int(port) > 65535:
             raise ValueError(f"{text!r} is not an address to listen on; write host:port or unix:///path")
         listen.host, listen.port = host.strip("[]"), int(port)
-        if not _is_encodable(listen.host, "idna"):
-            raise ValueError(f"{text!r} names no host; write an address, or a name with 1 to 63 characters between its dots")
+        if not _is_host(listen.host):
+            raise ValueError(f"{text!r} names no host; write host:port, where host is an address (0.0.0.0: all of them) or a name")
         return listen
 
 
@@ -202,24 +202,28 @@ def _scheme(text: str) -> str:
         return ""
 
 
-def _is_encodable(name: str, encoding: str) -> bool:
-    """Whether the system can be asked for `name`. For one that Python cannot hand over it raises no OSError, where one is looked for."""
+def _is_path(text: str) -> bool:
+    """Whether the system can be asked for `text`. For what Python cannot hand over it raises no OSError, where one is looked for."""
     try:
-        name.encode(encoding)
+        text.encode()
     except UnicodeError:
         return False
-    return "\0" not in name
+    return "\0" not in text
 
 
 def _as_dns(host: str) -> str:
     """`host` in the letters that a resolver and a Host header take (IDNA); raises ValueError when nothing can be called so."""
-    try:
-        found = host.encode("idna").decode()
-    except UnicodeError:
-        found = ""
-    if not _HOST.fullmatch(found):
+    if not _is_host(host):
         raise ValueError(f"{host!r} is no host; write a name such as hub.example, or an IP address")
-    return found
+    return host.encode("idna").decode()
+
+
+def _is_host(host: str) -> bool:
+    """Whether anything can be called so: no scheme, no path, no star."""
+    try:
+        return _HOST.fullmatch(host.encode("idna").decode()) is not None
+    except UnicodeError:
+        return False
 
 
 def _is_mount(path: str) -> bool:

@@ -52,6 +52,12 @@ def test_what_is_no_address(text: str) -> None:
         Listen.parse(text)
 
 
+@pytest.mark.parametrize("text", ["http://0.0.0.0:80", "tcp://host:80", "*:80", "a b:80", "host:80:80", "0.0.0.0/0:80", "[]:80"])
+def test_what_can_be_no_host_is_told_before_anything_is_started(text: str) -> None:
+    with pytest.raises(ValueError, match="names no host"):
+        Listen.parse(text)
+
+
 @pytest.mark.parametrize(
     "text", ["127.0.0..1:80", ".example:80", f"{'x' * 64}.example:80", "a\0b:80", "\ud800:80", "unix:///a\0b", "unix:///\udcff"]
 )
