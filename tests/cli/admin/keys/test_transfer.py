@@ -70,6 +70,14 @@ def test_a_line_with_a_member_twice_is_not_made_one_without(cli: Cli, admin: Fak
     assert admin.calls == []
 
 
+def test_a_key_with_long_lists_is_imported(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
+    admin.on("POST", "/keys/import/lines", importer)
+    entry = {"name": "a", "sha256": DIGEST, "allowed_models": [f"{number:0256}" for number in range(256)]}
+    result = cli("keys", "import", write(tmp_path / "keys", entry, '{"name":"' + "z" * (1 << 20) + '"}'))
+    assert result.out.startswith("Imported 1 key; 1 line refused.\n")
+    assert result.err.startswith("line 2: is longer than 1 MiB\n")
+
+
 def test_with_json_standard_error_tells_of_refused_lines_too(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
     admin.on("POST", "/keys/import/lines", importer)
     result = cli("keys", "import", write(tmp_path / "keys", {"name": "bad", "sha256": DIGEST}), "--json")
