@@ -82,9 +82,10 @@ def problem(error: yaml.YAMLError) -> str:
 def text_of(file: Path) -> str:
     """What stands in `file`; raises OSError and UnicodeDecodeError.
 
+    A mark of byte order, with which some editors begin a file, is no part of a secret.
     A pipe, such as the shell's `<(…)`, gives its text once: a reload would find nothing, and nothing means defaults.
     """
-    with file.open(encoding="utf-8") as stream:
+    with file.open(encoding="utf-8-sig") as stream:
         text = stream.read()
         if not text and stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
             raise OSError(errno.ENODATA, "it is a pipe with nothing in it, which can be read once only")

@@ -121,6 +121,12 @@ def test_a_fault_says_which_variable_it_came_from() -> None:
     assert refused.value.faults[1].startswith("proxy.listen (from SIDECAR_PROXY__LISTEN): '8080' is not an address")
 
 
+@pytest.mark.parametrize("content", [b"s3cret", b"s3cret\n", b"s3cret\r\n", b" s3cret \n\n", b"\xef\xbb\xbfs3cret\r\n"])
+def test_a_secret_is_what_stands_in_its_file_whatever_editor_wrote_it(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "password").write_bytes(content)
+    assert from_text(tmp_path, f"store: {{password_file: {tmp_path}/password}}").store.password.reveal() == "s3cret"
+
+
 def test_a_list_of_secrets_may_come_from_a_file_too(tmp_path: Path) -> None:
     (tmp_path / "hooks").write_text("https://hooks.example/one\n\n  https://hooks.example/two \n")
     expected = ["https://hooks.example/one", "https://hooks.example/two"]
