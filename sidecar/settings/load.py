@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_origin
 import msgspec
 import yaml
 
+from sidecar.redaction import without_secrets
 from sidecar.settings.check import faults_of
 from sidecar.settings.declaration import Section, Settings
 from sidecar.settings.document import expand, join, overlay, parse, problem, read, text_of, with_origin
@@ -72,7 +73,9 @@ def load(file: Path | None, environment: Mapping[str, str], more: Check = lambda
     if not unreadable and isinstance(settings, Settings):
         faults += list(_new([*faults_of(settings), *more(settings)], [fault.partition(": ")[0] for fault in faults]))
     if faults:
-        raise SettingsError([with_origin(fault, origins) for fault in faults], settings if isinstance(settings, Settings) else None)
+        # Two variables or lines may have been taken for each other: a value that is quoted may be a secret.
+        told = [with_origin(without_secrets(fault), origins) for fault in faults]
+        raise SettingsError(told, settings if isinstance(settings, Settings) else None)
     assert isinstance(settings, Settings)
     return settings
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from sidecar.cli import configuration
 from sidecar.settings import Settings, SettingsError, load
 from sidecar.settings.load import from_bytes, to_bytes
 
@@ -125,6 +126,17 @@ def test_a_fault_says_which_variable_it_came_from() -> None:
 def test_a_secret_is_what_stands_in_its_file_whatever_editor_wrote_it(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "password").write_bytes(content)
     assert from_text(tmp_path, f"store: {{password_file: {tmp_path}/password}}").store.password.reveal() == "s3cret"
+
+
+@pytest.mark.parametrize(
+    "setting", ["hub.url", "hub.profile", "proxy.listen", "proxy.drain_timeout", "anomaly.known_networks", "hub.ca_file"]
+)
+@pytest.mark.parametrize("secret", ["blocklet-" + "zB7" * 12, "ahk_" + "zB7" * 16])
+def test_a_secret_in_the_wrong_place_is_not_quoted(setting: str, secret: str) -> None:
+    """As when two variables are taken for each other."""
+    with pytest.raises(SettingsError) as refused:
+        configuration.read(None, {f"SIDECAR_{setting.upper().replace('.', '__')}": secret})
+    assert refused.value.faults and "zB7zB7" not in str(refused.value)
 
 
 def test_a_list_of_secrets_may_come_from_a_file_too(tmp_path: Path) -> None:
