@@ -21,8 +21,8 @@ _HEAD = """\
 - **Exit codes**: 0 done, also when `serve`, `authz` or `demo` were told to stop; 1 refused or failed, with which `doctor` ends
   when it says *fail* of something and `audit verify` when the log is broken; 2 wrong use or a wrong configuration file; 130 when
   Ctrl-C cut a command off.
-- **Output**: with `--json`, which every command that prints data takes, one JSON document on standard output and nothing else.
-  Errors go to standard error, in one sentence that says what to do.
+- **Output**: with `--json`, which every command that prints data takes, one JSON document on standard output and nothing else
+  ([which](scripting.md)). Errors go to standard error, in one sentence that says what to do.
 - **Commands of the admin API** (`keys`, `usage`, `top`, `audit`, `admin-tokens`) speak to a sidecar that runs, here or elsewhere.
   Its address: `--admin-url`, else `SIDECAR_ADMIN_URL`, else `http://127.0.0.1:8081`. The token: `--admin-token-file`, else
   `SIDECAR_ADMIN_TOKEN`, else `admin-token` in the data directory (`SIDECAR_DATA_DIR`, `data_dir` of the configuration, `./data`).

@@ -13,6 +13,7 @@ import pytest
 
 from docs import generate
 from sidecar import refusals
+from sidecar.cli import completion
 from sidecar.cli.commands import build_parser
 from sidecar.refusals import KEY_STORE_UNAVAILABLE, OVERLOADED, SHUTTING_DOWN, TABLE
 from sidecar.settings import load
@@ -130,6 +131,12 @@ def test_commands_are_understood(file: str, line: str) -> None:
     words = words[words.index("sidecar") + 1 :]
     end = next((place for place, word in enumerate(words) if word in ("|", "<", ">", ">>", "&&", ";")), len(words))
     build_parser([words[0]] if not words[0].startswith("-") else []).parse_args(words[:end])
+
+
+def test_every_document_of_a_command_is_described() -> None:
+    described = re.findall(r"^\| `sidecar ([\w -]+)` \|", (ROOT / "docs" / "scripting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    printing = [" ".join(command.words) for command in completion.tree() if "--json" in dict(command.options)]
+    assert sorted(described) == sorted(printing)
 
 
 @pytest.mark.parametrize(("file", "line"), [(file, line) for file, line in COMMANDS if re.match(r"(\w+=\S+ )*make\b", line)])
