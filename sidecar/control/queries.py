@@ -94,7 +94,7 @@ class UsageQueries(Protocol):
     """Usage series. Raises StoreUnavailable."""
 
     async def usage(self, key_id: str | None, start: float | None, end: float | None, step: Step, group_by: GroupBy | None) -> UsageReport:
-        """The use of one key, or of all keys when `key_id` is None. ValueError for a grouping that does not apply."""
+        """The use of one key, or of all keys when `key_id` is None. By key or owner, the use of one key is one group."""
 
 
 class CallQueries(Protocol):
