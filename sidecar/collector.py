@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 
 YOUNG = 200_000
-"""New objects after which the control process looks for cycles: the sums of a few seconds of events, which wait until their
-details are in the store, and all of them die by themselves. At 50,000 the search costs the fold of 10,000 keys a tenth, at the
-default of 700 a fifth."""
+"""New objects after which the control process looks for cycles: as many as the sums of a few seconds of events, which wait until
+their details are in the store and then go without its help. At 50,000 the search costs the fold of 10,000 keys a tenth of its time,
+at the interpreter's own 700 a fifth."""
 
 
 def settle(young: int | None = None) -> None:

@@ -25,7 +25,7 @@ _CREDENTIAL = re.compile(
     r"|(?<=://)[^\s/@:\"]*:[^\s/@\"]*(?=@)"  # user:password of a URL
 )
 _PATIENCE, _REST = 0.05, 60.0
-"""Seconds that a line waits for a reader, and after which another one may."""
+"""Seconds that a line waits for a slow reader, and after which another line may wait again."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 

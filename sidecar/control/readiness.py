@@ -31,7 +31,8 @@ class Readiness:
         if missing > 0:
             return f"{missing} of {self._expected} workers have not reported"
         # Each has a connection of its own. Without it a worker can look up no key, though it is there.
-        # One that ends may have been asked for another store than its successor: it finishes what it has, and takes nothing new.
+        # Of a worker that drains and its successor it is enough that one does: the settings of the former may name another store, and it
+        # takes nothing new.
         reached = {state.worker for state in serving if state.store_up}
         cut_off = sorted({state.worker for state in serving} - reached)
         return f"the key store does not answer worker {', '.join(map(str, cut_off))}" if cut_off else ""

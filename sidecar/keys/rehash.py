@@ -24,7 +24,7 @@ RETRY_AFTER = 10.0
 
 
 class Rehasher:
-    """Offer it every key that was looked up and accepted; what is due it does in the background."""
+    """Offer it every key that was looked up and accepted: it moves the secret in the background where that is due."""
 
     def __init__(
         self,

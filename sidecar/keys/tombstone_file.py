@@ -47,7 +47,7 @@ class TombstoneFile:
             self._revoked = {one: at for one, at in self._revoked.items() if now - at < REMEMBERED_FOR}
             _write(self._path, self._revoked)
             self._lines = len(self._revoked)
-            # Twice what has to stay at least: a day of more than a file's worth would be written anew for each further one.
+            # At least twice what has to stay: else a day with more revocations than that would have the file written anew for each one.
             self._most = max(COMPACTED_AT, 2 * self._lines)
             return
         try:

@@ -34,9 +34,9 @@ last request may be on its way from another worker, and clients that take turns 
 MOST_TRIPS = 8
 """Trips to the store under way at once, but for one that goes apart; beyond that, requests gather."""
 MOST_PLANS = 10_000
-"""Plans remembered."""
+"""Keys whose plan is remembered."""
 WORTH_A_WARNING = 3600.0
-"""Seconds by which two clocks differ, and their difference has changed, before it is told."""
+"""Seconds by which the two clocks must differ, and their difference must have changed since, before the log tells of it."""
 
 _log = logging.getLogger(__name__)
 

@@ -79,9 +79,10 @@ def refusal(admission: Admission) -> refusals.Refused:
 
 
 def withdrawn(admission: Admission) -> Admission:
-    """What the client of a request is told that was admitted and then withdrawn: as many requests are left as before it.
+    """An admission as its client is told of it once the request is withdrawn: one more request is left than was said before.
 
-    Of tokens as many as while it had some reserved: what it took of a limit that was all but spent is not known here.
+    The tokens that are left stay as they were told, with some reserved for this request: how many a limit that was all but spent
+    had for it is not known here.
     """
     counted, window = admission.counted, admission.requests
     if counted is None or window is None:

@@ -7,8 +7,8 @@ from sidecar.worker.client.front import OVERSHOOT, Front, Timed
 from sidecar.worker.client.patience import await_rest
 
 UNTOLD = 16
-"""As OVERSHOOT, of those who must finish a TLS handshake before they can be told. They may never do so, hence no more than there are
-descriptors to spare (`worker/descriptors.py`)."""
+"""As OVERSHOOT, for those that can be told only after their TLS handshake. They may never finish it, so there are no more of them than
+there are descriptors to spare (`worker/descriptors.py`)."""
 
 
 def admit(front: Front, connection: Timed) -> None:
