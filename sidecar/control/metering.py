@@ -15,7 +15,7 @@ from sidecar.control.folding.claims import Claims
 from sidecar.control.folding.fold import Fold
 from sidecar.control.folding.ledger import Ledger
 from sidecar.control.folding.loop import FoldLoop
-from sidecar.control.folding.observer import Observer
+from sidecar.control.folding.observer import EventObserver
 from sidecar.control.folding.spools import Spools
 from sidecar.control.folding.sweep import Sweep
 from sidecar.control.folding.work import Planner
@@ -71,7 +71,7 @@ def compose(
     spools: Spools,
     pulse: Pulse,
     workers: Workers,
-    further: Sequence[Observer],
+    further: Sequence[EventObserver],
     *,
     digester: Digester,
 ) -> Metering:

@@ -1,6 +1,7 @@
 """The detectors over all keys: seconds go in, episodes come out. No store, no clock, no network.
 
-This is what the control process runs and what the benchmark replays in virtual time.
+This is what the control process runs and what the benchmark replays in virtual time. It sees no events: the engine does, as
+one of the fold's observers, and sums them up for it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ AT_ONCE = 500
 """Keys that are looked at in one go at least; each costs some ten microseconds."""
 
 _LOWER_EVERY = 10
+"""Seconds between two looks for signals that have run out."""
 _UNKNOWN_KEY = "invalid_api_key"
-
 
 NameOf = Callable[[str], str]
 """The name of a key, "" when it is not known."""

@@ -30,7 +30,7 @@ log has them all."""
 _log = logging.getLogger(__name__)
 
 
-class Refused(Unchanged):
+class NotChangeable(Unchanged):
     """The key could not be changed; says why, in words for people."""
 
 
@@ -97,7 +97,7 @@ class Responder:
         if not response.shadow:
             try:
                 await self._act(key, anomaly, until)
-            except Refused as error:
+            except NotChangeable as error:
                 # Without an end: nothing runs that could be over, and tried once more it would be refused again.
                 response = replace(response, until=None, failed=str(error))
             except Unrecordable as error:
@@ -128,18 +128,18 @@ class Responder:
         reason = f"{anomaly.id}: {anomaly.summary}"
         event = draft(action, ACTOR, now=self._clock(), target=Party("api_key", key.id, key.name), changes=changes, reason=reason)
         async with self._audit.act(event):
-            # Refused inside the act: whatever else leaves it is recorded, with nobody knowing how it ended.
+            # Raised inside the act: whatever else leaves it is recorded, with nobody knowing how it ended.
             try:
                 if until is not None:
                     await self._keys.update(key.id, lambda known: replace(known, throttled_until=until))
                 else:
                     await self._keys.update(key.id, lambda known: replace(known, disabled=True))
             except UnknownKey:
-                raise Refused(_NOT_THERE) from None
+                raise NotChangeable(_NOT_THERE) from None
             except KeyIsRevoked:
-                raise Refused("the key is revoked") from None
+                raise NotChangeable("the key is revoked") from None
             except KeyIsNewer:
-                raise Refused("a newer version of the sidecar has written the key; only such a one may change it") from None
+                raise NotChangeable("a newer version of the sidecar has written the key; only such a one may change it") from None
 
 
 def _action(anomaly: Anomaly) -> OnAnomaly:

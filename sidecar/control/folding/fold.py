@@ -16,7 +16,7 @@ from sidecar.control.folding.catch_up import added_up
 from sidecar.control.folding.cursor import Cursor, Place, groups
 from sidecar.control.folding.kept import Kept, Stretch
 from sidecar.control.folding.ledger import DETAILS, LANES, NOW, Entry, Ledger
-from sidecar.control.folding.observer import Observer
+from sidecar.control.folding.observer import EventObserver
 from sidecar.control.folding.patience import Patience, ShardsAway
 from sidecar.control.folding.planned import Planned
 from sidecar.control.folding.read_failures import COUNTING, ReadFailures
@@ -49,7 +49,7 @@ class Fold:
         planner: Planner,
         guard: Callable[[], Awaitable[None]],
         claim: Callable[[], Awaitable[None]],
-        observers: Sequence[Observer] = (),
+        observers: Sequence[EventObserver] = (),
         redact: Callable[[list[bytes]], list[bytes]] = lambda records: records,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 from sidecar.control.totals.sums import Sums
 
 
-class Observer(Protocol):
+class EventObserver(Protocol):
     """Sees every stretch of events once, as soon as it is read."""
 
     def observe(self, spool_id: str, records: list[bytes], sums: Sums) -> None:

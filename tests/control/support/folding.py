@@ -9,7 +9,7 @@ from pathlib import Path
 from sidecar.control.folding.claims import Claims
 from sidecar.control.folding.fold import Fold
 from sidecar.control.folding.ledger import LANES, Ledger
-from sidecar.control.folding.observer import Observer
+from sidecar.control.folding.observer import EventObserver
 from sidecar.control.folding.spools import Spools
 from sidecar.control.folding.work import Planner
 from sidecar.control.metrics.counts import Counter
@@ -32,7 +32,7 @@ class Folding:
     """One control process's fold, as `control.process` composes it."""
 
     def __init__(
-        self, directory: Path, store: Store, *, instance: str = "i1", max_keys: int = 100, observers: Sequence[Observer] = ()
+        self, directory: Path, store: Store, *, instance: str = "i1", max_keys: int = 100, observers: Sequence[EventObserver] = ()
     ) -> None:
         self.spools = Spools(directory)
         self.ledger = Ledger(store, instance)
