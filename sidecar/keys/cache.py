@@ -101,7 +101,7 @@ class KeyCache:
     def forget_key(self, key_id: str) -> bool:
         """Forget a key that changed; whether it was remembered."""
         self.generation += 1
-        # What is unknown by one of a token's digests may be known by another one now: which one, nobody here can tell.
+        # A token that is unknown by one of its digests may be known by another now; which digests are of one token nobody here can tell.
         self._absent.clear()
         digests = self._digests.pop(key_id, ())
         for digest in digests:

@@ -203,7 +203,7 @@ class Ordered:
         # A cursor of an older version says nothing of the name.
         if not mark or mark == [_mark(fold(key.name))]:
             return Position(0.0, name_entry(key))
-        # It has another name by now: the page goes on behind its place of then, which is only known up to where the name
+        # It has another name by now: the page goes on behind the place that it had, which is only known up to where the name
         # was cut. So some may come again, but none is missed.
         return Position(0.0, name if _may_be_cut(name) else name + SEPARATOR + expiry_entry(key))
 

@@ -73,7 +73,7 @@ def _tell_widened(asked: dict[str, str | None], answer: dict[str, Any], session:
         wanted, told = asked[name], answer[name]
         # Answers are in whole milliseconds.
         if wanted is not None and told is not None and abs(parse_time(told) - parse_time(wanted)) >= timedelta(seconds=1):
-            session.note(f"Use of then is no longer kept that finely: --{name} became {told}.")
+            session.note(f"The use of that time is no longer kept in such detail: --{name} became {told}.")
 
 
 def _moment(text: str | None, session: Session) -> str | None:

@@ -138,7 +138,7 @@ class Claims:
         # Nearly all of it is counted; how much is what the store may have dropped.
         if ends:
             await self._ledger.pass_over(ends)
-            _log.warning("nothing was heard from here for a month: what %d spools of then still hold is taken for counted", len(ends))
+            _log.warning("this replica was away for a month: what its spools (%d) of that time still hold is taken for counted", len(ends))
 
     async def _put(self, spool_ids: Iterable[str], turn: int, *options: str) -> None:
         ids = sorted(spool_ids)

@@ -199,7 +199,7 @@ class HubConnection(asyncio.Protocol):
             if not begun:
                 self._first_byte_deadline.disarm(self)
             if self._writing_paused:
-                # From now on it is the answer that is to get on.
+                # From now on it is the answer that must make progress, not the request.
                 self._idle_deadline.disarm(self)
             self._idle_deadline.arm(self)
             if answer.buffered > HIGH_WATER and not self._held:

@@ -125,7 +125,7 @@ async def test_what_a_replica_finds_when_it_comes_back_after_months_is_not_count
     back = Folding(directory, store, instance="away")
     await back.run()
     assert await total(store) == 60 + 1 + 7
-    assert "what 1 spools of then still hold is taken for counted" in caplog.text
+    assert "what its spools (1) of that time still hold is taken for counted" in caplog.text
     # And whoever kept running meanwhile, without the store, goes on behind that.
     away.now += CLAIM_EVERY
     write(spool, *(request(key_id(number)) for number in range(5)))
