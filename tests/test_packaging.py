@@ -107,15 +107,6 @@ def test_the_lock_has_what_the_project_asks_for() -> None:
         assert re.split(r"[^\w-]", wanted, maxsplit=1)[0].lower() in locked, "run `make lock`"
 
 
-def test_the_service_of_the_manual_gets_what_is_pinned() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    ways = re.findall(r"^(/opt/\S+)/bin/pip install (.*)\n\1/bin/pip install (.*)\n", text, re.MULTILINE)
-    assert len(ways) == text.count("-py3-none-any.whl") == 2
-    for _, pinned, wheel in ways:
-        assert pinned == "--require-hashes -r requirements/runtime.txt"
-        assert wheel.startswith("--no-deps ")
-
-
 # --- The version
 
 

@@ -42,3 +42,12 @@ def test_no_usual_mistake_of_security() -> None:
     command = [bandit, "--quiet", "--recursive", "--configfile", "pyproject.toml", "sidecar"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
+
+
+def test_the_service_of_the_manual_gets_what_is_pinned() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    ways = re.findall(r"^(/opt/\S+)/bin/pip install (.*)\n\1/bin/pip install (.*)\n", text, re.MULTILINE)
+    assert len(ways) == text.count("-py3-none-any.whl") == 2
+    for _, pinned, wheel in ways:
+        assert pinned == "--require-hashes -r requirements/runtime.txt"
+        assert wheel.startswith("--no-deps ")
