@@ -90,7 +90,9 @@ class Limiter:
             return UNLIMITED
         except asyncio.CancelledError:
             # A task would have done so; requests run without one. Nobody would end what is still admitted then.
-            asked.cancel()
+            if not (asked.cancel() or asked.cancelled()) and asked.exception() is None:
+                # Too late, it has been admitted in this turn of the loop.
+                self.release(asked.result(), 0, 0)
             raise
         return answer
 

@@ -14,7 +14,8 @@ import pytest
 from sidecar.keys.record import Key, Limits, Period, Quota
 from sidecar.limits import admission as module
 from sidecar.limits.admission import Limiter
-from sidecar.limits.decision import UNLIMITED
+from sidecar.limits.decision import UNLIMITED, Admission
+from sidecar.limits.lane import Lane
 from sidecar.limits.turn import LEASE
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable, connect
@@ -175,6 +176,38 @@ async def test_a_request_that_is_given_up_while_it_waits_holds_nothing(
         return await store.call("EXISTS", names.limit(left.id, "counts")) == 1 and await held(store, left) == 0
 
     await until(nothing_held)
+
+
+def in_a_task(asking: Coroutine[Any, Any, Any]) -> Callable[[], object]:
+    return asyncio.create_task(asking).cancel
+
+
+def without_a_task(asking: Coroutine[Any, Any, Any]) -> Callable[[], object]:
+    drive = Drive(asking, asyncio.get_running_loop())
+    assert drive.start()
+    return drive.cancel
+
+
+@pytest.mark.parametrize("begins", [in_a_task, without_a_task])
+async def test_nor_does_one_that_is_given_up_in_the_moment_in_which_it_is_admitted(
+    store: Store, limiter: Limiter, begins: Callable[[Coroutine[Any, Any, Any]], Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be renewed for as long as the worker lives."""
+    left = key(limits=Limits(max_concurrency=1, tpm=100))
+    cancel, keep, given_up = begins(limiter.admit(left, "r", 10)), Lane.admit, asyncio.Event()
+
+    def admit(lane: Lane, admission: Admission) -> None:
+        # Before whoever asked can go on.
+        asyncio.get_running_loop().call_soon(cancel)
+        asyncio.get_running_loop().call_soon(given_up.set)
+        keep(lane, admission)
+
+    monkeypatch.setattr(Lane, "admit", admit)
+    await given_up.wait()
+    await asyncio.sleep(0)
+    await limiter.close()
+    assert not limiter._lanes
+    assert await held(store, left) == 0
 
 
 async def test_requests_under_way_are_renewed(
