@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.keys.record import Limits, Quota
 from sidecar.limits.turn import GRACE, LEASE, plan
@@ -126,3 +127,11 @@ def test_a_turn_in_which_nobody_asks_does_not_take_the_time_at_which_lives_are_s
     rpm, settled, holds = (bench.call("PTTL", name) / 1000 for name in bench.names(key)[:3])
     assert min(rpm, settled) > 60
     assert holds > LEASE + GRACE
+
+
+def test_an_authorizer_which_counts_no_places_does_not_take_the_time_at_which_their_lives_are_set(bench: Bench) -> None:
+    key = bench.key(limits=Limits(rpm=60, max_concurrency=2))
+    bench.ask(key, NOON, 1, "a")
+    nearly_over(bench, bench.names(key)[2])
+    bench.ask(replace(key, limits=Limits(rpm=60)), NOON + SECOND, 1, "question")
+    assert bench.call("PTTL", bench.names(key)[2]) > (LEASE + GRACE) * 1000

@@ -117,9 +117,8 @@ end
 local function look_for_holds()
   -- What a request of this turn used is not written yet, and may have been all that there is.
   has_holds = #new_holds > 0 or redis.call('ZCARD', holds) > 0
-  -- At each tick, whoever asks: those who take are rarely in the turn that is one when many others are refused.
-  keeps_holds = keeps_holds or is_tick or not has_holds
   if has_holds then return end
+  keeps_holds = true
   for field in pairs(count) do
     if (field:match(':held$') or field:match(':done$')) and count[field] ~= 0 then forget(field) end
   end
@@ -364,7 +363,6 @@ local function finish(ended)
     members[index] = pair[1]
     used[pair[1]] = used[pair[1]] or pair[2]
   end
-  keeps_holds = is_tick and #members > 0
   drop(members, function(member, book, estimate)
     if book == 'tpm' or book == BOTH then
       tokens = tokens + (used[member] < 0 and estimate or used[member])
@@ -390,11 +388,8 @@ local function withdraw(withdrawn)
 end
 
 local function write()
-  -- Nobody has looked at the windows then, but the turn is the one that is a tick: who asks as soon as the last answer is
-  -- there always comes right behind it, and what that client is counted by would run out under its hands.
-  local sets_all_lives = is_tick and not is_asked
   in_parts(new_holds, function(...) redis.call('ZADD', holds, ...) end)
-  if keeps_holds or sets_all_lives then outlive(holds, LEASE + GRACE) end
+  if keeps_holds or is_tick then outlive(holds, LEASE + GRACE) end
   for field, amount in pairs(added) do
     if amount ~= 0 then redis.call('HINCRBY', counts, field, amount) end
   end
@@ -405,9 +400,10 @@ local function write()
     if used_requests == 0 then outlive(rpm, WINDOW) end
   end
   if is_tick then
-    -- Not only for those that are let in, see look_for_holds.
-    if used_requests > 0 or sets_all_lives then outlive(rpm, WINDOW) end
-    if settled_pairs > 0 or sets_all_lives then outlive(settled, WINDOW) end
+    -- Whatever the turn is about: those who take are rarely in the one that is a tick when many others are refused, and who asks
+    -- as soon as the last answer is there comes right behind the one that says the end. Where nobody asks, no window was looked at.
+    if used_requests > 0 or not is_asked then outlive(rpm, WINDOW) end
+    if settled_pairs > 0 or not is_asked then outlive(settled, WINDOW) end
     redis.call('HSET', counts, 'clock', now)
     local shortest = WINDOW + LEASE + GRACE
     if period then
