@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(importlib.import_module(ROLES[options.role]).main(settings, **given))
     except Exception:
-        _logger.critical("%s ends: it met an error that it does not know", options.role, exc_info=True)
+        _logger.critical("%s ends on an unexpected error", options.role, exc_info=True)
         return 1
 
 

@@ -211,7 +211,7 @@ class AdminTokens:
             if self._first is not None and digest in self._digester.candidates(token := self._first.read()):
                 self._first.note_revoked(token)
         except OSError as error:
-            log.error("whether the first admin token was revoked cannot be seen: %s", error)
+            log.error("whether it is the first admin token that was revoked cannot be seen: %s", error)
 
     async def _find(self, token: bytes) -> tuple[str, bytes] | None:
         """The digest by which `token` is known, and its record as it is stored."""

@@ -98,5 +98,5 @@ class KeyReader:
         except StoreUnavailable:
             if key_id not in self._damaged:
                 self._damaged.add(key_id)
-                log.error("the record of key %s cannot be read: a newer version wrote it, or a hand; it is left out of lists", key_id)
+                log.error("the record of key %s cannot be read, so lists lack it: a newer version wrote it, or somebody by hand", key_id)
             return None

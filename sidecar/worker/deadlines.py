@@ -120,18 +120,18 @@ class DeadlineQueue(Generic[Item]):
             watched = self._watched.get(item)
             if watched is None:
                 continue
-            if self._gets_on(watched, now):
+            if self._makes_progress(watched, now):
                 self._look_later(item, watched, now)
             else:
                 del self._watched[item]
                 self._expire(item)
 
-    def _gets_on(self, watched: _Watch, now: float) -> bool:
+    def _makes_progress(self, watched: _Watch, now: float) -> bool:
         try:
             return watched.waited(now) < self._patience
         except Exception:
-            # As if it stood still: else it would never expire.
-            log.exception("nobody can tell whether a watched item gets on")
+            # Else it would never expire.
+            log.exception("whether a connection makes progress could not be told; it counts as standing still")
             return False
 
     def _expire(self, item: Item) -> None:
@@ -139,7 +139,7 @@ class DeadlineQueue(Generic[Item]):
             self._expired(item)
         except Exception:
             # What goes wrong with one must not keep the others, of this queue and of the next ones, for ever.
-            log.exception("a deadline could not be kept")
+            log.exception("a connection could not be given up when its time was over")
 
 
 class Ticker:

@@ -264,7 +264,7 @@ class AuditLog(AuditReader):
         try:
             self._journal.write(event)
         except OSError as error:
-            log.error("the audit journal in data_dir cannot be written (%s); audit record %s has only one chance", error.strerror, event.id)
+            log.error("data_dir cannot be written (%s); audit record %s is lost unless the store takes it now", error.strerror, event.id)
             return False
         return True
 

@@ -75,7 +75,7 @@ class Journal:
         try:
             journal.compact()
         except OSError as error:
-            _log.warning("the journal of reconciliation is not written anew (%s): the old one is used on", error.strerror or error)
+            _log.warning("the journal of reconciliation could not be written anew (%s): the old one stays in use", error.strerror or error)
             journal._go_on(sound)
         return journal
 

@@ -31,7 +31,7 @@ class Countable:
             return seen[1]
         kept = _kept(key)
         if kept != key and (seen is None or _kept(seen[0]) == seen[0]):
-            log.warning("key %s has a limit of concurrency or a quota of tokens, which the authorizer cannot keep", key.id)
+            log.warning("key %s has a limit of concurrency or a quota of tokens, which the authorizer cannot enforce", key.id)
         if len(self._seen) >= MOST_REMEMBERED:
             self._seen.clear()
         self._seen[key.id] = (key, kept)
