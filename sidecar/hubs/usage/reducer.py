@@ -15,7 +15,7 @@ import msgspec
 from sidecar.hubs.usage.documents import FIGURES, WANTED, Tree
 
 LARGEST_MEMBER = 16 << 10
-"""Bytes of one member that is kept; of a larger one nothing is."""
+"""Bytes of the largest member that is kept. A larger one is left out, but for an error, which counts whatever it says."""
 MOST_ELEMENTS = 10_000
 """Elements of a list that are counted, such as its pictures."""
 
