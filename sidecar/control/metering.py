@@ -116,7 +116,7 @@ def compose(
         counts=counts,
         ledger=ledger,
         fold=fold,
-        loop=FoldLoop(fold),
+        loop=FoldLoop(fold, spools.ends),
         sweep=Sweep(spools, fold, ledger, claims, store),
         access_log=access_log,
     )

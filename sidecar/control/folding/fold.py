@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from sidecar.control.folding.catch_up import added_up
 from sidecar.control.folding.cursor import Cursor, Place, groups
@@ -205,13 +205,13 @@ class Fold:
         """Spooled bytes that the store does not have in a lane."""
         return self._spools.backlog({spool_id: min(cursor.lane(lane).applied) for spool_id, cursor in self._cursors.items()})
 
-    def backlog(self) -> int:
-        """Spooled bytes that the store does not have."""
-        return self._spools.backlog({spool_id: cursor.applied() for spool_id, cursor in self._cursors.items()})
+    def backlog(self, until: Mapping[str, int] | None = None) -> int:
+        """Spooled bytes that the store does not have; `until` is as for `Spools.backlog`."""
+        return self._spools.backlog({spool_id: cursor.applied() for spool_id, cursor in self._cursors.items()}, until)
 
-    def uncounted(self) -> int:
+    def uncounted(self, until: Mapping[str, int] | None = None) -> int:
         """Spooled bytes that /metrics has not counted."""
-        return self._spools.backlog({spool_id: min(cursor.counted) for spool_id, cursor in self._cursors.items()})
+        return self._spools.backlog({spool_id: min(cursor.counted) for spool_id, cursor in self._cursors.items()}, until)
 
     def _scan(self) -> list[str]:
         before = self._spools.ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from sidecar.control.folding.fold import Fold
 from sidecar.control.folding.ledger import DETAILS, NOW
@@ -32,8 +32,12 @@ _log = logging.getLogger(__name__)
 class FoldLoop:
     """Run `run` as a task, then `finish` once the workers are gone."""
 
-    def __init__(self, fold: Fold, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, fold: Fold, ends: Callable[[], Mapping[str, int]] | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`ends` tells up to where each spool is written: what comes after the end has begun is not waited for."""
         self._fold = fold
+        self._ends = ends
         self._clock = clock
         self._verify_at = 0.0
         self._details_at = 0.0
@@ -89,15 +93,22 @@ class FoldLoop:
         return BUSY_EVERY if events else IDLE_EVERY
 
     async def finish(self, within: float) -> bool:
-        """Read to the end and bring it into the store; False when that took longer than `within` seconds."""
+        """Read to the end and bring it into the store; False when that took longer than `within` seconds.
+
+        The end is where it was at first: at a reload workers go on writing, and the next process reads on from there.
+        """
         deadline = time.monotonic() + within
+        until: Mapping[str, int] | None = None
         while time.monotonic() < deadline:
             self._patience.hurry()
             self._fold.hurry()
             self._details_at = 0.0
             await self.turn()
             is_done = self._fold.restored.is_set() and not self.complaint
-            if is_done and not self._fold.uncounted() and not self._fold.backlog():
+            if is_done and until is None and self._ends is not None:
+                # Behind a turn that has seen every spool: of one that is not known nothing would be waited for.
+                until = self._ends()
+            if is_done and not self._fold.uncounted(until) and not self._fold.backlog(until):
                 return True
             await asyncio.sleep(0.02)
         return False

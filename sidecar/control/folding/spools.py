@@ -13,7 +13,8 @@ import os
 import time
 import zlib
 from bisect import bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -187,17 +188,26 @@ class Spools:
             elif not spool.live and segment.base + _size(segment.path) <= position:
                 yield segment
 
-    def backlog(self, positions: dict[str, int]) -> int:
-        """Bytes that lie beyond `positions`, over all spools whose end can be told."""
-        return sum(self._beyond(spool_id, positions.get(spool_id, 0)) for spool_id in self._spools)
+    def ends(self) -> dict[str, int]:
+        """Up to where each spool is written now, as far as that can be told."""
+        found = {}
+        for spool_id in self._spools:
+            with suppress(OSError):
+                found[spool_id] = self.end(spool_id)
+        return found
+
+    def backlog(self, positions: dict[str, int], until: Mapping[str, int] | None = None) -> int:
+        """Bytes that lie beyond `positions`, over all spools whose end can be told; with `until`, earlier `ends`, only those before."""
+        return sum(self._beyond(spool_id, positions.get(spool_id, 0), until) for spool_id in self._spools)
 
     def size(self) -> int:
         """Bytes of disk that all spools take, without files whose size cannot be told."""
         return sum(_size_if_told(segment.path) for spool in self._spools.values() for segment in spool.segments)
 
-    def _beyond(self, spool_id: str, position: int) -> int:
+    def _beyond(self, spool_id: str, position: int, until: Mapping[str, int] | None) -> int:
         try:
-            return max(0, self.end(spool_id) - max(position, self.base(spool_id)))
+            end = self.end(spool_id) if until is None else until.get(spool_id, 0)
+            return max(0, end - max(position, self.base(spool_id)))
         except OSError:
             # Metrics and status are asked for then more than ever.
             return 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from sidecar.control.folding.ledger import DETAILS, LANES, NOW, TOTALS_KEPT
 from sidecar.control.folding.loop import FoldLoop
 from sidecar.control.folding.read_failures import UNREADABLE_EVERY
+from sidecar.control.folding.spools import Spools
 from sidecar.control.totals.sums import Sums
 from sidecar.control.usage.readings import hours_of, requests
 from sidecar.events.record import Interim, Tokens
@@ -81,6 +83,40 @@ async def test_a_directory_that_could_not_be_read_for_a_moment_holds_what_it_hel
     assert set(folding.spools.ids) == before
     assert (folding.requests(A), observer.records, observer.retired) == (5, 5, [])
     assert await loop.finish(5.0) and await stored(store) == 5
+
+
+async def test_the_end_is_where_it_was_though_workers_go_on_writing(tmp_path: Path, store: Store) -> None:
+    """As at a reload: a busy worker is never caught up with, and what it writes later is for the next process."""
+    spool = writer(tmp_path / "spool")
+    write(spool, *(request(A) for _ in range(5)))
+    folding = Folding(tmp_path / "spool", store)
+    loop = FoldLoop(folding.fold, folding.spools.ends)
+    turn = loop.turn
+
+    async def busy() -> float:
+        every = await turn()
+        write(spool, request(A))
+        return every
+
+    loop.turn = busy  # type: ignore[method-assign]
+    assert await loop.finish(2.0)
+    assert 5 <= await stored(store) <= 8
+
+
+async def test_a_spool_that_is_not_known_when_the_end_begins_is_read_all_the_same(tmp_path: Path, store: Store) -> None:
+    folding = Folding(tmp_path / "spool", store)
+    write(writer(tmp_path / "spool"), *(request(A) for _ in range(5)))
+    loop = FoldLoop(folding.fold, folding.spools.ends)
+    failures = [OSError(errno.EMFILE, "Too many open files", "/data/spool")]
+
+    def unlistable_at_first() -> list[str]:
+        if failures:
+            raise failures.pop()
+        return Spools.scan(folding.spools)
+
+    folding.spools.scan = unlistable_at_first  # type: ignore[method-assign]
+    assert await loop.finish(5.0) and not failures
+    assert await stored(store) == 5
 
 
 async def test_two_folds_over_one_spool_count_nothing_twice(tmp_path: Path, store: Store) -> None:

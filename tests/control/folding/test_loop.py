@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -61,10 +62,12 @@ class Turn:
     def hurry(self) -> None:
         pass
 
-    def uncounted(self) -> int:
+    def uncounted(self, until: Mapping[str, int] | None = None) -> int:
+        del until
         return 0
 
-    def backlog(self) -> int:
+    def backlog(self, until: Mapping[str, int] | None = None) -> int:
+        del until
         return 0
 
     def lag(self, lane: str) -> int:
