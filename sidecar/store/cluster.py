@@ -21,6 +21,7 @@ from sidecar.store import names
 from sidecar.store.address import Address
 from sidecar.store.endpoint import Endpoint
 from sidecar.store.errors import StoreUnavailable, translate
+from sidecar.store.gathering import Gathering
 from sidecar.store.link import Command
 from sidecar.store.slots import Slots, ask, distrust
 
@@ -34,8 +35,6 @@ HOPS = 5
 """How often a command follows what servers say of its key before it is given up."""
 TRY_AGAIN_AFTER = 0.02
 """Seconds until a command is repeated whose keys are being moved (TRYAGAIN)."""
-MOST_TRIPS = 64
-"""Trips to one server under way at once, for each has a connection of its own; beyond that, callers wait for one to end."""
 UNCOVERED = "the key store's cluster is down"
 IDENTITY: Command = ("HMGET", names.META, "epoch")
 """The question that is asked with each look-up (`sidecar.keys.adoption`), at its shortest."""
@@ -51,8 +50,7 @@ class Cluster:
         self._timeout = timeout
         self._resting: dict[str, tuple[float, StoreUnavailable]] = {}
         """Servers that failed, by name: until when they are left alone, and why."""
-        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MOST_TRIPS))
-        """For the trips to each server, by its name."""
+        self._gathering = Gathering(self._trip)
         self._reason = StoreUnavailable("the key store has not been reached yet")
         """Why the slots are not known yet."""
         self._lost: StoreUnavailable | None = None
@@ -103,6 +101,7 @@ class Cluster:
         if self._mending is not None:
             self._mending.cancel()
             await asyncio.wait([self._mending])
+        await self._gathering.close()
         await self._slots.close()
 
     async def _answers(self, commands: Sequence[Command], until: float, hops: int) -> list[Any]:
@@ -149,19 +148,17 @@ class Cluster:
 
     async def _ask(self, node: ClusterNode, commands: Sequence[Command], until: float) -> list[Any]:
         """What `node` replies, with a StoreUnavailable in each place for which it does not."""
-        place = self._places[node.name]
+        rest = self._resting.get(node.name)
+        if rest is not None and rest[0] > time.monotonic():
+            return [rest[1]] * len(commands)
         try:
-            async with asyncio.timeout_at(until):
-                await place.acquire()
+            return await self._gathering.ask(node, commands, until)
         except TimeoutError as error:
-            # It was not asked, so nothing is known against it.
+            # Perhaps it was not even asked. What is to be known against it, the trip notes.
             return [translate(error)] * len(commands)
-        try:
-            return await self._trip(node, commands, until)
-        finally:
-            place.release()
 
     async def _trip(self, node: ClusterNode, commands: Sequence[Command], until: float) -> list[Any]:
+        """As `_ask`, of all who go together."""
         now = time.monotonic()
         rest = self._resting.get(node.name)
         if rest is not None:

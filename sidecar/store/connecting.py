@@ -39,7 +39,7 @@ def cluster(address: Address, timeout: float) -> RedisCluster:
         require_full_coverage=False,
         # What the settings name stays what is asked when nothing else answers: it may be a name that leads to new servers.
         dynamic_startup_nodes=False,
-        # Beyond its own bound it would not wait, but call the server dead. Whoever asks keeps one, and waits.
+        # Beyond its own bound it would not wait, but fail. Whoever asks (`gathering`) keeps one, and waits.
         max_connections=sys.maxsize,
         **{**_common(timeout), "socket_timeout": timeout},
         **address.options,

@@ -16,7 +16,7 @@ from sidecar.settings import declaration
 from sidecar.settings.values import StoreUrl
 from sidecar.store import names
 from sidecar.store.client import Script, Store, StoreUnavailable, connect
-from sidecar.store.cluster import MOST_TRIPS
+from sidecar.store.gathering import MOST_TRIPS
 from tests.support.cluster import SLOTS, cluster, cluster_settings, leased, move_slot, node_id, opened, owner, writes
 from tests.support.keys import open_keys, shape
 from tests.support.ports import ABOVE, free_port
@@ -113,7 +113,7 @@ async def test_a_crowd_that_asks_at_once_is_answered(tmp_path: Path) -> None:
     async with cluster(tmp_path) as servers, opened(cluster_settings(servers), tmp_path) as store:
         server = servers[owner(servers, names.META)]
         await until(lambda: _answers(store, [names.META]))
-        assert all(await asyncio.gather(*(_answers(store, [names.META]) for _ in range(4 * MOST_TRIPS))))
+        assert all(await asyncio.gather(*(_answers(store, [names.META]) for _ in range(300))))
         assert server.command("CLIENT", "LIST").count(b"user=") <= MOST_TRIPS + 10, "each trip of its own has its connection"
 
 
