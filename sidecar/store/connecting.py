@@ -12,18 +12,19 @@ from typing import Any
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from sidecar.store.address import CONNECT_TIMEOUT, SENTINEL_TIMEOUT, Address
+from sidecar.store.sentinels import Sentinels
 
 
 def pool(address: Address) -> ConnectionPool:
     """A maker of raw connections to the server (with Sentinel: to the primary of the moment)."""
     if address.kind == "sentinel":
         waits = {"socket_timeout": SENTINEL_TIMEOUT, "socket_connect_timeout": SENTINEL_TIMEOUT, "retry": Retry(NoBackoff(), 0)}
-        sentinels = Sentinel(list(address.hosts), sentinel_kwargs={**waits, **address.sentinel_options})  # type: ignore[no-untyped-call]
+        sentinels = Sentinels(list(address.hosts), sentinel_kwargs={**waits, **address.sentinel_options})  # type: ignore[no-untyped-call]
         return SentinelConnectionPool(address.service, sentinels, **_common(CONNECT_TIMEOUT), **address.options)  # type: ignore[no-untyped-call]
     options = dict(address.options)
     kind: type[Connection | UnixDomainSocketConnection] = UnixDomainSocketConnection if "path" in options else Connection

@@ -16,6 +16,7 @@ from sidecar.keys.cache import KeyCache
 from sidecar.keys.lookup import Lookup
 from sidecar.keys.reader import KeyReader
 from sidecar.settings.declaration import Store
+from sidecar.settings.values import StoreUrl
 from sidecar.store.client import StoreUnavailable
 from sidecar.store.server import LOOK_PAUSE
 from tests.support.cluster import leased, opened, watched, writes
@@ -138,6 +139,38 @@ async def test_a_primary_that_misses_its_replicas_is_kept_while_the_sentinels_na
         # When it is asked again, it has answered before.
         await until(lambda: is_refused(3))
         assert all(later - earlier >= LOOK_PAUSE * 0.9 for earlier, later in pairwise(asked))
+
+
+@pytest.mark.parametrize("first", ["the one that knows", "the one that was cut off", "none at all"])
+async def test_the_sentinel_that_knows_of_the_latest_failover_is_believed(tmp_path: Path, first: str) -> None:
+    """In whichever order they are named: one that was cut off with the old primary answers as before."""
+    left, new = (Server(tmp_path / name, tcp=True) for name in ("left", "new"))
+    knows, cut_off = (Server(tmp_path / name, tcp=True, sentinel=True) for name in ("knows", "cut-off"))
+    try:
+        for server in (left, new):
+            server.start()
+        for watcher, primary, epoch in ((cut_off, left, 1), (knows, new, 2)):
+            (watcher.directory / "sentinel.conf").write_text(
+                f"sentinel monitor keys 127.0.0.1 {primary.port} 1\nsentinel config-epoch keys {epoch}\n"
+            )
+            watcher.start()
+        named = {
+            "the one that knows": [knows, cut_off],
+            "the one that was cut off": [cut_off, knows],
+            "none at all": [new, cut_off, knows],
+        }[first]
+        hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in named)
+        settings = Store(url=StoreUrl.parse(f"redis+sentinel://{hosts}/keys"))
+        async with opened(settings, tmp_path) as store:
+            await until(lambda: writes(store))
+            assert new.command("EXISTS", "probe") == b":1\r\n"
+        knows.kill()
+        async with opened(settings, tmp_path) as store:
+            await until(lambda: writes(store))
+            assert left.command("EXISTS", "probe") == b":1\r\n", "better than none"
+    finally:
+        for server in (left, new, knows, cut_off):
+            server.close()
 
 
 async def test_a_server_that_became_a_replica_opens_no_key(tmp_path: Path) -> None:
