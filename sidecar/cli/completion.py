@@ -106,6 +106,12 @@ def bash(commands: list[Command]) -> str:
 _{PROGRAM}_complete() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} previous= path= word index
     ((COMP_CWORD > 0)) && previous=${{COMP_WORDS[COMP_CWORD - 1]}}
+    # bash takes --option=value for three words.
+    if [[ $current == "=" ]]; then
+        current=
+    elif [[ $previous == "=" ]]; then
+        previous=${{COMP_WORDS[COMP_CWORD - 2]}}
+    fi
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${{COMP_WORDS[index]}}
         case "$path $word" in

@@ -44,6 +44,13 @@ def test_bash(commands: list[completion.Command], tmp_path: Path, line: str, the
     _judge(set(_by_bash(commands, line, tmp_path)), there, absent)
 
 
+@pytest.mark.parametrize("line", ["keys list --status =", "keys list --status = a", "keys list --status a"])
+def test_a_value_behind_an_equals_sign_in_bash(commands: list[completion.Command], tmp_path: Path, line: str) -> None:
+    """For which bash breaks the word in three."""
+    found = _by_bash(commands, line, tmp_path)
+    assert "active" in found and "--owner" not in found
+
+
 @pytest.mark.parametrize("line", ["keys import ", "serve -c "])
 def test_a_file_is_one_word_in_bash_whatever_its_name(commands: list[completion.Command], tmp_path: Path, line: str) -> None:
     (tmp_path / "a b.jsonl").touch()
