@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 from sidecar.cli import configuration
 from sidecar.cli.admin import address
@@ -85,7 +86,9 @@ def _demo(directory: Path, environment: Mapping[str, str]) -> None:
         commands.insert(0, [sys.executable, "-P", "-m", "sidecar.demo.hub", "--port", str(hub_port), "--protocol", protocol])
     with _processes(commands, with_package_path(environment)) as all_run:
         _wait_until_ready(settings, all_run)
-        print(banner(settings, _make_key(settings), _command()), flush=True)
+        # Whoever pastes its lines does so in another terminal, which stands in another directory.
+        shown = replace(settings, data_dir=os.path.abspath(settings.data_dir))
+        print(banner(shown, _make_key(settings), _command()), flush=True)
         while True:
             all_run()
             time.sleep(0.2)

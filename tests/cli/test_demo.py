@@ -167,13 +167,13 @@ def test_it_fronts_the_hub_that_is_named(tmp_path: Path, started: list[Demo]) ->
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as hub:
         try:
             wait_until(lambda: is_open(port), within=30)
-            running = Demo(
-                tmp_path, HUB_URL=f"http://127.0.0.1:{port}/", HUB_ACCESS_KEY="blocklet-mine", SIDECAR_DATA_DIR=str(tmp_path / "kept")
-            )
+            kept = os.path.relpath(tmp_path / "kept", ROOT)
+            running = Demo(tmp_path, HUB_URL=f"http://127.0.0.1:{port}/", HUB_ACCESS_KEY="blocklet-mine", SIDECAR_DATA_DIR=kept)
             started.append(running)
             answer = subprocess.run(["bash", "-c", running.curl()], capture_output=True, text=True, timeout=30)
             assert '"role":"assistant"' in answer.stdout
             assert running.fact("Hub") == f"http://127.0.0.1:{port}/"
+            assert running.fact("Admin token") == str(tmp_path / "kept" / "admin-token")
             assert "blocklet-mine" not in (tmp_path / "kept" / "demo.yaml").read_text()
             running.process.send_signal(signal.SIGTERM)
             assert running.process.wait(30) == 0
