@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ def _filters(args: argparse.Namespace, session: Session) -> dict[str, Any]:
 
 def _row(event: dict[str, Any]) -> list[str]:
     target, changes = event.get("target"), event.get("changes") or {}
-    what = ", ".join(f"{name}: {_short(change['old'])} → {_short(change['new'])}" for name, change in changes.items())
+    what = ", ".join(told for name, change in changes.items() for told in _differences(name, change["old"], change["new"]))
     return [
         f"{parse_time(event['time']):%Y-%m-%d %H:%M:%S}",
         event["actor"].get("name") or event["actor"]["id"] or "nobody",
@@ -177,6 +178,27 @@ def _row(event: dict[str, Any]) -> list[str]:
         event["source"]["address"] or "-",
         "; ".join(part for part in (event.get("reason"), what) if part),
     ]
+
+
+def _differences(name: str, old: Any, new: Any) -> Iterator[str]:
+    """What changed of `name`: of members and entries those alone that differ, which may stand behind what fits the line."""
+    old, new = _by_id(old), _by_id(new)
+    if isinstance(old, dict) and isinstance(new, dict):
+        for member in {**old, **new}:
+            if old.get(member) != new.get(member):
+                yield from _differences(f"{name}.{member}", old.get(member), new.get(member))
+        return
+    entries: list[str] = []
+    if isinstance(old, list) and isinstance(new, list):
+        entries = [*(f"-{_short(entry)}" for entry in old if entry not in new), *(f"+{_short(entry)}" for entry in new if entry not in old)]
+    yield f"{name}: " + (shorten(" ".join(entries), 2 * _CHANGE) if entries else f"{_short(old)} → {_short(new)}")
+
+
+def _by_id(value: Any) -> Any:
+    """A list of secrets as their mapping; anything else as it is."""
+    if isinstance(value, list) and value and all(isinstance(entry, dict) and "id" in entry for entry in value):
+        return {str(entry["id"]): entry for entry in value}
+    return value
 
 
 def _short(value: Any) -> str:

@@ -50,6 +50,28 @@ def test_the_reason_of_an_act_stands_beside_what_it_changed(cli: Cli, admin: Fak
     assert "leaked; name: a → bé1" in cli("audit", "list").out
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        ("quota", {"period": "month", "requests": 7, "timezone": "Europe/Berlin", "tokens": 9}, {"period": "month", "requests": 7,
+         "timezone": "Europe/Berlin"}, "quota.tokens: 9 → -"),
+        ("limits", {"rpm": 5}, {"rpm": 6, "tpm": 7}, "limits.rpm: 5 → 6, limits.tpm: - → 7"),
+        ("allowed_models", [f"model-{number}" for number in range(99)], [f"model-{number}" for number in range(1, 100)],
+         "allowed_models: -model-0 +model-99"),
+        ("allowed_models", ["a", "b"], ["b", "a"], 'allowed_models: ["a", "b"] → ["b", "a"]'),
+        ("allowed_models", ["a"], None, 'allowed_models: ["a"] → -'),
+        ("allowed_models", None, [], "allowed_models: - → []"),
+        ("secrets", [{"id": "s1", "state": "current"}], [{"id": "s1", "state": "retiring"}],
+         "secrets.s1.state: current → retiring"),
+        ("tags", [], ["t" * 31] * 9, f"tags: +{'t' * 31} +{'t' * 29}…"),
+    ],
+)  # fmt: skip
+def test_of_a_change_what_differs_is_told(cli: Cli, admin: FakeAdmin, name: str, old: object, new: object, told: str) -> None:
+    """Which may stand far behind what fits a line: two beginnings of two long lists look the same."""
+    admin.on("GET", "/audit-events", {"data": [{**chain(1)[0], "changes": {name: {"old": old, "new": new}}}], "next_cursor": None})
+    assert cli("audit", "list").out.rstrip().endswith(f"  {told}")
+
+
 def test_no_events_are_said_to_be_none(cli: Cli, admin: FakeAdmin) -> None:
     admin.on("GET", "/audit-events", {"data": [], "next_cursor": None})
     result = cli("audit", "list", "--action", "api_keyy")
