@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sidecar import __version__
+from sidecar import __main__, __version__
 from sidecar.cli import commands, main
 from sidecar.cli.errors import WRONG_USE, CommandError
 from sidecar.settings import SettingsError
@@ -117,6 +117,18 @@ def test_wrong_use_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr()
     assert not said.out
     assert said.err.startswith("sidecar") and said.err.endswith("--help`)\n") and said.err.count("\n") == 1, "one sentence"
+
+
+def test_ctrl_c_is_no_fault_while_the_program_is_loaded_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "sidecar.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "sidecar.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    monkeypatch.setattr(sys, "argv", ["sidecar", "--version"])
+    assert __main__.main() == main.INTERRUPTED
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
