@@ -53,6 +53,10 @@ class Session:
             # A key beside y, in a terminal set to something else than this program's UTF-8.
             return False
 
+    def redraws(self, stream: TextIO) -> bool:
+        """Whether `stream` is a terminal that can take back what it shows; one within an editor says that it cannot."""
+        return stream.isatty() and self.environment.get("TERM") != "dumb"
+
     def data(self, line: bytes) -> None:
         """A line of an export as it came, unless a terminal would obey what clients have written into it."""
         text = line.decode()

@@ -62,7 +62,7 @@ def top(args: argparse.Namespace, session: Session) -> int:
         status, usage = look(session)
         session.document({"time": session.now().isoformat(), "status": status, "usage": usage})
         return 0
-    if not (session.out.isatty() and session.stdin.isatty()):
+    if not (session.redraws(session.out) and session.stdin.isatty()):
         for line in render(*look(session), session.now(), terminal_width(session.out)):
             session.say(line)
         return 0

@@ -76,6 +76,11 @@ def test_rates_are_those_of_the_time_that_the_answer_is_about(cli: Cli, admin: F
     assert "4 requests/min" in "\n".join(render(STATUS, {**usage(), "from": "2026-11-24T11:50:00Z"}, later, None))
 
 
+def test_a_terminal_that_cannot_redraw_gets_one_look(cli: Cli) -> None:
+    result = cli("top", tty=True, environment={"TERM": "dumb"})
+    assert result.code == 0 and "\x1b" not in result.out and "sidecar 0.1.0" in result.out
+
+
 def test_json(cli: Cli) -> None:
     assert json.loads(cli("top", "--json").out)["status"] == STATUS
 
@@ -117,7 +122,7 @@ def watched(admin: FakeAdmin, looks: int, leave: Callable[[subprocess.Popen[byte
     """What `sidecar top` wrote to a terminal that somebody leaves after some looks."""
     main, other = pty.openpty()
     before = termios.tcgetattr(other)
-    environment = {**os.environ, "SIDECAR_ADMIN_TOKEN": TOKEN, "COLUMNS": "120", "LINES": "30"}
+    environment = {**os.environ, "SIDECAR_ADMIN_TOKEN": TOKEN, "COLUMNS": "120", "LINES": "30", "TERM": "xterm"}
     command = [sys.executable, "-m", "sidecar", "top", "--interval", "0.2", "--admin-url", admin.url]
     child = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment)
     seen, has_left = b"", False

@@ -95,7 +95,7 @@ def import_keys(args: argparse.Namespace, session: Session) -> int:
         unsent = [number for number, line in enumerate(raw, 1) if line.strip() and number not in told]
         report.lines += [_refusal(number, f"may not be imported, try it again: {str(error) or 'interrupted'}") for number in unsent]
     report.lines.sort(key=lambda line: line["line"])
-    if session.err.isatty():
+    if session.redraws(session.err):
         session.err.write("\r\x1b[K")
     if args.refused is not None:
         _keep(args.refused, raw, report)
@@ -190,7 +190,7 @@ def _refusal(number: int, error: str) -> dict[str, Any]:
 
 
 def _progress(done: int, total: int, report: Report, session: Session) -> None:
-    if session.err.isatty():
+    if session.redraws(session.err):
         filled = _BAR * done // max(1, total)
         session.err.write(f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {done:,} of {total:,} lines, {len(report.refused):,} refused\x1b[K")
         session.err.flush()

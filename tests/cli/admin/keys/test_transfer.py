@@ -167,6 +167,7 @@ def test_a_bar_at_a_terminal_only(cli: Cli, admin: FakeAdmin, tmp_path: Path) ->
     admin.on("POST", "/keys/import/lines", importer)
     file = write(tmp_path / "keys", {"name": "a", "sha256": DIGEST})
     assert "[####" in cli("keys", "import", file, tty=True).err
+    assert cli("keys", "import", file, tty=True, environment={"TERM": "dumb"}).err == ""
     assert cli("keys", "import", file).err == ""
 
 
