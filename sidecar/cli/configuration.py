@@ -12,6 +12,7 @@ from sidecar.control.anomaly.detectors.geo import open_geo
 from sidecar.control.anomaly.notifications.outbox import secret_bytes
 from sidecar.hubs.load import load_profile
 from sidecar.settings import Settings, SettingsError, load
+from sidecar.settings.check import authz_faults
 from sidecar.settings.declaration import Tls
 from sidecar.store.address import resolve
 
@@ -35,6 +36,7 @@ def reader(option: str | None, environment: Mapping[str, str]) -> Callable[[], S
 
 
 def _faults(settings: Settings) -> Iterator[str]:
+    yield from authz_faults(settings)
     try:
         load_profile(settings.hub.profile)
     except SettingsError as error:

@@ -6,8 +6,9 @@ import ipaddress
 import re
 
 import msgspec
+from msgspec.structs import replace
 
-from sidecar.settings.declaration import Settings
+from sidecar.settings.declaration import Authz, Settings
 from sidecar.settings.values import Listen
 
 LONGEST_SOCKET_PATH = 107
@@ -41,6 +42,14 @@ def listener_faults(settings: Settings, requests: str = "proxy.listen") -> list[
         faults += [f"{path}: is the address of {other} too; choose another one" for other, taken in used.items() if _clash(listen, taken)]
         used[path] = listen
     return faults
+
+
+def authz_faults(settings: Settings) -> list[str]:
+    """What keeps `sidecar authz` from listening where it is told to. The default is in the way of nobody who never runs that."""
+    if settings.authz == Authz():
+        return []
+    asked = replace(settings, proxy=replace(settings.proxy, listen=settings.authz.listen))
+    return [fault for fault in listener_faults(asked, "authz.listen") if "authz.listen" in fault]
 
 
 def _clash(one: Listen, other: Listen) -> bool:

@@ -62,6 +62,24 @@ def test_what_the_settings_name_is_looked_at_too() -> None:
     assert [fault.split(":")[0] for fault in found] == ["hub.profile", "store.url", "proxy.tls.certificate_file", "hub.ca_file"]
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("authz: {listen: '127.0.0.1:9464'}", "metrics.listen: is the address of authz.listen too; choose another one"),
+        ("authz: {listen: '127.0.0.1:0'}", "authz.listen: needs a port from 1 to 65535, for every process that shares it must know it"),
+    ],
+)
+def test_where_authz_is_told_to_listen_is_looked_at_too(text: str, fault: str) -> None:
+    """`systemctl reload` of one that runs asks `sidecar config check`."""
+    assert faults(text) == [fault]
+
+
+@pytest.mark.parametrize("text", ["metrics: {listen: '127.0.0.1:9191'}", "authz: {listen: '0.0.0.0:8080'}"])
+def test_authz_is_in_the_way_of_nobody_else(text: str) -> None:
+    Path("c.yaml").write_text(text)
+    assert configuration.read("c.yaml", {})
+
+
 def test_what_the_control_process_could_not_begin_with() -> None:
     assert faults("anomaly: {geo_file: /nowhere/geo.mmdb}")[0].startswith("anomaly.geo_file: /nowhere/geo.mmdb cannot be used (")
     assert "anomaly.geo_file" in faults("anomaly: {geo_file: c.yaml}")[0]
