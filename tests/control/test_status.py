@@ -41,7 +41,8 @@ async def test_the_state_is_what_the_openapi_document_says_of_it(store: Store, t
 
     keys, clock, settings = await open_keys(store, tmp_path), Clock(), Settings(data_dir=str(tmp_path))
     workers, pulse = Workers(clock, since=clock.now), Pulse(store, keys.adoption, first=nothing, again=nothing)
-    status = Status(settings, store, pulse=pulse, metering=compose(settings, store, Spools(tmp_path), pulse, workers, ()), clock=clock)
+    metering = compose(settings, store, Spools(tmp_path), pulse, workers, (), digester=keys.digester)
+    status = Status(settings, store, pulse=pulse, metering=metering, clock=clock)
     workers.observe("spool", [], sums_of(state(0, time=clock.now)))
     parts = await status.snapshot()
     for name, message in {"store": StoreState, "hub": HubState, "spool": SpoolState, "versions": Versions}.items():

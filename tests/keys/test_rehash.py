@@ -110,10 +110,10 @@ async def test_a_key_that_is_remembered_is_moved_too_though_the_store_was_away_a
         during.setattr(after.repository, "update", away)
         await use()
     await use()
-    assert await after.repository.find(after.digester.primary(token)) is None, "the store is left alone for a while"
+    assert await after.repository.find_first([after.digester.primary(token)]) is None, "the store is left alone for a while"
     await asyncio.sleep(0.1)
     await use()
-    assert await after.repository.find(after.digester.primary(token)) is not None
+    assert await after.repository.find_first([after.digester.primary(token)]) is not None
 
 
 async def test_a_change_and_a_move_at_a_time_both_stand(store: Store, tmp_path: Path) -> None:
@@ -174,4 +174,4 @@ async def test_while_the_peppers_change_places_no_secret_goes_to_and_fro(store: 
             rehasher.offer(found, token)
             await rehasher.close()
     assert revisions == [1, 1, 2, 2, 2, 2], "it goes to where the store has gone, once"
-    assert await back.repository.find(back.digester.primary(token)) is not None
+    assert await back.repository.find_first([back.digester.primary(token)]) is not None

@@ -106,7 +106,9 @@ async def test_a_public_route_is_no_way_into_a_loop() -> None:
 
 
 async def test_bodies_that_are_read_whole_fit_into_the_room_for_them() -> None:
-    async with running(profile="aigne", environment={"SIDECAR_PROXY__BOUNDS__INSPECTED_TOTAL": "300KiB"}) as plane:
+    async with running(
+        profile="aigne", environment={f"SIDECAR_PROXY__BOUNDS__INSPECTED_{name}": "300KiB" for name in ("BODY", "TOTAL")}
+    ) as plane:
         body = b'{"input":{"modelOptions":{"model":"m"}},"x":"' + b"x" * 200_000 + b'"}'
         slow = []
         for _ in range(2):

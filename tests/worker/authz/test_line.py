@@ -220,7 +220,7 @@ class TestModels:
             assert (await site.ask("/envoy/api/v2/chat/completions", method="POST", key=key, body=body)).status == status
         assert site.events.requests[0].model == "good"
 
-    @pytest.mark.parametrize("environment", [{"SIDECAR_PROXY__BOUNDS__INSPECTED_TOTAL": "1000"}])
+    @pytest.mark.parametrize("environment", [{f"SIDECAR_PROXY__BOUNDS__INSPECTED_{name}": "1000" for name in ("BODY", "TOTAL")}])
     async def test_a_shown_body_gives_its_room_back(self, site: Site) -> None:
         for _ in range(3):
             assert (await site.ask("/envoy/api/v2/chat/completions", method="POST", body=b'{"model":"%b"}' % (b"x" * 500))).status == 200

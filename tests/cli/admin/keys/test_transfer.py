@@ -128,6 +128,8 @@ def test_a_failure_in_the_middle_loses_no_line(cli: Cli, admin: FakeAdmin, tmp_p
 def test_ctrl_c_in_the_middle_loses_no_line(cli: Cli, admin: FakeAdmin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was under way may be in the store, and what came before it surely is: the file as it was is nothing to go on with."""
     monkeypatch.setattr(transfer, "BATCH_LINES", 2)
+    # Whoever runs the tests in the background may have them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupted(call: Call) -> Reply:
         if len(admin.calls) == 2:
@@ -137,7 +139,10 @@ def test_ctrl_c_in_the_middle_loses_no_line(cli: Cli, admin: FakeAdmin, tmp_path
     admin.on("POST", "/keys/import/lines", interrupted)
     entries = [{"name": f"n{number}", "sha256": DIGEST} for number in range(6)]
     kept = tmp_path / "refused"
-    result = cli("keys", "import", write(tmp_path / "keys", *entries), "--refused", str(kept))
+    try:
+        result = cli("keys", "import", write(tmp_path / "keys", *entries), "--refused", str(kept))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.code == 1
     assert result.err.startswith("lines 3 to 6: may not be imported, try it again: interrupted\n")
     assert result.out.startswith("Imported 2 keys; 4 lines refused.\n")
