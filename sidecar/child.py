@@ -29,7 +29,7 @@ ROLES = {
 NUMBERED = {"worker", "authz"}
 """Roles of which there may be several, each with its listener."""
 
-_logger = logging.getLogger("sidecar")
+_log = logging.getLogger("sidecar")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(importlib.import_module(ROLES[options.role]).main(settings, **given))
     except Exception:
-        _logger.critical("%s ends on an unexpected error", options.role, exc_info=True)
+        _log.critical("%s ends on an unexpected error", options.role, exc_info=True)
         return 1
 
 

@@ -24,7 +24,7 @@ from sidecar.supervisor.process import Launcher, PythonLauncher
 from sidecar.supervisor.run import Supervisor, catch_signals, nothing_to_end
 from sidecar.supervisor.sockets import WorkerSockets
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 CHILD = (sys.executable, "-P", "-m", "sidecar.child")
 """How a child is started; -P keeps the working directory off its module path."""
@@ -64,9 +64,7 @@ def supervise(read: Callable[[], Settings], launch: Launcher, listening: str = "
         reload = Reload(read, settings, _pepper(settings))
     if not settings.hub.access_key and protocol_named(settings.hub.profile) == "aigne":
         # No fault, for a hub may be told to do without; but else every call would fail, and nothing here would say why.
-        _logger.warning(
-            "hub.access_key is empty, and an AIGNE Hub refuses every call without one; set hub.access_key or hub.access_key_file"
-        )
+        _log.warning("hub.access_key is empty, and an AIGNE Hub refuses every call without one; set hub.access_key or hub.access_key_file")
     supervisor = Supervisor(settings, launch, reload=reload, fds=fds, sockets=sockets, control_sockets=control_sockets)
     try:
         return supervisor.run(wakeup)

@@ -36,7 +36,7 @@ USED_AGAIN_AFTER: Final = 60.0
 
 _CHANGE = load("change_admin_token")
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
@@ -178,7 +178,7 @@ class AdminTokens:
             if self._first is not None and self._digester.is_possible(token := self._first.read()):
                 await self._see_to(self._first, token)
         except OSError as error:
-            log.error("the first admin token cannot be looked at: %s", error)
+            _log.error("the first admin token cannot be looked at: %s", error)
 
     async def _see_to(self, first: FirstToken, token: bytes) -> None:
         primary = self._digester.primary(token)
@@ -203,7 +203,7 @@ class AdminTokens:
         elif first.is_revoked(token):
             with suppress(UnknownAdminToken):  # somebody else was faster
                 revoked = await self.revoke(str(members.get("id")))
-                log.warning("the store had lost the revocation of %s, the first admin token; it is revoked again", revoked.id)
+                _log.warning("the store had lost the revocation of %s, the first admin token; it is revoked again", revoked.id)
 
     def _note_revoked(self, digest: str) -> None:
         """Beside its file, if the token with `digest` is the first one."""
@@ -211,7 +211,7 @@ class AdminTokens:
             if self._first is not None and digest in self._digester.candidates(token := self._first.read()):
                 self._first.note_revoked(token)
         except OSError as error:
-            log.error("whether it is the first admin token that was revoked cannot be seen: %s", error)
+            _log.error("whether it is the first admin token that was revoked cannot be seen: %s", error)
 
     async def _find(self, token: bytes) -> tuple[str, bytes] | None:
         """The digest by which `token` is known, and its record as it is stored."""
@@ -240,7 +240,7 @@ class AdminTokens:
         except UNREADABLE:
             if digest not in self._told:
                 self._told.add(digest)
-                log.warning("the record of admin token %s cannot be read; it opens nothing", members_of(raw).get("id", "(without an id)"))
+                _log.warning("the record of admin token %s cannot be read; it opens nothing", members_of(raw).get("id", "(without an id)"))
             return None
 
     async def _change(self, digest: str, seen: bytes, new_digest: str, record: bytes, keep_an_admin: bool = False) -> int:

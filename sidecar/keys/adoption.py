@@ -20,7 +20,7 @@ from sidecar.store.client import Store, StoreNotAdopted
 from sidecar.store.link import Command
 from sidecar.store.script import load
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 SCHEMA = 1
 """Version of the form in which keys lie in the store; noted there with the epoch."""
@@ -75,7 +75,7 @@ class Adoption:
         if epoch is not None and epoch == self._epoch and (ours or (any(before) and (self._was_ours or self._only_reads))):
             self._was_ours, self.is_ours = self._was_ours or ours, ours
             if self._complaint:
-                log.info("the key store is the known one again")
+                _log.info("the key store is the known one again")
                 self._complaint = ""
             return
         # Another process may have adopted a new store meanwhile.
@@ -86,7 +86,7 @@ class Adoption:
 
     def _complain(self, complaint: str) -> NoReturn:
         if complaint != self._complaint:
-            log.log(self._level, "%s; until then no key is accepted", complaint)
+            _log.log(self._level, "%s; until then no key is accepted", complaint)
             self._complaint = complaint
         raise StoreNotAdopted(complaint)
 

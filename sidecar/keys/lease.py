@@ -19,7 +19,7 @@ from sidecar.keys.cache import KeyCache
 from sidecar.store import names
 from sidecar.store.client import Store, StoreNotAdopted, StoreUnavailable, Tracking
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 HEARTBEAT = 0.5
 """Seconds from one proof to the next."""
@@ -75,7 +75,7 @@ class Lease:
                 # for ever, and nobody would know why.
                 answers = self._store.failure is None
                 level = logging.WARNING if answers and str(error) != complaint else logging.DEBUG
-                log.log(level, "no reports of key changes, so every request asks the store: %s", error)
+                _log.log(level, "no reports of key changes, so every request asks the store: %s", error)
                 complaint = str(error) if answers else complaint
                 await asyncio.sleep(RETRY_AFTER)
                 continue
@@ -85,7 +85,7 @@ class Lease:
                 self._changed(None)
                 await self._renew(tracking)
             except StoreUnavailable as error:
-                log.warning("reports of key changes have stopped: %s", error)
+                _log.warning("reports of key changes have stopped: %s", error)
             finally:
                 await tracking.close()
             await asyncio.sleep(RETRY_AFTER)

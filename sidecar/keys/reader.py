@@ -17,7 +17,7 @@ from sidecar.store.link import Command
 AT_A_TIME = 500
 """Records of one trip: others wait while they are read, and each trip has a deadline of its own."""
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +98,5 @@ class KeyReader:
         except StoreUnavailable:
             if key_id not in self._damaged:
                 self._damaged.add(key_id)
-                log.error("the record of key %s cannot be read, so lists lack it: a newer version wrote it, or somebody by hand", key_id)
+                _log.error("the record of key %s cannot be read, so lists lack it: a newer version wrote it, or somebody by hand", key_id)
             return None

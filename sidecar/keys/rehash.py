@@ -17,7 +17,7 @@ from sidecar.keys.record import Key
 from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, KeyRepository, UnknownKey
 from sidecar.store.client import StoreUnavailable
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 RETRY_AFTER = 10.0
 """Seconds: a store that takes no writes must not be asked with each request."""
@@ -71,6 +71,6 @@ class Rehasher:
             await self._repository.carry_import(found.key.id, found.secret, imported_digest(token))
             await self._repository.update(found.key.id, change)
         except (StoreUnavailable, KeyIsRevoked, KeyIsNewer, UnknownKey) as error:
-            log.info("the secret of %s stays under its old digest for now: %s", found.key.id, error)
+            _log.info("the secret of %s stays under its old digest for now: %s", found.key.id, error)
             if isinstance(error, StoreUnavailable):
                 asyncio.get_running_loop().call_later(self._retry_after, self._forget, found.key.id)

@@ -27,7 +27,7 @@ from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from sidecar.store.script import load
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 PUT_KEY = load("put_key")
 _ATTEMPTS = 16
@@ -289,4 +289,4 @@ class KeyRepository(KeyReader):
                     break
                 key, before = current, key
         except StoreUnavailable as error:
-            log.warning("the index has superfluous entries of %s: %s", key.id, error)
+            _log.warning("the index has superfluous entries of %s: %s", key.id, error)

@@ -8,7 +8,7 @@ from typing import Protocol
 from sidecar.keys import issue
 from sidecar.keys.record import Key
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Tombstones(Protocol):
@@ -25,7 +25,7 @@ def note(tombstones: Tombstones | None, revoked_id: str, now: float) -> None:
         if tombstones is not None:
             tombstones.add(revoked_id, now)
     except OSError as error:
-        log.error("%s is revoked, but that cannot be noted beside the store: %s", revoked_id, error)
+        _log.error("%s is revoked, but that cannot be noted beside the store: %s", revoked_id, error)
 
 
 def note_ended(tombstones: Tombstones | None, before: Key, after: Key, now: float) -> None:

@@ -19,7 +19,7 @@ from sidecar.keys.admin_tokens import PREFIX, AdminTokens, UnknownAdminToken
 from sidecar.keys.record import Key, secret_is_live
 from sidecar.keys.repository import KeyIsNewer, KeyIsRevoked, KeyRepository, UnknownKey
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 REMEMBERED_FOR = 86_400.0
 """Seconds."""
@@ -93,9 +93,9 @@ async def _revoke_again(repository: KeyRepository, noted: str, now: float) -> bo
     except KeyIsRevoked:
         return False  # somebody else was faster
     except (UnknownKey, KeyIsNewer) as error:
-        log.error("%s was revoked, the store has lost that, and it cannot be revoked again: %s", noted, error)
+        _log.error("%s was revoked, the store has lost that, and it cannot be revoked again: %s", noted, error)
         return False
-    log.warning(_REVOKED_AGAIN, noted)
+    _log.warning(_REVOKED_AGAIN, noted)
     return True
 
 
@@ -104,7 +104,7 @@ async def _reapply_to_admin_tokens(recent: set[str], admin_tokens: AdminTokens) 
     for token_id in await admin_tokens.living(recent) if recent else ():
         with suppress(UnknownAdminToken):  # somebody else was faster
             await admin_tokens.revoke(token_id)
-            log.warning(_REVOKED_AGAIN, token_id)
+            _log.warning(_REVOKED_AGAIN, token_id)
             lost.append(token_id)
     return lost
 

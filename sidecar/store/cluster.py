@@ -25,7 +25,7 @@ from sidecar.store.gathering import Gathering
 from sidecar.store.link import Command
 from sidecar.store.slots import Slots, ask, distrust
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 REST = 0.25
 """Seconds for which a failed server is not asked again, and after which it is looked for another in its place."""
@@ -67,7 +67,7 @@ class Cluster:
         """Learn the slots, for as long as one call may take; then go on trying in the background."""
         await asyncio.wait([self._mend()], timeout=self._timeout)
         if self.failure is not None:
-            log.warning("%s; requests that need it are refused until it answers", self.failure)
+            _log.warning("%s; requests that need it are refused until it answers", self.failure)
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Replies in order, errors in their place: a StoreUnavailable for each command whose server does not answer.

@@ -24,7 +24,7 @@ from sidecar.store.endpoint import PROOF, Endpoint
 from sidecar.store.errors import StoreUnavailable, is_of_disk, translate
 from sidecar.store.link import Command, Link
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 MEND_PAUSE = 0.2
 """Seconds between two attempts to connect anew."""
@@ -129,7 +129,7 @@ class SingleServer:
             async with asyncio.timeout(LOOK_PAUSE):
                 primary = await pool.get_master_address()  # type: ignore[no-untyped-call]
         except Exception as error:
-            log.debug("the sentinels do not say where the key store is: %s", translate(error))
+            _log.debug("the sentinels do not say where the key store is: %s", translate(error))
             return
         if tuple(primary) != self._primary:
             await self._leave(link)
@@ -143,7 +143,7 @@ class SingleServer:
             return
         self._link = None
         self._reason = reason
-        log.warning("%s; requests that need it are refused until it answers", reason)
+        _log.warning("%s; requests that need it are refused until it answers", reason)
         self._mending = asyncio.create_task(self._mend(link))
 
     async def _mend(self, link: Link | None) -> None:
@@ -163,13 +163,13 @@ class SingleServer:
                 if not isinstance(error, StoreUnavailable):
                     raise
                 if str(error) != str(self._reason):
-                    log.warning("%s at %s; still trying", error, self._place)
+                    _log.warning("%s at %s; still trying", error, self._place)
                 self._reason = error
                 await asyncio.sleep(MEND_PAUSE)
                 continue
             # At a start that goes well, it is no news to anybody.
             if self._reason is not None and str(self._reason) != UNTRIED:
-                log.info("the key store answers")
+                _log.info("the key store answers")
             self._link, self._reason = link, None
             return
 

@@ -22,7 +22,7 @@ CONTROL_HEAD_START = 5.0
 """Seconds that workers wait for the first control process, which makes the first admin token. Any longer, and a broken one would keep
 them down."""
 
-_logger = logging.getLogger("sidecar.supervisor")
+_log = logging.getLogger("sidecar.supervisor")
 
 
 @dataclass(eq=False)
@@ -115,10 +115,10 @@ class Children:
             slot.process = self._launch(slot.role, slot.index, to_bytes(settings), fds)
         except OSError as error:
             slot.due = self._clock() + slot.backoff.after(0)
-            _logger.error("%s cannot be started (%s); trying again", slot.name, error.strerror)
+            _log.error("%s cannot be started (%s); trying again", slot.name, error.strerror)
             return False
         slot.deadline = None
-        _logger.debug("%s started as process %d", slot.name, slot.process.pid)
+        _log.debug("%s started as process %d", slot.name, slot.process.pid)
         return True
 
     def ended(self, pid: int, code: int) -> Slot | None:
@@ -139,14 +139,14 @@ class Children:
         slot.due = self._clock() + delay
         slot.restarts += 1
         ending = ending_in_words(code)
-        _logger.warning("%s (pid %d) %s after %.1f s", slot.name, pid, ending, lifetime, extra={"restart_in": delay, "exit_code": code})
+        _log.warning("%s (pid %d) %s after %.1f s", slot.name, pid, ending, lifetime, extra={"restart_in": delay, "exit_code": code})
         return slot
 
     def kill_overdue(self) -> None:
         """Kill whoever was told to end and has not."""
         for slot in self.running(self.all()):
             if slot.deadline is not None and slot.deadline <= self._clock() and slot.process is not None:
-                _logger.warning("%s (pid %d) does not end and is killed", slot.name, slot.process.pid)
+                _log.warning("%s (pid %d) does not end and is killed", slot.name, slot.process.pid)
                 slot.tell(signal.SIGKILL, self._clock() + 1)
 
     def next_event(self) -> float | None:

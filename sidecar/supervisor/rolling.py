@@ -7,7 +7,6 @@ stays as it was: those that serve already drain, the others are killed.
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Callable
 
@@ -18,8 +17,6 @@ from sidecar.supervisor.shutdown import CONTROL_FINISH, DRAIN_MARGIN
 
 PATIENCE = 30.0
 """Seconds that new workers have to say that they are ready."""
-
-_logger = logging.getLogger("sidecar.supervisor")
 
 
 class Replacement:

@@ -34,7 +34,7 @@ READING = 10.0
 _IDLE = 5.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
-_logger = logging.getLogger("sidecar.supervisor")
+_log = logging.getLogger("sidecar.supervisor")
 
 
 class Supervisor:
@@ -74,7 +74,7 @@ class Supervisor:
         wakeup = catch_signals() if wakeup is None else wakeup
         while not self.step():
             self._wait(wakeup)
-        _logger.info("stopped")
+        _log.info("stopped")
         return 0
 
     def step(self) -> bool:
@@ -110,10 +110,10 @@ class Supervisor:
 
     def _stop(self) -> None:
         if self._shutdown is not None:
-            _logger.info("asked again: open requests are broken off")
+            _log.info("asked again: open requests are broken off")
             self._shutdown.hurry()
             return
-        _logger.info("stopping: open requests have %s to finish", self._children.settings.proxy.drain_timeout)
+        _log.info("stopping: open requests have %s to finish", self._children.settings.proxy.drain_timeout)
         if self._replacement is not None:
             self._replacement.abandon()
             self._replacement = None
@@ -141,7 +141,7 @@ class Supervisor:
             faults = ["it could not be read to its end; see whether a file that it names is a pipe, or on a disk that does not answer"]
         except Exception as error:
             # A new value that nobody foresaw must not take down what serves with the old ones.
-            _logger.exception("the configuration cannot be taken over")
+            _log.exception("the configuration cannot be taken over")
             faults = [f"it cannot be taken over ({type(error).__name__}); undo the last change, the log shows where it failed"]
         if faults:
             self._end_reload(faults)
@@ -149,18 +149,18 @@ class Supervisor:
     def _end_reload(self, faults: list[str]) -> None:
         self._last_reload = Reload(time.time(), faults)
         if faults:
-            _logger.error("the configuration was not reloaded, the running one stays: %s", "; ".join(faults))
+            _log.error("the configuration was not reloaded, the running one stays: %s", "; ".join(faults))
         else:
             self._generation += 1
             logging.getLogger().setLevel(self._children.settings.log.level.upper())
-            _logger.info("the configuration was reloaded; old workers finish their requests")
+            _log.info("the configuration was reloaded; old workers finish their requests")
 
     def _announce(self) -> None:
         children = self._children
         if not self._announced and all(slot.is_ready for slot in (children.control, *children.workers)):
             self._announced = True
             settings = children.settings
-            _logger.info("serving on %s, admin on %s, metrics on %s", settings.proxy.listen, settings.admin.listen, settings.metrics.listen)
+            _log.info("serving on %s, admin on %s, metrics on %s", settings.proxy.listen, settings.admin.listen, settings.metrics.listen)
 
     def _wait(self, wakeup: int) -> None:
         hearing = {slot.process.ready_fd: slot.process for slot in self._children.all() if slot.process and slot.process.ready_fd >= 0}
@@ -192,7 +192,7 @@ class Supervisor:
             return
         complaint = status.write(self._data_dir, now)
         if complaint and complaint != self._complaint:
-            _logger.warning("%s cannot be written (%s); trying again", self._data_dir / status.FILE, complaint)
+            _log.warning("%s cannot be written (%s); trying again", self._data_dir / status.FILE, complaint)
         # A write that failed is tried again, or the file would go on listing children that are gone.
         self._written, self._complaint = None if complaint else now, complaint
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item", bound=Hashable)
 
@@ -131,7 +131,7 @@ class DeadlineQueue(Generic[Item]):
             return watched.waited(now) < self._patience
         except Exception:
             # Else it would never expire.
-            log.exception("whether a connection makes progress could not be told; it counts as standing still")
+            _log.exception("whether a connection makes progress could not be told; it counts as standing still")
             return False
 
     def _expire(self, item: Item) -> None:
@@ -139,7 +139,7 @@ class DeadlineQueue(Generic[Item]):
             self._expired(item)
         except Exception:
             # What goes wrong with one must not keep the others, of this queue and of the next ones, for ever.
-            log.exception("a connection could not be given up when its time was over")
+            _log.exception("a connection could not be given up when its time was over")
 
 
 class Ticker:

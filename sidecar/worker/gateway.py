@@ -31,7 +31,7 @@ from sidecar.worker.open_requests import OpenRequests
 from sidecar.worker.rewrite import Caller
 from sidecar.worker.upstream.tunnel import Tunneler, check_handshake
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -79,7 +79,7 @@ class Gateway:
                 record.outcome, record.ending = "sidecar_error", "shutdown"
             raise
         except Exception:
-            log.exception("request %s failed", record.request_id)
+            _log.exception("request %s failed", record.request_id)
             self._refuse(exchange.connection, record, Refused(INTERNAL_ERROR), exchange)
         finally:
             self._open.remove(record)

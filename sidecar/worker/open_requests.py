@@ -20,7 +20,7 @@ from sidecar.worker.fair_share import has_place
 from sidecar.worker.identify import end_of, judge
 from sidecar.worker.meter import Record
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 NO_KEY = ""
 CHECK_AGAIN = 0.25
@@ -175,7 +175,7 @@ class OpenRequests:
             # Nobody is left to be told; what the hub still says is read within its bounds, as of any client that left.
             return
         if ending == "revoked":
-            log.info("cut request %s of key %s: %s", record.request_id, record.key_id, refused.refusal.code)
+            _log.info("cut request %s of key %s: %s", record.request_id, record.key_id, refused.refusal.code)
         if exchange.answered or record.finished:
             record.broken_off(refused.refusal, ending)
             exchange.cut()

@@ -37,7 +37,7 @@ from sidecar.worker.descriptors import fit
 from sidecar.worker.plane import DataPlane
 from sidecar.worker.propagation import Propagation
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 STATE_INTERVAL = 1.0
 """Seconds between two reports of a worker's state."""
@@ -63,7 +63,7 @@ async def _run(settings: Settings, index: int, listen_fds: Sequence[int], ready:
     fitting = fit(settings, limit)
     if fitting != settings:
         connections, hubs = fitting.proxy.bounds.connections, fitting.hub.max_connections
-        log.warning("only %d file descriptors: %d client and %d hub connections; raise `ulimit -n`", limit, connections, hubs)
+        _log.warning("only %d file descriptors: %d client and %d hub connections; raise `ulimit -n`", limit, connections, hubs)
     settings = fitting
     async with contextlib.AsyncExitStack() as stack:
         data_dir = Path(settings.data_dir)
@@ -116,7 +116,7 @@ class Worker:
         await self._plane.start()
         collector.settle()
         ready()
-        log.info("worker %d serves on %s", self._index, self._settings.proxy.listen)
+        _log.info("worker %d serves on %s", self._index, self._settings.proxy.listen)
         ending = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([ending, *background], return_when=asyncio.FIRST_COMPLETED)
         closing = zip(servers, listeners, strict=True)
@@ -149,7 +149,7 @@ class Worker:
         """Say in the log that events are lost: a spool that cannot be written cannot say so itself."""
         lost, now = self._spool.dropped - self._lost, self._loop.time()
         if lost and now >= self._complain_at:
-            log.error("%d events were lost: the spool in data_dir cannot be written; free disk space or raise spool.max_bytes", lost)
+            _log.error("%d events were lost: the spool in data_dir cannot be written; free disk space or raise spool.max_bytes", lost)
             self._lost, self._complain_at = self._spool.dropped, now + COMPLAINT_INTERVAL
 
     def _write_state(self) -> None:

@@ -38,7 +38,7 @@ LOOKUPS_AT_ONCE, LOOKUP_INTERVAL = 20, 0.05
 """Look-ups for an address that fails too often, and the seconds after which there may be one more: little for a store, and whoever
 wants to keep others behind the same proxy out has to send more than that, without end."""
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +138,4 @@ def _tell_why(settling: asyncio.Task[None]) -> None:
     error = None if settling.cancelled() else settling.exception()
     if error is not None:
         # Nobody waits for the task before the sidecar ends, and until then the journal would fill without a word.
-        log.error("the audit journal is no longer brought into the log; restart the sidecar", exc_info=error)
+        _log.error("the audit journal is no longer brought into the log; restart the sidecar", exc_info=error)

@@ -33,7 +33,7 @@ _BODY_TIMEOUT = 30.0
 ReportForbidden = Callable[[Actor, str, web.Request], Awaitable[None]]
 """Told who tried which operation without the role for it."""
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @web.middleware
@@ -46,13 +46,13 @@ async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     except StoreNotAdopted:
         return error_response(AdminError(errors.STORE_NOT_ADOPTED), request_id(request))
     except StoreUnavailable as error:
-        log.warning("%s %s: %s", request.method, shown_path(request), error)
+        _log.warning("%s %s: %s", request.method, shown_path(request), error)
         return error_response(AdminError(errors.KEY_STORE_UNAVAILABLE), request_id(request))
     except web.HTTPException as error:
         return _from_aiohttp(error, request)
     except Exception:
         # The outermost frame: whatever it is, the client gets the one form and the log gets the reason.
-        log.exception("%s %s failed", request.method, shown_path(request))
+        _log.exception("%s %s failed", request.method, shown_path(request))
         return error_response(AdminError(errors.INTERNAL_ERROR), request_id(request))
 
 

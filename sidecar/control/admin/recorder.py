@@ -24,7 +24,7 @@ _ALL = ""
 _AIMED_AT = {"key_id": "api_key", "token_id": "admin_token", "anomaly_id": "anomaly"}
 """What a path may name that calls act on."""
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -65,7 +65,7 @@ class Recorder:
             async with self._audit.act(event) as act:
                 yield act
         except Unrecordable as error:
-            log.error("%s was not done: the audit journal in data_dir cannot be written (%s)", action, error.strerror)
+            _log.error("%s was not done: the audit journal in data_dir cannot be written (%s)", action, error.strerror)
             raise AdminError(AUDIT_JOURNAL_UNAVAILABLE) from error
 
     async def failed_authentication(self, error: AdminError, source: str) -> None:

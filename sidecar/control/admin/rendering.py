@@ -29,7 +29,7 @@ WHOLE = 1 << 20
 """Bytes from which on a document is sent while the rest of it is still being made; smaller ones have a Content-Length."""
 _JSON = "application/json"
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def json_response(status: int, document: Any, request_id: str, headers: tuple[tuple[str, str], ...] = ()) -> web.Response:
@@ -80,7 +80,7 @@ async def respond(request: web.Request, answer: Answer, request_id: str) -> web.
         # Whoever has left needs no more of it, and is no failure here.
         return response
     except Exception:
-        log.exception("the answer to %s broke off", shown_path(request))
+        _log.exception("the answer to %s broke off", shown_path(request))
         if request.transport is not None:
             request.transport.abort()
         return response

@@ -42,7 +42,7 @@ CAUGHT_UP_AT_ONCE = 2000
 Place = tuple[int, str]
 """Sequence number and hash."""
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 async def _unguarded() -> None:
@@ -144,7 +144,7 @@ class AuditLog(AuditReader):
             except Exception as error:
                 # The same fault in each round is told once.
                 if told != repr(error):
-                    log.exception("the audit journal could not be brought into the log; trying again")
+                    _log.exception("the audit journal could not be brought into the log; trying again")
                 told = repr(error)
             await asyncio.sleep(interval)
 
@@ -196,7 +196,7 @@ class AuditLog(AuditReader):
         for event_id in others.keys() - self._places.keys():
             self._altered[event_id] = others[event_id]
             message = "event %d of the audit log is not what was written, which data_dir keeps as %s; `sidecar audit verify` says so"
-            log.error(message, others[event_id], event_id)
+            _log.error(message, others[event_id], event_id)
         present = [event for event in events if event.id not in self._altered]
         for event in present:
             if event.id not in self._places:
@@ -243,7 +243,7 @@ class AuditLog(AuditReader):
             self._told_cut = False
             return known
         if not self._told_cut:
-            log.error("the audit log no longer holds event %d as it was stored; `sidecar audit verify` says so from now on", known[0])
+            _log.error("the audit log no longer holds event %d as it was stored; `sidecar audit verify` says so from now on", known[0])
         self._told_cut = True
         return None
 
@@ -253,7 +253,7 @@ class AuditLog(AuditReader):
             self._journal.remember(*head)
         except OSError as error:
             if not self._complained:
-                log.error("data_dir cannot be written (%s); the audit journal is kept until it can be", error.strerror)
+                _log.error("data_dir cannot be written (%s); the audit journal is kept until it can be", error.strerror)
             self._complained = True
             return False
         self._complained = False
@@ -264,7 +264,7 @@ class AuditLog(AuditReader):
         try:
             self._journal.write(event)
         except OSError as error:
-            log.error("data_dir cannot be written (%s); audit record %s is lost unless the store takes it now", error.strerror, event.id)
+            _log.error("data_dir cannot be written (%s); audit record %s is lost unless the store takes it now", error.strerror, event.id)
             return False
         return True
 
@@ -276,7 +276,7 @@ class AuditLog(AuditReader):
             await self._guard()
             await self._append(event)
         except StoreUnavailable as error:
-            log.warning("audit record %s waits in the journal: %s", event.id, error)
+            _log.warning("audit record %s waits in the journal: %s", event.id, error)
 
     async def _append(self, event: Event) -> None:
         async with self._turn:

@@ -30,7 +30,7 @@ LIVE_HEADER: Final = "X-Sidecar-Live"
 """Sent by a page that refreshes itself: a forgotten tab must not keep its session alive."""
 SIGN_IN: Final = "/sign-in"
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Door:
@@ -69,13 +69,13 @@ class Door:
             except StoreNotAdopted:
                 return await self._refused(request, AdminError(errors.STORE_NOT_ADOPTED))
             except StoreUnavailable as error:
-                log.warning("%s %s: %s", request.method, shown_path(request), error)
+                _log.warning("%s %s: %s", request.method, shown_path(request), error)
                 return await self._refused(request, AdminError(errors.KEY_STORE_UNAVAILABLE))
             except web.HTTPRequestEntityTooLarge:
                 return await self._refused(request, AdminError(errors.REQUEST_TOO_LARGE))
             except Exception:
                 # The outermost frame of a page: whatever it is, the person gets a page and the log gets the reason.
-                log.exception("%s %s failed", request.method, shown_path(request))
+                _log.exception("%s %s failed", request.method, shown_path(request))
                 return await self._refused(request, AdminError(errors.INTERNAL_ERROR))
 
         return handle

@@ -38,7 +38,7 @@ class Guest(Protocol):
 Make = Callable[[float, Callable[[], None]], Guest]
 """A connection's protocol, of the loop's time at which it was accepted and what it calls when it is lost."""
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Place:
@@ -68,7 +68,7 @@ class Places:
         """A place, if need be that of the connection that has been idle for longest, or None when there is none."""
         if len(self._taken) >= self._most and not self._make_room():
             if not self._told:
-                log.warning("%s has %d connections, as many as fit: further ones are closed at once", self._name, self._most)
+                _log.warning("%s has %d connections, as many as fit: further ones are closed at once", self._name, self._most)
             self._told = True
             return None
         place = Place()
@@ -145,7 +145,7 @@ class Door:
                 return
             except OSError as error:
                 # Mostly no descriptor is left. Whoever waits in the backlog would have this called again and again.
-                log.error("no connection can be accepted for a moment: %s", error.strerror)
+                _log.error("no connection can be accepted for a moment: %s", error.strerror)
                 self._loop.remove_reader(self._listening)
                 self._resuming = self._loop.call_later(PAUSE, self._loop.add_reader, self._listening, self._accept)
                 return
@@ -172,7 +172,7 @@ class Door:
             )
             connected = True
         except OSError as error:
-            log.debug("a connection did not come about: %s", error)
+            _log.debug("a connection did not come about: %s", error)
         finally:
             if not connected:
                 # Nobody else tells the protocol of a handshake that failed, which its timer would keep for as long as a head may take.

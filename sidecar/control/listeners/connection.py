@@ -20,7 +20,7 @@ WRITE_WITHIN = 15.0
 """Seconds in which a client takes something of what waits for it. Less than a liveness probe takes for three failures, ten seconds
 apart: were all places held in this way, the pod would be restarted."""
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Connection(web.RequestHandler):
@@ -131,7 +131,7 @@ class Connection(web.RequestHandler):
         """The answer to what is no request, or to one whose handler failed; raises ConnectionError when one has begun already."""
         if status >= 500:
             return super().handle_error(request, status, exc, message)
-        log.debug("%s sent what is no request: %s", request.remote, type(exc).__name__)
+        _log.debug("%s sent what is no request: %s", request.remote, type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
         return refused(refusal_of(exc), request, self.allow)
@@ -139,6 +139,6 @@ class Connection(web.RequestHandler):
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Tell of what failed here; a body that is not in its Content-Encoding, read to its end after the answer, is its sender's."""
         if isinstance(kw.get("exc_info"), web.RequestPayloadError):
-            log.debug("a body was not in the Content-Encoding that it came with")
+            _log.debug("a body was not in the Content-Encoding that it came with")
             return
         super().log_exception(*args, **kw)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from sidecar.keys.record import Key
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 MOST_REMEMBERED = 10_000
 
@@ -31,7 +31,7 @@ class Countable:
             return seen[1]
         kept = _kept(key)
         if kept != key and (seen is None or _kept(seen[0]) == seen[0]):
-            log.warning("key %s has a limit of concurrency or a quota of tokens, which the authorizer cannot enforce", key.id)
+            _log.warning("key %s has a limit of concurrency or a quota of tokens, which the authorizer cannot enforce", key.id)
         if len(self._seen) >= MOST_REMEMBERED:
             self._seen.clear()
         self._seen[key.id] = (key, kept)

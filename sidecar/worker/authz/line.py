@@ -30,7 +30,7 @@ from sidecar.worker.meter import Record
 from sidecar.worker.plane import Parts
 from sidecar.worker.rewrite import TELLING, Caller, RequestRewriter
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _SEEN_WITHOUT_BODY = ("query:", "path:")
 
@@ -71,7 +71,7 @@ class Line:
             record.outcome, record.ending = "sidecar_error", "shutdown"
             raise
         except Exception:
-            log.exception("question %s failed", record.request_id)
+            _log.exception("question %s failed", record.request_id)
             verdict = self._denied(record, Refused(INTERNAL_ERROR), _is_head(asked, told))
         finally:
             self._open -= 1
