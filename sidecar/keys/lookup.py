@@ -81,6 +81,7 @@ class Lookup:
         *,
         seen_revocations: SeenRevocations | None = None,
         max_stale: float = 0.0,
+        answer_within: float = ANSWER_WITHIN,
     ) -> None:
         """`max_stale`: how old (seconds) a remembered key may be while the store cannot be asked; 0 refuses instead."""
         self._reader = reader
@@ -89,6 +90,7 @@ class Lookup:
         self._digester = digester
         self._seen_revocations = seen_revocations or SeenRevocations()
         self._max_stale = max_stale
+        self._answer_within = answer_within
         self._asking: dict[tuple[str, int], asyncio.Task[Found | None]] = {}
         """By digest, and the cache's generation when it was asked: what changed since then, it does not tell."""
 
@@ -129,7 +131,7 @@ class Lookup:
     async def current(self, key_id: str) -> Key | None:
         """The key as it is now, for a request that is under way; raises StoreUnavailable."""
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
+            async with asyncio.timeout(self._answer_within):
                 key = await self._reader.get(key_id, prove=not self._lease.fresh())
         except TimeoutError:
             raise StoreUnavailable("the key store did not answer in time") from None
@@ -138,7 +140,7 @@ class Lookup:
     async def _ask(self, digests: list[str]) -> Found | None:
         generation = self._cache.generation
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
+            async with asyncio.timeout(self._answer_within):
                 # A stale lease may mean that this server was cut off and replaced: then it must show that it still takes writes.
                 found = await self._reader.find_first(digests, prove=not self._lease.fresh())
         except TimeoutError:
