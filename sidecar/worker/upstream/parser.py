@@ -137,7 +137,8 @@ class AnswerParser:
                     raise InvalidAnswer
                 self.counted = True
             elif lowered == b"keep-alive" and (match := KEEP_ALIVE_TIMEOUT.search(value)):
-                self.idle_patience = max(0.0, int(match[1]) - 1.0)
+                # Some promise for ever, in more digits than a float or even int() takes.
+                self.idle_patience = max(0.0, int(match[1][:9]) - 1.0)
         self.head_complete = True
         if self._answers_head:
             # llhttp cannot know that HEAD has no body, so this parser is of no further use; what comes all the same goes nowhere.

@@ -55,3 +55,10 @@ def test_an_answer_to_head_has_no_body_even_if_some_comes() -> None:
     parser.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na")
     parser.feed(b"bc")
     assert parser.complete and not parser.clean and parser.take() == b""
+
+
+@pytest.mark.parametrize("digits", [12, 400, 5000])
+def test_a_hub_may_promise_to_keep_connections_for_ever(digits: int) -> None:
+    parser = AnswerParser(PlainReader())
+    parser.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nKeep-Alive: timeout=%b\r\n\r\n0\r\n\r\n" % (b"9" * digits))
+    assert parser.complete and parser.idle_patience == 999_999_998.0
