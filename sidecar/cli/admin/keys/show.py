@@ -15,6 +15,7 @@ from sidecar.cli.errors import WRONG_USE, CommandError
 from sidecar.cli.parser import filled
 
 STATUSES = ("active", "disabled", "expired", "revoked")
+_ORDERS = ("newest", "oldest", "name", "expires_at", "last_used_at")
 
 _LIST = (
     Column("name", shrinks=True),
@@ -46,25 +47,30 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N keys")
 
 
-def filtered(args: argparse.Namespace, session: Session, cursor: str | None = None) -> Items:
-    """The keys that the options of `add_filters` choose, newest first, fetched page by page, from `cursor` on."""
+def filtered(args: argparse.Namespace, session: Session, cursor: str | None = None, sort: str | None = None) -> Items:
+    """The keys that the options of `add_filters` choose, fetched page by page, from `cursor` on; newest first, or in the order `sort`."""
     if args.limit is not None and args.limit < 1:
         raise CommandError("--limit: give a number from 1.", WRONG_USE)
     refuse_secret(args.q or "")
-    return session.api.items("/keys", args.limit, cursor, q=args.q, status=args.status, owner=args.owner)
+    return session.api.items("/keys", args.limit, cursor, q=args.q, status=args.status, owner=args.owner, sort=sort)
 
 
 def add(subparsers: Any) -> None:
     """Add both commands."""
-    listing = add_command(subparsers, "list", list_keys, "list keys, newest first")
+    listing = add_command(subparsers, "list", list_keys, "list keys, newest first unless told otherwise")
     add_filters(listing)
+    listing.add_argument(
+        "--sort",
+        choices=_ORDERS,
+        help="the order; expires_at: keys that expire, soonest first; last_used_at: keys that were used, latest first",
+    )
     listing.add_argument("--cursor", metavar="TEXT", help="go on where --limit ended a list before: its next_cursor, which --json prints")
     add_command(subparsers, "show", show, "show a key and who uses which of its secrets").add_argument("key", metavar="KEY", help=KEY_HELP)
 
 
 def list_keys(args: argparse.Namespace, session: Session) -> int:
     """Print the chosen keys: a table for each page, so that the first rows of a million show at once."""
-    keys = filtered(args, session, args.cursor)
+    keys = filtered(args, session, args.cursor, args.sort)
     if args.json:
         listing = ListDocument(session.out)
         for key in keys:

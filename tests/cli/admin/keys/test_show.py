@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
+from sidecar.keys.ordering import Order
 from tests.cli.admin.conftest import Cli, make_key
 from tests.support.fake_admin import Call, FakeAdmin, Reply
 
@@ -14,6 +16,13 @@ def test_list_goes_through_all_pages(cli: Cli, admin: FakeAdmin) -> None:
     admin.on("GET", "/keys", page)
     assert [key["name"] for key in json.loads(cli("keys", "list", "--json").out)["data"]] == ["key 1", "key 2"]
     assert "key 2" in cli("keys", "list").out
+
+
+def test_a_list_comes_in_the_order_that_was_asked_for(cli: Cli, admin: FakeAdmin) -> None:
+    admin.on("GET", "/keys", lambda call: Reply({"data": [make_key(name=call.query.get("sort", "as ever"))], "next_cursor": None}))
+    assert "as ever" in cli("keys", "list").out
+    for order in get_args(Order):
+        assert order in cli("keys", "list", "--sort", order).out
 
 
 def test_a_list_that_was_cut_off_says_where_the_rest_begins(cli: Cli, admin: FakeAdmin) -> None:
