@@ -35,18 +35,24 @@ class Router:
         self._exact: dict[str, dict[str, Matched]] = {}
         self._exact_decoded: dict[str, set[str]] = {}
         """Methods of the exact paths, by how these read when every escape is decoded."""
+        self._exact_leniently: dict[bytes, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], re.Pattern[str], Route, str]] = []
+        self._patterns_leniently: list[tuple[re.Pattern[str], Route]] = []
         for route in profile.routes:
             for path in route.paths:
                 compared = normalize(path)
                 if "*" in path:
                     self._patterns.append((compile_path(compared), compile_path(compared, of_decoded=True), route, path))
+                    self._patterns_leniently.append((_compile_leniently(compared), route))
                 else:
                     methods = self._exact.setdefault(compared, {})
                     for method in _methods(route):
                         # For who asks for exactly this path: it goes on as sent, however the profile escapes it.
                         methods.setdefault(method, Matched(route, route.rewrite or compared))
                     self._exact_decoded.setdefault(decode(compared), set()).update(methods)
+                    leniently = self._exact_leniently.setdefault(_leniently(decode(compared)), {})
+                    for method in _methods(route):
+                        leniently.setdefault(method, route)
 
     def match(self, method: str, path: str) -> Matched:
         """The route for `method` and the raw `path` (no query).
@@ -83,8 +89,9 @@ class Router:
                 continue
             methods_of = _methods(route)
             if method in methods_of or "*" in methods_of:
-                if is_here is not is_here_decoded:
-                    # To hubs that decode before they look for routes it belongs to another one than to those that do not.
+                if is_here is not is_here_decoded or self._look_up_leniently(method, decoded) is not route:
+                    # To hubs that decode before they look for routes, or are lenient, it belongs to another one than to those that
+                    # do not, or are not.
                     raise Refused(UNKNOWN_ROUTE)
                 return Matched(route, _rewritten(route, pattern_path, path, compared))
             if is_here:
@@ -92,6 +99,21 @@ class Router:
         if allowed:
             raise Refused(METHOD_NOT_ALLOWED, headers=(("allow", ", ".join(sorted({*allowed, "OPTIONS"}))),))
         raise Refused(UNKNOWN_ROUTE)
+
+    def _look_up_leniently(self, method: str, decoded: str) -> Route | None:
+        """The route as of hubs to which capitals and a slash at the end make no difference, as with Express."""
+        methods = self._exact_leniently.get(_leniently(decoded))
+        route = methods.get(method) or methods.get("*") if methods is not None else None
+        if route is not None:
+            return route
+        return next(
+            (
+                route
+                for pattern, route in self._patterns_leniently
+                if not {method, "*"}.isdisjoint(_methods(route)) and pattern.fullmatch(decoded)
+            ),
+            None,
+        )
 
 
 def normalize(path: str) -> str:
@@ -131,6 +153,16 @@ def compile_path(path: str, *, of_decoded: bool = False) -> re.Pattern[str]:
     segments = stem.split("/")
     pattern = "/".join("[^/]+" if segment == "*" else re.escape(decode(segment) if of_decoded else segment) for segment in segments)
     return re.compile(pattern + ("/.*" if below else ""), re.DOTALL)
+
+
+def _leniently(decoded: str) -> bytes:
+    """What is the same for all paths that are one to a lenient hub. Bytes, for only letters of ASCII have capitals here."""
+    return decoded.removesuffix("/").encode().lower()
+
+
+def _compile_leniently(path: str) -> re.Pattern[str]:
+    pattern = compile_path(path if path.endswith("/**") else path.removesuffix("/"), of_decoded=True).pattern
+    return re.compile(pattern if path.endswith("/**") else pattern + "/?", re.DOTALL | re.IGNORECASE | re.ASCII)
 
 
 def _normal(escape: re.Match[str]) -> str:

@@ -170,6 +170,49 @@ def test_an_encoded_reserved_character_leads_past_no_route(path):
     assert router.match("POST", "/v1/any%3Athing%20else").route.name == "rest"
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/chat/",
+        "/api/Chat",
+        "/API/chat",
+        "/api/ch%2561t/",
+        "/api/me/",
+        "/api/ME",
+        "/api/x/Chat",
+        "/api/x/chat/",
+        "/api/Admin/a",
+        "/api/tea",
+    ],
+)
+def test_other_capitals_and_a_slash_at_the_end_lead_past_no_route(path):
+    """Express takes all of these for the route itself, so does ASP.NET for the capitals."""
+    routes = (
+        Route(name="rooms", methods=("POST",), path="/api/*/chat", model=("json:model",)),
+        Route(name="admin", methods=("POST",), path="/api/admin/**", opt_in=True),
+        Route(name="rest", methods=("*",), path="/api/**", aliases=("/**", "/api/open")),
+        Route(name="chat", methods=("POST",), path="/api/chat", model=("json:model",)),
+        Route(name="me", methods=("POST",), path="/api/me", opt_in=True),
+        Route(name="tea", methods=("POST",), path="/api/tea/"),
+    )
+    router = Router(Profile(name="p", routes=routes))
+    with pytest.raises(Refused) as caught:
+        router.match("POST", path)
+    assert caught.value.refusal.code == "unknown_route"
+    assert router.match("PUT", path).route.name == "rest", "no other route takes this method"
+    for harmless in ("/api/any/", "/api/Any", "/api/open/", "/api/Open", "/api/chats", "/api/chat/x", "/api/%C3%84"):
+        assert router.match("POST", harmless).route.name == "rest"
+
+
+@pytest.mark.parametrize("path", ["/v1/responses/", "/v1/responses/Compact", "/v1/responses/compact/", "/responses/input_tokens/"])
+def test_no_inference_goes_by_as_a_stored_answer(path):
+    with pytest.raises(Refused) as caught:
+        OPENAI.match("POST", path)
+    assert caught.value.refusal.code == "unknown_route"
+    assert OPENAI.match("POST", "/v1/responses/resp_Compact/cancel").route.name == "stored-responses"
+    assert OPENAI.match("GET", "/v1/models/").route.name == "models"
+
+
 def test_escapes_are_compared_in_either_case():
     routes = (
         Route(name="cafe", methods=("POST",), path="/v1/caf%C3%A9", opt_in=True),
