@@ -16,6 +16,8 @@ from sidecar.refusals import METHOD_NOT_ALLOWED, UNKNOWN_ROUTE, Refused
 
 _ESCAPE = re.compile(r"%([0-9a-fA-F]{2})")
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+_PARAMETERS = re.compile(r";[^/]*")
+_SLASHES = re.compile(r"/+")
 _NESTED_ESCAPES = 3
 """Rounds of decoding in which a path's other meanings are looked for: some hubs decode more than once."""
 
@@ -35,7 +37,7 @@ class Router:
         self._exact: dict[str, dict[str, Matched]] = {}
         self._exact_decoded: dict[str, set[str]] = {}
         """Methods of the exact paths, by how these read when every escape is decoded."""
-        self._exact_leniently: dict[bytes, dict[str, Route]] = {}
+        self._exact_leniently: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], re.Pattern[str], Route, str]] = []
         self._patterns_leniently: list[tuple[re.Pattern[str], Route]] = []
         for route in profile.routes:
@@ -50,7 +52,7 @@ class Router:
                         # For who asks for exactly this path: it goes on as sent, however the profile escapes it.
                         methods.setdefault(method, Matched(route, route.rewrite or compared))
                     self._exact_decoded.setdefault(decode(compared), set()).update(methods)
-                    leniently = self._exact_leniently.setdefault(_leniently(decode(compared)), {})
+                    leniently = self._exact_leniently.setdefault(_leniently(decode(compared)).removesuffix("/"), {})
                     for method in _methods(route):
                         leniently.setdefault(method, route)
 
@@ -101,17 +103,16 @@ class Router:
         raise Refused(UNKNOWN_ROUTE)
 
     def _look_up_leniently(self, method: str, decoded: str) -> Route | None:
-        """The route as of hubs to which capitals and a slash at the end make no difference, as with Express."""
-        methods = self._exact_leniently.get(_leniently(decoded))
+        """The route as of hubs to which capitals and a slash at the end make no difference, as with Express, and parameters of a
+        segment neither, as with Java's servers."""
+        text = _leniently(decoded)
+        methods = self._exact_leniently.get(text.removesuffix("/"))
         route = methods.get(method) or methods.get("*") if methods is not None else None
         if route is not None:
             return route
+        wanted = {method, "*"}
         return next(
-            (
-                route
-                for pattern, route in self._patterns_leniently
-                if not {method, "*"}.isdisjoint(_methods(route)) and pattern.fullmatch(decoded)
-            ),
+            (route for pattern, route in self._patterns_leniently if not wanted.isdisjoint(_methods(route)) and pattern.fullmatch(text)),
             None,
         )
 
@@ -155,14 +156,18 @@ def compile_path(path: str, *, of_decoded: bool = False) -> re.Pattern[str]:
     return re.compile(pattern + ("/.*" if below else ""), re.DOTALL)
 
 
-def _leniently(decoded: str) -> bytes:
-    """What is the same for all paths that are one to a lenient hub. Bytes, for only letters of ASCII have capitals here."""
-    return decoded.removesuffix("/").encode().lower()
+def _leniently(decoded: str) -> str:
+    """The same text for paths that are one to a lenient hub, but for a slash at the end."""
+    if ";" in decoded:
+        decoded = _SLASHES.sub("/", _PARAMETERS.sub("", decoded))
+    return decoded.lower()
 
 
 def _compile_leniently(path: str) -> re.Pattern[str]:
-    pattern = compile_path(path if path.endswith("/**") else path.removesuffix("/"), of_decoded=True).pattern
-    return re.compile(pattern if path.endswith("/**") else pattern + "/?", re.DOTALL | re.IGNORECASE | re.ASCII)
+    below = path.endswith("/**")
+    pattern = compile_path(_leniently(path if below else path.removesuffix("/")), of_decoded=True).pattern
+    # Its own escapes are decoded only there: what they stand for has capitals too.
+    return re.compile(pattern if below else pattern + "/?", re.DOTALL | re.IGNORECASE)
 
 
 def _normal(escape: re.Match[str]) -> str:

@@ -204,6 +204,23 @@ def test_other_capitals_and_a_slash_at_the_end_lead_past_no_route(path):
         assert router.match("POST", harmless).route.name == "rest"
 
 
+@pytest.mark.parametrize("path", ["/api/chat;x", "/api/chat;x=1/", "/api;v=2/chat", "/api/;x/chat", "/api/admin;x/a", "/;x/api/chat"])
+def test_a_semicolon_leads_past_no_route(path):
+    """Java's servers cut a segment there, and take an empty one away."""
+    routes = (
+        Route(name="chat", methods=("POST",), path="/api/chat", model=("json:model",)),
+        Route(name="admin", methods=("POST",), path="/api/admin/**", opt_in=True),
+        Route(name="rest", methods=("*",), path="/**"),
+    )
+    router = Router(Profile(name="p", routes=routes))
+    with pytest.raises(Refused) as caught:
+        router.match("POST", path)
+    assert caught.value.refusal.code == "unknown_route"
+    assert router.match("PUT", path).route.name == "rest"
+    assert router.match("POST", "/api/admin/;x/a").route.name == "admin", "to everybody"
+    assert router.match("POST", "/api/any;x/thing;y=1").route.name == "rest"
+
+
 @pytest.mark.parametrize("path", ["/v1/responses/", "/v1/responses/Compact", "/v1/responses/compact/", "/responses/input_tokens/"])
 def test_no_inference_goes_by_as_a_stored_answer(path):
     with pytest.raises(Refused) as caught:
