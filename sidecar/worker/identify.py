@@ -164,6 +164,11 @@ def parameter_names(query: bytes) -> list[bytes]:
     return [part.strip() for part in _NESTING.split(b"[".join(names))]
 
 
+def has_parameter_of(names: frozenset[bytes], query: bytes) -> bool:
+    """Whether a parameter of `query` has one of `names`, which are in small letters; some hubs, as with ASP.NET, read any."""
+    return any(name.lower() in names for name in parameter_names(query))
+
+
 def parameter_name(pair: bytes) -> bytes:
     """The decoded name of one `name=value` of a query, in one piece."""
     name = pair.partition(b"=")[0]

@@ -17,7 +17,7 @@ from sidecar.hubs.protected import HOP_BY_HOP, HeaderPolicy
 from sidecar.settings.declaration import Hub
 from sidecar.settings.values import Listen
 from sidecar.worker.client.request_head import RequestHead
-from sidecar.worker.identify import parameter_names
+from sidecar.worker.identify import has_parameter_of
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BEFORE_SEPARATOR = re.compile(rb"(?=[&;])")
@@ -93,7 +93,7 @@ class RequestRewriter:
             fixed += "accept-encoding: identity\r\n"
         headers = structs.replace(profile.headers, protect=(*profile.headers.protect, *replaced))
         self._policy = HeaderPolicy(headers)
-        self._dropped_parameters = frozenset(name.encode() for name in profile.credential_parameters)
+        self._dropped_parameters = frozenset(name.lower().encode() for name in profile.credential_parameters)
         self._dropped_protocols = tuple(beginning.lower().encode() for beginning in profile.credential_protocols)
         self._line = f"host: {_host_of(hub)}\r\n".encode()
         access_key = hub.access_key.reveal()
@@ -189,7 +189,7 @@ class RequestRewriter:
     def _strip(self, query: bytes, token: bytes) -> bytes | None:
         """Drop credential parameters, and others that hold `token`; all else stays byte for byte. Some servers separate by `;` too."""
         pairs = _BEFORE_SEPARATOR.split(query)
-        kept = [pair for pair in pairs if self._dropped_parameters.isdisjoint(parameter_names(pair.lstrip(b"&;")))]
+        kept = [pair for pair in pairs if not has_parameter_of(self._dropped_parameters, pair.lstrip(b"&;"))]
         if len(token) >= TELLING and token in query:
             kept = [pair for pair in kept if token not in pair]
         if len(kept) == len(pairs):

@@ -100,6 +100,7 @@ def test_without_an_access_key_no_authorization_is_sent() -> None:
         ("[login_token]=x&a=%5B1%5D", "?a=%5B1%5D"),
         ("%5Btoken%5D=x&user[token]=y&user.access_token=z&user[name]=1", "?user[name]=1"),
         ("[[token]]=x;a[token=y;a]token=z;tokens.a=1", "?tokens.a=1"),
+        ("Login_Token=x&TOKEN=y&user[%54oken]=z&visitorid=1&setuptoken=1&Tokens=1", "?Tokens=1"),
         ("", "?"),
         ("a=access_token", "?a=access_token"),
         ("a=1;login_token=x;b=2&c", "?a=1;b=2&c"),

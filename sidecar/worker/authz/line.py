@@ -24,7 +24,7 @@ from sidecar.worker.authz.dialect import Dialect, Told
 from sidecar.worker.authz.verdict import Denied, Granted, Verdict
 from sidecar.worker.client.exchange import Exchange
 from sidecar.worker.client.request_head import RequestHead
-from sidecar.worker.identify import parameter_names
+from sidecar.worker.identify import has_parameter_of
 from sidecar.worker.limit import header_lines
 from sidecar.worker.meter import Record
 from sidecar.worker.plane import Parts
@@ -52,7 +52,7 @@ class Line:
             route.model for route in parts.profile.routes if route.model and route.model[0].startswith(_SEEN_WITHOUT_BODY)
         )
         """Places of routes whose model no body can overrule."""
-        self._credentials = frozenset(name.encode() for name in parts.profile.credential_parameters)
+        self._credentials = frozenset(name.lower().encode() for name in parts.profile.credential_parameters)
         self._open = 0
 
     async def check(self, asked: Exchange, told: Told) -> Verdict:
@@ -132,7 +132,7 @@ class Line:
     def _refuse_uncut(self, head: RequestHead) -> None:
         """Where the client's own query goes on, what the data plane would cut out of it is refused: the key too, whatever it is called."""
         query = head.target.query
-        if query and (not self._credentials.isdisjoint(parameter_names(query)) or _has_key(query, head)):
+        if query and (has_parameter_of(self._credentials, query) or _has_key(query, head)):
             raise Refused(INVALID_REQUEST, "Send no credential in the query, only Authorization: Bearer <key>.")
 
     def _check_model(self, asked: Exchange, record: Record, route: Route, found: Found | None) -> None:

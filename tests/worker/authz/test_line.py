@@ -93,7 +93,7 @@ async def test_a_public_route_gets_no_identity_and_loses_a_clients_own(site: Sit
     assert "x-aigne-hub-client-did" in answer.fields["x-envoy-auth-headers-to-remove"]
 
 
-@pytest.mark.parametrize("query", ["token=t", "x=1;login_token=t", "a&login%5Ftoken=t"])
+@pytest.mark.parametrize("query", ["token=t", "x=1;login_token=t", "a&login%5Ftoken=t", "Login_Token=t"])
 async def test_a_credential_in_a_query_that_goes_on_as_it_is_is_refused(site: Site, query: str) -> None:
     answer = await site.ask(f"/envoy/api/v2/status?{query}")
     assert answer.status == 400 and b"no credential in the query" in answer.raw
