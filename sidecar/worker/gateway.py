@@ -136,7 +136,7 @@ class Gateway:
             raise
         finally:
             if admission is not None:
-                self._limit.release(admission, record)
+                self._limit.release(admission, record, self._guess(exchange, matched.route))
 
     # identify
 
@@ -155,6 +155,11 @@ class Gateway:
             return None
         size = len(body) if body is not None else exchange.body.length or 0
         return await self._limit.admit(found.key, record, self._inspector.estimate(exchange, route, size, body))
+
+    def _guess(self, exchange: Exchange, route: Route) -> int:
+        """The estimate for a body that told no length, by what came of it; 0 for any other."""
+        body = exchange.body
+        return self._inspector.estimate(exchange, route, body.received, None) if body.length is None and body.received else 0
 
     # rewrite
 

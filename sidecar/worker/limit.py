@@ -65,14 +65,16 @@ class Limit:
             # Nor has it used what it was taken for.
             record.reserved = 0
 
-    def release(self, admission: Admission, record: Record) -> None:
-        """The request of `record` is over."""
+    def release(self, admission: Admission, record: Record, guess: int = 0) -> None:
+        """The request of `record` is over; `guess` is what it would have been taken for, had its length been known."""
         used, left = counted(record.tokens), record.outcome == "client_closed"
         # Where the hub answered well and told no use, the estimate stands; a call that failed used nothing that is known.
         untold = record.usage_source == "none" and (left or record.outcome == "ok") and record.reserved > 0
         # Who leaves in mid-answer has seen more than what was told first: Anthropic's streams begin with an output of next to none.
-        half_told = record.usage_source == "partial" and left and used < record.reserved
-        self._limiter.release(admission, None if untold or half_told else used, used)
+        half_told = record.usage_source == "partial" and left and used < max(record.reserved, guess)
+        # None is what was reserved.
+        estimate = guess if guess > record.reserved else None
+        self._limiter.release(admission, estimate if untold or half_told else used, used)
 
 
 def header_lines(admission: Admission) -> bytes:

@@ -235,6 +235,29 @@ async def test_one_whose_body_is_known_to_be_broken_is_not_admitted_at_all(mode:
         assert (event.outcome, event.reason) == ("client_error", "invalid_request")
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["untold", "left"])
+async def test_a_body_of_no_told_length_counts_by_what_came_of_it(leaves: bool) -> None:
+    """Else every prompt would be taken for next to nothing where it is sent in chunks and its client leaves before the use is told."""
+
+    async def begin(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{}" + (b"" if leaves else b"{}"))
+        await side.reader.read(1)
+
+    async with running(profile="openai") as plane:
+        limiter = plane.plane.front.serving._limit._limiter = Noting()
+        plane.keys.change(plane.key, limits=Limits(tpm=100_000))
+        plane.hub.answer = begin
+        head = plane.post(b"", "/v1/chat/completions").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        reader, writer = await plane.open()
+        writer.write(head)
+        await until(lambda: limiter.admitted)
+        writer.write(b"fa00\r\n%b\r\n0\r\n\r\n" % bytes(64_000))
+        await asyncio.wait_for(reader.readuntil(b"{}"), 5)
+        writer.transport.abort()
+        await until(lambda: limiter.used)
+        assert (limiter.asked, limiter.used) == ([256], [16_256])
+
+
 BEGUN = b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":12,"output_tokens":1}}}\n\n'
 LATER = b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":%d}}\n\n'
 
