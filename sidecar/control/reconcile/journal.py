@@ -164,6 +164,7 @@ class Journal:
     def _load(self, data: bytes) -> int:
         """Take in what can be read; returns the offset behind it."""
         spooled, sound = _Spooled(self._spools), 0
+        told: list[str] = []
         for end, record in records(data):
             sound = end
             try:
@@ -179,6 +180,9 @@ class Journal:
             else:
                 self.waiting.pop(entry.call.request_id, None)
                 self.done[entry.call.request_id] = entry.call.time
+                told.append(entry.call.request_id)
+        # Only the spool says so yet, and from now on that may go.
+        self._owed = [Done(request_id, self.done[request_id]) for request_id in told if request_id in self.done]
         return sound
 
 

@@ -120,6 +120,23 @@ def test_what_was_added_is_written_down_later_when_there_is_no_room_for_it_now(t
     assert set(opened(tmp_path).waiting) == {other.request_id}
 
 
+def test_what_its_spool_told_it_is_written_down_later_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process before died between appending and noting it, the disk was full at this one's start, and then the spool is swept."""
+    journal, spool = opened(tmp_path), spool_of(tmp_path / "spool")
+    call, other = request(A), request(A)
+    journal.wait([call])
+    record = record_of(call)
+    journal.add(call, spool.spool_id, spool.position, record)
+    assert spool.append(record)
+    with monkeypatch.context() as full:
+        full.setattr(module.os, "write", no_room)
+        again = opened(tmp_path)
+    again.wait([other])
+    for segment in segments(tmp_path / "spool"):
+        segment.path.unlink()
+    assert set(opened(tmp_path).waiting) == {other.request_id}
+
+
 def test_on_a_full_disk_it_goes_on_with_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
