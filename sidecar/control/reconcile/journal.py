@@ -59,6 +59,8 @@ class Journal:
         self._spools = spools
         self._fd = -1
         self._size = 0
+        self._is_torn = False
+        """Whether a part of an entry stands behind `_size`."""
         self._owed: list[Done] = []
         """What there was no room to write; it comes before whatever is written next."""
         self.waiting: dict[str, Request] = {}
@@ -136,7 +138,7 @@ class Journal:
                 fresh.unlink()
             raise
         self.close()
-        self._fd, self._size = fd, len(data)
+        self._fd, self._size, self._is_torn = fd, len(data), False
         self._owed.clear()
 
     def close(self) -> None:
@@ -153,13 +155,21 @@ class Journal:
         self._size = size
 
     def _write(self, entries: Sequence[_Entry]) -> None:
+        if self._is_torn:
+            self._take_back()
         data = b"".join(frame(_encode(entry)) for entry in (*self._owed, *entries))
         written = os.write(self._fd, data)
         if written != len(data):
-            os.ftruncate(self._fd, self._size)
+            self._is_torn = True
+            self._take_back()
             raise OSError("short write")
         self._size += written
         self._owed.clear()
+
+    def _take_back(self) -> None:
+        """Raises OSError: a disk that is full may have no room even for that. It is tried again before anything is written."""
+        os.ftruncate(self._fd, self._size)
+        self._is_torn = False
 
     def _load(self, data: bytes) -> int:
         """Take in what can be read; returns the offset behind it."""

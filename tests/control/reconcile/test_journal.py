@@ -156,7 +156,24 @@ def test_on_a_full_disk_it_goes_on_with_what_is_there(
     assert list(opened(tmp_path).waiting) == [calls[0].request_id, calls[2].request_id]
 
 
-def no_room(_fd: int, _data: bytes) -> int:
+def test_what_comes_behind_a_torn_entry_that_could_not_be_taken_back_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full may have no room even for taking it back."""
+    journal = opened(tmp_path)
+    calls = [request(A) for _ in range(3)]
+    journal.wait(calls[:1])
+    write = os.write
+    with monkeypatch.context() as full:
+        full.setattr(module.os, "write", lambda fd, data: write(fd, data[:-5]))
+        full.setattr(module.os, "ftruncate", no_room)
+        with pytest.raises(OSError):
+            journal.wait(calls[1:2])
+        with pytest.raises(OSError):
+            journal.wait(calls[1:2])
+    journal.wait(calls[2:])
+    assert set(opened(tmp_path).waiting) == {calls[0].request_id, calls[2].request_id}
+
+
+def no_room(_fd: int, _what: bytes | int) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
