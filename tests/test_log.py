@@ -10,6 +10,7 @@ import pty
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,19 @@ def test_no_credential_of_any_library_gets_out(lines: io.StringIO, name: str) ->
 def test_a_key_is_cut_out_wherever_it_stands(prefix: str, before: str, after: str) -> None:
     token = generate(prefix)
     assert token not in log.redact(f"{before} {token} {after}")
+
+
+@pytest.mark.parametrize("before", ["\n", "\t", "\r", "\x01", '"', "\\", "\\n", ""])
+@pytest.mark.parametrize("secret", [generate("ahk"), generate("abcdefghijklmnop"), "blocklet-0123456789abcdef"])
+def test_what_json_escapes_before_a_credential_neither_hides_it_nor_breaks_the_line(lines: io.StringIO, before: str, secret: str) -> None:
+    text = f"-{before}{secret}"
+    logging.getLogger("library").warning("failed: %s", text, extra={"given": {text: [text, Path(text)]}})
+    assert secret not in str(last(lines))
+
+
+def test_a_backspace_before_what_is_nearly_a_credential_does_not_break_the_line(lines: io.StringIO) -> None:
+    logging.getLogger("library").warning("failed: %s", "\blocklet-0123456789abcdef")
+    assert last(lines)["message"] == "failed: \blocklet-0123456789abcdef"
 
 
 def test_ordinary_text_stays() -> None:

@@ -95,9 +95,10 @@ class AccessLog:
         del spool_id, sums
         for event in decode_all(records):
             if isinstance(event, Request) and self._takes(event):
-                text = redact(msgspec.json.encode(line(event, self._client, self._network)).decode())
+                fields = line(event, self._client, self._network)
+                text = msgspec.json.encode({name: redact(value) if isinstance(value, str) else value for name, value in fields.items()})
                 try:
-                    self._queue.put_nowait(text.encode() + b"\n")
+                    self._queue.put_nowait(text + b"\n")
                 except queue.Full:
                     self.dropped += 1
 

@@ -46,6 +46,16 @@ def test_what_looks_like_a_credential_is_cut_out_wherever_it_is() -> None:
     assert token not in json.dumps(entries)
 
 
+def test_a_control_character_before_what_is_nearly_a_credential_does_not_break_the_line() -> None:
+    model = "\blocklet-0123456789"
+    assert log_of(request(model=model))[0]["gen_ai.request.model"] == model
+
+
+def test_a_line_end_before_a_credential_does_not_hide_it() -> None:
+    (entry,) = log_of(request(model="my\nblocklet-0123456789"))
+    assert entry["gen_ai.request.model"] == "my\n[redacted]"
+
+
 def test_only_listed_fields_are_logged() -> None:
     fields = set(line(request(), FULL.client, FULL.network))
     assert not {name for name in fields if any(word in name for word in ("header", "cookie", "query", "body.content", "authorization"))}
