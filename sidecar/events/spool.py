@@ -159,7 +159,12 @@ class SpoolWriter:
         path = self._directory / f"{self.spool_id}-{self.position:016x}.spool"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         # The kernel lets go of the lock when this process dies, however it dies: so a reader knows that a spool is finished.
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        except OSError:
+            # It is tried again every second: a file system without room for locks must not take the descriptors that clients need.
+            os.close(fd)
+            raise
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._base = fd, self.position

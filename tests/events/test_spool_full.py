@@ -144,3 +144,20 @@ def test_what_is_left_of_a_record_is_removed_before_the_next_though_the_disk_cou
     (segment,) = segments(tmp_path)
     assert (writer.position, writer.dropped) == (segment.path.stat().st_size, 3)
     writer.close()
+
+
+def test_a_segment_that_cannot_be_locked_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a file system that is out of locks takes a descriptor each second, until there are none for clients."""
+    clock = Clock()
+    spool = SpoolWriter(tmp_path, segment_bytes=1 << 20, max_bytes=1 << 30, clock=clock)
+    before = sorted(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as out_of_locks:
+        out_of_locks.setattr("fcntl.flock", without_room)
+        for _ in range(5):
+            clock.now += RETRY_SECONDS
+            assert not spool.append(b"lost")
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    clock.now += RETRY_SECONDS
+    assert spool.append(b"kept")
+    assert [record for segment in segments(tmp_path) for _, record in records(segment.path.read_bytes())] == [b"kept"]
+    spool.close()
