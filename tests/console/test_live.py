@@ -123,6 +123,23 @@ def test_what_was_typed_can_be_sent_once_one_is_signed_in_again(console: Console
         expect(page.get_by_role("dialog", name="Your new API key")).to_contain_text("Typed before the session ended")
 
 
+def test_a_question_about_several_keys_can_be_answered_once_one_is_signed_in_again(console: Console) -> None:
+    key_id, _ = console.sidecar.create_key(name="one of several")
+    with page_of(console.browser, console.base, console.token) as page:
+        page.goto("/settings/api-keys?q=one of several")
+        page.get_by_label("Select one of several").check()
+        page.get_by_role("button", name="Revoke 1 selected").click()
+        page.context.clear_cookies()
+        expect(page.get_by_role("status")).to_contain_text("Your session has ended", timeout=SLOWLY)
+        other = page.context.new_page()
+        sign_in(other, console.token)
+        page.bring_to_front()
+        expect(page.get_by_role("status")).to_contain_text("You are signed in again", timeout=SLOWLY)
+        page.get_by_role("button", name="Revoke 1 key").click()
+        expect(page.get_by_role("status")).to_contain_text("The selected keys are revoked")
+    assert console.sidecar.admin("GET", f"/keys/{key_id}").json["key"]["status"] == "revoked"
+
+
 def test_a_wide_table_is_not_thrown_back_to_its_edge(console: Console) -> None:
     _, secret = console.sidecar.create_key(name="wide")
     console.sidecar.ask(secret)

@@ -64,6 +64,10 @@ def _screens(services: AdminServices, overview: Overview) -> list[Screen]:
     return [
         Screen("GET", "/", _to(HOME)),
         Screen("GET", "/settings", _to(HOME)),
+        # Pages that only a form leads to. What is asked for under their address, by a reload or by `live.js`, is the list they are about.
+        Screen("GET", f"{HOME}/revoke", _to(HOME)),
+        Screen("GET", "/alerts/{anomaly_id}/acknowledge", _to("/alerts")),
+        Screen("GET", "/alerts/{anomaly_id}/mute", _to("/alerts")),
         *KeyTable(services, overview, first_calls).screens(),
         *NewKey(first_calls).screens(),
         *KeyActs(overview, first_calls).screens(),

@@ -35,10 +35,15 @@ function refused() {
   return document.querySelector("form[method=post] [aria-invalid], .alarm + form[method=post]");
 }
 
+// A question about keys that were picked on the page before has those in it.
+function picked() {
+  return document.querySelector("form[method=post] input[type=hidden][name=key]");
+}
+
 const ENDED = "Your session has ended. To send what you have typed, sign in again in another tab, then come back to this one.";
 
 function signedOut() {
-  if (!typed(document) && !refused()) location.reload();
+  if (!typed(document) && !refused() && !picked()) location.reload();
   const told = document.getElementById("told");
   if (told.textContent !== ENDED) told.textContent = ENDED;
 }

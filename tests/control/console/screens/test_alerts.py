@@ -35,6 +35,12 @@ async def test_an_act_leads_back_to_the_list_as_it_was_narrowed_to(console: Cons
     assert "Alert muted." in (await browser.get(page.location)).text
 
 
+@pytest.mark.parametrize("act", ["acknowledge", "mute"])
+async def test_the_address_of_a_refused_act_leads_to_the_list(console: Console, act: str) -> None:
+    page = await (await console.signed_in("operator")).get(f"/alerts/ano_1/{act}")
+    assert (page.status, page.location) == (303, "/alerts")
+
+
 async def test_a_search_that_stopped_says_that_it_goes_on(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     async def anomalies(**_: object) -> Anomalies:
         return Anomalies([], "1000.000000:ano_1")

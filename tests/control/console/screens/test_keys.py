@@ -163,6 +163,12 @@ async def test_several_keys_are_revoked_after_a_question(console: Console) -> No
     assert (await browser.post(f"{HOME}/revoke")).location == HOME
 
 
+async def test_the_address_of_a_question_leads_to_the_keys(console: Console) -> None:
+    browser = await console.signed_in("operator")
+    page = await browser.get(f"{HOME}/revoke")
+    assert (page.status, page.location) == (303, HOME)
+
+
 async def test_several_keys_in_use_are_revoked_by_their_number(console: Console) -> None:
     made = await fill(console, 3)
     await console.fold(request(made[2], time=console.clock() - 60))
