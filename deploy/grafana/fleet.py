@@ -59,7 +59,7 @@ NOW: tuple[Shown, ...] = (
         "Alerts",
         "Alerts of the sidecar that fire.",
         "short",
-        'count(ALERTS{alertstate="firing", alertname=~"Sidecar.+|ApiKey.+", severity=~"warning|critical"}) or vector(0)',
+        'count(ALERTS{alertstate="firing", alertname=~"(Sidecar|ApiKey|AdminToken).+", severity=~"warning|critical"}) or vector(0)',
         steps=((1, "red"),),
         width=3,
     ),

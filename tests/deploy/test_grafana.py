@@ -148,6 +148,16 @@ def test_every_family_is_shown_somewhere() -> None:
     assert set(FAMILIES) - shown == set()
 
 
+def test_every_alert_that_calls_somebody_is_counted() -> None:
+    (count,) = [expression for _, title, expression in _targets() if title == "Alerts"]
+    counted = {name: re.compile(pattern) for name, pattern in re.findall(r'(alertname|severity)=~"([^"]+)"', count)}
+    rules = [rule for file in RULES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"] if "alert" in rule]
+    assert len(rules) > 20
+    for rule in rules:
+        assert counted["alertname"].fullmatch(rule["alert"]), rule["alert"]
+        assert bool(counted["severity"].fullmatch(rule["labels"]["severity"])) is (rule["labels"]["severity"] != "info"), rule["alert"]
+
+
 def _strict(expression: str) -> str:
     """Without the zero that stands for nothing, so that nothing is seen."""
     return expression.replace(" or vector(0)", "")
