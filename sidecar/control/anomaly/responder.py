@@ -67,7 +67,8 @@ class Responder:
     def is_due(self, anomaly: Anomaly, now: float, *, pages: bool) -> bool:
         """Whether something is to be done: nothing was yet, a throttle is over and the signals still page, or the clock that began it
         was put back since, so that it would last for as long as that was ahead."""
-        if anomaly.paged_at is None or anomaly.policy not in _ACTS or not anomaly.key_id:
+        # Whoever acknowledged it while others were acted on does not want it done.
+        if anomaly.state != "open" or anomaly.paged_at is None or anomaly.policy not in _ACTS or not anomaly.key_id:
             return False
         if not anomaly.responses:
             return True
@@ -79,6 +80,8 @@ class Responder:
     async def respond(self, anomaly: Anomaly) -> None:
         """Do what the policy says now, and note it in the anomaly; without a disk for its record it stays due. Raises StoreUnavailable."""
         key = await self._read(anomaly.key_id)
+        if anomaly.state != "open":
+            return
         if key is None:
             _note(anomaly, Response(_action(anomaly), False, self._clock(), failed=_NOT_THERE))
             return

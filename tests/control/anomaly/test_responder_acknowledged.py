@@ -1,0 +1,37 @@
+"""Pages that people acknowledge while they are being acted on."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.keys.record import Key
+from tests.control.anomaly.conftest import Bench
+
+
+async def test_a_key_of_which_people_say_in_time_that_it_is_nothing_is_let_be(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a slow store is asked what the key wants."""
+    await bench.create("disable")
+    get_many = bench.keys.repository.get_many
+
+    async def slow(key_ids: list[str]) -> list[Key | None]:
+        found = await get_many(key_ids)
+        for one in await bench.documents(state="open", level="page"):
+            await bench.detection.queries.acknowledge(one["id"], "our new office", "ana")
+        return found
+
+    monkeypatch.setattr(bench.keys.repository, "get_many", slow)
+    await bench.theft()
+    (document,) = await bench.documents()
+    assert (document["state"], document["level"], document["responses"]) == ("acknowledged", "page", [])
+    assert not (await bench.read_key()).disabled
+
+
+async def test_of_several_pages_one_that_is_acknowledged_while_another_is_acted_on_is_let_be(bench: Bench) -> None:
+    await bench.create("disable")
+    await bench.theft()
+    (anomaly,) = bench.detection.engine.observer.episodes.open.values()
+    anomaly.responses = []
+    responder = bench.detection.engine._consequences._responder
+    assert responder.is_due(anomaly, bench.now, pages=True)
+    await bench.detection.queries.acknowledge(anomaly.id, "our new office", "ana")
+    assert not responder.is_due(anomaly, bench.now, pages=False)
