@@ -71,7 +71,8 @@ class Responder:
         if anomaly.state != "open" or anomaly.paged_at is None or anomaly.policy not in _ACTS or not anomaly.key_id:
             return False
         if not anomaly.responses:
-            return True
+            # Who muted it while the act waited, for a disk or the store, has judged what had paged.
+            return pages or anomaly.muted_until is None
         last = anomaly.responses[-1]
         if last.failed or last.until is None:
             return False

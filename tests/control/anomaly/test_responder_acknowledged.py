@@ -1,11 +1,14 @@
-"""Pages that people acknowledge while they are being acted on."""
+"""Pages of which people say something before they are acted on."""
 
 from __future__ import annotations
+
+import errno
 
 import pytest
 
 from sidecar.keys.record import Key
 from tests.control.anomaly.conftest import Bench
+from tests.control.anomaly.life import served
 
 
 async def test_a_key_of_which_people_say_in_time_that_it_is_nothing_is_let_be(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +38,25 @@ async def test_of_several_pages_one_that_is_acknowledged_while_another_is_acted_
     assert responder.is_due(anomaly, bench.now, pages=True)
     await bench.detection.queries.acknowledge(anomaly.id, "our new office", "ana")
     assert not responder.is_due(anomaly, bench.now, pages=False)
+
+
+async def test_a_page_that_was_muted_while_its_act_waited_for_a_disk_is_not_acted_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.create("disable")
+
+    def full(event: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.audit._journal, "write", full)
+        await bench.theft()
+    (document,) = await bench.documents()
+    assert (document["level"], document["responses"]) == ("page", [])
+    await bench.detection.queries.mute(document["id"], bench.now + 3600.0)
+    for later in (1, 3700):
+        bench.keys.clock.now += later
+        await bench.detection.engine.tick(bench.keys.clock.now)
+        assert not (await bench.read_key()).disabled
+    # What comes up after the mute is another matter.
+    await bench.see(served(bench.now + 1, 4, client="192.0.2.1", agent="wget/1", key=bench.key.id))
+    await bench.theft()
+    assert (await bench.read_key()).disabled
