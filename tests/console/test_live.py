@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.console.conftest import Console
 from tests.console.screens import key_with_faults
@@ -10,6 +10,14 @@ from tests.support.browser import page_of, sign_in
 from tests.support.sidecar import wait_until
 
 SLOWLY = 15_000
+
+
+def end_the_session_and_sign_in_elsewhere(page: Page, console: Console) -> None:
+    page.context.clear_cookies()
+    expect(page.get_by_role("status")).to_contain_text("Your session has ended", timeout=SLOWLY)
+    sign_in(page.context.new_page(), console.token)
+    page.bring_to_front()
+    expect(page.get_by_role("status")).to_contain_text("You are signed in again", timeout=SLOWLY)
 
 
 def test_numbers_follow_and_the_place_is_kept(console: Console) -> None:
@@ -113,12 +121,7 @@ def test_what_was_typed_can_be_sent_once_one_is_signed_in_again(console: Console
     with page_of(console.browser, console.base, console.token) as page:
         page.goto("/settings/api-keys/new")
         page.get_by_label("Name (required)").fill("Typed before the session ended")
-        page.context.clear_cookies()
-        expect(page.get_by_role("status")).to_contain_text("Your session has ended", timeout=SLOWLY)
-        other = page.context.new_page()
-        sign_in(other, console.token)
-        page.bring_to_front()
-        expect(page.get_by_role("status")).to_contain_text("You are signed in again", timeout=SLOWLY)
+        end_the_session_and_sign_in_elsewhere(page, console)
         page.get_by_role("button", name="Generate key").click()
         expect(page.get_by_role("dialog", name="Your new API key")).to_contain_text("Typed before the session ended")
 
@@ -129,12 +132,7 @@ def test_a_question_about_several_keys_can_be_answered_once_one_is_signed_in_aga
         page.goto("/settings/api-keys?q=one of several")
         page.get_by_label("Select one of several").check()
         page.get_by_role("button", name="Revoke 1 selected").click()
-        page.context.clear_cookies()
-        expect(page.get_by_role("status")).to_contain_text("Your session has ended", timeout=SLOWLY)
-        other = page.context.new_page()
-        sign_in(other, console.token)
-        page.bring_to_front()
-        expect(page.get_by_role("status")).to_contain_text("You are signed in again", timeout=SLOWLY)
+        end_the_session_and_sign_in_elsewhere(page, console)
         page.get_by_role("button", name="Revoke 1 key").click()
         expect(page.get_by_role("status")).to_contain_text("The selected keys are revoked")
     assert console.sidecar.admin("GET", f"/keys/{key_id}").json["key"]["status"] == "revoked"

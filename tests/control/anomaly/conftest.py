@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import errno
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,17 @@ class Bench:
         """A stranger uses the key."""
         for _ in range(requests):
             await self.see(served(self.now + 1, 4, client=AWAY, agent="curl/8", key=self.key.id))
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """No act can be put on record."""
+
+        def full(event: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(self.audit._journal, "write", full)
+            yield
 
     async def deliver(self) -> None:
         """One round of deliveries."""

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import errno
-
 import pytest
 from msgspec.structs import replace
 
@@ -177,14 +175,9 @@ async def test_an_act_that_a_crash_prevented_is_done_after_the_restart(bench: Be
     assert (await bench.read_key()).disabled
 
 
-async def test_an_act_that_a_full_disk_keeps_off_the_record_waits_and_stops_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_act_that_a_full_disk_keeps_off_the_record_waits_and_stops_nothing(bench: Bench) -> None:
     await bench.create("disable")
-
-    def full(event: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(bench.audit._journal, "write", full)
+    with bench.full_disk():
         await bench.theft()
     assert not (await bench.read_key()).disabled, "no act without a record"
     (document,) = await bench.documents()
@@ -193,9 +186,7 @@ async def test_an_act_that_a_full_disk_keeps_off_the_record_waits_and_stops_noth
     assert (await bench.read_key()).disabled
 
 
-async def test_acts_that_wait_for_a_disk_are_told_once_each(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_acts_that_wait_for_a_disk_are_told_once_each(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     await bench.create("disable")
     await bench.theft()
     (anomaly,) = bench.detection.engine.observer.episodes.open.values()
@@ -203,12 +194,7 @@ async def test_acts_that_wait_for_a_disk_are_told_once_each(
     other = (await bench.keys.repository.create(shape("other", on_anomaly="disable"))).key
     waiting = [replace(anomaly, responses=[]), replace(anomaly, id="anm_other", key_id=other.id, responses=[])]
     responder = bench.detection.engine._consequences._responder
-
-    def full(event: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(bench.audit._journal, "write", full)
+    with bench.full_disk():
         for _ in range(5):
             for one in waiting:
                 await responder.respond(one)
@@ -220,9 +206,7 @@ async def test_acts_that_wait_for_a_disk_are_told_once_each(
 
 
 @pytest.mark.parametrize("policy", ["throttle", "disable"])
-async def test_a_key_that_is_revoked_at_the_last_moment_gets_one_sentence_and_no_record(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, policy: OnAnomaly
-) -> None:
+async def test_a_key_that_is_revoked_at_the_last_moment_gets_one_sentence_and_no_record(bench: Bench, policy: OnAnomaly) -> None:
     await bench.create(policy)
     await bench.theft(2)
     await bench.keys.repository.revoke(bench.key.id)

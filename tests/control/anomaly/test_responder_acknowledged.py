@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 import pytest
 
 from sidecar.keys.record import Key
@@ -40,14 +38,9 @@ async def test_of_several_pages_one_that_is_acknowledged_while_another_is_acted_
     assert not responder.is_due(anomaly, bench.now, pages=False)
 
 
-async def test_a_page_that_was_muted_while_its_act_waited_for_a_disk_is_not_acted_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_that_was_muted_while_its_act_waited_for_a_disk_is_not_acted_on(bench: Bench) -> None:
     await bench.create("disable")
-
-    def full(event: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(bench.audit._journal, "write", full)
+    with bench.full_disk():
         await bench.theft()
     (document,) = await bench.documents()
     assert (document["level"], document["responses"]) == ("page", [])

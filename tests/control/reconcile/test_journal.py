@@ -31,6 +31,16 @@ def opened(directory: Path) -> Journal:
     return Journal.open(directory / "reconcile", directory / "spool")
 
 
+def appended_and_not_noted(tmp_path: Path) -> tuple[Journal, Request]:
+    """A journal, and a call whose addition only the spool tells of."""
+    journal, spool, call = opened(tmp_path), spool_of(tmp_path / "spool"), request(A)
+    journal.wait([call])
+    record = record_of(call)
+    journal.add(call, spool.spool_id, spool.position, record)
+    assert spool.append(record)
+    return journal, call
+
+
 def append(journal: Journal, spool: SpoolWriter, call: Request) -> None:
     record = record_of(call)
     journal.add(call, spool.spool_id, spool.position, record)
@@ -104,12 +114,7 @@ def test_what_was_added_stays_known_when_its_spool_is_gone(tmp_path: Path) -> No
 
 
 def test_what_was_added_is_written_down_later_when_there_is_no_room_for_it_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal, spool = opened(tmp_path), spool_of(tmp_path / "spool")
-    call, other = request(A), request(A)
-    journal.wait([call])
-    record = record_of(call)
-    journal.add(call, spool.spool_id, spool.position, record)
-    assert spool.append(record)
+    (journal, call), other = appended_and_not_noted(tmp_path), request(A)
     with monkeypatch.context() as full:
         full.setattr(module.os, "write", no_room)
         journal.finish([call], noted=True)
@@ -122,12 +127,8 @@ def test_what_was_added_is_written_down_later_when_there_is_no_room_for_it_now(t
 
 def test_what_its_spool_told_it_is_written_down_later_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process before died between appending and noting it, the disk was full at this one's start, and then the spool is swept."""
-    journal, spool = opened(tmp_path), spool_of(tmp_path / "spool")
-    call, other = request(A), request(A)
-    journal.wait([call])
-    record = record_of(call)
-    journal.add(call, spool.spool_id, spool.position, record)
-    assert spool.append(record)
+    appended_and_not_noted(tmp_path)
+    other = request(A)
     with monkeypatch.context() as full:
         full.setattr(module.os, "write", no_room)
         again = opened(tmp_path)
