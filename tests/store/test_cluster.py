@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ async def test_everything_works_on_a_cluster(tmp_path: Path) -> None:
         assert await store.call("HSET", "h", "f", "v") == 1
         assert await store.call("HGETALL", "h") == {b"f": b"v"}
         assert await store.durable()
+        assert abs(await store.time() - time.time()) < 60.0, "whose clock it is does not matter"
         keys = await open_keys(store, tmp_path)
         async with leased(store, keys) as (lease, changes):
             made = [await keys.repository.create(shape(f"app{number}")) for number in range(12)]
