@@ -11,6 +11,8 @@ LARGEST_PIECE = 256 << 10
 LARGEST_ANSWER = 128 << 20
 """Bytes of a whole answer, beyond which the rest is not looked at: a kilobyte that stands for a megabyte of zeros must not cost a
 megabyte of work for ever."""
+MOST_MEMBERS = 1000
+"""gzip members of an answer, beyond which the rest is not looked at: to begin one costs as much as to undo a thousand bytes."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -26,6 +28,10 @@ class Inflater:
         self._window = _GZIP
         self._stream = zlib.decompressobj(_GZIP)
         self._left = LARGEST_ANSWER
+        self._members = 0
+        """That are over."""
+        self._is_between = False
+        """Whether the last one is over and no other has begun."""
         self.failed = False
         """Something could not be undone or was too much, so what came out is not all there was."""
 
@@ -40,6 +46,12 @@ class Inflater:
             self._window = zlib.MAX_WBITS if is_wrapped else -zlib.MAX_WBITS
             self._stream = zlib.decompressobj(self._window)
         while chunk and not self.failed:
+            if self._is_between:
+                # gzip(1) passes over the zeros that tape drives and some servers fill up with.
+                chunk = chunk.lstrip(b"\0")
+                self._is_between = not chunk
+                self.failed = bool(chunk) and self._members == MOST_MEMBERS
+                continue
             try:
                 piece = self._stream.decompress(chunk, LARGEST_PIECE)
             except zlib.error:
@@ -52,5 +64,7 @@ class Inflater:
                 # gzip may hold several members, one after the other.
                 chunk = self._stream.unused_data
                 self._stream = zlib.decompressobj(self._window)
+                self._is_between = True
+                self._members += 1
             if piece:
                 yield piece

@@ -30,7 +30,9 @@ class Tally:
         self.error: Failure = ""
 
     def replace(self, counts: Counts) -> None:
-        """Take a usage object that stands for the whole answer so far."""
+        """Take a usage object that stands for the whole answer so far; one that has no member of ours says nothing."""
+        if not self._is_silent() and not any(figure is not None for figure in astuple(counts)):
+            return
         self.input = self.output = self.cached_input = self.cache_creation_input = self.credits = None
         self.merge(counts)
 
@@ -70,14 +72,7 @@ class Tally:
 
     def usage(self, complete: bool) -> Usage:
         """The answer's use; `complete` is False when it broke off."""
-        silent = (
-            self.input is None
-            and self.output is None
-            and self.images is None
-            and self.credits is None
-            and self.cached_input is None
-            and self.cache_creation_input is None
-        )
+        silent = self._is_silent() and self.images is None
         source: UsageSource = "none" if silent else "hub" if complete else "partial"
         tokens = Tokens(
             self.input or 0,
@@ -88,6 +83,16 @@ class Tally:
             self.images or 0,
         )
         return Usage(tokens, self.model, source, self.error)
+
+    def _is_silent(self) -> bool:
+        """Whether no usage object has told a figure yet."""
+        return (
+            self.input is None
+            and self.output is None
+            and self.credits is None
+            and self.cached_input is None
+            and self.cache_creation_input is None
+        )
 
 
 def count(value: Any) -> int | None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sidecar.events.record import Tokens
 from sidecar.hubs.usage import Usage, open_reader
 from sidecar.hubs.usage.dialects import DIALECTS
+from sidecar.hubs.usage.inflate import MOST_MEMBERS
 from tests.hubs.usage.corpus import JSON, SSE, Answer, answers, dump, event, hidden_failures, streams
 
 
@@ -37,6 +38,7 @@ CODINGS = [
     ("identity", bytes),
     ("gzip", gzip.compress),
     ("gzip", lambda body: gzip.compress(body[: len(body) // 2]) + gzip.compress(body[len(body) // 2 :])),
+    ("gzip", lambda body: gzip.compress(body[:9]) + bytes(5) + gzip.compress(body[9:]) + bytes(512)),
     ("deflate", zlib.compress),
     ("deflate", bare_deflate),
 ]
@@ -235,6 +237,12 @@ def test_later_usage_replaces_the_earlier_whole():
     assert read(Answer("openai", SSE, (body,), Tokens()), [body]).tokens == Tokens(5, 9)
 
 
+@pytest.mark.parametrize("usage", [{}, None, {"cost": 0.5}])
+def test_a_usage_without_figures_takes_none_back(usage):
+    body = event({"usage": {"prompt_tokens": 5, "completion_tokens": 9}}) + event({"usage": usage})
+    assert read(Answer("openai", SSE, (body,), Tokens()), [body]).tokens == Tokens(5, 9)
+
+
 def test_a_total_alone_is_input():
     body = dump({"results": [], "usage": {"total_tokens": 42}})
     assert read(Answer("openai", JSON, (body,), Tokens()), [body]).tokens == Tokens(42)
@@ -272,6 +280,13 @@ def test_a_decompression_bomb_is_left_alone():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8 << 20
+
+
+def test_only_so_many_gzip_members_are_undone():
+    body = dump({"usage": {"prompt_tokens": 5, "completion_tokens": 9}})
+    for empty, source in ((MOST_MEMBERS - 1, "hub"), (MOST_MEMBERS, "none")):
+        compressed = gzip.compress(b"") * empty + gzip.compress(body)
+        assert read(Answer("openai", JSON, (body,), Tokens()), [compressed], "gzip").source == source
 
 
 def test_an_endless_event_is_not_kept():
