@@ -74,6 +74,8 @@ class Tunneler:
             if status != 101 or hub.upgraded is None:
                 await self._forwarder.answer(job, hub)
                 return
+            if not _is_websocket(hub):
+                raise HubFault("invalid_answer")
             record.first_byte = self._clock() - record.started
             record.answered(status)
             record.streaming = exchange.answered = True
@@ -115,6 +117,11 @@ class Tunneler:
         record.bytes_in, record.bytes_out = to_hub.moved, to_client.moved
         if record.ending == "complete":
             _tell_cut(record, tunnel.cut_for)
+
+
+def _is_websocket(hub: HubConnection) -> bool:
+    """Whether the hub's 101 is for what was asked (RFC 6455 4.1); the client is told so in our own words."""
+    return [value.strip().lower() for name, value in hub.headers if name.lower() == b"upgrade"] == [b"websocket"]
 
 
 def _tell_cut(record: Record, cause: Cause) -> None:

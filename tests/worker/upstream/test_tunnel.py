@@ -68,6 +68,19 @@ async def test_a_hub_that_refuses_the_upgrade_is_passed_on() -> None:
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403") and await reader.readexactly(2) == b"no"
 
 
+@pytest.mark.parametrize("field", ["Upgrade: h2c", "Upgrade: websocket, h2c", "Upgrade: websocket\r\nUpgrade: h2c"])
+async def test_a_hub_that_switches_to_another_protocol_is_not_believed(field) -> None:
+    async def switch(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n%b\r\n\r\nx" % field.encode())
+
+    async with running() as plane:
+        plane.hub.answer = switch
+        answer = await plane.exchange(plane.get("/v1/realtime", fields=HANDSHAKE))
+        assert answer.startswith(b"HTTP/1.1 502 ") and b"upgrade: websocket" not in answer
+        (event,) = await plane.event()
+        assert (event.status, event.outcome) == (502, "hub_error")
+
+
 async def test_another_version_is_told_which_one_is_spoken() -> None:
     async with running() as plane:
         answer = await plane.exchange(plane.get(fields=HANDSHAKE.replace("Version: 13", "Version: 8")))
