@@ -77,6 +77,9 @@ class HubConnection(asyncio.Protocol):
         self.request_complete = True
         if not self._answer.head_complete and self._fault is None:
             self._first_byte_deadline.arm(self)
+        elif self in self._idle_deadline:
+            # It has had nothing to go by until now.
+            self._idle_deadline.arm(self)
 
     async def writable(self) -> None:
         """Wait until the hub has read enough."""
@@ -238,7 +241,11 @@ class HubConnection(asyncio.Protocol):
 
     def expired(self) -> None:
         """The hub does not answer, does not go on with its answer, or takes nothing of the request."""
-        self.abort("timeout")
+        if self._answer.head_complete and not self.request_complete and not self._writing_paused:
+            # It waits, as we do, for the rest of the client's request, which has a deadline of its own.
+            self._idle_deadline.arm(self)
+        else:
+            self.abort("timeout")
 
     # Waiting
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from tests.worker.plane import Plane, running, until
+from tests.worker.plane import HubSide, Plane, running, until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 BODY = b'{"model":"m","input":"' + b"a" * (4 << 20) + b'"}'
@@ -92,3 +92,36 @@ async def test_a_hub_that_answers_without_reading_all_is_not_asked_again_on_that
             assert (await plane.exchange(plane.post(BODY, key=key), timeout=20)).startswith(b"HTTP/1.1 200 ")
             await until(lambda: not plane.plane.pool.size)
         assert len(seen) == 2
+
+
+@pytest.mark.parametrize("is_sent", [False, True], ids=["uploading", "uploaded"])
+async def test_a_hub_that_has_begun_its_answer_waits_for_the_rest_of_the_request(is_sent: bool) -> None:
+    """From then on it is the hub that must go on."""
+
+    async def early(side: HubSide) -> None:
+        await side.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        side.body = await side.reader.readexactly(6)
+        await patience_is_over.wait()
+        await side.send(b"1\r\ny\r\n0\r\n\r\n")
+
+    patience_is_over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with running() as plane:
+        plane.hub.early = True
+        plane.hub.answer = early
+        reader, writer = await plane.open()
+        request = plane.post(b'{"a":1')
+        writer.write(request if is_sent else request[:-1])
+        await asyncio.wait_for(reader.readuntil(b"x\r\n"), 5)
+        if is_sent:
+            await until(lambda: plane.hub.seen[0].body)
+        plane.plane.pool._between.tick(loop.time() + 3600)
+        writer.write(b"" if is_sent else request[-1:])
+        patience_is_over.set()
+        if is_sent:
+            with pytest.raises(ConnectionResetError):
+                await asyncio.wait_for(reader.read(-1), 5)
+        else:
+            assert await asyncio.wait_for(reader.read(-1), 5) == b"1\r\ny\r\n0\r\n\r\n"
+        (event,) = await plane.event()
+        assert event.ending == ("timeout" if is_sent else "complete")
