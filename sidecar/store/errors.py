@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Iterator
 
 from redis import exceptions as redis_errors
 from redis.asyncio.sentinel import MasterNotFoundError
@@ -33,6 +34,8 @@ class StoreNotAdopted(StoreUnavailable):
 DISK_FAILED = "MISCONF"
 _NO_DATABASE = "DB"
 _NO_PRIMARY = "primary"
+_NO_CLUSTER = "This instance has cluster support disabled"
+"""What Redis and Valkey say (as ERR) to CLUSTER where there is none."""
 
 _KNOWN = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
 _CLOSED = "closed"
@@ -56,6 +59,7 @@ _HEALTH = {
     # What these two say, redis-py passes on without the first word, which is ERR.
     "SELECT": "the key store has one database only; leave the number out of store.url, and for a Redis Cluster write redis+cluster://",
     _NO_DATABASE: "the key store has no database of the number in store.url; name another one, or raise its `databases`",
+    _NO_CLUSTER: "the key store is no Redis Cluster; write redis:// or rediss:// in store.url",
     _NO_PRIMARY: "no sentinel names a living primary; if that lasts, see the service's name and sentinel_password in store.url",
 }
 
@@ -74,7 +78,7 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 _DEEPEST = 4
-"""Errors behind one another that are looked at for one of TLS: with a Cluster it is the third."""
+"""Errors behind one another that are looked at: with a Cluster it is the third that tells."""
 
 
 def is_of_disk(reply: object) -> bool:
@@ -97,6 +101,8 @@ def translate(error: BaseException) -> StoreUnavailable:
                 # A missing password and a wrong one are of the same class.
                 said = getattr(found, "status_code", None) or ""
                 return StoreUnavailable(_HEALTH.get(said, _HEALTH[code]))
+    if any(isinstance(found, redis_errors.ResponseError) and str(found) == _NO_CLUSTER for found in _behind(error)):
+        return StoreUnavailable(_HEALTH[_NO_CLUSTER])
     if isinstance(error, redis_errors.ResponseError):
         code = str(error).partition(" ")[0][:32]
         return StoreUnavailable(_HEALTH[code]) if code in _HEALTH else StoreRefused(code if code.isalpha() else "ERR")
@@ -110,15 +116,23 @@ def translate(error: BaseException) -> StoreUnavailable:
     return StoreUnavailable("the key store cannot be reached")
 
 
-def _refusal_of_tls(error: BaseException | None) -> str:
+def _refusal_of_tls(error: BaseException) -> str:
     """What TLS has against the other side, or that one against us; empty when it is something else that went wrong."""
-    for _ in range(_DEEPEST):
-        if isinstance(error, ssl.SSLError):
+    for found in _behind(error):
+        if isinstance(found, ssl.SSLError):
             # Only OpenSSL itself gives them these.
-            verdict, reason = getattr(error, "verify_message", ""), getattr(error, "reason", "") or ""
+            verdict, reason = getattr(found, "verify_message", ""), getattr(found, "reason", "") or ""
             if verdict:
                 return f"the key store's certificate is not accepted ({verdict.rstrip('.')}); see the host and ca_file in store.url"
             if "ALERT" in reason:
                 return f"the key store refuses our side of TLS ({reason}); see certificate_file and key_file in store.url"
-        error = error and (error.__cause__ or error.__context__)
     return ""
+
+
+def _behind(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that led to it."""
+    for _ in range(_DEEPEST):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__

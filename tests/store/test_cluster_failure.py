@@ -10,7 +10,7 @@ import pytest
 from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable
 from tests.support.cluster import cluster, cluster_settings, opened, owner, writes
-from tests.support.store import until
+from tests.support.store import Server, until
 
 QUESTION = ("HMGET", names.META, "epoch")
 
@@ -45,3 +45,16 @@ async def test_who_asks_nothing_more_is_told_when_the_store_answers_again(tmp_pa
         assert store.failure is not None
         server.thaw()
         await until(lambda: store.failure is None)
+
+
+@pytest.mark.parametrize("flavour", ["valkey", "redis"])
+async def test_a_server_of_no_cluster_is_told_from_one_that_is_away(tmp_path: Path, flavour: str) -> None:
+    server = Server(tmp_path, flavour=flavour, tcp=True)
+    try:
+        server.start()
+        async with opened(cluster_settings([server]), tmp_path) as store:
+            await until(lambda: "is no Redis Cluster" in str(store.failure))
+            with pytest.raises(StoreUnavailable, match="write redis:// or rediss:// in store.url"):
+                await store.call(*QUESTION)
+    finally:
+        server.kill()

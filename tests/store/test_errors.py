@@ -89,6 +89,13 @@ def test_a_store_url_that_leads_to_another_kind_of_store_is_told(reply: str, tol
     assert type(made) is StoreUnavailable and told in str(made)
 
 
+def test_a_store_that_is_no_cluster_is_told() -> None:
+    error = BaseParser.parse_error("ERR This instance has cluster support disabled")
+    for raised in (error, wrapped(error, meant=True), wrapped(wrapped(error, meant=True), meant=True)):
+        made = translate(raised)
+        assert type(made) is StoreUnavailable and "write redis:// or rediss:// in store.url" in str(made)
+
+
 def test_sentinels_that_know_no_primary_are_told() -> None:
     assert "see the service's name and sentinel_password" in str(translate(MasterNotFoundError("No master found for 'secret'")))
 
