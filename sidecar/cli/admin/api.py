@@ -76,6 +76,17 @@ class _UnixConnection(HTTPConnection):
         self.sock.connect(self._path)
 
 
+class _Answered(dict[str, Any]):
+    """An object of an answer. One without a member that a command needs is no answer of the admin API, whatever its status."""
+
+    def __init__(self, members: dict[str, Any], foreign: Callable[[], CommandError]) -> None:
+        super().__init__(members)
+        self._foreign = foreign
+
+    def __missing__(self, name: str) -> Any:
+        raise self._foreign()
+
+
 class AdminApi:
     """A client of one admin API; use it in a `with` block. `token` is asked at each call, so at none that is never made."""
 
@@ -186,7 +197,7 @@ class AdminApi:
             data = response.read()
             if response.status == HTTPStatus.NO_CONTENT:
                 return None
-            document = json.loads(data)
+            document = json.loads(data, object_hook=lambda members: _Answered(members, self._foreign))
         except (OSError, HTTPException) as error:
             raise self._broken(error, begun=True) from None
         except (ValueError, RecursionError):

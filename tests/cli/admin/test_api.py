@@ -74,6 +74,13 @@ def test_a_search_goes_on_behind_an_empty_page(admin: FakeAdmin) -> None:
         assert [item["n"] for item in api.items("/audit-events", 1)] == [1]
 
 
+@pytest.mark.parametrize("answer", [{}, {"data": [{}]}, {"data": [{"key": {}}]}])
+def test_an_answer_without_what_is_needed_is_not_the_admin_apis(admin: FakeAdmin, answer: dict[str, object]) -> None:
+    admin.on("GET", "/keys", answer)
+    with api_of(admin.url) as api, pytest.raises(CommandError, match="does not answer like a sidecar's admin API; check --admin-url"):
+        assert next(api.items("/keys"))["key"]["id"]
+
+
 def test_a_unix_socket(tmp_path: Path) -> None:
     with serving(tmp_path / "admin.sock") as admin:
         admin.on("GET", "/whoami", {"ok": True})
