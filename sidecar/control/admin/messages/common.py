@@ -19,7 +19,7 @@ Duration = Annotated[
     Meta(
         # At most 999 days in any unit, so that there is nothing left to refuse.
         pattern=f"^([0-9]{{1,9}}ms|[0-9]{{1,7}}{_FRACTION}s|[0-9]{{1,5}}{_FRACTION}m|[0-9]{{1,4}}{_FRACTION}h|[0-9]{{1,3}}{_FRACTION}d)$(?!\\n)",
-        description="A number and a unit: 250ms, 30s, 5m, 24h, 7d.",
+        description="A number and a unit, 999d at most: 250ms, 30s, 5m, 24h, 7d.",
         examples=["24h"],
     ),
 ]
