@@ -19,7 +19,7 @@ Served on `admin.listen`. `GET /admin/v1/openapi.json` is the same as an OpenAPI
 - **Sign in** with `Authorization: Bearer <admin token>`. The first one is in `<data_dir>/admin-token`; it can make others.
   A `viewer` reads, an `operator` also manages keys, an `admin` also manages admin tokens.
   API keys are not accepted here, nor admin tokens on the data plane.
-- **Times** are RFC 3339 with an offset, answers are in UTC. **Durations** are a number and a unit (`250ms`, `30s`, `5m`, `24h`, `7d`), 999 days at most.
+- **Times** are RFC 3339 with an offset, answers are in UTC. **Durations** are a number and a unit, `999d` at most: `250ms`, `30s`, `24h`.
 - **Lists** are `{"data": […], "next_cursor": …}`, newest first (admin tokens oldest first, all at once); give
   `next_cursor` back as `cursor` until it is null. A page may hold fewer than `limit`, and still have a next one.
 - **Long answers**: use is answered for any span, all of it. A document of more than 1 MiB is sent while it is made, without a
