@@ -8,11 +8,14 @@ its spools.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from sidecar.settings import Settings
 from sidecar.store.embedded import embedded_socket, make_socket_directory
@@ -21,6 +24,16 @@ DIRECTORY = "store"
 LOG = "valkey.log"
 _LARGEST_LOG = 4 << 20
 """Bytes beyond which a start puts the log aside."""
+_LAST = 4 << 10
+"""Bytes of the log's end that are looked at for the reason why the server has ended."""
+_WARNING = re.compile(r"^[0-9]+:[A-Z] .*? # (.+)$", re.MULTILINE)
+"""What the server thinks worth a warning: process and role, time, level, text."""
+SERVER_GAVE_UP = 1
+"""The exit code of a server that cannot go on, and has said why in its log."""
+_NOT_STARTED = 2
+"""The exit code where there was no server yet."""
+
+_log = logging.getLogger(__name__)
 
 
 class NoServerError(Exception):
@@ -80,10 +93,29 @@ def prepare(data_dir: Path) -> None:
         log.replace(log.with_suffix(".log.1"))
 
 
+def last_warning(data_dir: Path) -> str:
+    """What the server has warned of last, as one that gives up does of its reason; empty where that cannot be told."""
+    try:
+        with (data_dir / DIRECTORY / LOG).open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LAST))
+            found = _WARNING.findall(log.read(_LAST).decode("utf-8", "replace"))
+    except OSError:
+        return ""
+    return found[-1] if found else ""
+
+
 def main(settings: Settings, *, ready: Callable[[], None]) -> int:
-    """Turn this process into the server; returns only by an exception."""
+    """Turn this process into the server; returns only when its directory cannot be used, or by an exception."""
     data_dir = Path(settings.data_dir)
-    prepare(data_dir)
+    try:
+        prepare(data_dir)
+    except OSError as error:
+        _log.error("the store cannot start: %s", error)
+        return _NOT_STARTED
     arguments = command(find_server(), data_dir)
     ready()
+    return _become(arguments)
+
+
+def _become(arguments: list[str]) -> NoReturn:
     os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from sidecar.settings import Settings, SettingsError
-from sidecar.supervisor import listeners, status
+from sidecar.supervisor import embedded_store, listeners, status
 from sidecar.supervisor.children import Children
 from sidecar.supervisor.control_sockets import ControlSockets, addresses
 from sidecar.supervisor.interruption import Interrupted, interrupted_after
@@ -106,7 +106,16 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            self._children.ended(pid, os.waitstatus_to_exitcode(code))
+            exit_code = os.waitstatus_to_exitcode(code)
+            slot = self._children.ended(pid, exit_code)
+            if slot is not None and slot.role == "store" and exit_code == embedded_store.SERVER_GAVE_UP:
+                self._tell_why_the_store_ended()
+
+    def _tell_why_the_store_ended(self) -> None:
+        # It has a log of its own, where nobody looks who sees that it does not come up.
+        data_dir = Path(self._children.settings.data_dir)
+        if reason := embedded_store.last_warning(data_dir):
+            _log.error("the store gave up: %s (%s)", reason, data_dir / embedded_store.DIRECTORY / embedded_store.LOG)
 
     def _stop(self) -> None:
         if self._shutdown is not None:

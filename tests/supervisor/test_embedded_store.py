@@ -14,6 +14,7 @@ import pytest
 from sidecar.store.embedded import embedded_socket
 from sidecar.supervisor import embedded_store
 from sidecar.supervisor.embedded_store import NoServerError
+from tests.supervisor.fakes import Sidecar
 from tests.support.tools import require
 from tests.support.waiting import wait_until
 
@@ -98,6 +99,50 @@ def test_a_log_that_has_grown_is_put_aside(tmp_path: Path) -> None:
     embedded_store.prepare(tmp_path)
     assert not log.exists()
     assert log.with_suffix(".log.1").stat().st_size == 5 << 20
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (None, ""),
+        (b"", ""),
+        (b"7:M 01 Dec 2026 04:06:01.789 * Ready to accept connections unix\n", ""),
+        (b"7:M 01 Dec 2026 04:06:01.789 # older\n7:M 01 Dec 2026 04:06:02.001 # why # \xff\n\n7:M 01 Dec 2026 04:06:02.002 * bye\n", "why # \ufffd"),
+        (b"x" * 5000 + b"\n7:M 01 Dec 2026 04:06:01.789 # why\n", "why"),
+    ],
+)  # fmt: skip
+def test_its_last_warning(tmp_path: Path, log: bytes | None, reason: str) -> None:
+    embedded_store.prepare(tmp_path)
+    if log is not None:
+        (tmp_path / "store" / embedded_store.LOG).write_bytes(log)
+    assert embedded_store.last_warning(tmp_path) == reason
+
+
+def test_a_store_that_cannot_read_its_files_says_why(sidecar: Sidecar) -> None:
+    files = _directory(sidecar, 0o700) / "appendonlydir"
+    files.mkdir()
+    (files / "appendonly.aof.manifest").write_text("garbage\n")
+    sidecar.start()
+    wait_until(lambda: "the store gave up: Invalid AOF manifest file format" in sidecar.output)
+    assert str(files.parent / embedded_store.LOG) in sidecar.output
+
+
+def test_a_directory_that_others_may_read_is_told_in_a_line(sidecar: Sidecar) -> None:
+    """As it is after a restore by hand; of what an earlier server warned there is no word."""
+    directory = _directory(sidecar, 0o755)
+    (directory / embedded_store.LOG).write_text("7:M 01 Dec 2026 04:06:01.789 # of long ago\n")
+    sidecar.start()
+    wait_until(lambda: f"the store cannot start: {directory} must belong to the sidecar's user" in sidecar.output)
+    wait_until(lambda: "ended with exit code 2" in sidecar.output)
+    assert "Traceback" not in sidecar.output and "of long ago" not in sidecar.output
+
+
+def _directory(sidecar: Sidecar, mode: int) -> Path:
+    directory = sidecar.data_dir / embedded_store.DIRECTORY
+    sidecar.data_dir.mkdir(mode=0o700)
+    directory.mkdir()
+    directory.chmod(mode)
+    return directory
 
 
 def test_without_any_server_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
