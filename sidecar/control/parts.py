@@ -18,6 +18,7 @@ from sidecar.control.anomaly import compose as anomaly
 from sidecar.control.audit import JOURNAL_DIRECTORY, AuditLog, Journal
 from sidecar.control.console import app as console
 from sidecar.control.folding.spools import Spools
+from sidecar.control.lost_revocations import LostRevocations
 from sidecar.control.metering import Metering
 from sidecar.control.metrics.app import Endpoints
 from sidecar.control.metrics.key_watch import KeyWatch
@@ -37,7 +38,7 @@ from sidecar.keys.admin_tokens import AdminTokens
 from sidecar.keys.digest import Digester
 from sidecar.keys.idempotency import Idempotency
 from sidecar.keys.repository import KeyRepository
-from sidecar.keys.tombstone_file import TombstoneFile, reapply
+from sidecar.keys.tombstone_file import TombstoneFile
 from sidecar.settings import Settings
 from sidecar.store.client import Store, connect
 
@@ -88,13 +89,14 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
     tombstones = TombstoneFile(data_dir / TOMBSTONE_FILE, time.time())
     repository = KeyRepository(store, made.adoption, made.digester, tombstones=tombstones)
     admin_tokens = AdminTokens(store, made.adoption, made.digester, tombstones=tombstones)
-    pulse = Pulse(
-        store,
-        made.adoption,
-        first=lambda: admin_tokens.ensure_first(data_dir / ADMIN_FILE),
-        again=lambda: _hold_to_revocations(tombstones, repository, admin_tokens),
-    )
+
+    async def again() -> None:
+        await lost_revocations.repeat()
+        await admin_tokens.look_at_first()
+
+    pulse = Pulse(store, made.adoption, first=lambda: admin_tokens.ensure_first(data_dir / ADMIN_FILE), again=again)
     audit = AuditLog(store, Journal(data_dir / JOURNAL_DIRECTORY), guard=pulse.check)
+    lost_revocations = LostRevocations(tombstones, repository, admin_tokens, audit, time.time)
     spools = Spools(data_dir / metering.SPOOL_DIRECTORY)
     reported = Workers(time.time, since=time.time(), count=settings.proxy.worker_count, touched=spools.touched)
     detection = _detection(settings, store, repository, audit, reported, pulse, made.digester)
@@ -131,11 +133,6 @@ async def compose(settings: Settings, *, workers: int) -> Parts:
         admin=console.build(services, store, made.digester.pepper, Overview(store, reports)),
         metrics=Endpoints(scrape, readiness, watch.sync).application(),
     )
-
-
-async def _hold_to_revocations(tombstones: TombstoneFile, repository: KeyRepository, admin_tokens: AdminTokens) -> None:
-    await reapply(tombstones, repository, admin_tokens, time.time())
-    await admin_tokens.look_at_first()
 
 
 def _detection(

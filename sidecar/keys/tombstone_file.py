@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -63,22 +63,22 @@ class TombstoneFile:
         return [key_id for key_id, at in self._revoked.items() if now - at < REMEMBERED_FOR]
 
 
-async def reapply(tombstones: TombstoneFile, repository: KeyRepository, admin_tokens: AdminTokens, now: float) -> list[str]:
-    """Revoke again what the store has lost; returns what that was, named as in `recent`.
+async def reapply(tombstones: TombstoneFile, repository: KeyRepository, admin_tokens: AdminTokens, now: float) -> AsyncIterator[str]:
+    """Revoke again what the store has lost; yields each of it that was, named as in `recent`.
 
     To be called whenever the store may be another server than before: when a connection to it was
     lost and made anew. Raises StoreUnavailable (then call it again).
     """
     noted = tombstones.recent(now)
-    lost = await _reapply_to_admin_tokens({one for one in noted if one.startswith(f"{PREFIX}_")}, admin_tokens)
+    async for token_id in _reapply_to_admin_tokens({one for one in noted if one.startswith(f"{PREFIX}_")}, admin_tokens):
+        yield token_id
     recent = [one for one in noted if not one.startswith(f"{PREFIX}_")]
     for start in range(0, len(recent), BATCH):
         batch = recent[start : start + BATCH]
         keys = await repository.get_many([tombstone.subject(one)[0] for one in batch])
         for one, key in zip(batch, keys, strict=True):
             if _is_alive(key, one, now) and await _revoke_again(repository, one, now):
-                lost.append(one)
-    return lost
+                yield one
 
 
 async def _revoke_again(repository: KeyRepository, noted: str, now: float) -> bool:
@@ -99,14 +99,14 @@ async def _revoke_again(repository: KeyRepository, noted: str, now: float) -> bo
     return True
 
 
-async def _reapply_to_admin_tokens(recent: set[str], admin_tokens: AdminTokens) -> list[str]:
-    lost = []
+async def _reapply_to_admin_tokens(recent: set[str], admin_tokens: AdminTokens) -> AsyncIterator[str]:
     for token_id in await admin_tokens.living(recent) if recent else ():
-        with suppress(UnknownAdminToken):  # somebody else was faster
+        try:
             await admin_tokens.revoke(token_id)
-            _log.warning(_REVOKED_AGAIN, token_id)
-            lost.append(token_id)
-    return lost
+        except UnknownAdminToken:
+            continue  # somebody else was faster
+        _log.warning(_REVOKED_AGAIN, token_id)
+        yield token_id
 
 
 def _is_alive(key: Key | None, noted: str, now: float) -> bool:

@@ -38,7 +38,12 @@ from sidecar.control.admin.messages.usage import UsageQuery
             "allowed_routes[0]",
             ["allowed_routes[0]: does not have the right form: A route or"],
         ),
-        (b'{"grace_period":"1000d"}', Rotation, "grace_period", ["grace_period: does not have the right form: A number and a unit, 999d at most"]),
+        (
+            b'{"grace_period":"1000d"}',
+            Rotation,
+            "grace_period",
+            ["grace_period: does not have the right form: A number and a unit, 999d at most"],
+        ),
         (b'{"name":"a\\u0007"}', NewKey, "name", ["name: does not have the right form: 1 to 128 printable characters"]),
         (
             b'{"name":"a","owner":"Sales\\tBerlin"}',
