@@ -78,7 +78,11 @@ class Bounds(Section, frozen=True):
         32 << 20
     )
     inspected_total: Annotated[
-        Size, Meta(description="Memory for bodies that are read whole, for each worker; beyond it 503. No less than inspected_body.")
+        Size,
+        Meta(
+            description="Memory for bodies that are read whole, for each worker; a key's may take at most twice as much as is still free; "
+            "beyond that 503. No less than inspected_body."
+        ),
     ] = Size(512 << 20)
     connections: Annotated[
         int, Meta(ge=1, description="Open client connections for each worker; beyond it the longest idle one makes room, else 503.")

@@ -130,7 +130,7 @@ class Enforcer:
             # A list to which nobody is held is no reason to wait for a body, nor to refuse a long one.
             return None
         try:
-            return await self._inspector.read(exchange, route)
+            return await self._inspector.read(exchange, route, record.key_id)
         except Refused as refused:
             self.tolerate(record, refused, self.mode(found))
             return None

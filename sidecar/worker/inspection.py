@@ -55,9 +55,9 @@ class BodyInspector:
             return False
         return _has_list(key) or (bool(self._prefix) and not _is_multipart(exchange))
 
-    async def read(self, exchange: Exchange, route: Route) -> bytes:
+    async def read(self, exchange: Exchange, route: Route, key_id: str) -> bytes:
         """The whole body, to be inspected. Raises Refused and ClientGone; after Refused(TOO_LARGE_TO_CHECK) it can still stream."""
-        return await exchange.body.read_all(self._longest, self._too_large(exchange, route))
+        return await exchange.body.read_all(self._longest, self._too_large(exchange, route), key_id=key_id)
 
     def inspect(self, exchange: Exchange, route: Route, key: Key | None, body: bytes | None) -> Inspected:
         """Find the model that `exchange` asks for; `body` is the whole body or None. Raises Refused when it cannot be read."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.worker.fair_share import has_place
-from tests.worker.plane import HubSide, Plane, running
+from tests.worker.plane import HubSide, Plane, running, until
 from tests.worker.test_gateway import ask
 
 
@@ -125,3 +125,25 @@ async def test_bodies_that_are_read_whole_fit_into_the_room_for_them() -> None:
                 await asyncio.sleep(0.005)
         assert b"200 OK" in await plane.exchange(plane.post(body, "/api/v2/chat"))
         assert plane.plane.front.room.free == 300 << 10
+
+
+async def test_one_keys_large_bodies_leave_room_for_those_of_others() -> None:
+    sizes = {"SIDECAR_PROXY__BOUNDS__INSPECTED_BODY": "100KiB", "SIDECAR_PROXY__BOUNDS__INSPECTED_TOTAL": "1000KiB"}
+    async with running(profile="aigne", environment=sizes) as plane:
+        flood, body = plane.keys.issue(), b'{"input":{"modelOptions":{"model":"m"}},"x":"' + b"x" * 99_000 + b'"}'
+        room = plane.plane.front.room
+        async with asyncio.timeout(20):
+            while not plane.events.requests:
+                _, writer = await plane.open()
+                writer.write(plane.post(body, "/api/v2/chat", key=flood)[:-1])
+                before = room.free
+                while room.free > before - 99_000 and not plane.events.requests:
+                    await asyncio.sleep(0.005)
+        assert {event.reason for event in plane.events.requests} == {"overloaded"}
+        reader, writer = await plane.open()
+        request = plane.post(body, "/api/v2/chat", key=plane.keys.issue())
+        writer.write(request[:-1])
+        before = room.free
+        await until(lambda: room.free <= before - 99_000)
+        writer.write(request[-1:])
+        assert b"200 OK" in await asyncio.wait_for(reader.read(-1), 20)

@@ -53,6 +53,8 @@ class RequestBody:
         self._room = room
         self._kept = 0
         """Bytes of `room` that are taken."""
+        self._key_id: str | None = None
+        """Whose they are; None: it is not known."""
         self._goes_on = False
         """Whether what `read_all` took was put back, to be read piece by piece: each piece then leaves its share of `room`."""
 
@@ -118,13 +120,15 @@ class RequestBody:
             self._flow.release()
         return piece
 
-    async def read_all(self, longest: int, too_large: Refusal = REQUEST_TOO_LARGE) -> bytes:
-        """The whole body, at most `longest` bytes. Raises Refused or ClientGone; call `forget` when it is needed no more.
+    async def read_all(self, longest: int, too_large: Refusal = REQUEST_TOO_LARGE, *, key_id: str | None = None) -> bytes:
+        """The whole body of a request of `key_id`, at most `longest` bytes. Raises Refused or ClientGone; call `forget` when
+        it is needed no more.
 
         A longer one is refused with `too_large`, and can still be read.
         """
         if self.length is not None and self.length > longest:
             raise Refused(too_large)
+        self._key_id = key_id
         # Not a list of pieces, of which a client could make as many as there are bytes.
         whole = bytearray()
         while piece := await self.read():
@@ -133,7 +137,7 @@ class RequestBody:
                 self._put_back(whole)
                 raise Refused(too_large)
             if self._room is not None:
-                self._room.take(len(piece))
+                self._room.take(key_id, len(piece), self._kept)
                 self._kept += len(piece)
             whole += piece
         return bytes(whole)
@@ -191,7 +195,7 @@ class RequestBody:
     def _give_back(self, size: int) -> None:
         freed = min(size, self._kept)
         if self._room is not None and freed:
-            self._room.give_back(freed)
+            self._room.give_back(self._key_id, freed)
             self._kept -= freed
 
     def _wake(self) -> None:
