@@ -21,6 +21,7 @@ from sidecar.control.anomaly.observer import Observer
 from sidecar.control.anomaly.record import Anomaly
 from sidecar.control.anomaly.replicas import Replicas
 from sidecar.control.anomaly.responder import Responder
+from sidecar.control.anomaly.restoring import Restoring
 from sidecar.control.anomaly.storage import PartlySaved, Storage
 from sidecar.control.anomaly.unsaved import Unsaved
 from sidecar.control.salt import Salt
@@ -80,6 +81,7 @@ class Engine:
         self._guard = guard
         self._clock = clock
         self._restored = False
+        self._restoring = Restoring(observer, storage, admission, self.unsaved, salt, clock)
         self._admits_apart = False
         """Whether keys could not be brought in together last time."""
         self._saved_at = clock()
@@ -141,6 +143,7 @@ class Engine:
     async def know(self, key_id: str) -> None:
         """Watch a key that is at rest, for people to change what is remembered of it. Raises StoreUnavailable."""
         if self._restored and key_id not in self.observer.watches:
+            self._restoring.require(key_id)
             await self._admission.admit([key_id], self._clock())
 
     async def tick(self, now: float) -> None:
@@ -158,8 +161,9 @@ class Engine:
         for second in await self._replicas.receive():
             self.observer.sums.add(second)
         if not self._restored:
-            await self._restore()
-        acts = [self._hear_all, self._admit, self._look, self._consequences.save, self._consequences.respond]
+            await self._restoring.begin()
+            self._restored = True
+        acts = [self._restoring.go_on, self._hear_all, self._admit, self._look, self._consequences.save, self._consequences.respond]
         # A clock that was put back must not put saving off for as long.
         if abs(now - self._saved_at) >= SAVE_EVERY:
             acts.append(self._save)
@@ -232,24 +236,8 @@ class Engine:
                 self.observer.sums.add(second)
             raise
 
-    async def _restore(self) -> None:
-        # All is read before anything is taken in: what a restore took in that the store cut short would go stale while others lead.
-        now = self._clock()
-        self.observer.number_with(await self._salt.read())
-        open_anomalies = await self.storage.open_anomalies()
-        sources = await self.storage.sources()
-        # Keys with an open episode come back at once: their signals run out even when the key is not used again.
-        await self._admission.admit([anomaly.key_id for anomaly in open_anomalies if anomaly.key_id], now)
-        self.observer.sources.by_number.update(sources)
-        for anomaly in open_anomalies:
-            self.observer.episodes.open[anomaly.name_of_subject] = anomaly
-            self.unsaved.restored(anomaly)
-        for anomaly in open_anomalies:
-            self.unsaved.note(verdicts.catch_up(self.observer, anomaly, int(now)))
-        self._restored = True
-
     async def _admit(self, now: float) -> None:
-        unknown = self.observer.unknown(_ADMIT_AT_ONCE)
+        unknown = self.observer.unknown(_ADMIT_AT_ONCE, self._restoring.unread)
         # One that a server of a Cluster has, which is away, is to keep no other: then each is asked for by itself.
         parts = [[key_id] for key_id in unknown] if self._admits_apart else [unknown]
         self._admits_apart = True

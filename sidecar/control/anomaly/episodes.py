@@ -73,12 +73,7 @@ class Episodes:
 
     def close(self, subject: str, now: float) -> Anomaly:
         """End the subject's episode; KeyError when there is none."""
-        episode = self.open.pop(subject)
-        episode.ended_at = episode.updated_at = now
-        episode.active = []
-        if episode.state == "open":
-            episode.state = "closed"
-        return episode
+        return ended(self.open.pop(subject), now)
 
     def _begin(self, kind: Subject, subject: str, name: str, since: int) -> Anomaly:
         # The id follows from what happened, so that an episode found again after a crash keeps its id.
@@ -95,6 +90,15 @@ class Episodes:
             updated_at=since,
             instance=self._instance,
         )
+
+
+def ended(episode: Anomaly, now: float) -> Anomaly:
+    """The episode, which is over."""
+    episode.ended_at = episode.updated_at = now
+    episode.active = []
+    if episode.state == "open":
+        episode.state = "closed"
+    return episode
 
 
 def _merged(known: list[Evidence], raised: Mapping[str, Raised]) -> list[Evidence]:

@@ -6,7 +6,7 @@ one of the fold's observers, and sums them up for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from itertools import islice
 
 from sidecar.control.anomaly.detectors.memory import Memory
@@ -17,6 +17,7 @@ from sidecar.control.anomaly.detectors.thresholds import Thresholds
 from sidecar.control.anomaly.detectors.watch import Detectors, Watch
 from sidecar.control.anomaly.detectors.windows import STEP
 from sidecar.control.anomaly.episodes import Change, Episodes
+from sidecar.store.names import shard_of
 
 AT_ONCE = 500
 """Keys that are looked at in one go at least; each costs some ten microseconds."""
@@ -80,9 +81,13 @@ class Observer:
             changes += self._lower(now)
         return changes
 
-    def unknown(self, at_most: int) -> list[str]:
-        """Keys that have traffic and no watch yet, those that have waited longest first; it waits until `admit`."""
-        return list(islice((key_id for key_id in self.sums.key_ids() if key_id not in self.watches and key_id != NO_KEY), at_most))
+    def unknown(self, at_most: int, away: Container[int] = ()) -> list[str]:
+        """Keys that have traffic and no watch yet, those that have waited longest first; it waits until `admit`.
+
+        None of the shards `away`, of which nothing is known.
+        """
+        keys = (key_id for key_id in self.sums.key_ids() if key_id not in self.watches and key_id != NO_KEY)
+        return list(islice((key_id for key_id in keys if shard_of(key_id) not in away), at_most))
 
     def admit(self, key_id: str, memory: Memory) -> None:
         """Begin to watch a key, from what is remembered of it."""

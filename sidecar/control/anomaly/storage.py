@@ -48,7 +48,7 @@ class PartlySaved(StoreUnavailable):
 
 
 class Storage:
-    """The anomaly detection's place in the store, for one instance. Everything raises StoreUnavailable."""
+    """The anomaly detection's place in the store, for one instance. What does not say otherwise raises StoreUnavailable."""
 
     def __init__(self, store: Store, instance: str) -> None:
         self._store = store
@@ -114,10 +114,16 @@ class Storage:
         if away:
             raise PartlySaved(away)
 
-    async def open_anomalies(self) -> list[Anomaly]:
-        """Those of this instance that are not over."""
-        found = [anomaly for shard in range(names.SHARDS) for anomaly in await self._all(shard)]
-        return [anomaly for anomaly in found if anomaly.instance == self._instance and anomaly.state == "open"]
+    async def open_anomalies(self, shards: Iterable[int] = range(names.SHARDS)) -> tuple[list[Anomaly], dict[int, StoreUnavailable]]:
+        """Those of this instance that are not over; and which of the shards do not answer, so that theirs are lacking."""
+        found: list[Anomaly] = []
+        away: dict[int, StoreUnavailable] = {}
+        for shard in shards:
+            try:
+                found += await self._all(shard)
+            except StoreUnavailable as error:
+                away[shard] = error
+        return [anomaly for anomaly in found if anomaly.instance == self._instance and anomaly.state == "open"], away
 
     async def anomaly(self, anomaly_id: str) -> Anomaly | None:
         """One, by id."""
