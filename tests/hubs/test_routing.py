@@ -204,6 +204,21 @@ def test_other_capitals_and_a_slash_at_the_end_lead_past_no_route(path):
         assert router.match("POST", harmless).route.name == "rest"
 
 
+@pytest.mark.parametrize("path", ["/v1/a%2Bb", "/v1/A%2bb", "/v1/X", "/v1/x/"])
+def test_a_route_for_every_method_is_passed_by_in_no_spelling(path):
+    """Nor one that capitals alone tell from a route which takes all the rest."""
+    routes = (
+        Route(name="wide", methods=("*",), path="/v1/A+b", aliases=("/v1/**",)),
+        Route(name="narrow", methods=("*",), path="/v1/a+b", opt_in=True),
+        Route(name="x", methods=("*",), path="/v1/x"),
+    )
+    router = Router(Profile(name="p", routes=routes))
+    with pytest.raises(Refused) as caught:
+        router.match("POST", path)
+    assert caught.value.refusal.code == "unknown_route"
+    assert [router.match("POST", f"/v1/{name}").route.name for name in ("A+b", "a+b", "x", "y")] == ["wide", "narrow", "x", "wide"]
+
+
 @pytest.mark.parametrize("path", ["/api/chat;x", "/api/chat;x=1/", "/api;v=2/chat", "/api/;x/chat", "/api/admin;x/a", "/;x/api/chat"])
 def test_a_semicolon_leads_past_no_route(path):
     """Java's servers cut a segment there, and take an empty one away."""
