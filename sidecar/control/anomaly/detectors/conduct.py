@@ -11,6 +11,7 @@ from sidecar.control.anomaly.detectors.signals import (
     DAY,
     DENIED_BURST,
     DORMANT_REACTIVATED,
+    HOUR,
     IMPOSSIBLE_CONCURRENCY,
     MINUTE,
     OFF_HOURS,
@@ -18,6 +19,7 @@ from sidecar.control.anomaly.detectors.signals import (
 )
 from sidecar.control.anomaly.detectors.thresholds import Thresholds
 
+_UNITS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (1, "second"))
 _DEAD = {"api_key_revoked": "the key is revoked", "api_key_rotated": "the secret was rotated out"}
 
 
@@ -41,7 +43,14 @@ def dormant(memory: Memory, now: int, thresholds: Thresholds) -> None:
         return
     idle = now - memory.last_used
     if idle > thresholds.dormant_after * (1 + memory.acknowledged(DORMANT_REACTIVATED, now)):
-        memory.raise_signal(DORMANT_REACTIVATED, now, f"first use after {idle // DAY} days of silence")
+        memory.raise_signal(DORMANT_REACTIVATED, now, f"first use after {_in_words(idle)} of silence")
+
+
+def _in_words(seconds: int) -> str:
+    """A silence in its largest unit: `dormant_after` may be hours."""
+    size, unit = next(each for each in _UNITS if seconds >= each[0])
+    count = seconds // size
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 
 
 def dead_secret(memory: Memory, second: Second, networks: Networks) -> None:

@@ -127,6 +127,25 @@ def test_a_silence_is_long_beyond_its_edge(waved_through: int, days: int) -> Non
         assert _told(memory) == told
 
 
+@pytest.mark.parametrize(
+    ("idle", "words"),
+    [
+        (40 * DAY, "40 days"),
+        (2 * DAY - 1, "1 day"),
+        (DAY - 1, "23 hours"),
+        (2 * HOUR - 1, "1 hour"),
+        (HOUR - 1, "59 minutes"),
+        (60, "1 minute"),
+        (59, "59 seconds"),
+    ],
+)
+def test_a_silence_is_told_in_a_unit_that_fits(idle: int, words: str) -> None:
+    memory = _memory()
+    memory.last_used = NOW - idle
+    conduct.dormant(memory, NOW, Thresholds(dormant_after=30))
+    assert _told(memory) == [f"first use after {words} of silence"]
+
+
 def test_the_first_use_breaks_no_silence() -> None:
     memory = _memory()
     conduct.dormant(memory, NOW, Thresholds())
