@@ -169,7 +169,7 @@ def test_what_is_new_is_named_one_after_the_other_and_the_latest_in_any_case() -
         evidence = memory.raised["new_network"].evidence
         assert f"10.0.{number}.0/24" in evidence and len(evidence) <= EVIDENCE_LENGTH
     memory.raise_new(NEW_NETWORK, NOW, "first use from", "1" * 100)
-    assert memory.raised["new_network"].evidence == f"first use from {'1' * 58} and others"
+    assert memory.raised["new_network"].evidence == f"first use from {'1' * 70} and others"
     memory.raised["new_network"].evidence = ""
     memory.raise_new(NEW_NETWORK, NOW, "first use from", "10.1.0.0/24")
     assert memory.raised["new_network"].evidence == "first use from 10.1.0.0/24", "the episode has the other words"

@@ -148,6 +148,19 @@ def test_requests_of_new_networks_have_a_lower_floor_and_are_said_by_themselves(
 
 
 @pytest.mark.parametrize(
+    ("minute", "five", "usual", "words"),
+    [
+        (120, 120, peaks((1, 5, 60)), "120 requests from new networks alone in a minute, 120.0×"),
+        (20, 130, peaks((20, 20, 20)), "130 requests from new networks alone in 5 minutes, 78.0×"),
+        (25, 25, NO_PEAKS, "25 requests from new networks alone in a minute, far beyond"),
+        (0, 2_000_000, NO_PEAKS, "2000000 requests from new networks alone in 5 minutes, far beyond"),
+    ],
+)
+def test_what_new_networks_bring_is_said_to_the_end(minute: int, five: int, usual: Peaks, words: str) -> None:
+    assert _judge(STRANGE, minute, five, usual)["new_network_spike"] == f"{words} its busiest hour of the week"
+
+
+@pytest.mark.parametrize(
     ("minute", "five", "usual", "evidence"),
     [
         (30_000, 30_000, peaks(tokens=(0, 0, 60_000)), "30000 tokens in a minute, 30.0×"),
