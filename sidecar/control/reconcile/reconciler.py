@@ -183,9 +183,11 @@ class Reconciler:
 
     async def _measure(self, key_id: str, listing: Listing, since: float, until: float) -> None:
         try:
-            counted = {call.request_id: call async for call in self._call_log.find(Wanted(key_id, start=since))}
+            logged = [call async for call in self._call_log.find(Wanted(key_id, start=since))]
         except StoreUnavailable:
             return
+        # What the hub does not bill to the key, its list of the key's calls never has.
+        counted = {call.request_id: call for call in logged if call.route in self._routes}
         unfolded = self._unfolded.pop(key_id, {})
         unfolded = {each: call for each, call in unfolded.items() if each not in counted or counted[each].usage_source != "ledger"}
         if unfolded:

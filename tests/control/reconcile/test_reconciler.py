@@ -134,6 +134,18 @@ async def test_what_was_added_and_is_not_folded_yet_is_no_drift(tmp_path: Path, 
     assert control.reconciler.drift == {A: 5}
 
 
+async def test_calls_that_the_hub_does_not_bill_to_a_key_are_no_drift(tmp_path: Path, store: Store) -> None:
+    hub = Hub()
+    call = silent()
+    transcription = request(A, route="audio-transcriptions", time=time.time() - 60, total=1.0, tokens=Tokens(10, 20))
+    write(writer(tmp_path / "spool"), call, transcription)
+    control = Reconciling(tmp_path, store, hub)
+    await control.run()
+    hub.bill(A, call.request_id, Tokens(7, 8))
+    await control.reconciler.turn()
+    assert control.reconciler.waiting == 0 and control.reconciler.drift == {A: 0}
+
+
 async def test_a_call_without_credits_is_looked_for_beside_others_that_have_some(tmp_path: Path, store: Store) -> None:
     told, untold = (request(A, time=time.time() - 60, tokens=Tokens(10, 20, credits=credits)) for credits in (0.3, 0.0))
     write(writer(tmp_path / "spool"), told, untold)
