@@ -79,7 +79,7 @@ class Chart:
         return [self._moment(index, last) for index in sorted({0, (last + 1) // 2, last})] if self.times else []
 
     def _moment(self, index: int, last: int) -> Moment:
-        name = tick(self.times[index], self.step)
+        name = tick(self.times[index], self.step, self.times[-1] - self.times[0])
         if 0 < index < last or not last:
             return Moment(name, round((index + 0.5) * 100 / (last + 1), 2), "middle")
         return Moment(name, 0 if index == 0 else 100, "start" if index == 0 else "end")

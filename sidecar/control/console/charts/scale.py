@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from math import floor, log10
 
 _ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-DAY, HOUR = 86400, 3600
+YEAR, DAY, HOUR = 365 * 86400, 86400, 3600
 
 
 def top(highest: float, *, whole: bool = True) -> float:
@@ -22,12 +22,12 @@ def top(highest: float, *, whole: bool = True) -> float:
     return next(end for end in rounds if end >= highest * 0.999999)
 
 
-def tick(time: float, step: float) -> str:
-    """A moment as an axis names it."""
+def tick(time: float, step: float, length: float = 0.0) -> str:
+    """A moment as an axis of `length` seconds names it: no two moments of it by one name."""
     moment = datetime.fromtimestamp(time, UTC)
     if step >= DAY:
-        return f"{moment:%b} {moment.day}"
-    return f"{moment:%b} {moment.day} {moment:%H:%M}" if step > HOUR else f"{moment:%H:%M}"
+        return f"{moment:%b} {moment.day} {moment.year}" if length >= YEAR else f"{moment:%b} {moment.day}"
+    return f"{moment:%b} {moment.day} {moment:%H:%M}" if step > HOUR or length >= DAY else f"{moment:%H:%M}"
 
 
 def bucket(time: float, step: float) -> str:

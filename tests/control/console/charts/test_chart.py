@@ -82,6 +82,21 @@ def test_a_moment_stands_at_its_own_bar(count: int, places: list[tuple[float, st
     assert [name for name, *_ in found] == [tick(60.0 * index, 60) for index in sorted({0, count // 2, count - 1})]
 
 
+@pytest.mark.parametrize(
+    ("step", "count", "names"),
+    [
+        (3600, 24, ["12:00", "00:00", "11:00"]),
+        (3600, 72, ["Jan 31 12:00", "Feb 2 00:00", "Feb 3 11:00"]),
+        (86400, 365, ["Jan 31", "Aug 1", "Jan 30"]),
+        (86400, 366, ["Jan 31 2026", "Aug 2 2026", "Jan 31 2027"]),
+    ],
+)
+def test_no_two_moments_of_an_axis_have_one_name(step: int, count: int, names: list[str]) -> None:
+    noon = 1_769_860_800.0
+    drawn = Chart("c", "t", "a", [noon + step * index for index in range(count)], step, [])
+    assert [name for name, *_ in drawn.moments] == names
+
+
 def test_names_of_moments() -> None:
     noon = 1_769_860_800.0
     assert (tick(noon, 60), tick(noon, 6 * 3600), tick(noon, 86400)) == ("12:00", "Jan 31 12:00", "Jan 31")
