@@ -145,6 +145,7 @@ class KeyWatch:
         return [key for key in keys if key.id in self._keys.records or max(key.created_at, used_at.get(key.id, 0.0)) > since]
 
     async def _read_uses(self) -> None:
+        self._keys.doubt(self._clock())
         key_ids = list(self._keys.records)
         for start in range(0, len(key_ids), PAGE):
             for key_id, use in (await self._repository.uses(key_ids[start : start + PAGE])).items():

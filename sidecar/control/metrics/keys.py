@@ -15,6 +15,8 @@ REVOKED_GRACE = 86_400.0
 """Seconds that a revoked key keeps its series after somebody last tried it."""
 IDLE = 30 * 86_400.0
 """Seconds without use after which a key gives its place to another that waits."""
+_AHEAD = 86_400.0
+"""Seconds by which a use may lie ahead; the store takes no more for its latest either (ledger.lua)."""
 
 
 class LabelledKeys:
@@ -50,6 +52,11 @@ class LabelledKeys:
         """Note a use."""
         if time > self.last_used.get(key_id, 0.0) and key_id in self.records:
             self.last_used[key_id] = time
+
+    def doubt(self, now: float) -> None:
+        """Forget last uses of which a clock told that was put back since."""
+        for key_id in [key_id for key_id, time in self.last_used.items() if time > now + _AHEAD]:
+            del self.last_used[key_id]
 
     def unread(self) -> list[str]:
         """Keys that are counted but whose record is not known yet."""

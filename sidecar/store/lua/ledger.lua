@@ -68,6 +68,9 @@ local function merge(hash, first, last, into)
   return created
 end
 
+-- Of a use that lies further ahead than this a clock told that was put back since: it is not the latest for as long as that was ahead.
+local AHEAD = tonumber(redis.call('TIME')[1]) + 86400
+
 local RECENT = 8
 
 -- The names of `seen`, the newer ones, and then those of `known`.
@@ -105,6 +108,15 @@ local function bound(mine)
 end
 
 local function add_use(mine, use)
+  local latest = 0
+  for _, new in pairs(use) do
+    latest = math.max(latest, new[1])
+  end
+  for _, old in pairs(mine) do
+    if old[1] > AHEAD then
+      old[1] = math.min(old[1], latest)
+    end
+  end
   for id, new in pairs(use) do
     local old = mine[id]
     if old then
@@ -133,7 +145,18 @@ local KINDS = {
   sums = function(key, first, last) return merge(KEYS[key], first, last, add), 1 end,
   use = function(key, first, last) return merge(KEYS[key], first, last, add_use), 1 end,
   latest = function(key, first, last)
-    in_parts(first, last, function(from, to) redis.call('ZADD', KEYS[key], 'GT', unpack(ARGV, from, to)) end)
+    in_parts(first, last, function(from, to)
+      local members = {}
+      for i = from + 1, to, 2 do
+        members[#members + 1] = ARGV[i]
+      end
+      for i, score in ipairs(redis.call('ZMSCORE', KEYS[key], unpack(members))) do
+        if score and tonumber(score) > AHEAD then
+          redis.call('ZREM', KEYS[key], members[i])
+        end
+      end
+      redis.call('ZADD', KEYS[key], 'GT', unpack(ARGV, from, to))
+    end)
     return 0, 1
   end,
   counts = function(key, first, last)

@@ -70,6 +70,24 @@ async def test_use_of_secrets_is_kept_newest_first(store: Store) -> None:
     }
 
 
+async def test_a_clock_that_was_ahead_does_not_have_the_last_word_on_when_a_key_was_used(store: Store) -> None:
+    now, ahead = float(int(time.time())), 30 * DAY
+    for position, time_ in enumerate((now - 9, now + ahead, now + ahead + 5)):
+        await apply(store, position, [request(key, time=time_, secret_id=secret) for key in KEYS[:2] for secret in ("sec_old", "sec_new")])
+    assert (await read_uses(store, KEYS[:1]))[KEYS[0]].last_used_at == now + ahead + 5
+    # It is right again. What comes late still is not the latest.
+    for position, time_ in enumerate((now, now - 5), 3):
+        await apply(store, position, [request(KEYS[0], time=time_, secret_id="sec_new")])
+    use = (await read_uses(store, KEYS[:1]))[KEYS[0]]
+    assert use.last_used_at == now
+    assert {name: (secret.last_used_at, secret.requests) for name, secret in use.secrets.items()} == {
+        "sec_old": (now, 3),
+        "sec_new": (now, 5),
+    }
+    latest = await store.call("ZRANGE", names.recent(SHARD), 0, -1, "WITHSCORES")
+    assert {member.decode(): score for member, score in latest} == {KEYS[0]: now, KEYS[1]: now + ahead + 5}
+
+
 async def test_the_use_of_a_key_without_a_secret(store: Store) -> None:
     await apply(store, 0, [request(KEYS[0], time=NOON, secret_id="")])
     await apply(store, 1, [request(KEYS[0], time=NOON + 1, secret_id="")])

@@ -130,6 +130,18 @@ async def test_a_clock_that_was_put_back_does_not_stop_the_reading_of_uses(
     assert labelled.last_used[key.id] == keys.clock.now
 
 
+async def test_a_use_that_was_told_by_a_clock_that_was_ahead_is_forgotten(keys: Keys, labelled: LabelledKeys, watch: KeyWatch) -> None:
+    key = (await keys.repository.create(shape())).key
+    await watch.sync()
+    used_at = keys.clock.now - 60
+    await _use(keys, key)
+    for ahead, is_believed in ((86_400.0, True), (86_401.0, False)):
+        keys.clock.now += USES_EVERY
+        labelled.last_used[key.id] = told = keys.clock.now + ahead
+        await watch.sync()
+        assert labelled.last_used[key.id] == (told if is_believed else used_at)
+
+
 async def test_a_restart_takes_no_place_from_a_revoked_key_that_is_still_tried(keys: Keys, gone: list[str]) -> None:
     stolen = (await keys.repository.create(shape("stolen"))).key
     await keys.repository.revoke(stolen.id)
