@@ -79,7 +79,7 @@ def credits_used(use: Breakdown, span: Span) -> Chart:
 
 def latency(middle: Sequence[float | None], slow: Sequence[float | None], span: Span, calls: int) -> Chart:
     """Median and 95th percentile, in milliseconds, of the calls that were looked at."""
-    about = f"From first to last byte, of the latest {calls} calls in this time."
+    about = f"From first to last byte, of the latest {calls} call{'' if calls == 1 else 's'} in this time."
     series = [Series("median", "s1", middle), Series("95th percentile", "s2", slow)]
     return Chart("latency", "Latency", about, span.times, span.step, series, "lines", text.milliseconds, text.milliseconds, total=False)
 

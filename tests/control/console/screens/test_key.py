@@ -33,6 +33,15 @@ async def test_the_page_shows_what_there_is(console: Console) -> None:
     assert page.text.count('<td class="number">7</td>') >= 3
 
 
+async def test_one_of_anything_is_one(console: Console) -> None:
+    limits = {"rpm": "1", "tpm": "1", "quota_requests": "1", "quota_tokens": "1", "quota_period": "day"}
+    key_id, _ = await console.create("once", **limits)
+    await console.fold(request(key_id, time=console.clock() - 30))
+    page = await (await console.signed_in()).get(f"/settings/api-keys/{key_id}?range=1h")
+    for part in ("1 request a minute", "1 token a minute", "1 request and 1 token each day", "latest 1 call of", "latest 1 call in"):
+        assert part in page.text, part
+
+
 async def test_a_key_without_use_says_so(console: Console) -> None:
     key_id, _ = await console.create()
     page = await (await console.signed_in("viewer")).get(f"/settings/api-keys/{key_id}")
