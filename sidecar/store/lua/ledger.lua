@@ -107,14 +107,18 @@ local function bound(mine)
   end
 end
 
-local function add_use(mine, use)
+local function latest_of(use)
   local latest = 0
   for _, new in pairs(use) do
     latest = math.max(latest, new[1])
   end
+  return latest
+end
+
+local function add_use(mine, use)
   for _, old in pairs(mine) do
     if old[1] > AHEAD then
-      old[1] = math.min(old[1], latest)
+      old[1] = math.min(old[1], latest_of(use))
     end
   end
   for id, new in pairs(use) do
@@ -139,21 +143,30 @@ local function keep(index, blocks, count, from, to, mask, block)
   redis.call('ZADD', index, to, id .. ':' .. count .. ':' .. from .. ':' .. mask)
 end
 
+-- Takes out those of the members in these arguments (score, member, …) whose scores are not to be believed.
+local function forget_ahead(set, from, to)
+  local members = {}
+  for i = from + 1, to, 2 do
+    members[#members + 1] = ARGV[i]
+  end
+  for i, score in ipairs(redis.call('ZMSCORE', set, unpack(members))) do
+    if score and tonumber(score) > AHEAD then
+      redis.call('ZREM', set, members[i])
+    end
+  end
+end
+
 -- Each takes the place of its key and of its arguments, and returns how many names are new, which says whether a
 -- hash or set has just been made, and the number of its keys.
 local KINDS = {
   sums = function(key, first, last) return merge(KEYS[key], first, last, add), 1 end,
   use = function(key, first, last) return merge(KEYS[key], first, last, add_use), 1 end,
   latest = function(key, first, last)
+    local newest = redis.call('ZRANGE', KEYS[key], -1, -1, 'WITHSCORES')[2]
+    local some_are_ahead = newest and tonumber(newest) > AHEAD
     in_parts(first, last, function(from, to)
-      local members = {}
-      for i = from + 1, to, 2 do
-        members[#members + 1] = ARGV[i]
-      end
-      for i, score in ipairs(redis.call('ZMSCORE', KEYS[key], unpack(members))) do
-        if score and tonumber(score) > AHEAD then
-          redis.call('ZREM', KEYS[key], members[i])
-        end
+      if some_are_ahead then
+        forget_ahead(KEYS[key], from, to)
       end
       redis.call('ZADD', KEYS[key], 'GT', unpack(ARGV, from, to))
     end)
