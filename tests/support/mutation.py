@@ -61,7 +61,7 @@ DECIDERS = {
     "control/anomaly/detectors/windows": (),
     "control/anomaly/detectors/conduct": (),
     "control/anomaly/detectors/networks": (),
-    "control/anomaly/detectors/sources": (),
+    "control/anomaly/detectors/sources": ("tests/control/anomaly/detectors/test_sources_together.py",),
     "control/anomaly/detectors/second": (),
     "control/anomaly/detectors/amounts": (
         "tests/control/anomaly/detectors/test_second.py",
