@@ -12,6 +12,7 @@ import msgspec
 
 from sidecar.cli.admin import session
 from sidecar.cli.admin.output import Column, ListDocument
+from sidecar.cli.admin.selection import refuse_secret
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import count, parse_time, read_moment, shorten
 from sidecar.cli.errors import REFUSED, WRONG_USE, CommandError
@@ -156,6 +157,8 @@ def _verdict(events: list[dict[str, Any]], head: dict[str, Any] | None, broken_a
 
 
 def _filters(args: argparse.Namespace, session: Session) -> dict[str, Any]:
+    refuse_secret(args.actor or "")
+    refuse_secret(args.target or "")
     try:
         times = {
             name: None if text is None else read_moment(text, session.now(), past=True)

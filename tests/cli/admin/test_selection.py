@@ -34,7 +34,19 @@ def test_an_empty_key_is_no_key(cli: Cli, admin: FakeAdmin, words: tuple[str, ..
     assert admin.calls == []
 
 
-@pytest.mark.parametrize("words", [("keys", "revoke"), ("keys", "list"), ("keys", "export"), ("usage",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("keys", "revoke"),
+        ("keys", "list"),
+        ("keys", "export"),
+        ("usage",),
+        ("keys", "revoke", "shop", "--secret"),
+        ("audit", "list", "--target"),
+        ("audit", "export", "--target"),
+        ("audit", "list", "--actor"),
+    ],
+)
 def test_a_key_itself_is_sent_nowhere_in_an_address(cli: Cli, admin: FakeAdmin, words: tuple[str, ...]) -> None:
     key = generate("ahk")
     result = cli(*words, key)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from sidecar.cli.admin.api import ApiError
 from sidecar.cli.admin.keys.fields import add_options, members
-from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path
+from sidecar.cli.admin.selection import KEY_HELP, find_key, key_path, refuse_secret
 from sidecar.cli.admin.session import Session, add_command
 from sidecar.cli.admin.text import printable
 from sidecar.cli.errors import WRONG_USE, CommandError
@@ -51,6 +51,7 @@ def revoke(args: argparse.Namespace, session: Session) -> int:
     if args.secret is not None and not args.secret.strip():
         # A variable of a shell that is not set must not end the whole key.
         raise CommandError("--secret: give the id of a secret; `sidecar keys show KEY` lists them.", WRONG_USE)
+    refuse_secret(args.secret or "")
     key = find_key(session.api, args.key)
     what = f"the secret {args.secret} of the key" if args.secret is not None else "the key"
     question = f"Revoke {what} {printable(key['name'])} ({key['id']}, {key['hint']})? This is final."
