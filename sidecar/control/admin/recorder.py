@@ -18,6 +18,7 @@ from sidecar.control.admin.endpoint import Call
 from sidecar.control.admin.errors import AUDIT_JOURNAL_UNAVAILABLE, AdminError
 from sidecar.control.admin.origin import address, agent, request_id
 from sidecar.control.audit import Act, AuditLog, Change, Party, Source, Unrecordable, draft
+from sidecar.redaction import without_secrets
 from sidecar.throttle import Throttle, source_of
 
 _ALL = ""
@@ -46,7 +47,8 @@ class Recorder:
     async def act(
         self, call: Call[Any, Any], action: str, target: Party | None, changes: dict[str, Change] | None = None, reason: str = ""
     ) -> AsyncIterator[Act]:
-        """Surround an act of `call` with its record; see `AuditLog.act`. Blanks and line ends around `reason` are left out.
+        """Surround an act of `call` with its record; see `AuditLog.act`. Blanks and line ends around `reason` are left out, and
+        secrets in it.
 
         Raises AdminError before the act when no record can be written.
         """
@@ -57,7 +59,8 @@ class Recorder:
             target=target,
             changes=changes,
             # A client that pipes its reason in sends a line feed behind it, which no pattern that ends in `$` refuses.
-            reason=reason.strip(),
+            # Of a key that leaked people tell by the key itself, and the log is there for viewers and for ever.
+            reason=without_secrets(reason.strip()),
             source=Source(call.address, call.agent),
             request_id=call.request_id,
         )

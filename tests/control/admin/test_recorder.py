@@ -12,6 +12,7 @@ from sidecar.control.admin.endpoint import Call, Nothing
 from sidecar.control.admin.errors import INVALID_ADMIN_TOKEN, AdminError
 from sidecar.control.admin.recorder import Recorder
 from sidecar.control.audit import AuditLog, Event, Filter, Journal
+from sidecar.keys.token import generate
 from sidecar.store.client import Store
 
 DAY = 86400.0
@@ -72,6 +73,15 @@ async def test_a_reason_is_recorded_without_blanks_around_it(recorder: Recorder,
     async with recorder.act(CALL, "api_key.revoked", None, reason=" because\n"):
         pass
     assert [event.reason for event in await everything(audit)] == ["because"]
+
+
+@pytest.mark.parametrize("secret", [generate("ahk"), generate("sat"), f"blocklet-{'z8ia' * 10}"], ids=["key", "admin token", "hub"])
+async def test_a_reason_is_recorded_without_the_secret_that_leaked(recorder: Recorder, audit: AuditLog, secret: str) -> None:
+    async with recorder.act(CALL, "api_key.disabled", None, reason=f"{secret} was on a forge (key={secret})"):
+        pass
+    (event,) = await everything(audit)
+    assert secret.rpartition("_")[2] not in event.reason and event.reason.endswith(")")
+    assert "was on a forge (key=" in event.reason
 
 
 async def test_what_cannot_be_recorded_is_not_begun(

@@ -13,6 +13,7 @@ from sidecar.control.admin.messages.anomalies import Acknowledgement, AnomaliesQ
 from sidecar.control.admin.recorder import Recorder
 from sidecar.control.audit import Change, Party, Unchanged
 from sidecar.control.queries import AnomalyQueries, Judged
+from sidecar.redaction import without_secrets
 from sidecar.settings.values import Duration
 
 
@@ -55,7 +56,7 @@ class Anomalies:
         with suppress(_AcknowledgedAlready):
             async with self._recorder.act(call, "anomaly.acknowledged", target, reason=call.body.reason) as act:
                 try:
-                    document = await anomalies.acknowledge(anomaly_id, call.body.reason, call.actor.id)
+                    document = await anomalies.acknowledge(anomaly_id, without_secrets(call.body.reason), call.actor.id)
                 except LookupError:
                     raise _unknown() from None
                 if document.before["state"] == "acknowledged":

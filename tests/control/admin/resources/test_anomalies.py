@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sidecar.keys.token import generate
 from tests.control.admin.conftest import Api
 
 
@@ -19,3 +20,9 @@ async def test_anomalies(api: Api) -> None:
     events = await api.events("action=anomaly")
     assert [(event["action"], event["target"]["id"]) for event in events] == [("anomaly.muted", "ano_1"), ("anomaly.acknowledged", "ano_1")]
     assert events[1]["reason"] == "a deployment"
+
+
+async def test_a_reason_keeps_no_secret(api: Api) -> None:
+    secret = generate("ahk")
+    _, body, _ = await api.call("POST", "/admin/v1/anomalies/ano_1/acknowledge", {"reason": f"our own test with {secret}"})
+    assert body["anomaly"]["reason"] == "our own test with ahk_…"
