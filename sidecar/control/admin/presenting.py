@@ -74,28 +74,30 @@ def secret_state(secret: record.Secret, now: float) -> record.SecretState:
     return secret.state if record.secret_is_live(secret, now) else "revoked"
 
 
-def changes(before: record.Key, after: record.Key, *only: str) -> dict[str, Change]:
-    """What differs between two states of a key, for the audit log; secrets by id and state only.
+def changes(before: record.Key, after: record.Key, now: float, *only: str) -> dict[str, Change]:
+    """What differs between two states of a key, for the audit log; secrets by id and state at `now` only: one that ended by itself
+    was not ended by this act.
 
     With `only` nothing but these members: where an act changes no others, they were changed by somebody else meanwhile.
     """
-    old, new = _facts(before), _facts(after)
+    old, new = _facts(before, now), _facts(after, now)
     names = sorted(only or old | new)
     return {name: Change(old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
 
 
 def created(key: record.Key) -> dict[str, Change]:
     """What a new key is, for the audit log: whatever is not as by default."""
-    return {name: Change(None, value) for name, value in sorted(_facts(key).items()) if value not in (None, [], {}, "", False)}
+    facts = sorted(_facts(key, key.created_at).items())
+    return {name: Change(None, value) for name, value in facts if value not in (None, [], {}, "", False)}
 
 
-def _facts(key: record.Key) -> dict[str, Any]:
+def _facts(key: record.Key, now: float) -> dict[str, Any]:
     facts: dict[str, Any] = {name: value for name, value in msgspec.to_builtins(key).items() if name not in _NO_FACTS}
     for name in ("expires_at", "revoked_at", "throttled_until"):
         time = to_time_or_none(getattr(key, name))
         facts[name] = msgspec.to_builtins(time)
     facts["secrets"] = [
-        {"id": secret.id, "state": secret.state, "expires_at": msgspec.to_builtins(to_time_or_none(secret.expires_at))}
+        {"id": secret.id, "state": secret_state(secret, now), "expires_at": msgspec.to_builtins(to_time_or_none(secret.expires_at))}
         for secret in key.secrets
     ]
     return facts

@@ -118,7 +118,7 @@ class Keys:
             async with self._recorder.act(call, "api_key.rotated", target(before)) as act:
                 with key_errors(), repeats():
                     issued = await self._keys.rotate(before.id, grace, call.if_match, secret_id=secret_id)
-                act.on(target(issued.key), changes(issued.before or before, issued.key, "secrets"))
+                act.on(target(issued.key), changes(issued.before or before, issued.key, self._recorder.now(), "secrets"))
         except Repeated:
             return await self._repeated(before.id)
         await self._repeats.made(call, secret_id)
@@ -130,7 +130,7 @@ class Keys:
         async with self._recorder.act(call, "api_key.revoked", target(before), reason=call.body.reason) as act:
             with key_errors():
                 revoked = await self._keys.revoke(before.id, call.if_match)
-            act.on(target(revoked.key), changes(before, revoked.key, "revoked_at"))
+            act.on(target(revoked.key), changes(before, revoked.key, self._recorder.now(), "revoked_at"))
         return Answer(200, messages.KeyRevoked(key=await self._object(revoked.key), durable=revoked.durable), (_etag(revoked.key),))
 
     async def identify(self, call: Call[Nothing, messages.Leaked]) -> Answer:
@@ -162,7 +162,7 @@ class Keys:
         async with self._recorder.act(call, action, Party("api_key", key_id), reason=reason) as act:
             with key_errors():
                 key = await self._keys.update(key_id, noticed, expected)
-            act.on(target(key), changes(seen[-1], key))
+            act.on(target(key), changes(seen[-1], key, self._recorder.now()))
         return Answer(200, messages.KeyAnswer(key=await self._object(key)), (_etag(key),))
 
     async def _repeated(self, key_id: str) -> Answer:

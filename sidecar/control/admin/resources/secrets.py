@@ -53,7 +53,7 @@ class Secrets:
                     raise _unknown() from None
             # The other secrets may be others by now, and this act has changed none of them.
             old = replace(key, secrets=tuple(secret if one.id == secret_id else one for one in key.secrets))
-            act.on(target(key), changes(old, key, "secrets"))
+            act.on(target(key), changes(old, key, self._recorder.now(), "secrets"))
         return Answer(200, messages.KeyAnswer(key=key_object(key, await self._use(key.id), self._recorder.now())))
 
     async def _use(self, key_id: str) -> Use:

@@ -85,3 +85,22 @@ async def test_the_record_has_nothing_of_what_somebody_else_did_meanwhile(api: A
     if act == "end_secret":
         differing = [there["id"] for there, here in zip(change["old"], change["new"], strict=True) if there != here]
         assert differing == [old]
+
+
+async def test_the_end_of_a_grace_is_not_put_down_to_a_later_act(api: Api) -> None:
+    key, _ = await api.key()
+    path = f"/admin/v1/keys/{key['id']}"
+    _, rotated, _ = await api.call("POST", f"{path}/rotate", {"grace_period": "1h"})
+    newest, oldest = (secret["id"] for secret in rotated["key"]["secrets"])
+    api.clock.offset = 7200
+    assert (await api.call("POST", f"{path}/secrets/{oldest}/revoke"))[0] == 200
+    assert (await api.call("POST", f"{path}/rotate", {"grace_period": "0s"}))[0] == 200
+    turned, ended, first = (event["changes"] for event in (await api.events(f"target={key['id']}"))[:3])
+    states = [
+        {secret["id"]: secret["state"] for secret in changes["secrets"][side]} for changes in (first, turned) for side in ("old", "new")
+    ]
+    assert states[0] == {oldest: "current"}
+    assert states[1] == {newest: "current", oldest: "retiring"}
+    assert states[2] == {newest: "current", oldest: "revoked"}, "it had ended an hour before"
+    assert (states[3][newest], states[3][oldest]) == ("revoked", "revoked")
+    assert ended == {}
