@@ -117,13 +117,29 @@ def check(file: Path) -> dict[str, Any]:
     """Recompute the chain of an export; events must stand in the order of their sequence, up or down."""
     try:
         # Not by splitlines(), to which other characters end a line too: they may stand in a note of a key.
-        events = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+        events = [_read(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
         events.sort(key=lambda event: event["sequence"])
         return _chain(events)
     except OSError as error:
         raise CommandError(f"{file} cannot be read ({error.strerror}).") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CommandError(f"{file} is not an export of the audit log; make one with `sidecar audit export`.") from None
+
+
+def _read(line: str) -> Any:
+    """An event as all readers read it: one that has a member twice, or no number for one, says to some what its hash does not cover."""
+    return json.loads(line, object_pairs_hook=_once, parse_constant=_refuse)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is there twice")
+    return members
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")
 
 
 def _chain(events: list[dict[str, Any]]) -> dict[str, Any]:

@@ -143,6 +143,23 @@ def test_a_tampered_export_does_not(tmp_path: Path, tamper: Any) -> None:
     assert verdict["broken_at"] in (3, 4)
 
 
+@pytest.mark.parametrize(
+    ("was", "becomes"), [('{"action"', '{"actor":{"type":"admin_token","id":"adm_2"},"action"'), ('"old":null', '"old":NaN')]
+)
+def test_what_may_be_read_in_two_ways_is_no_export(tmp_path: Path, was: str, becomes: str) -> None:
+    """Whoever looks for an act by name finds what was put in, and of the chain only the other one is seen."""
+    event = draft("api_key.revoked", Party("admin_token", "adm_1"), now=1.5e9, changes={"revoked_at": Change(None, "then")})
+    data, digest = seal(event, 1, GENESIS)
+    line = data[:-1].decode() + f',"hash":"{digest}"}}\n'
+    assert was in line
+    path = tmp_path / "export"
+    path.write_text(line)
+    assert check(path)["ok"]
+    path.write_text(line.replace(was, becomes, 1))
+    with pytest.raises(CommandError, match="is not an export of the audit log"):
+        check(path)
+
+
 def test_a_file_can_be_verified_without_the_admin_api(cli: Cli, admin: FakeAdmin, tmp_path: Path) -> None:
     assert cli("audit", "verify", "--file", str(write(tmp_path / "export", chain(2)))).code == 0
     assert admin.calls == []
