@@ -59,7 +59,7 @@ class Sessions:
         self._admin = admin
         self._clock = clock
         # Cookies are shared by all ports of a host: two sidecars on one must not overwrite each other's.
-        self.cookie_name = "__Host-sidecar-session" if admin.tls is not None else f"sidecar-session-{admin.listen.port}"
+        self.cookie_name = f"{'__Host-' if admin.tls is not None else ''}sidecar-session-{admin.listen.port}"
 
     async def open(self, actor: Actor) -> Session:
         """A new session for the holder of an admin token, under an id that nobody has seen before."""

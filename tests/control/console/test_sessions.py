@@ -8,13 +8,14 @@ import json
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from sidecar.control.audit import Filter
 from sidecar.control.console.sessions import Sessions
 from sidecar.keys.digest import load
-from sidecar.settings.declaration import Tls
-from sidecar.settings.values import Duration
+from sidecar.settings.declaration import Admin, Tls
+from sidecar.settings.values import Duration, Listen
 from sidecar.store import names
 from sidecar.store.client import Store
 from tests.control.console.conftest import Console, make_console
@@ -67,7 +68,19 @@ async def test_with_tls_the_cookie_is_bound_to_the_host(store: Store, tmp_path: 
         console = await make_console(stack, store, tmp_path / "tls", tls=Tls(certificate_file="c", key_file="k"))
         page = await console.browser().post("/sign-in", {"token": console.token})
         name, cookie = only_cookie(page.cookies)
-        assert name == "__Host-sidecar-session" and "Secure" in cookie and "Path=/" in cookie
+        assert name == f"__Host-sidecar-session-{console.services.settings.admin.listen.port}" and "Secure" in cookie and "Path=/" in cookie
+
+
+@pytest.mark.parametrize("tls", [None, Tls(certificate_file="c", key_file="k")], ids=["plain", "TLS"])
+async def test_two_sidecars_on_one_host_leave_each_other_s_cookies_alone(console: Console, tls: Tls | None) -> None:
+    """Browsers send a cookie to every port of a host, and keep one of each name."""
+    pepper = load(Path(console.services.settings.keys.pepper_file))
+
+    def name(port: int) -> str:
+        admin = Admin(listen=Listen.parse(f"127.0.0.1:{port}"), tls=tls)
+        return Sessions(console.store, pepper, console.services.admin_tokens, admin, console.clock).cookie_name
+
+    assert name(8081) != name(9081)
 
 
 async def test_the_store_holds_no_session_id(console: Console) -> None:
