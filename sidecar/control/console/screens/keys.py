@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from aiohttp import web
 from markupsafe import Markup
@@ -27,6 +28,7 @@ from sidecar.control.console.visit import Screen, Visit, see
 from sidecar.control.usage.overview import Overview
 from sidecar.keys.index_entries import fold, is_found
 from sidecar.keys.record import Key, status
+from sidecar.keys.token import hint, is_well_formed, pasted
 from sidecar.keys.use import Use
 from sidecar.store.client import StoreUnavailable
 
@@ -77,6 +79,9 @@ class KeyTable:
         """One page of keys."""
         query = {name: visit.query.get(name, "") for name in (*_FILTERS, "cursor")}
         link = {name: query[name] for name in _FILTERS if query[name]}
+        if shown := _hint_of_key(query["q"]):
+            # Neither found by all of it nor left in the address, in the history of the browser and in the links of this page.
+            return see(f"{HOME}?{urlencode(link | {'q': shown})}")
         (keys, next_cursor), total = await asyncio.gather(self._page(visit, query, PAGE), self._keys.count())
         chosen = any(query[name] for name in ("q", "status", "owner", "risk"))
         return visit.page(
@@ -194,6 +199,12 @@ def _ordered(keys: list[Key], order: str, uses: Mapping[str, Use], risks: Mappin
         "expires_at": lambda key: (key.expires_at or 0.0, key.id),
     }
     return sorted(keys, key=places.get(order, lambda key: (-risks[key.id].score, key.id)))
+
+
+def _hint_of_key(text: str) -> str:
+    """How a key is shown that somebody searches for by all of it; empty for any other text."""
+    token = pasted(text)
+    return hint(token) if is_well_formed(token.encode(), token.partition("_")[0]) else ""
 
 
 def _in_use(rows: list[Row]) -> bool:

@@ -18,6 +18,7 @@ from sidecar.control.audit import Journal
 from sidecar.control.console.screens import keys as screen
 from sidecar.control.queries import Anomalies
 from sidecar.keys.record import Key
+from sidecar.keys.token import hint
 from sidecar.store import names as store_names
 from sidecar.store.client import StoreUnavailable
 from tests.control.console.conftest import Console
@@ -56,6 +57,18 @@ async def test_filters_and_orders_are_in_the_url(console: Console) -> None:
     page = await browser.get(f"{HOME}?owner=blue&sort=name")
     assert 'value="blue"' in page.text and '<option value="name" selected>' in page.text
     assert (await browser.get(f"{HOME}?status=nonsense")).status == 400
+
+
+@pytest.mark.parametrize("scheme", ["", "Bearer "])
+async def test_whoever_searches_for_a_whole_key_is_shown_it_by_its_end(console: Console, scheme: str) -> None:
+    """“No key matches” would say of a key that leaked that it is nobody's, and every link of that page would hold it."""
+    await fill(console, 2)
+    _, secret = await console.create(name="leaked")
+    browser = await console.signed_in("viewer")
+    page = await browser.get(f"{HOME}?status=active&q={quote(scheme + secret)}")
+    assert (page.status, secret in page.text) == (303, False)
+    assert page.location == f"{HOME}?q={quote(hint(secret))}&status=active"
+    assert names((await browser.get(page.location)).text) == ["leaked"]
 
 
 async def test_an_order_that_leaves_keys_out_says_so(console: Console) -> None:
