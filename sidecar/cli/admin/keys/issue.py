@@ -58,11 +58,18 @@ def rotate(args: argparse.Namespace, session: Session) -> int:
     if args.json:
         session.document(answer)
         return 0
-    session.say(f"Rotated the key {printable(answer['key']['name'])} ({key['id']}).")
+    rotated = answer["key"]
+    session.say(f"Rotated the key {printable(rotated['name'])} ({key['id']}).")
+    if rotated["status"] == "expired":
+        session.say(f"But it {_expiry(rotated, session)}.")
+    elif rotated["status"] == "disabled":
+        session.say(f"But it is disabled: calls are refused until you `sidecar keys enable {key['id']}`.")
     _reveal(answer, session)
-    retiring = [secret for secret in answer["key"]["secrets"] if secret["state"] == "retiring"]
+    retiring = [secret for secret in rotated["secrets"] if secret["state"] == "retiring"]
     for secret in retiring:
-        session.say(f"The old secret {secret['id']} is valid until {moment(secret['expires_at'], session.now())}.")
+        # No secret opens a key that has ended.
+        end = min(filter(None, (secret["expires_at"], rotated["expires_at"])), key=parse_time)
+        session.say(f"The old secret {secret['id']} is valid until {moment(end, session.now())}.")
         session.say(f"To end it now:     sidecar keys revoke {key['id']} --secret {secret['id']}")
     if retiring:
         session.say(f"Who still uses it: sidecar keys show {key['id']}")

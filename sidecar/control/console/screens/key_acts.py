@@ -11,7 +11,7 @@ from aiohttp import web
 
 from sidecar.control.admin import endpoints
 from sidecar.control.admin.errors import CONFLICT, IDEMPOTENCY_CONFLICT, AdminError
-from sidecar.control.admin.messages.keys import KeyAnswer, KeyObject, SecretList
+from sidecar.control.admin.messages.keys import KeyAnswer, KeyObject, KeyWithSecret, SecretList
 from sidecar.control.console.forms import LABELS, KeyForm, faults_by_field, faults_of
 from sidecar.control.console.guard import HOME
 from sidecar.control.console.screens.new_key import reveal
@@ -99,7 +99,7 @@ class KeyActs:
             if error.problem not in (CONFLICT, IDEMPOTENCY_CONFLICT) or expected in (None, (key := await read_key(visit)).revision):
                 raise
             return await _rotation(visit, key, outdated=True)
-        return reveal(visit, self._first_calls, answer.document, "The new secret", retiring=_overlap(grace))
+        return reveal(visit, self._first_calls, answer.document, "The new secret", retiring=_overlap(grace, answer.document, visit.now))
 
     async def revocation(self, visit: Visit, faults: Faults = _NO_FAULTS) -> web.StreamResponse:
         """Name the key and what it did in the last 24 hours. With `faults` the reason that was typed stands in the form again."""
@@ -176,10 +176,13 @@ async def _rotation(visit: Visit, key: KeyObject, *, outdated: bool = False) -> 
     )
 
 
-def _overlap(grace: str) -> str:
-    """How long both secrets work, in the words of the form; empty for no time."""
-    seconds = Duration.parse(grace)
-    return dict(GRACES).get(grace, span(seconds)) if seconds else ""
+def _overlap(grace: str, document: object, now: float) -> str:
+    """How long both secrets work, in the words of the form; empty for no time, and of a key that lets neither in."""
+    assert isinstance(document, KeyWithSecret)
+    seconds, end = Duration.parse(grace), document.key.expires_at
+    if not seconds or document.key.status != "active":
+        return ""
+    return "as long as the key" if end is not None and end.timestamp() < now + seconds else dict(GRACES).get(grace, span(seconds))
 
 
 def _as_seen(name: str) -> str:

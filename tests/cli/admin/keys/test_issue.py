@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 import socket
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,21 @@ def test_rotate_says_how_long_the_old_secret_lives_and_how_to_end_it(cli: Cli, a
     assert "valid until 2026-11-25 12:00:00 UTC (in 1 d)" in result.out
     assert "sidecar keys revoke key_0123456789abcdef --secret sec_1" in result.out
     assert SECRET in result.out
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ({"status": "disabled"}, "But it is disabled: calls are refused until you `sidecar keys enable key_0123456789abcdef`."),
+        ({"status": "expired", "expires_at": "2026-11-24T00:00:00Z"}, "But it has expired already, 2026-11-24 00:00:00 UTC (12 h ago)"),
+        ({"expires_at": "2026-11-24T18:00:00Z"}, "The old secret sec_1 is valid until 2026-11-24 18:00:00 UTC (in 6 h)."),
+    ],
+)
+def test_rotate_does_not_promise_what_the_key_does_not_keep(cli: Cli, admin: FakeAdmin, key: dict[str, Any], told: str) -> None:
+    old = {"id": "sec_1", "state": "retiring", "created_at": "2026-11-01T00:00:00Z", "expires_at": "2026-11-25T12:00:00Z"}
+    admin.on("POST", "/keys/key_0123456789abcdef/rotate", {"key": make_key(secrets=[old], **key), "secret": SECRET})
+    said = cli("keys", "rotate", "key_0123456789abcdef").out
+    assert told in said and SECRET in said
 
 
 def test_a_grace_that_is_no_duration_is_wrong_use_and_rotates_nothing(cli: Cli, admin: FakeAdmin) -> None:

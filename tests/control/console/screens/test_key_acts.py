@@ -110,6 +110,23 @@ async def test_an_overlap_is_told_in_the_words_of_the_form(made: Made, grace: st
     assert ("The old secret stays valid" in page.text) == bool(words) and words in page.text
 
 
+@pytest.mark.parametrize(
+    ("disabled", "left", "told"),
+    [
+        (True, 1e9, "The key is disabled: it is refused until you enable it."),
+        (False, -1.0, "The key has expired: it is refused until you edit it"),
+        (False, 3600.0, "stays valid for as long as the key."),
+    ],
+)
+async def test_a_rotation_promises_nothing_that_the_key_does_not_keep(
+    console: Console, made: Made, disabled: bool, left: float, told: str
+) -> None:
+    end = console.clock() + left
+    await console.services.keys.update(made.key_id, lambda key: replace(key, disabled=disabled, expires_at=end))
+    page = await made.browser.post(f"{made.path}/rotate", {"grace_period": "24h", "intent": "x"})
+    assert told in page.text and "for 24 hours" not in page.text
+
+
 async def rotated(console: Console, made: Made) -> str:
     """The key with an overlap; where its old secret is ended."""
     await made.browser.post(f"{made.path}/rotate", {"grace_period": "1h", "intent": "x"})
