@@ -83,10 +83,12 @@ def list_tokens(args: argparse.Namespace, session: Session) -> int:
 
 def revoke(args: argparse.Namespace, session: Session) -> int:
     """Revoke a token, after a question when somebody sits at the terminal."""
-    fitting = [token for token in session.api.get("/admin-tokens")["data"] if args.token in (token["id"], token["name"])]
+    tokens = session.api.get("/admin-tokens")["data"]
+    fitting = [token for token in tokens if token["id"] == args.token]
     if not fitting and _ID.fullmatch(args.token):
-        # One whose record cannot be read is in no list; the log gives its id.
+        # One whose record cannot be read is in no list; the log gives its id. Nor is another one meant that has it for a name.
         fitting = [{"id": args.token, "name": args.token}]
+    fitting = fitting or [token for token in tokens if token["name"] == args.token]
     if len(fitting) != 1:
         raise _no_token(len(fitting))
     found = fitting[0]

@@ -56,3 +56,13 @@ def test_a_token_that_no_list_has_can_be_revoked_by_its_id(cli: Cli, admin: Fake
     assert result.code == (0 if known else 1)
     assert ("Revoked the admin token" in result.out) is known
     assert ("no admin tokens have this id or name" in result.err) is not known
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_token_that_is_named_like_the_id_of_another_is_not_revoked_in_its_place(cli: Cli, admin: FakeAdmin, listed: bool) -> None:
+    token = "sat_0123456789abcdef"
+    decoy, meant = {**OBJECT, "id": "sat_fedcba9876543210", "name": token}, {**OBJECT, "id": token}
+    admin.on("GET", "/admin-tokens", {"data": [decoy, *([meant] if listed else [])], "next_cursor": None})
+    admin.on("DELETE", f"/admin-tokens/{token}", Reply(status=204))
+    assert cli("admin-tokens", "revoke", token, "--yes").code == 0
+    assert [call.path for call in admin.calls if call.method == "DELETE"] == [f"/admin/v1/admin-tokens/{token}"]
