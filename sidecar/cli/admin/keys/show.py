@@ -121,7 +121,11 @@ def _row(key: dict[str, Any], session: Session) -> list[str]:
 def _facts(key: dict[str, Any], session: Session) -> list[tuple[str, str]]:
     now = session.now()
     limits, quota = key["limits"] or {}, key["quota"]
-    named = [f"{name} {count(limits[name])}" for name in ("rpm", "tpm", "max_concurrency") if limits.get(name) is not None]
+    # A limit that is only watched is told as one, whatever the key's own mode says.
+    modes = {name: f" ({mode})" for name, mode in (limits.get("enforcement") or {}).items()}
+    named = [
+        f"{name} {count(limits[name])}{modes.get(name, '')}" for name in ("rpm", "tpm", "max_concurrency") if limits.get(name) is not None
+    ]
     amounts = [f"{count(quota[name])} {name}" for name in ("requests", "tokens") if quota.get(name) is not None] if quota else []
     pairs = [
         ("Name", key["name"]),
@@ -136,7 +140,7 @@ def _facts(key: dict[str, Any], session: Session) -> list[tuple[str, str]]:
         ("Models", _allowed(key["allowed_models"])),
         ("Addresses", _allowed(key["allowed_ips"])),
         ("Limits", ", ".join(named) or "none"),
-        ("Quota", f"{' and '.join(amounts)} a {quota['period']} ({quota['timezone']})" if quota else "none"),
+        ("Quota", f"{' and '.join(amounts)} a {quota['period']} ({quota['timezone']}){modes.get('quota', '')}" if quota else "none"),
         ("Enforcement", key["enforcement"] or "as configured"),
         ("On anomaly", key["on_anomaly"] or "as configured"),
         ("Tags", ", ".join(key["tags"]) or "-"),

@@ -112,3 +112,16 @@ def test_show_tells_who_uses_the_old_secret(cli: Cli, admin: FakeAdmin) -> None:
     document = json.loads(cli("keys", "show", "shop", "--json").out)
     assert document["key"]["id"] == "key_0123456789abcdef"
     assert document["secrets"] == SECRETS["data"]
+
+
+def test_a_limit_that_is_not_enforced_is_not_told_as_one_that_is(cli: Cli, admin: FakeAdmin) -> None:
+    limits = {"rpm": 60, "tpm": 9, "max_concurrency": None, "enforcement": {"rpm": "shadow", "quota": "off"}}
+    quota = {"requests": 5, "tokens": None, "period": "day", "timezone": "UTC"}
+    admin.on("GET", "/keys/key_0123456789abcdef", {"key": make_key(limits=limits, quota=quota)})
+    admin.on("GET", "/keys/key_0123456789abcdef/secrets", SECRETS)
+    said = [
+        line.split(None, 1)[1]
+        for line in cli("keys", "show", "key_0123456789abcdef").out.splitlines()
+        if line.startswith(("Limits", "Quota"))
+    ]
+    assert said == ["rpm 60 (shadow), tpm 9", "5 requests a day (UTC) (off)"]

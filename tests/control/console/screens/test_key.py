@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.control.console.screens.key import MORE_PAGES
 from sidecar.control.usage import calls as call_log
 from sidecar.control.usage.blocks import key_mask
+from sidecar.keys.record import Limits
 from sidecar.store.names import shard_of
 from tests.control.console.conftest import Console
 from tests.control.support.events import request
@@ -39,6 +41,15 @@ async def test_one_of_anything_is_one(console: Console) -> None:
     await console.fold(request(key_id, time=console.clock() - 30))
     page = await (await console.signed_in()).get(f"/settings/api-keys/{key_id}?range=1h")
     for part in ("1 request a minute", "1 token a minute", "1 request and 1 token each day", "latest 1 call of", "latest 1 call in"):
+        assert part in page.text, part
+
+
+async def test_a_limit_that_is_not_enforced_is_not_shown_as_one_that_is(console: Console) -> None:
+    key_id, _ = await console.create("watched", rpm="60", tpm="9", quota_requests="5")
+    modes = Limits(60, 9, enforcement={"rpm": "shadow", "quota": "off"})
+    await console.services.keys.update(key_id, lambda key: replace(key, limits=modes))
+    page = await (await console.signed_in("viewer")).get(f"/settings/api-keys/{key_id}")
+    for part in ("60 requests a minute, only watched (shadow). 9 tokens a minute. ", "5 requests each month (UTC), off</dd>"):
         assert part in page.text, part
 
 
