@@ -203,6 +203,16 @@ async def test_disable_and_enable(console: Console, made: Made) -> None:
     assert (await actions(console))[:2] == ["api_key.enabled", "api_key.disabled"]
 
 
+async def test_a_throttled_key_can_be_disabled_without_being_let_go_first(console: Console, made: Made) -> None:
+    throttled = console.clock() + 3600
+    await console.services.keys.update(made.key_id, lambda key: replace(key, throttled_until=throttled))
+    page = await made.browser.get(made.path)
+    assert ">Enable<" in page.text and ">Disable<" in page.text
+    await made.browser.post(f"{made.path}/disable")
+    page = await made.browser.get(made.path)
+    assert ">Enable<" in page.text and ">Disable<" not in page.text
+
+
 async def test_an_unused_key_is_revoked_with_a_click_and_a_used_one_by_its_name(console: Console, made: Made) -> None:
     page = await made.browser.get(f"{made.path}/revoke")
     assert "made no request in the last 24 hours" in page.text and "typed_name" not in page.text
