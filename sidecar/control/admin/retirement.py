@@ -17,7 +17,9 @@ _UNITS: tuple[Unit, ...] = (("second", 1, 60), ("minute", 60, 60), ("hour", 3600
 
 
 def verdict(key: Key, use: Use, now: float) -> RetirementVerdict | None:
-    """None when no old secret of `key` is valid at `now`."""
+    """None when no old secret of `key` is valid at `now`, nor will be again."""
+    if key.revoked_at is not None:
+        return None
     old = [secret for secret in key.secrets if secret.state == "retiring" and secret_is_live(secret, now)]
     current = next((secret for secret in key.secrets if secret.state == "current"), None)
     if not old or current is None:

@@ -43,6 +43,7 @@ def test_verdict(one: Use, safe: bool, words: str) -> None:
 def test_nothing_to_retire() -> None:
     assert verdict(Key("key_1", "k", 0.0, secrets=(CURRENT,)), use(), NOW) is None
     assert verdict(Key("key_1", "k", 0.0, secrets=(CURRENT, OLD)), use(None, USED), NOW + 1000) is None
+    assert verdict(Key("key_1", "k", 0.0, secrets=(CURRENT, OLD), revoked_at=NOW - 1), use(None, USED), NOW) is None
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.5, "a moment"), (1, "1 second"), (150, "2 minutes"), (7200, "2 hours"), (86400, "1 day")])
