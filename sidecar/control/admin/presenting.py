@@ -96,6 +96,8 @@ def _facts(key: record.Key, now: float) -> dict[str, Any]:
     for name in ("expires_at", "revoked_at", "throttled_until"):
         time = to_time_or_none(getattr(key, name))
         facts[name] = msgspec.to_builtins(time)
+    # Left out as the default, it would stand there as null.
+    facts["disabled"] = key.disabled
     facts["secrets"] = [
         {"id": secret.id, "state": secret_state(secret, now), "expires_at": msgspec.to_builtins(to_time_or_none(secret.expires_at))}
         for secret in key.secrets

@@ -35,6 +35,9 @@ async def test_every_act_is_recorded(api: Api) -> None:
     assert (updated["actor"]["type"], updated["actor"]["name"], updated["outcome"]) == ("admin_token", "first", "success")
     assert (updated["source"], updated["request_id"]) == ({"address": "127.0.0.1", "agent": "tester"}, "trace-1")
     assert events[3]["reason"] == "holiday"
+    disabled, enabled = ({"disabled": {"old": not new, "new": new}} for new in (True, False))
+    assert (events[3]["changes"], events[2]["changes"]) == (disabled, enabled)
+    assert "disabled" not in events[6]["changes"]
     assert events[0]["changes"]["revoked_at"]["old"] is None
     everything = json.dumps(await api.events("limit=1000"))
     stored = await api.services.keys.get(key["id"])
