@@ -19,12 +19,13 @@ from sidecar.control.admin.presenting import changes, created, key_object, secre
 from sidecar.control.admin.recorder import Recorder
 from sidecar.control.admin.repeats import Repeated, Repeats, repeats
 from sidecar.control.audit import Party
+from sidecar.keys.admin_tokens import PREFIX
 from sidecar.keys.digest import may_be_key
 from sidecar.keys.issue import MOST_SECRETS
 from sidecar.keys.listing import Query
 from sidecar.keys.record import Key, secret_is_live, status
 from sidecar.keys.repository import KeyRepository
-from sidecar.keys.token import pasted
+from sidecar.keys.token import hint, is_well_formed, pasted
 from sidecar.settings.declaration import Keys as KeySettings
 from sidecar.settings.values import Duration
 
@@ -33,6 +34,10 @@ Change = Callable[[Key], Key]
 _NOT_OURS = (
     f"No key here has or had this token as a secret. Each key remembers its {MOST_SECRETS} latest secrets only, "
     "so an older one may have been yours all the same."
+)
+_OPENS_THIS_API = (
+    "This has the form of an admin token, which opens no key but may open this API. "
+    "`sidecar admin-tokens list` shows whether one ends so ({}); if it does, revoke it."
 )
 
 
@@ -141,7 +146,8 @@ class Keys:
         async with self._recorder.act(call, "api_key.identified", None) as act:
             found = await self._keys.identify(token)
             if found is None:
-                raise AdminError(NOT_FOUND, _NOT_OURS, param="token")
+                is_admin = is_well_formed(token, PREFIX)
+                raise AdminError(NOT_FOUND, _OPENS_THIS_API.format(hint(token.decode())) if is_admin else _NOT_OURS, param="token")
             act.on(target(found.key))
         now = self._recorder.now()
         accepted = may_be_key(token, self._settings.prefix, accept_imported=self._settings.accept_imported)

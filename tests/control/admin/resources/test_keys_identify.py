@@ -23,3 +23,11 @@ async def test_who_finds_no_key_for_a_token_is_told_how_far_keys_remember(api: A
     status, body, _ = await api.call("POST", "/admin/v1/keys/identify", {"token": first})
     assert status == 404
     assert f"remembers its {MOST_SECRETS} latest secrets only" in body["error"]["message"]
+
+
+async def test_who_finds_an_admin_token_is_not_told_that_it_is_nobody_s(api: Api) -> None:
+    leaked = await api.admin_token("admin")
+    status, body, _ = await api.call("POST", "/admin/v1/keys/identify", {"token": f"Bearer {leaked}"})
+    message = body["error"]["message"]
+    assert (status, body["error"]["code"]) == (404, "not_found")
+    assert "an admin token" in message and f"sat_…{leaked[-4:]}" in message and leaked[4:-4] not in message
