@@ -7,6 +7,8 @@ held back while nobody reads. An answer that breaks off is an error, never an en
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -219,8 +221,10 @@ class HubConnection(asyncio.Protocol):
             answer.complete = True
             self._news.wake_soon()
 
-    def connection_lost(self, _exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         answer = self._answer
+        if exc is not None and self._busy:
+            self._read_rest()
         if not answer.complete or not self._busy:
             self._fail(HubFault("broke_off" if answer.head_complete and self._busy else "closed"))
         self.finish()
@@ -246,6 +250,21 @@ class HubConnection(asyncio.Protocol):
             self._idle_deadline.arm(self)
         else:
             self.abort("timeout")
+
+    def _read_rest(self) -> None:
+        """Take what the hub had said when it broke off.
+
+        Who answers before it has all of the request, such as 413, and closes, resets the connection. What we write then may meet the
+        reset before its answer was read, and the transport reads no more after that.
+        """
+        answer, endpoint = self._answer, self._transport.get_extra_info("socket")
+        if endpoint is None or self._transport.get_extra_info("sslcontext") is not None:
+            return
+        # ValueError: the socket is closed already, so that its descriptor is -1.
+        with contextlib.suppress(InvalidAnswer, OSError, ValueError):
+            while not answer.complete and (data := os.read(endpoint.fileno(), HIGH_WATER)):
+                answer.feed(data)
+        self._news.wake_soon()
 
     # Waiting
 

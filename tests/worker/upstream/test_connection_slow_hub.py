@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -125,3 +126,38 @@ async def test_a_hub_that_has_begun_its_answer_waits_for_the_rest_of_the_request
             assert await asyncio.wait_for(reader.read(-1), 5) == b"1\r\ny\r\n0\r\n\r\n"
         (event,) = await plane.event()
         assert event.ending == ("timeout" if is_sent else "complete")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"Content-Length: 3\r\n\r\nbig", b"HTTP/1.1 413 "),
+        (b"Content-Length: 4\r\n\r\nbig", b"HTTP/1.1 413 "),
+        (b"Content-Len", b"HTTP/1.1 502 "),
+    ],
+    ids=["whole", "broken off", "no head"],
+)
+async def test_what_a_hub_has_said_before_it_resets_is_read_though_the_reset_is_met_while_writing(said: bytes, told: bytes) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def early(connection: socket.socket) -> None:
+        await loop.sock_recv(connection, 1000)
+        # What it closes with unread is what makes the end a reset.
+        await until(lambda: bool(select.select([connection], [], [], 0)[0]))
+        connection.send(b"HTTP/1.1 413 Content Too Large\r\n" + said)
+        connection.close()
+        # In this turn of the loop, so that the sidecar writes before it reads.
+        (hub,) = plane.plane.pool._open
+        hub.send(b"more")
+
+    async with behind(early) as plane:
+        reader, writer = await plane.open()
+        head, body = plane.post(bytes(1 << 20))[: -(1 << 20)], bytes(1 << 16)
+        writer.write(head + body)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+        assert answer.startswith(told)
+        if said.endswith(b"4\r\n\r\nbig"):
+            with pytest.raises(ConnectionResetError):
+                await asyncio.wait_for(reader.read(-1), 20)
+        (event,) = await plane.event()
+        assert event.hub_status == (413 if told.endswith(b"413 ") else 0)
