@@ -44,6 +44,9 @@ _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)")
 _FIELD = re.compile(rb"([^&;=]*)=?([^&;]*)([&;]?)")
 _MARKS = b"%[]."
 _NAME_PART = re.compile(rb"[^\[\].]+")
+_CHARSET = re.compile(rb"charset[*0-9]*\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
+_PLAIN_CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin1", b"windows-1252")
+"""Those in which the letters of ASCII are what they are in UTF-8; Java's clients say the last three of a form's fields."""
 _PIECE = 64 << 10
 
 
@@ -74,6 +77,9 @@ class Field(NamedTuple):
     start: int
     end: int
     is_file: bool
+    is_recoded: bool = False
+    """Whether its part says that it is in a charset in which its bytes are other letters than in UTF-8: aiohttp and busboy heed that,
+    and busboy knows one called base64."""
 
 
 def query_fields(query: bytes, names: Names) -> list[Field]:
@@ -146,6 +152,9 @@ def multipart_fields(body: bytes, boundary: str) -> list[Field]:
             # Of what RFC 2046 lets follow, what clients do send: axios and Ruby's multipart-post end with an empty line.
             if body[at : at + 5] not in (b"", b"\r\n", b"\r\n\r\n") or _has_other_delimiters(body, delimiter, len(fields)):
                 raise _not_multipart()
+            # RFC 7578 4.6: what this field says holds for all others.
+            if any(field.name == "_charset_" and not _is_plain(body[field.start : field.end]) for field in fields):
+                raise Refused(BAD_BODY, "Send the request body in UTF-8.")
             return fields
         if body[at - 2 : at] != b"\r\n":
             raise _not_multipart()
@@ -193,9 +202,13 @@ def _part(head: bytes, start: int, end: int) -> Field:
     if b"\\" in name or b"%" in name:
         raise _not_multipart()
     try:
-        return Field(name.decode(), start, end, len(names) > 1)
+        return Field(name.decode(), start, end, len(names) > 1, not all(map(_is_plain, _CHARSET.findall(head))))
     except UnicodeDecodeError as error:
         raise _not_multipart() from error
+
+
+def _is_plain(charset: bytes) -> bool:
+    return charset.strip().lower() in _PLAIN_CHARSETS
 
 
 def _disposition(head: bytes) -> bytes:

@@ -10,6 +10,7 @@ they never refuse, a malformed request is the hub's to answer.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -262,10 +263,10 @@ def _stem(prefix: str) -> bytes:
 
 def _field_text(body: bytes, field: Field, form: str) -> str:
     raw = body[field.start : field.end]
-    try:
-        return (unescaped(raw) if form == "url" else raw).decode()
-    except UnicodeDecodeError as error:
-        raise Refused(BAD_BODY, "The model field is not UTF-8.", param="model") from error
+    with suppress(UnicodeDecodeError):
+        if not field.is_recoded:
+            return (unescaped(raw) if form == "url" else raw).decode()
+    raise Refused(BAD_BODY, "The model field is not UTF-8.", param="model")
 
 
 def _written_length(body: bytes, span: Span, prefix: str) -> int:

@@ -125,6 +125,41 @@ def test_names_without_quotes():
     ]
 
 
+CHARSETS = [
+    ("charset=utf-8", False),
+    ('Charset="UTF-8"', False),
+    ("charset = utf-8", False),
+    # Apache's HttpClient and other Java.
+    ("charset=ISO-8859-1", False),
+    ("charset=US-ASCII", False),
+    # With busboy `Z3B0LTU=:free` is `gpt-5` then.
+    ("charset=base64", True),
+    ("charset=utf-16le", True),
+    ('charset="utf-7"', True),
+    ("charset*=utf-8''utf-16", True),
+    ("charset*0=utf; charset*1=-16", True),
+    ("charset=utf-8; charset=utf-16", True),
+    ("charset=", True),
+]
+
+
+@pytest.mark.parametrize(("charset", "is_recoded"), CHARSETS)
+def test_a_part_in_another_charset_is_known(charset, is_recoded):
+    body = part('form-data; name="model"', b"a", f"Content-Type: text/plain; {charset}") + part('form-data; name="b"', b"b") + END
+    assert [field.is_recoded for field in multipart_fields(body, B)] == [is_recoded, False]
+
+
+@pytest.mark.parametrize(("charset", "is_read"), [(b"UTF-8", True), (b"windows-1252", True), (b"utf-16le\r\n", False), (b"", False)])
+def test_a_field_that_tells_the_charset_of_all(charset, is_read):
+    """RFC 7578 4.6; browsers fill it in, aiohttp heeds it."""
+    body = part('form-data; name="_charset_"', charset) + part('form-data; name="model"', b"a") + END
+    if is_read:
+        assert len(multipart_fields(body, B)) == 2
+    else:
+        with pytest.raises(Refused):
+            multipart_fields(body, B)
+
+
 @pytest.mark.parametrize("end", [b"", b"\r\n", b"\r\n\r\n"])
 def test_how_clients_end_a_form(end):
     """axios and Ruby's multipart-post with an empty line."""

@@ -221,6 +221,15 @@ def test_what_cannot_be_read_with_certainty_is_refused(places, content_type, cod
         names(places, "", content_type, b'{"model":"a"}', coding=coding)
 
 
+def test_only_the_model_field_of_a_form_must_be_in_utf8():
+    head = b'--b\r\nContent-Disposition: form-data; name="%b"\r\nContent-Type: text/plain; charset=%b\r\n\r\n%b\r\n'
+    end, content_type = b"--b--\r\n", "multipart/form-data; boundary=b"
+    assert names(AUDIO, "", content_type, head % (b"model", b"utf-8", b"a") + head % (b"prompt", b"utf-16", b"a\0") + end) == ("a",)
+    with pytest.raises(Refused) as caught:
+        names(AUDIO, "", content_type, head % (b"model", b"base64", b"Z3B0LTU=:free") + end)
+    assert caught.value.param == "model" and "UTF-8" in caught.value.detail
+
+
 @pytest.mark.parametrize("content_type", [JSON, "", "text/plain", "application/json; charset=UTF-8", "application/vnd.x+json", FORM])
 def test_json_is_read_whatever_its_label(content_type):
     assert names(CHAT, "", content_type, b'{"model":"a"}') == ("a",)
