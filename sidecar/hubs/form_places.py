@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from sidecar.refusals import BAD_BODY, Refused
 
+URLENCODED = "application/x-www-form-urlencoded"
 MAX_PARTS = 1000
 """Parts of a multipart body."""
 MAX_HEADS = 1 << 20
@@ -44,6 +45,8 @@ _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)")
 _FIELD = re.compile(rb"([^&;=]*)=?([^&;]*)([&;]?)")
 _MARKS = b"%[]."
 _NAME_PART = re.compile(rb"[^\[\].]+")
+_FORMS = (("urlencoded", URLENCODED), ("multipart", "multipart/"), ("octet-stream", "application/octet-stream"))
+"""Words by which formidable (Node) knows how to read a body, wherever in its Content-Type they stand, and the types that begin so."""
 _CHARSET = re.compile(rb"charset[*0-9]*\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 _PLAIN_CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin1", b"windows-1252")
 """Those in which the letters of ASCII are what they are in UTF-8; Java's clients say the last three of a form's fields."""
@@ -80,6 +83,18 @@ class Field(NamedTuple):
     is_recoded: bool = False
     """Whether its part says that it is in a charset in which its bytes are other letters than in UTF-8: aiohttp and busboy heed that,
     and busboy knows one called base64."""
+
+
+def media_type_of(content_type: str) -> str:
+    """The media type in `content_type`. Raises Refused(BAD_BODY) for a charset other than UTF-8, and where another type may be found."""
+    label = content_type.lower()
+    media_type = label.partition(";")[0].strip()
+    charsets = _CHARSET.findall(label.encode())
+    if any(charset not in (b"utf-8", b"utf8", b"us-ascii") for charset in charsets):
+        raise Refused(BAD_BODY, "Send the request body in UTF-8.")
+    if any(word in label and not media_type.startswith(beginning) for word, beginning in _FORMS):
+        raise Refused(BAD_BODY, "Send the request body with a Content-Type that names one type.")
+    return media_type
 
 
 def query_fields(query: bytes, names: Names) -> list[Field]:

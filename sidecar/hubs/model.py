@@ -18,10 +18,12 @@ from urllib.parse import unquote_to_bytes
 
 from sidecar.hubs.form_places import (
     MAX_FIELDS,
+    URLENCODED,
     Field,
     Names,
     boundary_of,
     loose_fields,
+    media_type_of,
     multipart_fields,
     query_fields,
     unescaped,
@@ -30,12 +32,10 @@ from sidecar.hubs.form_places import (
 from sidecar.hubs.json_places import JsonPlaces
 from sidecar.refusals import BAD_BODY, Refused
 
-_CHARSET = re.compile(r"charset[*0-9]*\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 _FORM_MODEL = re.compile(rb'name=(?:"model"|model)\r\n\r\n([^\r\n]{1,256})\r\n')
 _JSON_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
 # With blanks, zeros of UTF-16 or a comment in front.
 _JSON_BEGINNING = re.compile(rb"[\0- ]*+[{/]")
-_URLENCODED = "application/x-www-form-urlencoded"
 _PEEKED = 64 << 10
 _JSON_UNIT = re.compile(rb'\\u[0-9a-fA-F]{4}|\\.|[^\\"]', re.DOTALL)
 
@@ -205,13 +205,11 @@ class _Places:
         return [_Named(value, self.queries.is_main(field.name), None) for field, value in zip(found, values, strict=True)]
 
     def in_body(self, content_type: str, body: bytes) -> list[_Named]:
-        media_type = content_type.partition(";")[0].strip().lower()
-        if any(charset.lower() not in ("utf-8", "utf8", "us-ascii") for charset in _CHARSET.findall(content_type)):
-            raise Refused(BAD_BODY, "Send the request body in UTF-8.")
+        media_type = media_type_of(content_type)
         if media_type == "multipart/form-data" and self.forms.names:
             return self._in_form(multipart_fields(body, boundary_of(content_type)), body, "raw")
         # PHP needs no `;` behind a type that it knows.
-        is_form = media_type.startswith(_URLENCODED)
+        is_form = media_type.startswith(URLENCODED)
         if is_form and body.count(b"&") + body.count(b";") > MAX_FIELDS:
             raise Refused(BAD_BODY, "The form has too many fields to be checked.")
         if is_form and self.forms.names:

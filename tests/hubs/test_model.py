@@ -230,6 +230,35 @@ def test_only_the_model_field_of_a_form_must_be_in_utf8():
     assert caught.value.param == "model" and "UTF-8" in caught.value.detail
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain; x=urlencoded",
+        "application/json; X=URLEncoded",
+        "text/plain; x=multipart; boundary=b",
+        "application/json, multipart/form-data; boundary=b",
+        "application/json; x=octet-stream",
+    ],
+)
+def test_a_label_that_has_the_word_of_another_type_is_refused(content_type):
+    """formidable goes by the word: `&model=b&` is a field of a form to it."""
+    with pytest.raises(Refused) as caught:
+        names(CHAT, "", content_type, b'{"model":"a","x":"&model=b&"}')
+    assert "Content-Type" in caught.value.detail
+
+
+def test_a_form_whose_label_has_the_word_of_another_type_is_refused():
+    part = b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+    for boundary in (b"multipart-boundary", b"urlencoded"):
+        body = part % (boundary, b"model", b"a") + part % (boundary, b"prompt", b"&model=b&") + b"--%b--\r\n" % boundary
+        content_type = f"multipart/form-data; boundary={boundary.decode()}"
+        if boundary == b"urlencoded":
+            with pytest.raises(Refused):
+                names(AUDIO, "", content_type, body)
+        else:
+            assert names(AUDIO, "", content_type, body) == ("a",)
+
+
 @pytest.mark.parametrize("content_type", [JSON, "", "text/plain", "application/json; charset=UTF-8", "application/vnd.x+json", FORM])
 def test_json_is_read_whatever_its_label(content_type):
     assert names(CHAT, "", content_type, b'{"model":"a"}') == ("a",)
