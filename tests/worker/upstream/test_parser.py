@@ -62,3 +62,19 @@ def test_a_hub_may_promise_to_keep_connections_for_ever(digits: int) -> None:
     parser = AnswerParser(PlainReader())
     parser.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nKeep-Alive: timeout=%b\r\n\r\n0\r\n\r\n" % (b"9" * digits))
     assert parser.complete and parser.idle_patience == 999_999_998.0
+
+
+@pytest.mark.parametrize("value", [b"chunked ", b"Chunked  ", b"  chunked   "])
+@pytest.mark.parametrize("piece", [1, 1000])
+def test_blanks_around_a_coding_are_not_of_it(value: bytes, piece: int) -> None:
+    """RFC 9110 5.5."""
+    parser = AnswerParser(PlainReader())
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding:%b\r\n\r\n2\r\nhi\r\n0\r\n\r\n" % value
+    for at in range(0, len(answer), piece):
+        parser.feed(answer[at : at + piece])
+    assert parser.clean and parser.take() == b"hi"
+
+
+def test_a_coding_that_is_read_in_two_ways_is_no_answer() -> None:
+    with pytest.raises(InvalidAnswer):
+        AnswerParser(PlainReader()).feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\t\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
