@@ -43,8 +43,9 @@ _PARAMETER = re.compile(rb'; ?([A-Za-z*]+)=(?:"(%b)"|([!#-:<-~]++))' % _QUOTED)
 _NAME = re.compile(rb"\bname=", re.IGNORECASE)
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)")
 _FIELD = re.compile(rb"([^&;=]*)=?([^&;]*)([&;]?)")
-_MARKS = b"%[]."
-_NAME_PART = re.compile(rb"[^\[\].]+")
+_MARKS = b"%[].\0"
+# PHP ends a name at a NUL.
+_NAME_PART = re.compile(rb"[^\[\].\0]+")
 _FORMS = (("urlencoded", URLENCODED), ("multipart", "multipart/"), ("octet-stream", "application/octet-stream"))
 """Words by which formidable (Node) knows how to read a body, wherever in its Content-Type they stand, and the types that begin so."""
 _CHARSET = re.compile(rb"charset[*0-9]*\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
@@ -67,7 +68,7 @@ class Names:
     def have(self, field: bytes) -> bool:
         """Whether a field called `field`, unescaped, may be taken for one: form parsers make members of `model[]` and `input[model]`."""
         for match in _NAME_PART.finditer(field):
-            part = match[0].strip(b" \t\r\n\0")
+            part = match[0].strip(b" \t\r\n")
             if len(part) <= self._longest and part.decode("utf-8", "replace").casefold() in self._folded:
                 return True
         return False

@@ -445,6 +445,8 @@ def test_a_semicolon_that_makes_a_difference_is_refused(text):
         (b"[model", True),
         (b"a[" + b" " * 100 + b"model\t\r\n\0]", True),
         (b"a" * 100 + b".model", True),
+        (b"model\0s", True),
+        (b"input[model\0s]", True),
         (b"models", False),
         (b"mod.el", False),
         (b"a model", False),
@@ -469,7 +471,7 @@ def test_what_is_unescaped_in_pieces_is_as_in_one(text, piece):
         assert unescaped(text) == unquote_to_bytes(text.replace(b"+", b" "))
 
 
-@pytest.mark.parametrize("mark", [b"%41", b"%", b"[", b"]", b"."])
+@pytest.mark.parametrize("mark", [b"%41", b"%", b"[", b"]", b".", b"\0"])
 def test_names_that_would_hold_up_the_worker_are_refused(monkeypatch, mark):
     monkeypatch.setattr(form_places, "MAX_MARKS", 10)
     most = b"a" + mark * 4 + b"&b" + mark * 6 + b"=" + mark * 20 + b"&model=%41"

@@ -230,6 +230,14 @@ def test_only_the_model_field_of_a_form_must_be_in_utf8():
     assert caught.value.param == "model" and "UTF-8" in caught.value.detail
 
 
+@pytest.mark.parametrize("more", ["model%00x=b", "model\0x=b", "%20model%00=b", "input[model%00x]=b"])
+def test_a_form_has_no_second_model_for_a_hub_that_ends_names_at_a_nul(more):
+    """As PHP's do."""
+    for body in (f"model=a&{more}", f"{more}&model=a", more):
+        with pytest.raises(Refused):
+            names(AUDIO, "", FORM, body.encode())
+
+
 @pytest.mark.parametrize(
     "content_type",
     [
