@@ -20,6 +20,8 @@ MAX_HEADS = 1 << 20
 """Bytes of the heads of all parts, about 0.1 s of work however short their lines are; a thousand files have a third of it."""
 MAX_FIELDS = 100_000
 """Fields of an urlencoded body, about 0.2 s of work: more would hold up the worker."""
+MOST_READ = 1000
+"""Fields of a query or an urlencoded body that each hub reads: PHP and qs (Express) pass over all behind these without a word."""
 MAX_MARKS = 1_000_000
 """Percent signs, brackets and dots in the names of all fields, or percent signs in a value: each is looked at by itself, up to 0.4 s."""
 
@@ -102,13 +104,15 @@ def query_fields(query: bytes, names: Names) -> list[Field]:
     """The fields of a query that have one of `names`.
 
     Raises Refused(BAD_BODY) when there is too much in the names, and when one of these fields, or its value, is there only for
-    a server that splits at `;`, or only for one that does not.
+    a server that splits at `;`, or only for one that does not, or for one that reads more than MOST_READ fields.
     """
     fields: list[Field] = []
     for field, is_cut in _fields(query, names):
         if is_cut:
             raise Refused(BAD_BODY, "Write a semicolon in a query or form as %3B, so that the model can be checked.", param="model")
         fields.append(field)
+    if fields and query.count(b"&", 0, fields[-1].start) + query.count(b";", 0, fields[-1].start) >= MOST_READ:
+        raise Refused(BAD_BODY, f"Send the model among the first {MOST_READ} fields.", param="model")
     return fields
 
 

@@ -471,6 +471,18 @@ def test_what_is_unescaped_in_pieces_is_as_in_one(text, piece):
         assert unescaped(text) == unquote_to_bytes(text.replace(b"+", b" "))
 
 
+@pytest.mark.parametrize("separator", [b"&", b"a=1&", b"a;b&"])
+def test_a_model_that_not_each_hub_reads_is_refused(separator):
+    """PHP and qs read the first 1,000 fields."""
+    for fields_of in (query_fields, urlencoded_fields):
+        many = 999 if separator != b"a;b&" else 499
+        assert [field.name for field in fields_of(separator * many + b"model=a&" + b"b&" * 2000, MODEL)] == ["model"]
+        with pytest.raises(Refused) as caught:
+            fields_of(separator * (many + 1) + b"model=a", MODEL)
+        assert caught.value.param == "model" and "first 1000" in caught.value.detail
+        assert fields_of(separator * 5000, MODEL) == []
+
+
 @pytest.mark.parametrize("mark", [b"%41", b"%", b"[", b"]", b".", b"\0"])
 def test_names_that_would_hold_up_the_worker_are_refused(monkeypatch, mark):
     monkeypatch.setattr(form_places, "MAX_MARKS", 10)
