@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 AI_KIT_DID = "z8ia3xzq2tMq8CRHfaXj1BTYJyYnEcHbqP8cJ"
-"""Identifier of the AI kit component; SDKs look it up in the list of mount points."""
+"""Identifier of the hub as a component of its site, where it is called `ai-kit`; SDKs look it up in the list of mount points."""
 
 _DOCUMENT = msgspec.json.encode(
     {

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from sidecar.cli.doctor.check import Check, fail, ok, warn
+from sidecar.hubs.blocklet import AI_KIT_DID
 from sidecar.hubs.load import load_profile
 from sidecar.hubs.profile import Profile
 from sidecar.hubs.protocol import protocol_of
@@ -21,8 +22,6 @@ from sidecar.hubs.session import address, headers, open_session
 from sidecar.settings import Settings
 
 PATIENCE = aiohttp.ClientTimeout(total=10, sock_connect=3)
-HUB_COMPONENT = "z8ia3xzq2tMq8CRHfaXj1BTYJyYnEcHbqP8cJ"
-"""The hub's component id in `/__blocklet__.js`."""
 _LARGEST = 1 << 20
 
 
@@ -85,7 +84,7 @@ def judge_shape(answer: Answer, mount: str) -> Check:
             return warn("hub shape", f"the hub's own port, yet hub.url has the path {mount}", "remove the path from hub.url")
         return ok("hub shape", "the hub's own port: only this machine should reach it, for it believes identity headers")
     points = _listed(answer.document, "componentMountPoints")
-    found = next((point.get("mountPoint", "") for point in points if isinstance(point, dict) and point.get("did") == HUB_COMPONENT), None)
+    found = next((point.get("mountPoint", "") for point in points if isinstance(point, dict) and point.get("did") == AI_KIT_DID), None)
     if found is None:
         return warn("hub shape", "a gateway that knows no AIGNE Hub", "point hub.url at the site on which the hub is installed")
     if str(found).rstrip("/") != mount:

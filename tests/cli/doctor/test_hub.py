@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 
 from sidecar.cli.doctor import hub
-from sidecar.cli.doctor.hub import HUB_COMPONENT, Answer
+from sidecar.cli.doctor.hub import Answer
+from sidecar.hubs.blocklet import AI_KIT_DID
 from sidecar.settings import load
 from tests.support.ports import free_port
 
@@ -16,7 +17,7 @@ KEY = "blocklet-abc"
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def points(mount: str, did: str = HUB_COMPONENT) -> Answer:
+def points(mount: str, did: str = AI_KIT_DID) -> Answer:
     return Answer(200, {"componentMountPoints": [{"did": "other", "mountPoint": "/x"}, {"did": did, "mountPoint": mount}]})
 
 
