@@ -110,10 +110,11 @@ def plan(directory: Path, environment: Mapping[str, str], hub_port: int) -> dict
 
 def free_port(first: int, taken: Sequence[int]) -> int:
     """The first port from `first` on that nobody listens on and that is not `taken`."""
-    for port in range(first, min(first + _TRIES, 65536)):
+    ports = range(first, min(first + _TRIES, 65536))
+    for port in ports:
         if port not in taken and fault_of(Listen.parse(f"{HOST}:{port}")) is None:
             return port
-    raise CommandError(f"no free port from {first} to {first + _TRIES}; stop what listens there")
+    raise CommandError(f"no free port from {first} to {ports[-1]}; stop what listens there")
 
 
 @contextmanager

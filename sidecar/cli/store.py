@@ -23,11 +23,11 @@ _PATIENCE = 5.0
 
 def add(subparsers: Any) -> None:
     """Add `store` and its command."""
-    parser = subparsers.add_parser("store", help="accept a new key store")
+    parser = subparsers.add_parser("store", help="accept another key store, or another pepper")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     adopting = commands.add_parser(
         "adopt",
-        help="accept a new, empty store",
+        help="accept the key store as it is now",
         description="Accept the key store as it is now, with the pepper as it is now. Keys that it does not hold are gone for good: "
         "if they are in a backup, restore that instead.",
     )

@@ -14,6 +14,7 @@ import pytest
 
 from sidecar.cli import demo
 from sidecar.cli.demo_text import banner, curl, web_address
+from sidecar.cli.errors import CommandError
 from sidecar.demo.access_key import ACCESS_KEY
 from sidecar.settings import load
 from sidecar.settings.values import Listen
@@ -43,6 +44,11 @@ def test_a_port_is_never_planned_twice() -> None:
     first = free_port()
     assert demo.free_port(first, ()) == first
     assert demo.free_port(first, (first,)) > first
+
+
+def test_where_every_port_is_taken_the_demo_names_those_that_it_has_tried() -> None:
+    with pytest.raises(CommandError, match="no free port from 3000 to 3199; stop what listens there"):
+        demo.free_port(3000, range(3000, 3200))
 
 
 @pytest.mark.parametrize("profile", ["aigne", "openai", "./mine.yaml"])

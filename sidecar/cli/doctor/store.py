@@ -20,10 +20,14 @@ from sidecar.store import names
 from sidecar.store.client import Store, StoreUnavailable, connect
 
 PATIENCE = 3.0
+"""Seconds for each question."""
 OLDEST = (7, 0)
+"""Version of Redis; Valkey began with a later one."""
 _GRAVITY = ("ok", "warn", "fail")
 TRIED = 3
+"""Trips, of which the shortest counts."""
 FAR = 0.05
+"""Seconds of a trip, beyond which those who wait for it notice."""
 TRIPS = 2
 """How often the store is asked for a key that a worker does not remember: by the digest, and by its id."""
 LARGEST_SKEW = 1.0
