@@ -75,7 +75,7 @@ def _proxy(settings: Settings) -> list[str]:
 
 def _zeros(settings: Settings) -> list[str]:
     """Without any time a request cannot come, nor a session be kept; the ledger would be asked without a pause, a key be throttled
-    without an end and dormant at each use, and no event fit. A bound of 0 looks like none, and lets nothing through."""
+    again and again and be dormant at each use, and no event fit. A bound of 0 looks like none, and lets nothing through."""
     sections = {"proxy.timeouts": settings.proxy.timeouts, "proxy.bounds": settings.proxy.bounds}
     amounts = {f"{path}.{name}": value for path, section in sections.items() for name, value in msgspec.structs.asdict(section).items()} | {
         "admin.session_idle": settings.admin.session_idle,

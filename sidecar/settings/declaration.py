@@ -68,7 +68,7 @@ class Timeouts(Section, frozen=True):
 
 
 class Bounds(Section, frozen=True):
-    """The largest request that is looked at."""
+    """How large a request may be, and how many are served at a time."""
 
     target: Annotated[Size, Meta(description="Request target; beyond it 414.")] = Size(8 << 10)
     headers: Annotated[Size, Meta(description="All header lines together; beyond it 431.")] = Size(32 << 10)
