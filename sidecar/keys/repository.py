@@ -125,7 +125,7 @@ class KeyRepository(KeyReader):
         return Issued(key, token)
 
     async def import_key(self, shape: Key, sha256: str, hint: str) -> Key:
-        """A new key like `shape` for a token that exists already, by the SHA-256 of it in hex.
+        """A new key like `shape` for a token that exists already, by the SHA-256 of it in hex; `hint` is what may be shown of it.
 
         Raises AlreadyImported when a key has this secret.
         """

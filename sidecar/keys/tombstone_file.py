@@ -41,7 +41,7 @@ class TombstoneFile:
         self._lines = self._most = COMPACTED_AT
 
     def add(self, key_id: str, now: float) -> None:
-        """Remember, on disk before this returns, that `key_id` was revoked; raises OSError."""
+        """Remember, on disk before this returns, that a key, one of its secrets or an admin token was revoked; raises OSError."""
         self._revoked[key_id] = now
         if self._lines >= self._most:
             self._revoked = {one: at for one, at in self._revoked.items() if now - at < REMEMBERED_FOR}

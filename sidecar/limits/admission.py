@@ -89,7 +89,8 @@ class Limiter:
                 raise
             return UNLIMITED
         except asyncio.CancelledError:
-            # A task would have done so; requests run without one. Nobody would end what is still admitted then.
+            # A task that is cancelled cancels what it waits for; requests run without one (worker/drive.py), so it is done here. Else
+            # nobody would end what is still admitted.
             if not (asked.cancel() or asked.cancelled()) and asked.exception() is None:
                 # Too late, it has been admitted in this turn of the loop.
                 self.release(asked.result(), 0, 0)

@@ -16,7 +16,7 @@ State = dict[str, Any]
 
 
 class Sentinels(Sentinel):
-    """Asks all at once, and goes by those who answer first once they are the most of all."""
+    """Asks all at once, and waits for the answers of more than half of them, one of which names a primary."""
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """Host and port of the primary; raises MasterNotFoundError."""

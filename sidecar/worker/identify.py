@@ -27,7 +27,7 @@ from sidecar.throttle import source_of
 from sidecar.worker.client.request_head import RequestHead
 
 LONGEST_TOKEN = 4096
-"""Bytes; a longer credential is nobody's."""
+"""Bytes; a longer credential is not looked at. Beyond `keys.digest.LONGEST_TOKEN` it is nobody's key, but may be one of the hub itself."""
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +(%b)" % SENT)
 _NESTING = re.compile(rb"[\[\].]")
 _HUB_KEY_PREFIX = HUB_KEY_PREFIX.encode()

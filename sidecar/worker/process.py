@@ -104,6 +104,7 @@ class Worker:
         )
         self._stopping = asyncio.Event()
         self._lost = 0
+        """Events that were lost, as far as the log has told."""
         self._complain_at = 0.0
 
     async def serve(self, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> None:

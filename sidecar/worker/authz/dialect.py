@@ -35,6 +35,7 @@ class Dialect:
     gives_pages: bool = False
     """It can give the client an answer of ours that is no refusal; the others must send such requests to `/own`."""
     forwards: bool = True
+    """It sends the hub what may go there; else it only hands over what the sidecar answers itself."""
     takes_removals: bool = False
     """It removes the fields that the answer names."""
     takes_fields: bool = False
