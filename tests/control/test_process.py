@@ -271,7 +271,7 @@ async def test_a_store_that_is_down_at_the_start_is_waited_for(tmp_path: Path, v
         control.close()
 
 
-async def test_what_waits_is_folded_at_the_end(control: Control, tmp_path: Path) -> None:
+async def test_what_waits_is_folded_at_the_end(control: Control, valkey: Server) -> None:
     spool = control.spool()
     await become_ready(control, spool)
     key_id = (await control.admin("POST", "/keys", {"name": "app"}))[1]["key"]["id"]
@@ -282,6 +282,8 @@ async def test_what_waits_is_folded_at_the_end(control: Control, tmp_path: Path)
         os.utime(path, (time.time() - 60, time.time() - 60))
     assert control.stop() == 0
     control.close()
+    position = valkey.command("HGET", names.positions(names.shard_of(key_id)), spool.spool_id)
+    assert position.splitlines()[-1] == str(spool.position).encode(), "it is not left to the next process"
     control.start()
 
     async def counted() -> bool:
