@@ -48,7 +48,9 @@ def test_revoke_asks_at_a_terminal(cli: Cli, admin: FakeAdmin, answer: str, code
 
 @pytest.mark.parametrize("words", [("--yes",), ("--json",)])
 def test_revoke_does_not_ask_when_told_so(cli: Cli, admin: FakeAdmin, words: tuple[str, ...]) -> None:
-    assert cli("keys", "revoke", ID, *words, tty=True).code == 0
+    result = cli("keys", "revoke", ID, *words, tty=True)
+    assert (result.code, result.err) == (0, "")
+    assert admin.calls[-1].path == f"/admin/v1/keys/{ID}/revoke"
 
 
 def test_revoke_in_a_script(cli: Cli, admin: FakeAdmin) -> None:
