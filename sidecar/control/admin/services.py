@@ -16,7 +16,7 @@ from sidecar.settings.declaration import Settings
 
 @dataclass(frozen=True, slots=True)
 class AdminServices:
-    """Everything that `build` needs; `clock` gives Unix seconds."""
+    """Everything that `bind` needs; `clock` gives Unix seconds."""
 
     settings: Settings
     keys: KeyRepository
