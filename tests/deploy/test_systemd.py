@@ -122,7 +122,7 @@ def test_the_sidecar_does_all_its_work_under_the_unit_s_filter(tmp_path: Path) -
     assert "Operation not permitted" not in service.log.read_text()
 
 
-def test_the_filter_holds_what_it_should(tmp_path: Path) -> None:
+def test_the_filter_holds_what_it_should() -> None:
     """The harness of the test above is no empty shell: what the unit forbids fails in it."""
     try:
         ctypes.CDLL("libseccomp.so.2")

@@ -12,13 +12,13 @@ from sidecar.settings.check import LONGEST_SOCKET_PATH
 from sidecar.store.embedded import embedded_socket, make_socket_directory
 
 
-def test_the_socket_lies_in_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_socket_lies_in_the_data_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/tmp")
     assert embedded_socket(Path("d")) == Path("/tmp/d/store/store.sock")
     assert embedded_socket(Path("/tmp/d")) == embedded_socket(Path("d"))
 
 
-def test_a_long_path_gets_a_short_private_socket_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_path_gets_a_short_private_socket_of_its_own(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 100)
     chosen = embedded_socket(deep)
     assert chosen == embedded_socket(deep)

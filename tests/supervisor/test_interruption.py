@@ -30,7 +30,7 @@ def test_what_takes_too_long_is_given_up(tmp_path: Path, calm: list[int]) -> Non
     assert calm == [signal.SIGALRM], "the handler of before is back"
 
 
-def test_who_is_told_to_end_waits_no_longer(tmp_path: Path, calm: list[int]) -> None:
+def test_who_is_told_to_end_waits_no_longer(calm: list[int]) -> None:
     with pytest.raises(Interrupted), interrupted_after(1000):
         signal.raise_signal(signal.SIGTERM)
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)

@@ -167,16 +167,14 @@ def test_what_is_no_document_is_told(admin: FakeAdmin, raw: bytes) -> None:
         api.send("POST", "/keys", {})
 
 
-def test_tls_is_verified(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+def test_tls_is_verified(certificate: tuple[Path, Path]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     with serving(tls=context) as admin, api_of(admin.url) as api, pytest.raises(CommandError, match="point SSL_CERT_FILE"):
         api.get("/keys")
 
 
-def test_a_certificate_of_another_name_is_told_as_such(
-    tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_certificate_of_another_name_is_told_as_such(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever signed it is trusted already."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)

@@ -152,7 +152,7 @@ async def test_no_act_while_no_record_can_be_written(log: AuditLog, valkey: Serv
     assert journal.pending() == []
 
 
-async def test_a_store_that_dies_during_the_act_gets_the_record_later(log: AuditLog, valkey: Server, store: Store) -> None:
+async def test_a_store_that_dies_during_the_act_gets_the_record_later(log: AuditLog, valkey: Server) -> None:
     async with log.act(event()):
         valkey.kill()
     valkey.start()
@@ -180,7 +180,7 @@ async def test_a_death_after_the_append_repeats_nothing(store: Store, journal: J
     assert len(await everything(after)) == 1
 
 
-async def test_what_the_store_loses_in_a_crash_is_appended_again(log: AuditLog, store: Store, journal: Journal) -> None:
+async def test_what_the_store_loses_in_a_crash_is_appended_again(log: AuditLog, store: Store) -> None:
     await log.append(event(target="key_1"))
     await log.settle()
     on_disk = [(name, await store.call("DUMP", name)) for name in (names.AUDIT, names.AUDIT_HEAD)]

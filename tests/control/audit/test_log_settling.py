@@ -121,7 +121,7 @@ async def test_that_the_log_was_cut_is_not_forgotten_with_the_next_acts(
     assert (await later.verify()).ok
 
 
-async def test_a_log_that_began_anew_is_told_too(log: AuditLog, journal: Journal, store: Store) -> None:
+async def test_a_log_that_began_anew_is_told_too(log: AuditLog, store: Store) -> None:
     for _ in range(2):
         await log.append(event())
     await until(lambda: settled(log))
