@@ -135,7 +135,7 @@ class Claims:
         self._due_at = self._clock() + CLAIM_EVERY
 
     async def _pass_over(self, ends: dict[str, int]) -> None:
-        # Nearly all of it is counted; how much is what the store may have dropped.
+        # Nearly all of it is counted. Up to where, the store may have dropped by now: read once more, it would be counted twice.
         if ends:
             await self._ledger.pass_over(ends)
             _log.warning("this replica was away for a month: what its spools (%d) of that time still hold is taken for counted", len(ends))
