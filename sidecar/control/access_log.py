@@ -126,7 +126,7 @@ class AccessLog:
             except (OSError, ValueError):
                 self.dropped += 1
         with suppress(OSError, ValueError):
-            # With the end waiting behind it, the last line has not been.
+            # The last line is not out: the end stood behind it, so that the queue was not empty.
             self._stream.flush()
 
 
