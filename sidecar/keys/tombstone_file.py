@@ -35,9 +35,10 @@ class TombstoneFile:
     """One line of JSON for each revocation. Give it to the KeyRepository and the AdminTokens that revoke."""
 
     def __init__(self, path: Path, now: float) -> None:
-        """Read `path`, dropping what is older than a day; raises OSError when it can be neither read nor made."""
+        """Read `path`, if it is there, dropping what is older than a day; raises OSError when it cannot be read."""
         self._path = path
         self._revoked = {key_id: at for key_id, at in _read(path) if now - at < REMEMBERED_FOR}
+        # The first note writes the file anew, which may end in half a line.
         self._lines = self._most = COMPACTED_AT
 
     def add(self, key_id: str, now: float) -> None:

@@ -34,7 +34,6 @@ def test_it_is_remembered_for_a_day_and_over_a_restart(tmp_path: Path) -> None:
 def test_the_file_is_bounded(tmp_path: Path) -> None:
     file = tmp_path / "tombstones"
     tombstones = TombstoneFile(file, 0.0)
-    tombstones._lines = 0
     file.write_bytes(b"")
     tombstones._lines = COMPACTED_AT - 1
     tombstones.add("key_old", 0.0)
