@@ -57,6 +57,12 @@ def test_garbage_counts_as_nothing_said(garbage: dict[str, Any]) -> None:
     assert all(figure >= 0 for figure in (entry.started, entry.ended, *astuple(entry.tokens)))
 
 
+@pytest.mark.parametrize("figure", [True, -1, "10", 1.5, [10], None, 1 << 40])
+def test_a_figure_that_is_garbage_spoils_no_other(figure: Any) -> None:
+    metrics = {**CALL["usageMetrics"], "inputTokens": figure}
+    assert entries_of({"list": [{**CALL, "usageMetrics": metrics}]})[0].tokens == Tokens(0, 5, 3, 2, 0.02, 1)
+
+
 @pytest.mark.parametrize("odd", [None, 7, "x", [], [CALL]])
 def test_what_is_no_call_keeps_its_place(odd: Any) -> None:
     """By the length of a page it is known whether there is another one."""

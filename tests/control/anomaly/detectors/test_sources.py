@@ -61,7 +61,7 @@ def test_guessing_from_everywhere_is_seen_although_no_network_stands_out() -> No
     life = Life()
     for index in range(200):
         life.see(refused(life.later(1), "invalid_api_key", 2, client=f"192.{index}.0.1", key=NO_KEY))
-    assert ("all networks together", "warn") in life.told
+    assert life.told == [("all networks together", "warn")]
 
 
 def test_requests_without_a_credential_are_no_guesses() -> None:
