@@ -18,6 +18,7 @@ from sidecar.settings.values import Listen
 PATIENCE = 3.0
 """Seconds that the children of a sidecar that was killed have to let go of their ports."""
 BACKLOG = 1024
+"""Connections that may wait in a unix socket until somebody accepts; whoever does may ask for more."""
 UNIX_MODE = 0o660
 
 

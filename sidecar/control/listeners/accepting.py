@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 BACKLOG = 128
+"""Connections that may wait in the kernel to be accepted, also while one control process follows another."""
 PAUSE = 1.0
 """Seconds without accepting after a failure: this process, or the machine, has no descriptor left."""
 _LOOK_EVERY = 0.05
 """Seconds from a look for idle connections that found none to the next one: all are looked at, and a crowd comes again and again."""
 _AT_ONCE = 64
+"""Connections that are accepted before others have a turn of the event loop."""
 _FAREWELL = 3600.0
 """Seconds until the loop by itself breaks TLS off that has not ended yet: it would cut the rest of an answer off for a slow client.
 Who takes nothing, or never says goodbye, is given up by its protocol."""
