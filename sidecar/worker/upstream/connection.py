@@ -223,7 +223,8 @@ class HubConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         answer = self._answer
-        if exc is not None and self._busy:
+        # Lost to a fault of ours, the hub may still send, without end.
+        if isinstance(exc, OSError) and self._busy:
             self._read_rest()
         if not answer.complete or not self._busy:
             self._fail(HubFault("broke_off" if answer.head_complete and self._busy else "closed"))

@@ -161,3 +161,17 @@ async def test_what_a_hub_has_said_before_it_resets_is_read_though_the_reset_is_
                 await asyncio.wait_for(reader.read(-1), 20)
         (event,) = await plane.event()
         assert event.hub_status == (413 if told.endswith(b"413 ") else 0)
+
+
+async def test_of_a_connection_that_is_lost_to_a_fault_here_nothing_more_is_read() -> None:
+    """The hub may send on for ever."""
+    loop = asyncio.get_running_loop()
+
+    async def answers(connection: socket.socket) -> None:
+        await loop.sock_recv(connection, 1000)
+        connection.send(OK)
+        (hub,) = plane.plane.pool._open
+        hub.connection_lost(ValueError())
+
+    async with behind(answers) as plane:
+        assert b"hub_unavailable" in await plane.exchange(plane.post(b"{}"), timeout=20)
