@@ -48,6 +48,8 @@ _FIELD = re.compile(rb"([^&;=]*)=?([^&;]*)([&;]?)")
 _MARKS = b"%[].\0"
 # PHP ends a name at a NUL.
 _NAME_PART = re.compile(rb"[^\[\].\0]+")
+# To busboy a file, also without a name of one.
+_OCTETS = re.compile(rb"^content-type:[ \t]*application/octet-stream", re.IGNORECASE | re.MULTILINE)
 _FORMS = (("urlencoded", URLENCODED), ("multipart", "multipart/"), ("octet-stream", "application/octet-stream"))
 """Words by which formidable (Node) knows how to read a body, wherever in its Content-Type they stand, and the types that begin so."""
 _CHARSET = re.compile(rb"charset[*0-9]*\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
@@ -222,7 +224,8 @@ def _part(head: bytes, start: int, end: int) -> Field:
     if b"\\" in name or b"%" in name:
         raise _not_multipart()
     try:
-        return Field(name.decode(), start, end, len(names) > 1, not all(map(_is_plain, _CHARSET.findall(head))))
+        is_file = len(names) > 1 or _OCTETS.search(head) is not None
+        return Field(name.decode(), start, end, is_file, not all(map(_is_plain, _CHARSET.findall(head))))
     except UnicodeDecodeError as error:
         raise _not_multipart() from error
 

@@ -149,6 +149,22 @@ def test_a_part_in_another_charset_is_known(charset, is_recoded):
     assert [field.is_recoded for field in multipart_fields(body, B)] == [is_recoded, False]
 
 
+@pytest.mark.parametrize(
+    ("line", "is_file"),
+    [
+        ("Content-Type: application/octet-stream", True),
+        ("content-type:\tApplication/Octet-Stream; x=y", True),
+        ("X: y\r\nContent-Type:application/octet-stream", True),
+        ("Content-Type: text/plain", False),
+        ("X-Content-Type: application/octet-stream", False),
+    ],
+)
+def test_octets_are_a_file_without_a_name_too(line, is_file):
+    """As busboy takes them, which would find no model then."""
+    body = part('form-data; name="model"', b"a", line) + part('form-data; name="b"', b"b") + END
+    assert [field.is_file for field in multipart_fields(body, B)] == [is_file, False]
+
+
 @pytest.mark.parametrize(("charset", "is_read"), [(b"UTF-8", True), (b"windows-1252", True), (b"utf-16le\r\n", False), (b"", False)])
 def test_a_field_that_tells_the_charset_of_all(charset, is_read):
     """RFC 7578 4.6; browsers fill it in, aiohttp heeds it."""

@@ -230,6 +230,13 @@ def test_only_the_model_field_of_a_form_must_be_in_utf8():
     assert caught.value.param == "model" and "UTF-8" in caught.value.detail
 
 
+def test_the_model_field_of_a_form_is_no_file():
+    head = b'--b\r\nContent-Disposition: form-data; name="model"\r\nContent-Type: %b\r\n\r\na\r\n--b--\r\n'
+    assert names(AUDIO, "", "multipart/form-data; boundary=b", head % b"text/plain") == ("a",)
+    with pytest.raises(Refused):
+        names(AUDIO, "", "multipart/form-data; boundary=b", head % b"application/octet-stream")
+
+
 @pytest.mark.parametrize("more", ["model%00x=b", "model\0x=b", "%20model%00=b", "input[model%00x]=b"])
 def test_a_form_has_no_second_model_for_a_hub_that_ends_names_at_a_nul(more):
     """As PHP's do."""
