@@ -37,6 +37,7 @@ DECIDERS = {
     "worker/authorize": (),
     "worker/identify": (),
     "worker/fair_share": (),
+    "worker/client/room": (),
     "worker/client/head": ("tests/worker/client/test_head_refusals.py",),
     "worker/client/target": (),
     "worker/client/chunked": (),
