@@ -43,11 +43,11 @@ def test_a_child_whose_parent_has_gone_does_nothing() -> None:
 
 
 def test_an_error_that_nobody_knows_is_logged_and_ends_the_child(tmp_path: Path) -> None:
-    settings = load(None, {"SIDECAR_DATA_DIR": str(tmp_path / "absent" / "deeper")})
+    settings = load(None, {"SIDECAR_HUB__PROFILE": str(tmp_path / "absent.yaml")})
     error = tmp_path / "stderr"
-    pid, code = run_child("store", settings, error)
+    pid, code = run_child("worker", settings, error)
     assert code == 1
-    assert '"process": "store"' in error.read_text()
+    assert '"process": "worker-0"' in error.read_text()
     assert "FileNotFoundError" in error.read_text()
     assert pid > 0
 

@@ -29,7 +29,7 @@ GRACE = 1.0
 CONNECTIONS = 1000
 """Of one listener, at most; a few hundred people and scrapers are many here."""
 _LOOK_EVERY = 0.1
-"""Seconds between two looks whether they have."""
+"""Seconds between two looks whether all who had connected have asked."""
 
 
 async def serve(app: web.Application, listen: Listen, tls: Tls | None = None, fds: Sequence[int] = ()) -> web.AppRunner:
