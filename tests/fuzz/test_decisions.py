@@ -225,7 +225,7 @@ def test_fields_are_found_as_a_naive_reading_finds_them(body: bytes, piece: int)
         for pair in re.split(separators, body):
             raw, _, value = pair.partition(b"=")
             name = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "replace")
-            parts = {part.strip(" \t\r\n\0") for part in re.split(r"[\[\].]", name.casefold())}
+            parts = {part.strip(" \t\r\n") for part in re.split(r"[\[\].\0]", name.casefold())}
             if parts & {wanted.casefold() for wanted in WANTED}:
                 found.append((name, value))
         return found
